@@ -1,0 +1,57 @@
+"""zoo: a plugin-based registry of language and vision-language models that never loads a wrong model quietly.
+
+The names below mirror the commands. Those that need torch or Hydra are resolved on first use (PEP 562), so that
+`import zoo` stays light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from zoo.config import MISSING, ModelConfig, RopeConfig
+from zoo.errors import ZooError
+from zoo.family import Family, Match
+from zoo.hookspecs import hookimpl
+
+__version__ = "0.1.0"
+
+_LAZY = {  # public name -> the module that defines it
+    # Modules are nouns and functions verbs: a module called `build` would shadow `zoo.build` once imported.
+    "list_models": "zoo.presets",
+    "compose": "zoo.composition",
+    "build": "zoo.construction",
+    "inspect": "zoo.inspection",
+    "load": "zoo.loading",
+    "save": "zoo.saving",
+    "convert": "zoo.conversion",
+    "generate": "zoo.generation",
+}
+
+__all__ = [
+    "MISSING", "Family", "Match", "ModelConfig", "RopeConfig", "ZooError", "__version__", "build", "compose", "convert",
+    "generate", "hookimpl", "inspect", "list_models", "load", "save",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'zoo' has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+if TYPE_CHECKING:
+    from zoo.composition import compose
+    from zoo.construction import build
+    from zoo.conversion import convert
+    from zoo.generation import generate
+    from zoo.inspection import inspect
+    from zoo.loading import load
+    from zoo.presets import list_models
+    from zoo.saving import save

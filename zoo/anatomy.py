@@ -1,0 +1,177 @@
+"""What a model is made of, as records: its weights by name and shape, its attention, its traits. Needs no torch.
+
+A family describes itself once in `ModelConfig.anatomy`; listing, sizing, comparing and inspecting read the
+description, and the contract proves it equal to the module that the family builds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+
+from zoo.config import RopeConfig
+
+Shape = tuple[int, ...]
+
+ROLES = ("embedding", "position", "attention", "mlp", "experts", "router", "norm", "head", "vision", "other")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """One parameter, or one per layer where `{i}` in its name stands for a layer's number."""
+
+    name: str
+    shape: Shape
+    role: str
+    layers: tuple[int, ...] | None = None
+    used: float = 1.0  # share of its elements that one token passes through
+    is_matmul: bool = False  # multiplies every token once: 2 FLOPs per element used
+
+    @property
+    def numel(self) -> int:
+        """Elements over all layers."""
+        return prod(self.shape) * (1 if self.layers is None else len(self.layers))
+
+    def names(self) -> Iterator[str]:
+        if self.layers is None:
+            yield self.name
+        else:
+            yield from (self.name.replace("{i}", str(i)) for i in self.layers)
+
+
+@dataclass(frozen=True)
+class AttentionSpec:
+    """The attention of some layers, as far as cache and compute go."""
+
+    layers: tuple[int, ...]
+    num_heads: int
+    qk_dim: int  # width of a query or key head
+    v_dim: int  # width of a value head
+    cached: int  # numbers kept per token and layer
+    window: int | None = None  # keys seen at most, the query's own among them; None: all
+    is_causal: bool = True
+    stack: str = "layers"  # which stack the layers belong to
+
+
+@dataclass
+class Anatomy:
+    """A description under construction; the block methods mirror the modules of zoo.nn."""
+
+    weights: list[Weight] = field(default_factory=list)
+    attention: list[AttentionSpec] = field(default_factory=list)
+    traits: dict[str, str] = field(default_factory=dict)  # attention, position, norm, block, mlp, ... in words
+    max_seq_len: int | None = None
+    _prefix: str = ""
+    _layers: tuple[int, ...] | None = None
+
+    @contextmanager
+    def under(self, prefix: str, layers: Iterable[int] | None = None) -> Iterator[None]:
+        """Put what is described inside below `prefix`; `layers` are the values of the `{i}` in it."""
+        before = self._prefix, self._layers
+        self._prefix += f"{prefix}."
+        self._layers = before[1] if layers is None else tuple(layers)
+        yield
+        self._prefix, self._layers = before
+
+    def weight(self, name: str, shape: Shape, role: str, *, used: float = 1.0, is_matmul: bool = False) -> None:
+        if self._layers != ():
+            self.weights.append(Weight(self._prefix + name, shape, role, self._layers, used, is_matmul))
+
+    def linear(self, name: str, n_in: int, n_out: int, role: str, *, bias: bool = False) -> None:
+        self.weight(f"{name}.weight", (n_out, n_in), role, is_matmul=True)
+        if bias:
+            self.weight(f"{name}.bias", (n_out,), role)
+
+    def embedding(self, name: str, rows: int, dim: int, role: str = "embedding") -> None:
+        self.weight(f"{name}.weight", (rows, dim), role)
+
+    def norm(self, name: str, dim: int, *, bias: bool = False, role: str = "norm") -> None:
+        self.weight(f"{name}.weight", (dim,), role)
+        if bias:
+            self.weight(f"{name}.bias", (dim,), role)
+
+    def head(self, vocab_size: int, hidden_size: int, *, tied: bool, name: str = "lm_head") -> None:
+        """An output projection; a tied one has no weight of its own but costs the same compute."""
+        if tied:
+            self.tied_head = (vocab_size, hidden_size)
+        else:
+            self.linear(name, hidden_size, vocab_size, "head")
+
+    tied_head: tuple[int, int] | None = None
+
+    def attn(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        *,
+        name: str = "attn",
+        bias: bool = False,
+        out_bias: bool | None = None,
+        qk_norm: bool = False,
+        role: str = "attention",
+    ) -> None:
+        """Weights of zoo.nn.Attention; say how it attends with `attends`."""
+        with self.under(name):
+            self.linear("q_proj", hidden_size, num_heads * head_dim, role, bias=bias)
+            self.linear("k_proj", hidden_size, num_kv_heads * head_dim, role, bias=bias)
+            self.linear("v_proj", hidden_size, num_kv_heads * head_dim, role, bias=bias)
+            self.linear("o_proj", num_heads * head_dim, hidden_size, role, bias=bias if out_bias is None else out_bias)
+            if qk_norm:
+                self.norm("q_norm", head_dim)
+                self.norm("k_norm", head_dim)
+
+    def attends(
+        self,
+        layers: Iterable[int],
+        num_heads: int,
+        num_kv_heads: int,
+        head_dim: int,
+        *,
+        window: int | None = None,
+        is_causal: bool = True,
+        is_cached: bool = True,
+        stack: str = "layers",
+    ) -> None:
+        """Say that `layers` attend with keys and values of `num_kv_heads` heads, both of width `head_dim`."""
+        cached = 2 * num_kv_heads * head_dim if is_cached else 0
+        self.attention.append(
+            AttentionSpec(tuple(layers), num_heads, head_dim, head_dim, cached, window, is_causal, stack)
+        )
+
+    def gated_mlp(
+        self, hidden_size: int, intermediate_size: int, *, name: str = "mlp", bias: bool = False, role: str = "mlp"
+    ) -> None:
+        with self.under(name):
+            self.linear("gate_proj", hidden_size, intermediate_size, role, bias=bias)
+            self.linear("up_proj", hidden_size, intermediate_size, role, bias=bias)
+            self.linear("down_proj", intermediate_size, hidden_size, role, bias=bias)
+
+    def mlp(
+        self, hidden_size: int, intermediate_size: int, *, name: str = "mlp", bias: bool = True, role: str = "mlp"
+    ) -> None:
+        with self.under(name):
+            self.linear("up_proj", hidden_size, intermediate_size, role, bias=bias)
+            self.linear("down_proj", intermediate_size, hidden_size, role, bias=bias)
+
+    def shapes(self) -> dict[str, Shape]:
+        """Every parameter's name and shape, as in `named_parameters` of the built module (in no set order)."""
+        return {name: w.shape for w in self.weights for name in w.names()}
+
+
+def heads_in_words(num_heads: int, num_kv_heads: int) -> str:
+    """MHA 12, GQA 32/8 or MQA 8 (arXiv:1911.02150, arXiv:2305.13245)."""
+    if num_kv_heads == num_heads:
+        return f"MHA {num_heads}"
+    return f"MQA {num_heads}" if num_kv_heads == 1 else f"GQA {num_heads}/{num_kv_heads}"
+
+
+def rope_in_words(rope: RopeConfig) -> str:
+    """RoPE 10k, RoPE 500k llama3 ×8, ..."""
+    theta = f"{rope.theta / 1e6:g}M" if rope.theta >= 1e6 else f"{rope.theta / 1e3:g}k"
+    kind = {"none": "", "yarn": " YaRN", "linear": " PI", "dynamic": " dynamic NTK"}.get(rope.scaling, f" {rope.scaling}")
+    part = "" if rope.partial == 1 else f" on {rope.partial:.0%}"
+    return f"RoPE {theta}{part}{kind}" + (f" ×{rope.factor:g}" if rope.scaling not in ("none", "longrope") else "")

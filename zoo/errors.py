@@ -1,0 +1,79 @@
+"""What a user can cause to go wrong. Every error says what was found, what was expected and what to type next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class ZooError(Exception):
+    """Bad data or an answer of "no": printed without a traceback, exit code 1.
+
+    The first line says what is wrong, `why` what was expected, `hint` what to do about it.
+    """
+
+    exit_code = 1
+
+    def __init__(self, what: str, *, why: str = "", hint: str = "") -> None:
+        self.what, self.why, self.hint = what, why, hint
+        super().__init__("\n".join(line for line in (what, why, hint) if line))
+
+
+class UsageError(ZooError):
+    """The command or call was worded wrongly: exit code 2."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that nothing here goes by, with the nearest that something does."""
+
+    def __init__(self, what: str, name: str, known: Iterable[str], *, hint: str = "") -> None:
+        super().__init__(what, why=did_you_mean(name, known), hint=hint)
+
+
+class ConfigError(UsageError):
+    """A config whose fields contradict each other or hold a value that does not exist."""
+
+
+class CheckpointError(ZooError):
+    """A checkpoint that cannot be what it says it is; `file` and `item` (a key or tensor) are named first."""
+
+    def __init__(self, file: object, item: str, what: str, *, why: str = "", hint: str = "") -> None:
+        where = ": ".join(part for part in (str(file), item and clean(item)) if part)
+        super().__init__(f"{where}: {what}", why=why, hint=hint)
+
+
+class MissingExtra(ZooError):
+    """A package that only some of zoo needs: exit code 3."""
+
+    exit_code = 3
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package {package}", hint=f"pip install 'zoo-lm[{extra}]'")
+
+
+class NetworkError(ZooError):
+    """The network or the hub did not give what was asked: exit code 3."""
+
+    exit_code = 3
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
+    """One line that names the nearest of `known`, or, where none is near, the first few."""
+    known = sorted(known)
+    if close := difflib.get_close_matches(name, known, n=most, cutoff=0.5):
+        return f"did you mean: {', '.join(close)}?"
+    return f"known: {some(known, most=12)}" if known else ""
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first `most` names, and how many more there are."""
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def clean(text: object, most: int = 80) -> str:
+    """Text from a file made safe to print: control characters escaped, cut to `most` characters."""
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    return shown if len(shown) <= most else shown[: most - 1] + "…"
