@@ -1,0 +1,17 @@
+"""Blocks that families are assembled from. Sequence tensors are [B, T, ...]; masks are bool, True = may attend."""
+
+from zoo.nn.attention import Attend, Attention
+from zoo.nn.cache import Cache, KVCache, LayerCache, SlidingKVCache
+from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer
+from zoo.nn.init import initialise
+from zoo.nn.mask import Mask, causal, everything, sliding
+from zoo.nn.mlp import ACTIVATIONS, MLP, Activation, GatedMLP, gelu_tanh, quick_gelu
+from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
+from zoo.nn.rope import Rope
+from zoo.nn.span import Span
+
+__all__ = [
+    "ACTIVATIONS", "MLP", "Activation", "Attend", "Attention", "Cache", "Decoder", "GatedMLP", "KVCache", "LayerCache",
+    "Mask", "PostNormLayer", "PreNormLayer", "RMSNorm", "Rope", "SlidingKVCache", "Span", "UnitOffsetRMSNorm",
+    "at_least_float32", "causal", "everything", "gelu_tanh", "initialise", "quick_gelu", "sliding",
+]  # fmt: skip

@@ -1,0 +1,72 @@
+"""Rotary position embedding (arXiv:2104.09864).
+
+Shapes: B batch, T queries, N heads, H head dim, R rotary channels (the first R <= H of each head).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zoo.config import RopeConfig
+from zoo.frequencies import attention_factor, frequencies
+
+Rotation = tuple[Tensor, Tensor]  # cos and sin, [B or 1, T, 1, R/2]
+
+
+class Rope(nn.Module):
+    """Angles by position, and the rotation of channel pairs by them.
+
+    Channel c pairs with c + R/2, the layout of Hugging Face checkpoints; `is_interleaved` pairs 2c with 2c + 1, as
+    Meta's, DeepSeek's and GLM's weights do. Holds no tensor, so that it is the same on every device and on meta.
+    """
+
+    def __init__(self, head_dim: int, rope: RopeConfig, max_seq_len: int, *, is_interleaved: bool = False) -> None:
+        super().__init__()
+        self.dim = int(head_dim * rope.partial)
+        self.rope, self.max_seq_len, self.is_interleaved = rope, max_seq_len, is_interleaved
+        self.factor = attention_factor(rope, max_seq_len)
+        self.original = rope.original_max_seq_len or max_seq_len
+        self.depends_on_length = rope.scaling in ("dynamic", "longrope")
+        # float64 constants; computed once, cast where they are used
+        self.short = frequencies(self.dim, rope, max_seq_len)
+        self.long = frequencies(self.dim, rope, max_seq_len, self.original + 1) if rope.scaling == "longrope" else []
+
+    def forward(self, positions: Tensor, dtype: torch.dtype, lengths: Tensor | None = None) -> Rotation:
+        """cos and sin at `positions` [B or 1, T], in `dtype`; `lengths` [B or 1] where frequencies depend on them."""
+        exact = torch.float64 if dtype == torch.float64 else torch.float32
+        angles = positions[..., None].to(exact) * self._frequencies(lengths, exact, positions.device)
+        cos, sin = angles.cos(), angles.sin()
+        if self.factor != 1.0:
+            cos, sin = cos * self.factor, sin * self.factor
+        return cos.to(dtype)[..., None, :], sin.to(dtype)[..., None, :]
+
+    def rotate(self, x: Tensor, rotation: Rotation) -> Tensor:
+        """Rotate x [B, T, N, H]; channels beyond the R rotary ones pass through."""
+        cos, sin = rotation
+        rotary, rest = (x, None) if x.shape[-1] == self.dim else x.split([self.dim, x.shape[-1] - self.dim], -1)
+        if self.is_interleaved:
+            a, b = rotary.unflatten(-1, (-1, 2)).unbind(-1)
+            out = torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)
+        else:
+            a, b = rotary.chunk(2, -1)
+            out = torch.cat((a * cos - b * sin, b * cos + a * sin), -1)
+        return out if rest is None else torch.cat((out, rest), -1)
+
+    def _frequencies(self, lengths: Tensor | None, dtype: torch.dtype, device: torch.device) -> Tensor:
+        """[R/2], or [B, 1, R/2] where they depend on each row's length."""
+        short = torch.tensor(self.short, dtype=dtype, device=device)
+        if not self.depends_on_length or lengths is None:
+            return short
+        if self.rope.scaling == "longrope":
+            long = torch.tensor(self.long, dtype=dtype, device=device)
+            return torch.where(lengths[:, None, None] > self.original, long, short)
+        exponent = torch.arange(0, self.dim, 2, dtype=dtype, device=device) / self.dim
+        grown = lengths.clamp(min=self.max_seq_len).to(dtype)[:, None, None] / self.max_seq_len
+        theta = (self.rope.factor * grown - (self.rope.factor - 1)) ** (self.dim / (self.dim - 2)) * self.rope.theta
+        return theta**-exponent
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, theta={self.rope.theta:g}, scaling={self.rope.scaling}"
+
+

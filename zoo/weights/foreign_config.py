@@ -1,0 +1,206 @@
+"""A foreign config (config.json, params.json, GGUF metadata) that accounts for every one of its keys. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, get_type_hints
+
+from zoo.config import ModelConfig, RopeConfig, typed
+from zoo.errors import CheckpointError, ConfigError, clean, did_you_mean, some
+
+C = TypeVar("C", bound=ModelConfig)
+REQUIRED: Any = object()
+
+# Keys that change neither the weights nor the logits, whatever the family: bookkeeping, training-only settings,
+# and generation settings that old checkpoints keep here (generation_config.json is where they belong).
+INERT = frozenset(
+    "_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset architectures auto_map "
+    "transformers_version model_type torch_dtype dtype use_cache return_dict output_attentions output_hidden_states "
+    "output_scores return_dict_in_generate torchscript use_bfloat16 initializer_range initializer_factor problem_type "
+    "finetuning_task id2label label2id num_labels gradient_checkpointing chunk_size_feed_forward "
+    "is_encoder_decoder is_decoder add_cross_attention cross_attention_hidden_size tie_encoder_decoder pruned_heads "
+    "tokenizer_class prefix sep_token_id decoder_start_token_id bos_token_id eos_token_id pad_token_id unk_token_id "
+    "task_specific_params max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty "
+    "temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size "
+    "encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id "
+    "remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens "
+    "tf_legacy_loss language".split()
+)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One field of ours under its foreign name; `also` are other spellings that are read but not written."""
+
+    ours: str
+    theirs: str
+    also: tuple[str, ...] = ()
+    default: Any = REQUIRED  # a value, or a function of the fields read so far
+
+
+def key(ours: str, theirs: str = "", *, also: Sequence[str] = (), default: Any = REQUIRED) -> Key:
+    """`ours` stands under `theirs` (the same name if left out); absent or null it is `default`."""
+    return Key(ours, theirs or ours, tuple(also), default)
+
+
+@dataclass
+class ForeignConfig:
+    """The keys of one foreign config; every access is written down, and `check` refuses what nobody read."""
+
+    raw: Mapping[str, Any]
+    file: str = "config.json"
+    used: set[str] = field(default_factory=set)
+    inert: set[str] = field(default_factory=set)
+    assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
+
+    def __contains__(self, name: str) -> bool:
+        return self.raw.get(name) is not None
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.raw:
+            raise CheckpointError(self.file, name, "the key is missing")
+        self.used.add(name)
+        return self.raw[name]
+
+    def get(self, name: str, default: Any = None, *, also: Iterable[str] = ()) -> Any:
+        """The value under `name` or one of its other spellings; absent or null: `default`, which is noted."""
+        for spelling in (name, *also):
+            if spelling in self.raw:
+                self.used.add(spelling)
+                if (value := self.raw[spelling]) is not None:
+                    return value
+        if name not in self.raw:
+            self.assumed[name] = default
+        return default
+
+    def read(self, config: type[C], keys: Iterable[Key]) -> dict[str, Any]:
+        """Our fields by the table `keys`, checked against the types that `config` declares."""
+        hints = get_type_hints(config)
+        values: dict[str, Any] = {}
+        for k in keys:
+            present = next((name for name in (k.theirs, *k.also) if name in self), None)
+            if present is None and k.default is REQUIRED:
+                raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
+            default = k.default(values) if callable(k.default) else k.default
+            value = self.get(k.theirs, None if k.default is REQUIRED else default, also=k.also)
+            try:
+                values[k.ours] = typed(hints[k.ours], value, k.theirs)
+            except ConfigError as error:
+                raise CheckpointError(self.file, present or k.theirs, clean(error.what)) from None
+        return values
+
+    def require(self, **values: Any) -> None:
+        """Refuse any other value of these keys than the one given."""
+        for name, value in values.items():
+            if (found := self.get(name, value)) != value:
+                raise CheckpointError(
+                    self.file, name, f"{clean(repr(found))} is not supported here, only {value!r} is"
+                )
+
+    def one_of(self, name: str, known: Mapping[str, str], default: str, *, also: Iterable[str] = ()) -> str:
+        """The value under `name`, translated by `known`; anything else is refused."""
+        value = self.get(name, default, also=also)
+        if value not in known:
+            raise CheckpointError(
+                self.file, name, f"{clean(repr(value))} is not known here", why=did_you_mean(str(value), known)
+            )
+        return known[value]
+
+    def ignore(self, *names: str) -> None:
+        """Declare keys that change neither the weights nor the logits of this family."""
+        self.inert.update(name for name in names if name in self.raw)
+
+    def tokens(self) -> dict[str, Any]:
+        """The fields of ModelConfig that every foreign config has: dtype and special tokens."""
+        eos = self.get("eos_token_id")
+        return {
+            "dtype": str(self.get("dtype", "float32", also=("torch_dtype",))).removeprefix("torch."),
+            "bos_token_id": self.get("bos_token_id"),
+            "eos_token_id": [] if eos is None else list(eos) if isinstance(eos, list) else [eos],
+            "pad_token_id": self.get("pad_token_id"),
+        }
+
+    def rope(self, *, theta: float = 10_000.0, partial: float = 1.0, layer_type: str = "") -> RopeConfig:
+        """Rotary settings in the old spelling (rope_theta, rope_scaling) or the new one (rope_parameters).
+
+        `theta` and `partial` are the family's defaults; `layer_type` picks one of the nested groups of the new one.
+        """
+        group = dict(self.get("rope_parameters", also=("rope_scaling",)) or {})
+        if layer_type in group:
+            group = dict(group[layer_type] or {})
+        kinds = [group.pop(name) for name in ("rope_type", "type") if name in group]
+        kind = str(kinds[0]) if kinds else "default"
+        top_theta = self.get("rope_theta", theta)
+        top_partial = self.get("partial_rotary_factor", partial)
+        values: dict[str, Any] = {
+            "theta": float(group.pop("rope_theta", None) or top_theta),
+            "partial": float(group.pop("partial_rotary_factor", None) or top_partial),
+            "scaling": {"default": "none", "su": "longrope", "ntk": "dynamic"}.get(kind, kind),
+        }
+        if "original_max_position_embeddings" in self.raw:  # Phi-3 keeps it beside the group
+            values["original_max_seq_len"] = self["original_max_position_embeddings"]
+        if values["scaling"] != "none":
+            known = ROPE_KEYS.get(values["scaling"], ())
+            values |= {ours: group.pop(name) for name, ours in known if group.get(name) is not None}
+        else:
+            group.pop("factor", None)
+        if left := [name for name, value in group.items() if value is not None]:
+            raise CheckpointError(self.file, "rope_parameters", f"{clean(some(left))} is not known for {clean(kind)!r}")
+        try:
+            return typed(RopeConfig, values, "rope_parameters")
+        except ConfigError as error:
+            raise CheckpointError(self.file, "rope_parameters", clean(error.what), why=error.why) from None
+
+    def check(self, *, where: str = "") -> None:
+        """Refuse the keys that were neither read nor declared to be without effect."""
+        self.inert |= {name for name in self.raw if name in INERT and name not in self.used}
+        if unknown := sorted(set(self.raw) - self.used - self.inert):
+            raise CheckpointError(
+                self.file,
+                unknown[0],
+                f"the key is not known to {where or 'this family'}"
+                + (f", nor {clean(some(unknown[1:]))}" if unknown[1:] else ""),
+                why="a key that is not read could change the model",
+                hint=f"to go on without it: --allow '{clean(unknown[0])}'",
+            )
+
+
+_STRETCH = (("factor", "factor"), ("original_max_position_embeddings", "original_max_seq_len"))
+ROPE_KEYS: dict[str, tuple[tuple[str, str], ...]] = {  # scaling -> (their key, our field)
+    "linear": _STRETCH,
+    "dynamic": _STRETCH,
+    "llama3": (*_STRETCH, ("low_freq_factor", "low_freq_factor"), ("high_freq_factor", "high_freq_factor")),
+    "yarn": (
+        *_STRETCH,
+        *((k, k) for k in ("beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate")),
+    ),
+    "longrope": (*_STRETCH, *((k, k) for k in ("short_factor", "long_factor", "attention_factor"))),
+}
+
+
+def write_keys(config: ModelConfig, keys: Iterable[Key]) -> dict[str, Any]:
+    """The foreign keys of our fields: the table of `ForeignConfig.read`, backwards."""
+    return {k.theirs: getattr(config, k.ours) for k in keys}
+
+
+def write_tokens(config: ModelConfig) -> dict[str, Any]:
+    """dtype and special tokens as transformers 5 spells them."""
+    eos = config.eos_token_id
+    return {
+        "dtype": config.dtype,
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": None if not eos else eos[0] if len(eos) == 1 else list(eos),
+        "pad_token_id": config.pad_token_id,
+    }
+
+
+def write_rope(rope: RopeConfig) -> dict[str, Any]:
+    """The value of `rope_parameters` as transformers 5 spells it."""
+    out: dict[str, Any] = {"rope_type": "default" if rope.scaling == "none" else rope.scaling, "rope_theta": rope.theta}
+    if rope.partial != 1.0:
+        out["partial_rotary_factor"] = rope.partial
+    fields_ = {theirs: getattr(rope, ours) for theirs, ours in ROPE_KEYS.get(rope.scaling, ())}
+    return out | {name: value for name, value in fields_.items() if value is not None}
+
+

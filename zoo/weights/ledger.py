@@ -1,0 +1,171 @@
+"""What becomes of every tensor of a checkpoint: the account that is settled before any data is read. Needs no torch."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import Any
+
+from zoo.weights.ops import Shape
+from zoo.weights.table import Step, Table, foreign_shapes
+from zoo.weights.tensor_info import TensorInfo
+
+INTEGERS = frozenset("bool uint8 int8 int16 uint16 int32 uint32 int64 uint64".split())
+
+
+@dataclass
+class Account:
+    """Every foreign tensor in exactly one column; the last three are problems. Names are as the files spell them."""
+
+    steps: list[Step] = field(default_factory=list)  # in the table's spelling
+    actual: dict[str, str] = field(default_factory=dict)  # the table's spelling -> the file's
+    loaded: list[str] = field(default_factory=list)
+    tied: dict[str, str] = field(default_factory=dict)  # a second copy -> what it must equal
+    ignored: dict[str, str] = field(default_factory=dict)  # name -> reason
+    missing: dict[str, Shape] = field(default_factory=dict)
+    unexpected: dict[str, Shape] = field(default_factory=dict)
+    mismatched: dict[str, str] = field(default_factory=dict)  # name -> what was found and what expected
+    orphans: list[str] = field(default_factory=list)  # weights of ours that the table does not know: a plugin's bug
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is missing, unexpected or mismatched."""
+        return not (self.missing or self.unexpected or self.mismatched or self.orphans)
+
+    @property
+    def fit(self) -> float:
+        """Share of tensors, theirs and the missing ones together, that found their place."""
+        good = len(self.loaded) + len(self.tied) + len(self.ignored)
+        bad = len(self.missing) + len(self.unexpected) + len(self.mismatched) + len(self.orphans)
+        return good / (good + bad) if good + bad else 1.0
+
+    def allow(self, patterns: Iterable[str]) -> None:
+        """Move unexpected tensors that match a pattern (of shell style) to the ignored, and drop missing ones."""
+        for pattern in patterns:
+            for name in [n for n in self.unexpected if _matches(n, pattern)]:
+                del self.unexpected[name]
+                self.ignored[name] = f"allowed by {pattern!r}"
+            for name in [n for n in self.missing if _matches(n, pattern)]:
+                del self.missing[name]
+                self.steps = [s for s in self.steps if name not in s.theirs]
+
+    def summary(self) -> str:
+        """47: 46 loaded · 1 tied (lm_head ← embed_tokens) · 0 missing · 0 unexpected"""
+        total = len(self.loaded) + len(self.tied) + len(self.ignored) + len(self.unexpected) + len(self.mismatched)
+        tied = f" ({', '.join(f'{a} ← {b}' for a, b in list(self.tied.items())[:2])})" if self.tied else ""
+        reasons = Counter(self.ignored.values())
+        ignored = f" · {len(self.ignored)} ignored ({'; '.join(reasons)})" if self.ignored else ""
+        mismatched = f" · {len(self.mismatched)} mismatched" if self.mismatched else ""
+        return (
+            f"{total}: {len(self.loaded)} loaded · {len(self.tied)} tied{tied}{ignored}"
+            f" · {len(self.missing)} missing · {len(self.unexpected)} unexpected{mismatched}"
+        )
+
+    def problems(self) -> list[tuple[str, str, str]]:
+        """(kind, grouped name, shape or difference) of everything that has no place."""
+        rows: list[tuple[str, str, str]] = []
+        for kind, names in (("missing", self.missing), ("unexpected", self.unexpected)):
+            by_shape: dict[Shape, list[str]] = defaultdict(list)
+            for name, shape in names.items():
+                by_shape[shape].append(name)
+            rows += [(kind, g, str(list(shape))) for shape, group in by_shape.items() for g in grouped(group)]
+        by_what: dict[str, list[str]] = defaultdict(list)
+        for name, what in self.mismatched.items():
+            by_what[what].append(name)
+        rows += [("mismatched", g, what) for what, group in by_what.items() for g in grouped(group)]
+        return rows + [("no rule for", g, "") for g in grouped(self.orphans)]
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "loaded": len(self.loaded),
+            "tied": self.tied,
+            "ignored": self.ignored,
+            "missing": {n: list(s) for n, s in self.missing.items()},
+            "unexpected": {n: list(s) for n, s in self.unexpected.items()},
+            "mismatched": self.mismatched,
+        }
+
+
+def settle(table: Table, shapes: Mapping[str, Shape], tensors: Mapping[str, TensorInfo]) -> Account:
+    """Give every foreign tensor its column: `shapes` are our weights', `tensors` what the files' headers say."""
+    account = Account()
+    for name in tensors:
+        spelt = table.spelling(name) if table.spelling else name
+        if spelt in account.actual:
+            account.mismatched[name] = f"a second {account.actual[spelt]}"
+        else:
+            account.actual[spelt] = name
+    doubles = {a.theirs: a.of for a in table.aliases}
+    for copy, of in doubles.items():
+        if of not in account.actual and copy in account.actual:
+            account.actual[of] = account.actual[copy]  # the file kept the other one of the two
+    account.steps, account.orphans = table.plan(shapes, account.actual)
+    wanted: set[str] = set()
+    for step in account.steps:
+        for name, shape in foreign_shapes(step, shapes).items():
+            wanted.add(name)
+            _place(account, name, shape, tensors)
+    placed = {account.actual[name] for name in wanted if name in account.actual}
+    for spelt, name in account.actual.items():
+        if name not in placed:
+            _place_unwanted(account, table, doubles, spelt, tensors[name])
+    return account
+
+
+def _place(account: Account, name: str, shape: Shape, tensors: Mapping[str, TensorInfo]) -> None:
+    if name not in account.actual:
+        account.missing[name] = shape
+        return
+    actual = account.actual[name]
+    info = tensors[actual]
+    if info.shape != shape:
+        account.mismatched[actual] = f"{list(info.shape)} in {info.file.name}, expected {list(shape)}"
+    elif info.dtype in INTEGERS:
+        account.mismatched[actual] = f"{info.dtype} in {info.file.name}, expected floating point"
+    elif actual not in account.loaded:
+        account.loaded.append(actual)
+
+
+def _place_unwanted(
+    account: Account, table: Table, doubles: Mapping[str, str], spelt: str, info: TensorInfo
+) -> None:
+    if spelt in doubles:
+        of = account.actual.get(doubles[spelt])
+        if of is None:
+            account.unexpected[info.name] = info.shape
+        else:
+            account.tied[info.name] = of
+    elif reason := table.reason_to_ignore(spelt):
+        account.ignored[info.name] = reason
+    else:
+        account.unexpected[info.name] = info.shape
+
+
+def grouped(names: Iterable[str]) -> list[str]:
+    """Names that differ in one run of numbers only, written once: layers.{0..31}.x"""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for name in names:
+        found = re.search(r"(?<=\.)\d+(?=\.|$)", name)
+        groups[name if not found else f"{name[: found.start()]}\0{name[found.end() :]}"].append(
+            int(found.group()) if found else -1
+        )
+    return [template.replace("\0", _runs(sorted(numbers))) for template, numbers in groups.items()]
+
+
+def _runs(numbers: list[int]) -> str:
+    if len(numbers) == 1:
+        return str(numbers[0])
+    runs: list[list[int]] = []
+    for n in numbers:
+        if runs and n == runs[-1][1] + 1:
+            runs[-1][1] = n
+        else:
+            runs.append([n, n])
+    return "{" + ",".join(str(a) if a == b else f"{a}..{b}" for a, b in runs) + "}"
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern)

@@ -1,0 +1,166 @@
+"""Invertible changes of layout. Every op obeys dump(load(x)) == x and load(dump(y)) == y, bit for bit.
+
+`load` goes from the foreign checkpoint to the zoo. `shapes` says, without torch, which foreign shapes give ours: it
+is how a mis-shaped tensor is found before any data is read. `~op` swaps the directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Shape = tuple[int, ...]
+Change = Callable[[Sequence["Tensor"]], list["Tensor"]]
+Reshape = Callable[[Sequence[Shape]], list[Shape]]
+
+
+@dataclass(frozen=True)
+class Op:
+    """`load` and `dump` between lists of tensors; `shapes` from ours to theirs, `our_shapes` back."""
+
+    name: str
+    load: Change
+    dump: Change
+    shapes: Reshape
+    our_shapes: Reshape
+
+    def __rshift__(self, then: Op) -> Op:
+        """First self, then `then`, on the way in."""
+        return Op(
+            f"{self} >> {then}",
+            lambda x: then.load(self.load(x)),
+            lambda y: self.dump(then.dump(y)),
+            lambda s: self.shapes(then.shapes(s)),
+            lambda s: then.our_shapes(self.our_shapes(s)),
+        )
+
+    def __invert__(self) -> Op:
+        return Op(f"~{self}", self.dump, self.load, self.our_shapes, self.shapes)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+same = Op("same", list, list, list, list)
+
+
+def _each(f: Callable[[Tensor], Tensor]) -> Change:
+    return lambda xs: [f(x) for x in xs]
+
+
+def _flip_shape(shape: Shape) -> Shape:
+    return (*shape[:-2], shape[-1], shape[-2]) if len(shape) > 1 else shape
+
+
+def _flip(x: Tensor) -> Tensor:
+    return x.mT if x.ndim > 1 else x  # a bias has nothing to transpose
+
+
+transpose = Op(
+    "transpose",
+    _each(_flip),
+    _each(_flip),
+    lambda s: [_flip_shape(x) for x in s],
+    lambda s: [_flip_shape(x) for x in s],
+)
+
+
+def split(*sizes: int, dim: int = 0) -> Op:
+    """One foreign tensor is several of ours, laid end to end along `dim`. Use `~split(...)` where ours is the fused."""
+
+    def load(x: Sequence[Tensor]) -> list[Tensor]:
+        return list(x[0].split(sizes, dim))
+
+    def dump(y: Sequence[Tensor]) -> list[Tensor]:
+        import torch
+
+        return [torch.cat(list(y), dim)]
+
+    def with_dim(shape: Shape, size: int) -> Shape:
+        return (*shape[:dim], size, *shape[dim + 1 :])
+
+    return Op(
+        f"split{sizes}",
+        load,
+        dump,
+        lambda s: [with_dim(s[0], sum(x[dim] for x in s))],
+        lambda s: [with_dim(s[0], size) for size in sizes],
+    )
+
+
+def stack(count: int, dim: int = 0) -> Op:
+    """`count` foreign tensors are one of ours with a new dimension."""
+
+    def load(x: Sequence[Tensor]) -> list[Tensor]:
+        import torch
+
+        return [torch.stack(list(x), dim)]
+
+    return Op(
+        f"stack({count})",
+        load,
+        lambda y: list(y[0].unbind(dim)),
+        lambda s: [s[0][:dim] + s[0][dim + 1 :]] * count,
+        lambda s: [(*s[0][:dim], count, *s[0][dim:])],
+    )
+
+
+def split_heads(groups: int, *sizes: int) -> Op:
+    """Like split, but the foreign tensor repeats the sequence once per group (GPT-NeoX, BLOOM, ChatGLM)."""
+
+    def load(x: Sequence[Tensor]) -> list[Tensor]:
+        return [part.flatten(0, 1) for part in x[0].unflatten(0, (groups, -1)).split(sizes, 1)]
+
+    def dump(y: Sequence[Tensor]) -> list[Tensor]:
+        import torch
+
+        return [torch.cat([part.unflatten(0, (groups, -1)) for part in y], 1).flatten(0, 1)]
+
+    return Op(
+        f"split_heads({groups} x {sizes})",
+        load,
+        dump,
+        lambda s: [(sum(x[0] for x in s), *s[0][1:])],
+        lambda s: [(groups * size, *s[0][1:]) for size in sizes],
+    )
+
+
+def rope_halves(heads: int, rope_dim: int, *, skip: int = 0) -> Op:
+    """Foreign rows pair rotary channels (0, 1), (2, 3)...; ours pair (c, c + rope_dim/2).
+
+    Of each head the first `skip` rows are not rotary and stay; so do those after the rotary ones. Biases permute too.
+    """
+    half = rope_dim // 2
+
+    def reorder(x: Tensor, pairs: tuple[int, int]) -> Tensor:
+        import torch
+
+        rows = x.unflatten(0, (heads, -1))
+        before, rotary, after = rows.split([skip, rope_dim, rows.shape[1] - skip - rope_dim], 1)
+        rotary = rotary.unflatten(1, pairs).transpose(1, 2).flatten(1, 2)
+        return torch.cat((before, rotary, after), 1).flatten(0, 1)
+
+    return Op(
+        f"rope_halves({heads} x {rope_dim})",
+        _each(lambda x: reorder(x, (half, 2))),
+        _each(lambda y: reorder(y, (2, half))),
+        list,
+        list,
+    )
+
+
+def reshape(ours: Shape, theirs: Shape) -> Op:
+    """The same elements in the same order under another shape."""
+    assert prod(ours) == prod(theirs), (ours, theirs)
+    return Op(
+        f"reshape{theirs}->{ours}",
+        _each(lambda x: x.reshape(ours)),
+        _each(lambda y: y.reshape(theirs)),
+        lambda s: [theirs] * len(s),
+        lambda s: [ours] * len(s),
+    )
