@@ -9,9 +9,11 @@ from zoo.nn.mlp import ACTIVATIONS, MLP, Activation, GatedMLP, gelu_tanh, quick_
 from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
 from zoo.nn.rope import Rope
 from zoo.nn.span import Span
+from zoo.nn.trace import hidden_states, traced
 
 __all__ = [
     "ACTIVATIONS", "MLP", "Activation", "Attend", "Attention", "Cache", "Decoder", "GatedMLP", "KVCache", "LayerCache",
     "Mask", "PostNormLayer", "PreNormLayer", "RMSNorm", "Rope", "SlidingKVCache", "Span", "UnitOffsetRMSNorm",
-    "at_least_float32", "causal", "everything", "gelu_tanh", "initialise", "quick_gelu", "sliding",
+    "at_least_float32", "causal", "everything", "gelu_tanh", "hidden_states", "initialise", "quick_gelu", "sliding",
+    "traced",
 ]  # fmt: skip

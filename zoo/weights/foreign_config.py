@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import Any, TypeVar, get_type_hints
 
 from zoo.config import ModelConfig, RopeConfig, typed
@@ -53,6 +54,7 @@ class ForeignConfig:
     used: set[str] = field(default_factory=set)
     inert: set[str] = field(default_factory=set)
     assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
+    allowed: list[str] = field(default_factory=list)  # unknown keys that the user lets pass
 
     def __contains__(self, name: str) -> bool:
         return self.raw.get(name) is not None
@@ -152,10 +154,11 @@ class ForeignConfig:
         except ConfigError as error:
             raise CheckpointError(self.file, "rope_parameters", clean(error.what), why=error.why) from None
 
-    def check(self, *, where: str = "") -> None:
-        """Refuse the keys that were neither read nor declared to be without effect."""
+    def check(self, *, where: str = "", allow: Iterable[str] = ()) -> None:
+        """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern."""
         self.inert |= {name for name in self.raw if name in INERT and name not in self.used}
-        if unknown := sorted(set(self.raw) - self.used - self.inert):
+        self.allowed = [k for k in self.raw if any(fnmatchcase(k, p) for p in allow)]
+        if unknown := sorted(set(self.raw) - self.used - self.inert - set(self.allowed)):
             raise CheckpointError(
                 self.file,
                 unknown[0],

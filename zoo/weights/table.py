@@ -130,6 +130,13 @@ class Table:
                 yield Step(rule.our_names(binding), rule.their_names(binding), rule.op)
 
 
+class Identity(Table):
+    """The table of zoo's own format, in which every tensor goes by our name."""
+
+    def plan(self, ours: Iterable[str], present: Iterable[str] | None = None) -> tuple[list[Step], list[str]]:
+        return [Step((name,), (name,), same) for name in ours], []
+
+
 def rename(ours: str, theirs: str) -> Rule:
     """A tensor, or all tensors below a module, under another name."""
     return Rule((ours,), (theirs,))

@@ -1,18 +1,64 @@
-"""What a file's header says of one tensor. Needs no torch."""
+"""What a checkpoint's header says of one tensor. Needs no torch."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
+from zoo.errors import CheckpointError
 
-@dataclass(frozen=True)
+Shape = tuple[int, ...]
+
+MAX_RANK = 32
+MAX_DIM = 1 << 48
+
+# Bytes per element, by the name torch gives the type.
+ITEM_BYTES = {
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "float8_e5m2": 1,
+    "float8_e4m3fn": 1,
+    "float8_e8m0fnu": 1,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2fnuz": 1,
+    "int16": 2,
+    "uint16": 2,
+    "float16": 2,
+    "bfloat16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "float32": 4,
+    "complex64": 8,
+    "float64": 8,
+    "int64": 8,
+    "uint64": 8,
+}
+
+
+@dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """`dtype` as torch spells it, or a quantised format's own name; `offset` in bytes from the start of `file`."""
+    """A tensor's name, type and shape, and where its bytes lie."""
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
+    dtype: str  # as torch spells it, or the name of a GGUF quantisation (Q4_K, ...)
+    shape: Shape
     file: Path
-    nbytes: int
-    offset: int = 0
+    nbytes: int  # of this tensor alone
+    offset: int | None  # bytes from the start of the file; None: not there as one run of bytes
+
+    @property
+    def numel(self) -> int:
+        """Elements."""
+        return prod(self.shape)
+
+
+def checked_shape(dims: object, file: Path, name: str) -> Shape:
+    """`dims` as a shape. Raises CheckpointError unless it is a list of at most 32 sizes below 2^48."""
+    if not isinstance(dims, list | tuple) or len(dims) > MAX_RANK:
+        raise CheckpointError(file, name, f"its shape is not a list of at most {MAX_RANK} sizes")
+    for dim in dims:
+        if type(dim) is not int or not 0 <= dim < MAX_DIM:
+            raise CheckpointError(file, name, f"its shape has {dim!r:.40}, which is not a size from 0 to 2^48")
+    return tuple(dims)

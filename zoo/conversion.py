@@ -1,0 +1,132 @@
+"""Any format to any other without building the model: peak memory is the largest single group of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.inspection import Ledger, inspect
+from zoo.weights.table import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.saving import TensorSpec
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was read, what was written and where."""
+
+    ledger: Ledger
+    folder: Path
+    format: str
+    num_tensors: int
+    nbytes: int
+    dtype: str | None
+
+
+def convert(
+    source: str | Path,
+    folder: str | Path,
+    *,
+    to: str = "zoo",
+    dtype: str | None = None,
+    family: str | None = None,
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+    max_shard_size: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Conversion:
+    """Write the checkpoint `source` to `folder` as `to` (zoo, hf, meta, ...), all or nothing.
+
+    With `dry_run` nothing is read but headers and nothing is written. Raises CheckpointError if a tensor or key has no
+    place, holds NaN or infinity, or overflows `dtype`; ZooError if the folder is not zoo's to replace.
+    """
+    ledger = inspect(source, family=family, allow=allow, allow_pickle=allow_pickle)
+    ledger.check()
+    from zoo import saving
+
+    specs = our_specs(ledger, dtype)
+    dtypes = {d for d, _ in specs.values()}
+    config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
+    steps = saving.export_steps(ledger.family, to, config, specs)
+    foreign = saving.foreign_specs(steps, specs)
+    nbytes = sum(info.nbytes for info in ledger.checkpoint.tensors.values())
+    result = Conversion(ledger, Path(folder), to, len(foreign), nbytes, dtype)
+    if dry_run:
+        return result
+    from zoo.loading import check_tied
+    from zoo.weights.write import write_folder
+
+    with ledger.checkpoint.open() as tensors:
+        check_tied(ledger, tensors)
+        write_folder(
+            Path(folder),
+            foreign,
+            saving.exported(steps, reader(ledger, tensors, dtype)),
+            config=saving.foreign_config(ledger.family, to, config),
+            extra=saving.companions(ledger.checkpoint.path),
+            provenance=provenance(ledger, to, dtype, allow),
+            max_shard_size=max_shard_size or saving.MAX_SHARD_SIZE,
+            force=force,
+            sources=[ledger.checkpoint.path],
+        )
+    return result
+
+
+def our_specs(ledger: Ledger, dtype: str | None) -> dict[str, TensorSpec]:
+    """dtype and shape of each of our weights, from the headers."""
+    from zoo.construction import as_dtype
+
+    wanted = str(as_dtype(dtype)).removeprefix("torch.") if dtype else None
+    infos, actual = ledger.checkpoint.tensors, ledger.account.actual
+    return {
+        name: (wanted or _float(infos[actual[step.theirs[0]]].dtype), ledger.shapes[name])
+        for step in ledger.account.steps
+        for name in step.ours
+    }
+
+
+def reader(ledger: Ledger, tensors: Mapping[str, Tensor], dtype: str | None) -> Callable[[str], Tensor]:
+    """Reads one of our weights by name; the step it comes from is kept until another is asked for."""
+    from zoo.construction import as_dtype
+    from zoo.loading import cast
+
+    owner: dict[str, Step] = {name: step for step in ledger.account.steps for name in step.ours}
+    kept: dict[str, Tensor] = {}
+
+    def read(name: str) -> Tensor:
+        if name not in kept:
+            kept.clear()
+            step = owner[name]
+            theirs = [tensors[ledger.account.actual[n]] for n in step.theirs]
+            kept.update(zip(step.ours, step.op.load(theirs), strict=True))
+        return cast(ledger, name, kept[name], as_dtype(dtype))
+
+    return read
+
+
+def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str]) -> dict[str, Any]:
+    """Where the weights come from, for zoo.json."""
+    from zoo.registry import installed
+
+    plugin = installed().origin[ledger.family.name]
+    return {
+        "source": ledger.source,
+        "commit": ledger.commit,
+        "source_files": ledger.checkpoint.hashes(),
+        "family": ledger.family.name,
+        "plugin": f"{plugin.distribution} {plugin.version}",
+        "from": ledger.dialect,
+        "format": to,
+        "options": {"dtype": dtype, "allow": list(allow)},
+    }
+
+
+def _float(dtype: str) -> str:
+    """The dtype that a tensor stored as `dtype` is read as: block formats are dequantised to float32."""
+    return dtype if dtype.startswith(("float", "bfloat")) else "float32"

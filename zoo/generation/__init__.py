@@ -1,0 +1,15 @@
+"""From prompts to continuations: greedy, sampled, by beam search or with a draft, all at once or piece by piece."""
+
+from __future__ import annotations
+
+from zoo.generation.config import GenerationConfig
+from zoo.generation.front import generate, stream
+from zoo.generation.hf import config_from_hf
+from zoo.generation.result import Generation, Stream
+from zoo.generation.sampling import Sampler
+from zoo.generation.speculation import DraftModel, PromptLookup
+
+__all__ = [
+    "DraftModel", "Generation", "GenerationConfig", "PromptLookup", "Sampler", "Stream", "config_from_hf", "generate",
+    "stream",
+]  # fmt: skip

@@ -1,0 +1,66 @@
+"""The decoding loop: prefill in one call, then one token a step.
+
+Shapes: B batch, T tokens, V vocab.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from zoo.errors import UsageError, ZooError
+from zoo.generation.prompts import Batch
+from zoo.generation.protocols import Cache, LanguageModel
+from zoo.generation.stopping import Row
+
+
+@torch.inference_mode()  # as a decorator: inside the generator it would stay on for the caller between two steps
+def decode(
+    model: LanguageModel, batch: Batch, rows: Sequence[Row], choose: Callable[[Tensor], Tensor]
+) -> Iterator[Tensor]:
+    """Push tokens into `rows` until all are finished; gives the raw logits [B, 1, V] of each step.
+
+    A finished row is fed on, since its column must hold something, but takes nothing more.
+    """
+    cache = open_cache(model, len(rows), batch.width, rows[0].limit)
+    tokens, mask = batch.tokens, batch.mask
+    for step in range(rows[0].limit):
+        logits = model(tokens, attention_mask=mask, cache=cache, last=True)
+        check_finite(logits, step, [not row.finish_reason for row in rows])
+        chosen = choose(logits[:, -1])
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            row.push(token)
+        yield logits
+        if all(row.finish_reason for row in rows):
+            return
+        tokens, mask = chosen[:, None], None
+
+
+def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: int) -> Cache:
+    """A cache for prompt and continuation. Raises UsageError where the model cannot read that far."""
+    total = prompt_len + num_new
+    asked = f"prompt {prompt_len} + max_new_tokens {num_new} = {total} tokens"
+    cache = model.new_cache(batch_size, total)
+    if cache.max_len < total:
+        raise UsageError(f"{asked}, but the model holds {cache.max_len}", hint="lower max_new_tokens")
+    trained = getattr(model.config, "max_seq_len", None)
+    if trained is not None and total > trained:
+        warnings.warn(f"{asked}, more than model.max_seq_len={trained}: untrained territory", stacklevel=2)
+    return cache
+
+
+def check_finite(logits: Tensor, step: int, is_open: Sequence[bool] | None = None) -> None:
+    """Raise ZooError where logits [B, T, V] of an open row hold NaN or no finite maximum."""
+    best = logits.amax(-1).isfinite().all(-1)  # NaN and infinity survive the maximum, and this is one cheap pass
+    if best.all():
+        return
+    wrong = [i for i, fine in enumerate(best.tolist()) if not fine and (is_open is None or is_open[i])]
+    if wrong:
+        raise ZooError(
+            f"the logits of row {wrong[0]} hold NaN or infinity at step {step}",
+            why="the weights are damaged, or their numbers overflow in this dtype",
+            hint="try float32, or check the weights with zoo inspect",
+        )

@@ -1,0 +1,93 @@
+"""What a caller hands over, brought into one shape: rows of token ids, padded on the left.
+
+Shapes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.generation.protocols import Tokenizer
+
+Prompts = str | Tensor | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Prompts as rows of real tokens, and as tokens [B, T] with the mask [B, T] of the real ones (None: all)."""
+
+    rows: list[list[int]]
+    tokens: Tensor
+    mask: Tensor | None
+
+    @property
+    def width(self) -> int:
+        """Tokens in the longest prompt."""
+        return self.tokens.shape[1]
+
+
+def batch_of(
+    prompts: Prompts,
+    *,
+    tokenizer: Tokenizer | None = None,
+    attention_mask: Tensor | None = None,
+    vocab_size: int | None = None,
+    device: torch.device | str = "cpu",
+) -> Batch:
+    """Any kind of prompts as a batch. Raises UsageError for an empty prompt or a token outside the vocabulary."""
+    rows = rows_of(prompts, tokenizer, attention_mask)
+    if not rows:
+        raise UsageError("there is no prompt")
+    for number, row in enumerate(rows):
+        if not row:
+            raise UsageError(f"prompt {number} has no tokens", hint="begin it with the model's bos_token_id")
+        if min(row) < 0 or (vocab_size is not None and max(row) >= vocab_size):
+            wrong = next(t for t in row if t < 0 or (vocab_size is not None and t >= vocab_size))
+            raise UsageError(
+                f"prompt {number} has the token {wrong}, outside the model's vocabulary of {vocab_size}",
+                hint="is this the model's own tokenizer?",
+            )
+    width = max(map(len, rows))
+    tokens = torch.tensor([[0] * (width - len(row)) + row for row in rows], device=device)
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    mask = torch.arange(width, device=device) >= width - lengths[:, None]
+    return Batch(rows, tokens, None if min(map(len, rows)) == width else mask)
+
+
+def rows_of(prompts: Prompts, tokenizer: Tokenizer | None, attention_mask: Tensor | None) -> list[list[int]]:
+    """The real token ids of every prompt."""
+    if isinstance(prompts, Tensor):
+        return _tensor_rows(prompts, attention_mask)
+    if attention_mask is not None:
+        raise UsageError("attention_mask goes with a tensor of tokens; lists need none")
+    if isinstance(prompts, str):
+        prompts = [prompts]
+    if all(isinstance(p, str) for p in prompts) and len(prompts):
+        if tokenizer is None:
+            raise UsageError("text prompts need a tokenizer", hint="give tokenizer=, or token ids as prompts")
+        return [tokenizer.encode(text) for text in prompts]
+    if all(isinstance(p, int) for p in prompts) and len(prompts):
+        prompts = [prompts]
+    return [_ids(row, number) for number, row in enumerate(prompts)]
+
+
+def _tensor_rows(tokens: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
+    if tokens.dim() != 2 or tokens.is_floating_point() or tokens.dtype == torch.bool:
+        raise UsageError(f"prompts {list(tokens.shape)} of {tokens.dtype} are not token ids [B, T]")
+    if attention_mask is None:
+        return tokens.tolist()
+    if attention_mask.shape != tokens.shape:
+        raise UsageError(f"attention_mask {list(attention_mask.shape)} is not of the shape {list(tokens.shape)}")
+    return [row[real].tolist() for row, real in zip(tokens.cpu(), attention_mask.bool().cpu(), strict=True)]
+
+
+def _ids(row: object, number: int) -> list[int]:
+    ids = row.tolist() if isinstance(row, Tensor) else row
+    if not isinstance(ids, Sequence) or isinstance(ids, str) or not all(type(t) is int for t in ids):
+        raise UsageError(f"prompt {number} is {type(row).__name__}, not a text or a list of token ids")
+    return list(ids)

@@ -1,0 +1,218 @@
+"""What a checkpoint is: its family, and where every config key and tensor of it goes. Reads headers only, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import Any
+
+from zoo.config import ModelConfig
+from zoo.errors import CheckpointError, ConfigError, ZooError, clean, some
+from zoo.family import Family, Match
+from zoo.registry import installed
+from zoo.weights.checkpoint import Checkpoint, open_checkpoint
+from zoo.weights.foreign_config import ForeignConfig
+from zoo.weights.ledger import Account, settle
+from zoo.weights.ops import Shape
+from zoo.weights.table import Identity, Table
+
+MAX_LAYERS = 10_000
+
+
+@dataclass
+class Ledger:
+    """A checkpoint's account: every config key used, inert or refused, every tensor in one column."""
+
+    source: str
+    family: Family
+    dialect: str
+    reasons: tuple[str, ...]
+    config: ModelConfig
+    keys: ForeignConfig
+    table: Table
+    shapes: dict[str, Shape]  # our weights
+    account: Account
+    checkpoint: Checkpoint
+    commit: str | None = None  # the hub's commit that the source resolved to
+    random: list[str] = field(default_factory=list)  # weights that were missing, allowed to be, and drawn at random
+    looks_like: tuple[str, float] | None = None  # a family that fits better, and how well
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the model, tied ones once."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors in the files."""
+        return sum(info.nbytes for info in self.checkpoint.tensors.values())
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """How many tensors the files hold of each dtype."""
+        counts: dict[str, int] = {}
+        for info in self.checkpoint.tensors.values():
+            counts[info.dtype] = counts.get(info.dtype, 0) + 1
+        return counts
+
+    def check(self) -> None:
+        """Raise CheckpointError, with everything that has no place, unless all is accounted for."""
+        rows = self.account.problems()
+        if not rows:
+            return
+        bad = self.account
+        count = len(bad.missing) + len(bad.unexpected) + len(bad.mismatched) + len(bad.orphans)
+        total = len(self.checkpoint.tensors) + len(bad.missing)
+        lines = [f"  {kind:10}  {clean(name)}  {what}" for kind, name, what in rows[:8]]
+        lines += [f"  and {len(rows) - 8} more groups"] if len(rows) > 8 else []
+        raise CheckpointError(
+            self.source,
+            "",
+            f"{count} tensors of {total} have no place in {self.family.name}",
+            why="\n".join(lines),
+            hint=self._advice(),
+        )
+
+    def _advice(self) -> str:
+        lines = []
+        if self.looks_like:
+            name, score = self.looks_like
+            lines.append(f"  this looks like {name} (score {score:.2f}).  Try: family={name}")
+        if names := [*self.account.unexpected, *self.account.missing]:
+            lines.append(f"  to go on knowingly: --allow '{clean(names[0])}' (a shell pattern)")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything above as JSON values."""
+        return {
+            "source": self.source,
+            "commit": self.commit,
+            "family": self.family.name,
+            "dialect": self.dialect,
+            "reasons": list(self.reasons),
+            "config": self.config.to_dict(),
+            "keys": {
+                "used": sorted(self.keys.used),
+                "inert": sorted(self.keys.inert),
+                "allowed": sorted(self.keys.allowed),
+                "assumed": self.keys.assumed,
+            },
+            "tensors": self.account.to_dict(),
+            "parameters": self.num_parameters,
+            "bytes": self.nbytes,
+            "dtypes": self.dtypes,
+            "looks_like": self.looks_like,
+        }
+
+
+def inspect(
+    source: str | Path, *, family: str | None = None, allow: Iterable[str] = (), allow_pickle: bool = False
+) -> Ledger:
+    """The ledger of a checkpoint, problems included: ask `ledger.check()` whether it may be loaded.
+
+    `source` is a folder, a file, hf://org/name@rev, org/name (from the cache) or pkg://package/path. `family` overrules
+    the detection; `allow` are shell patterns of tensors and config keys that may be left over or missing.
+    Raises CheckpointError for what cannot be read or belongs to no family.
+    """
+    from zoo.weights.hub import locate
+
+    place = locate(source, allow_pickle=allow_pickle)
+    checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
+    allow = tuple(allow)
+    chosen, match = _family(checkpoint, family)
+    keys, config = read_config(chosen, checkpoint, allow)
+    table = table_for(chosen, checkpoint.dialect, config)
+    shapes = our_shapes(chosen, config)
+    account = settle(table, shapes, checkpoint.tensors)
+    account.allow(allow)
+    ledger = Ledger(
+        str(source), chosen, checkpoint.dialect, match.reasons, config, keys, table, shapes, account, checkpoint,
+        place.commit,
+    )  # fmt: skip
+    if not account.is_settled:
+        ledger.looks_like = _better_fit(checkpoint, chosen, account.fit)
+    return ledger
+
+
+def read_config(
+    family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()
+) -> tuple[ForeignConfig, ModelConfig]:
+    """The config a checkpoint's foreign keys describe, every key accounted for."""
+    keys = ForeignConfig(checkpoint.config, checkpoint.config_name)
+    try:
+        if checkpoint.dialect == "zoo":
+            keys.used.update(checkpoint.config)
+            config = family.config_class.from_dict({k: v for k, v in checkpoint.config.items() if k != "zoo"})
+        else:
+            config = family.dialect(checkpoint.dialect).from_config(keys)
+            keys.check(where=family.name, allow=allow)
+    except ConfigError as error:
+        raise CheckpointError(checkpoint.config_name, "", clean(error.what, 200), why=error.why) from None
+    if getattr(config, "num_layers", 0) > MAX_LAYERS:
+        raise CheckpointError(checkpoint.config_name, "", f"more than {MAX_LAYERS} layers are refused")
+    return keys, config
+
+
+def table_for(family: Family, dialect: str, config: ModelConfig) -> Table:
+    """The weight table of a family's dialect; zoo's own format needs none."""
+    if dialect == "zoo":
+        return Identity()
+    if dialect not in family.formats:
+        raise ZooError(f"{family.name} has no {dialect!r} format", why=f"it has: {some(['zoo', *family.formats], 9)}")
+    return family.dialect(dialect).mapping(config)
+
+
+def our_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
+    """Our weights by name and shape: from the family's anatomy, else by building it on meta, which needs torch."""
+    if type(config).anatomy is not ModelConfig.anatomy:
+        return config.anatomy().shapes()
+    from zoo.construction import on_meta
+
+    return {name: tuple(p.shape) for name, p in on_meta(config).named_parameters()}
+
+
+def _family(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
+    registry = installed()
+    if name:
+        return registry[name], Match(1.0, ("asked for",))
+    if checkpoint.dialect == "zoo":
+        return registry[str(checkpoint.config.get("family"))], Match(1.0, ("zoo wrote it",))
+    found = registry.detect(checkpoint.config, checkpoint.dialect)
+    if not found:
+        raise _no_family(checkpoint)
+    best, match = found[0]
+    if len(found) > 1 and found[1][1].score == match.score:
+        rivals = some([f.name for f, m in found if m.score == match.score], 9)
+        raise CheckpointError(checkpoint.config_name, "", f"it may be any of {rivals}", hint="choose one: family=NAME")
+    return best, match
+
+
+def _no_family(checkpoint: Checkpoint) -> ZooError:
+    kind = clean(repr(checkpoint.config.get("model_type")))
+    better = _better_fit(checkpoint, None, 0.5)
+    return CheckpointError(
+        checkpoint.config_name,
+        "model_type",
+        f"{kind} belongs to no installed family",
+        why=f"its tensors look like {better[0]} (score {better[1]:.2f})" if better else "",
+        hint=f"try: family={better[0]}" if better else "see: zoo list, zoo plugins",
+    )
+
+
+def _better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tuple[str, float] | None:
+    """The family whose table leaves the fewest tensors over, if it beats `fit` clearly."""
+    best: tuple[str, float] | None = None
+    for family in installed().families.values():
+        if family is chosen or checkpoint.dialect not in family.formats:
+            continue
+        try:
+            dialect = family.dialect(checkpoint.dialect)
+            config = dialect.from_config(ForeignConfig(checkpoint.config, checkpoint.config_name))
+            account = settle(dialect.mapping(config), our_shapes(family, config), checkpoint.tensors)
+        except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):
+            continue  # the config is not even of this family's form
+        if account.fit > max(fit, best[1] if best else 0.0, 0.8):
+            best = family.name, account.fit
+    return best

@@ -1,0 +1,101 @@
+"""A checkpoint's tensors in the place of a model's: settled first, then read one by one, in place where they are ours."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from zoo.construction import as_device, as_dtype, assign, on_meta, shared_parameters
+from zoo.errors import CheckpointError
+from zoo.inspection import Ledger, inspect
+
+
+def load(
+    source: str | Path,
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    family: str | None = None,
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+) -> nn.Module:
+    """The model that a checkpoint describes, with its weights, in eval mode.
+
+    Every tensor keeps the file's dtype unless `dtype` says otherwise. Tensors that are plain renames share the file's
+    mapping (copy-on-write: training in place leaves the file alone). The account stands in `model.ledger`.
+    Raises CheckpointError before anything is allocated if a tensor or config key has no place.
+    """
+    device, dtype = as_device(device), as_dtype(dtype)
+    ledger = inspect(source, family=family, allow=allow, allow_pickle=allow_pickle)
+    ledger.check()
+    model = on_meta(ledger.config)
+    names = {group[0]: group for group, _ in shared_parameters(model)}
+    _check_anatomy(ledger, model)
+    with ledger.checkpoint.open() as tensors:
+        check_tied(ledger, tensors)
+        for name, tensor in converted(ledger, tensors):
+            assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
+    _fill_allowed(ledger, model, dtype, device)
+    model.ledger = ledger
+    return model.eval()
+
+
+def converted(ledger: Ledger, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Our tensors, one step of the table after the other."""
+    actual = ledger.account.actual
+    for step in ledger.account.steps:
+        theirs = [tensors[actual[name]] for name in step.theirs]
+        yield from zip(step.ours, step.op.load(theirs), strict=True)
+
+
+def check_tied(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a second copy of a tensor that differs from the first."""
+    for copy, of in ledger.account.tied.items():
+        if not torch.equal(tensors[copy], tensors[of]):
+            raise CheckpointError(
+                ledger.source,
+                copy,
+                f"it differs from {of}, with which the config says it is shared",
+                hint="if the model has two, the config must say so (tie_word_embeddings: false)",
+            )
+
+
+def check_finite(ledger: Ledger, name: str, tensor: Tensor) -> None:
+    """Refuse NaN and infinity. One pass over the data, without a copy of it."""
+    if not torch.isfinite(tensor.sum(dtype=torch.float32)) and not torch.isfinite(tensor).all():
+        raise CheckpointError(ledger.source, name, "it holds NaN or infinity")
+
+
+def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """`tensor` in `dtype`, refusing a value that overflows it."""
+    check_finite(ledger, name, tensor)
+    if dtype is None or tensor.dtype == dtype or not tensor.is_floating_point():
+        return tensor
+    out = tensor.to(dtype)
+    if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and not torch.isfinite(out).all():
+        raise CheckpointError(ledger.source, name, f"a value overflows {str(dtype).removeprefix('torch.')}")
+    return out
+
+
+def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    return cast(ledger, name, tensor, dtype).to(device)
+
+
+def _check_anatomy(ledger: Ledger, model: nn.Module) -> None:
+    built = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    assert built == ledger.shapes, (
+        f"{ledger.family.name}: anatomy and module differ in {sorted(set(built.items()) ^ set(ledger.shapes.items()))[:3]}"
+    )
+
+
+def _fill_allowed(ledger: Ledger, model: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:
+    """Random weights, from seed 0, for what was missing and allowed to be; `ledger.random` names them."""
+    left = [(names, p) for names, p in shared_parameters(model) if p.is_meta]
+    ledger.random = [names[0] for names, _ in left]
+    generator = torch.Generator().manual_seed(0)
+    for names, parameter in left:
+        value = torch.empty(parameter.shape).normal_(std=0.02, generator=generator)
+        assign(model, names, value.to(device, dtype or parameter.dtype))

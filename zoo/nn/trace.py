@@ -1,0 +1,55 @@
+"""What passes through a model, by the canonical names of its modules."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+
+@contextmanager
+def traced(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
+    """Inside, every forward pass leaves the outputs of the named modules in the yielded dict; all modules if none.
+
+    The input of a module that is given as `name.input` is kept too. Outputs that are not tensors are left out.
+    """
+    kept: dict[str, Tensor] = {}
+    modules = dict(model.named_modules())
+    wanted = names or tuple(name for name in modules if name)
+
+    def keep_output(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            if isinstance(output, Tensor):
+                kept[name] = output
+
+        return hook
+
+    def keep_input(name: str) -> Any:
+        def hook(module: nn.Module, args: Any) -> None:
+            kept[name] = args[0]
+
+        return hook
+
+    handles = [
+        modules[n.removesuffix(".input")].register_forward_pre_hook(keep_input(n))
+        if n.endswith(".input")
+        else modules[n].register_forward_hook(keep_output(n))
+        for n in wanted
+    ]
+    try:
+        yield kept
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def hidden_states(model: nn.Module, *args: Any, stack: str = "layers", norm: str = "norm", **kwargs: Any) -> list[Tensor]:
+    """What enters a stack of layers and what leaves each of them; after the final norm last, if there is one."""
+    modules = dict(model.named_modules())
+    layers = [n for n in modules if n.rpartition(".")[0] == stack and n.rpartition(".")[2].isdigit()]
+    names = [f"{layers[0]}.input", *layers, *([norm] if norm in modules else [])]
+    with traced(model, *names) as kept:
+        model(*args, **kwargs)
+    return [kept[name] for name in names]

@@ -1,0 +1,46 @@
+"""Which files of a checkpoint may be read: regular ones, by plain names inside its folder."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from zoo.errors import CheckpointError, clean
+
+
+def size_of(path: Path) -> int:
+    """The size in bytes of a regular file, or of the one that a link leads to. Raises CheckpointError for all else.
+
+    Links to single files are followed, because the cache of Hugging Face is made of them. Asking before opening keeps
+    us from hanging on a pipe.
+    """
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        what = "is a link that leads nowhere" if path.is_symlink() else "is not there"
+        raise CheckpointError(path, "", what) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(path, "", unreadable(error)) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise CheckpointError(path, "", f"is {_kind(found.st_mode)}, not a regular file")
+    return found.st_size
+
+
+def plain_name(name: object, file: Path, item: str) -> str:
+    """`name`, which `file` gives under `item`, where it is the name of a file beside it; else a CheckpointError."""
+    if not isinstance(name, str) or not name:
+        raise CheckpointError(file, item, f"{clean(repr(name))} is not the name of a file")
+    if name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
+        why = "a checkpoint may name only files that lie beside it"
+        raise CheckpointError(file, item, f"names the file {clean(repr(name))}", why=why)
+    return name
+
+
+def unreadable(error: Exception) -> str:
+    """What the system said, without the path that the message names already."""
+    return f"cannot be read: {getattr(error, 'strerror', None) or error}"
+
+
+def _kind(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
