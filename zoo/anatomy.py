@@ -157,6 +157,67 @@ class Anatomy:
             self.linear("up_proj", hidden_size, intermediate_size, role, bias=bias)
             self.linear("down_proj", intermediate_size, hidden_size, role, bias=bias)
 
+    def moe(
+        self,
+        hidden_size: int,
+        intermediate_size: int,
+        num_experts: int,
+        experts_per_token: int,
+        *,
+        name: str = "mlp",
+        shared_size: int | None = None,
+        has_router_bias: bool = False,
+        has_shared_gate: bool = False,
+    ) -> None:
+        """Weights of zoo.nn.MoE, whose `shared` expert has width `shared_size`."""
+        share = experts_per_token / num_experts
+        with self.under(name):
+            self.weight("router.weight", (num_experts, hidden_size), "router", is_matmul=True)
+            if has_router_bias:
+                self.weight("router.bias", (num_experts,), "router")
+            for part in ("gate_proj", "up_proj"):
+                shape = (num_experts, intermediate_size, hidden_size)
+                self.weight(f"experts.{part}", shape, "experts", used=share, is_matmul=True)
+            shape = (num_experts, hidden_size, intermediate_size)
+            self.weight("experts.down_proj", shape, "experts", used=share, is_matmul=True)
+            if shared_size is not None:
+                self.gated_mlp(hidden_size, shared_size, name="shared")
+            if has_shared_gate:
+                self.weight("shared_gate.weight", (1, hidden_size), "router", is_matmul=True)
+
+    def latent_attn(
+        self,
+        hidden_size: int,
+        num_heads: int,
+        *,
+        q_lora_rank: int | None,
+        kv_lora_rank: int,
+        nope_head_dim: int,
+        rope_head_dim: int,
+        v_head_dim: int,
+        name: str = "attn",
+        bias: bool = False,
+    ) -> None:
+        """Weights of zoo.nn.LatentAttention; say how it attends with `attends_latent`."""
+        qk_dim, role = nope_head_dim + rope_head_dim, "attention"
+        with self.under(name):
+            if q_lora_rank is None:
+                self.linear("q_proj", hidden_size, num_heads * qk_dim, role)
+            else:
+                self.linear("q_down", hidden_size, q_lora_rank, role, bias=bias)
+                self.norm("q_norm", q_lora_rank)
+                self.linear("q_up", q_lora_rank, num_heads * qk_dim, role)
+            self.linear("kv_down", hidden_size, kv_lora_rank + rope_head_dim, role, bias=bias)
+            self.norm("kv_norm", kv_lora_rank)
+            self.linear("kv_up", kv_lora_rank, num_heads * (nope_head_dim + v_head_dim), role)
+            self.linear("o_proj", num_heads * v_head_dim, hidden_size, role, bias=bias)
+
+    def attends_latent(
+        self, layers: Iterable[int], num_heads: int, qk_dim: int, v_dim: int, cached: int, *, stack: str = "layers"
+    ) -> None:
+        """Say that `layers` attend with heads of `qk_dim` and `v_dim` and cache `cached` numbers per token."""
+        self.attention.append(AttentionSpec(tuple(layers), num_heads, qk_dim, v_dim, cached, stack=stack))
+
     def shapes(self) -> dict[str, Shape]:
         """Every parameter's name and shape, as in `named_parameters` of the built module (in no set order)."""
         return {name: w.shape for w in self.weights for name in w.names()}

@@ -4,16 +4,20 @@ from zoo.nn.attention import Attend, Attention
 from zoo.nn.cache import Cache, KVCache, LayerCache, SlidingKVCache
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer
 from zoo.nn.init import initialise
+from zoo.nn.latent import LatentAttention
 from zoo.nn.mask import Mask, causal, everything, sliding
 from zoo.nn.mlp import ACTIVATIONS, MLP, Activation, GatedMLP, gelu_tanh, quick_gelu
+from zoo.nn.moe import Experts, MoE, SigmoidRouter, SoftmaxRouter, balancing_losses, load_balancing_loss
 from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
+from zoo.nn.position import Alibi, RelativeBias, sinusoids
 from zoo.nn.rope import Rope
 from zoo.nn.span import Span
 from zoo.nn.trace import hidden_states, traced
 
 __all__ = [
-    "ACTIVATIONS", "MLP", "Activation", "Attend", "Attention", "Cache", "Decoder", "GatedMLP", "KVCache", "LayerCache",
-    "Mask", "PostNormLayer", "PreNormLayer", "RMSNorm", "Rope", "SlidingKVCache", "Span", "UnitOffsetRMSNorm",
-    "at_least_float32", "causal", "everything", "gelu_tanh", "hidden_states", "initialise", "quick_gelu", "sliding",
-    "traced",
+    "ACTIVATIONS", "MLP", "Activation", "Alibi", "Attend", "Attention", "Cache", "Decoder", "Experts", "GatedMLP",
+    "KVCache", "LatentAttention", "LayerCache", "Mask", "MoE", "PostNormLayer", "PreNormLayer", "RMSNorm",
+    "RelativeBias", "Rope", "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span", "UnitOffsetRMSNorm",
+    "balancing_losses", "causal", "everything", "gelu_tanh", "hidden_states", "initialise", "load_balancing_loss",
+    "quick_gelu", "sinusoids", "sliding", "traced",
 ]  # fmt: skip

@@ -1,0 +1,86 @@
+"""`zoo inspect`: which family a checkpoint is, and the ledger of every config key and tensor."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from zoo.errors import some
+from zoo.inspection import Ledger
+from zoo.size import human_bytes, human_count
+
+EPILOG = """\b
+Examples:
+  zoo inspect tiny
+  zoo inspect tiny --json
+  zoo inspect ./folder family=qwen3 --allow 'model.layers.*.q_norm.*'
+"""
+
+
+def shared_options(function):  # noqa: ANN001, ANN201 - click decorators have no useful type
+    """The options of every command that opens a checkpoint."""
+    for option in (
+        click.argument("choices", nargs=-1, metavar="[family=NAME]"),
+        click.option("--allow", multiple=True, metavar="PATTERN", help="Let tensors or config keys pass that match."),
+        click.option("--allow-pickle", is_flag=True, help="Open .bin and .pth files, as data only: code is refused."),
+    ):
+        function = option(function)
+    return function
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source")
+@shared_options
+@click.option("--json", "as_json", is_flag=True, help="The ledger as JSON.")
+def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, as_json: bool) -> None:
+    """Tell what the checkpoint SOURCE is, from its headers alone.
+
+    SOURCE is a folder, a file, tiny, org/name (from the cache), hf://org/name@rev or pkg://package/path.
+    """
+    from zoo.inspection import inspect
+
+    ledger = inspect(source, family=family_choice(choices), allow=allow, allow_pickle=allow_pickle)
+    if as_json:
+        click.echo(json.dumps(ledger.to_dict(), indent=2))
+    else:
+        click.echo("\n".join(lines(ledger)))
+    ledger.check()
+
+
+def family_choice(choices: tuple[str, ...]) -> str | None:
+    """The NAME of `family=NAME`. Raises click's usage error for any other word."""
+    name = None
+    for choice in choices:
+        key, _, name = choice.partition("=")
+        if key != "family" or not name:
+            raise click.UsageError(f"{choice!r} is not family=NAME")
+    return name
+
+
+def lines(ledger: Ledger) -> list[str]:
+    """The ledger in words, a line per account."""
+    keys = ledger.keys
+    commit = f" @ {ledger.commit[:8]}" if ledger.commit else ""
+    files = ledger.checkpoint.files
+    dtypes = ", ".join(f"{dtype} ({count})" for dtype, count in ledger.dtypes.items())
+    out = [
+        f"source     {ledger.source}{commit} · {len(files)} weight file{'s' * (len(files) != 1)}, "
+        f"{human_bytes(ledger.nbytes)}",
+        f"family     {ledger.family.name} ({'; '.join(ledger.reasons)}) · format {ledger.dialect}",
+        f"config     {len(keys.raw)} keys: {len(keys.used)} used · {len(keys.inert)} inert{_examples(keys.inert)} · "
+        f"{len(keys.raw) - len(keys.used) - len(keys.inert)} unknown",
+        f"tensors    {ledger.account.summary()}",
+        f"dtype      {dtypes}",
+        f"parameters {human_count(ledger.num_parameters)}",
+    ]
+    if keys.assumed:
+        told = [f"{name}={value!r}" for name, value in keys.assumed.items() if value is not None]
+        out += [f"assumed    {some(told, 4)}"] if told else []
+    if keys.allowed:
+        out.append(f"allowed    {some(keys.allowed, 4)}")
+    return out
+
+
+def _examples(names: set[str]) -> str:
+    return f" ({some(sorted(names), 2)})" if names else ""
