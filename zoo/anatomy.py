@@ -233,6 +233,8 @@ def heads_in_words(num_heads: int, num_kv_heads: int) -> str:
 def rope_in_words(rope: RopeConfig) -> str:
     """RoPE 10k, RoPE 500k llama3 ×8, ..."""
     theta = f"{rope.theta / 1e6:g}M" if rope.theta >= 1e6 else f"{rope.theta / 1e3:g}k"
-    kind = {"none": "", "yarn": " YaRN", "linear": " PI", "dynamic": " dynamic NTK"}.get(rope.scaling, f" {rope.scaling}")
+    kind = {"none": "", "yarn": " YaRN", "linear": " PI", "dynamic": " dynamic NTK"}.get(
+        rope.scaling, f" {rope.scaling}"
+    )
     part = "" if rope.partial == 1 else f" on {rope.partial:.0%}"
     return f"RoPE {theta}{part}{kind}" + (f" ×{rope.factor:g}" if rope.scaling not in ("none", "longrope") else "")

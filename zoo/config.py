@@ -81,6 +81,30 @@ class ModelConfig:
         return _plain(self)
 
 
+@dataclass
+class DecoderConfig(ModelConfig):
+    """Fields that most decoder-only families share, under the names of the literature."""
+
+    vocab_size: int = MISSING  # rows of the embedding
+    hidden_size: int = MISSING  # width of the residual stream
+    intermediate_size: int = MISSING  # width of the MLP
+    num_layers: int = MISSING  # blocks in the stack
+    num_heads: int = MISSING  # query heads
+    num_kv_heads: int = MISSING  # key/value heads; divides num_heads
+    head_dim: int = MISSING  # channels per head; often hidden_size / num_heads
+    max_seq_len: int = 2048  # tokens of context
+    norm_eps: float = 1e-5  # added to the mean square
+    tie_embeddings: bool = False  # the output head is the embedding
+    rope: RopeConfig = field(default_factory=RopeConfig)  # rotary positions
+
+    def __post_init__(self) -> None:
+        sizes = "vocab_size hidden_size intermediate_size num_heads num_kv_heads head_dim max_seq_len".split()
+        at_least(1, **{name: getattr(self, name) for name in sizes})
+        at_least(0, num_layers=self.num_layers)
+        multiple_of("model.num_heads", self.num_heads, "model.num_kv_heads", self.num_kv_heads)
+        multiple_of("model.head_dim", self.head_dim, "the two channels of a rotary pair", 2)
+
+
 def typed(kind: Any, value: Any, path: str) -> Any:
     """`value`, of JSON types, as the type a field was declared with; `path` names the field in errors."""
     if is_dataclass(kind) and isinstance(kind, type):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -118,13 +119,18 @@ def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str])
     return {
         "source": ledger.source,
         "commit": ledger.commit,
-        "source_files": ledger.checkpoint.hashes(),
+        "source_files": {file.name: sha256(file) for file in ledger.checkpoint.files},
         "family": ledger.family.name,
         "plugin": f"{plugin.distribution} {plugin.version}",
         "from": ledger.dialect,
         "format": to,
         "options": {"dtype": dtype, "allow": list(allow)},
     }
+
+
+def sha256(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def _float(dtype: str) -> str:

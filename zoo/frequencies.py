@@ -46,7 +46,8 @@ def attention_factor(rope: RopeConfig, max_seq_len: int) -> float:
         return yarn_mscale(rope.factor)
     if rope.scaling == "longrope":
         original = rope.original_max_seq_len or max_seq_len
-        stretch = max_seq_len / original
+        # A config that names no factor means the stretch that its lengths show.
+        stretch = rope.factor if rope.factor != 1.0 else max_seq_len / original
         return 1.0 if stretch <= 1 else math.sqrt(1 + math.log(stretch) / math.log(original))
     return 1.0
 

@@ -136,11 +136,11 @@ def inspect(
     return ledger
 
 
-def read_config(
-    family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()
-) -> tuple[ForeignConfig, ModelConfig]:
+def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
     """The config a checkpoint's foreign keys describe, every key accounted for."""
-    keys = ForeignConfig(checkpoint.config, checkpoint.config_name)
+    keys = ForeignConfig(checkpoint.config, config_file(checkpoint))
+    if checkpoint.is_block_scaled:
+        keys.used.add("quantization_config")  # the reader undoes it
     try:
         if checkpoint.dialect == "zoo":
             keys.used.update(checkpoint.config)
@@ -149,9 +149,9 @@ def read_config(
             config = family.dialect(checkpoint.dialect).from_config(keys)
             keys.check(where=family.name, allow=allow)
     except ConfigError as error:
-        raise CheckpointError(checkpoint.config_name, "", clean(error.what, 200), why=error.why) from None
+        raise CheckpointError(config_file(checkpoint), "", clean(error.what, 200), why=error.why) from None
     if getattr(config, "num_layers", 0) > MAX_LAYERS:
-        raise CheckpointError(checkpoint.config_name, "", f"more than {MAX_LAYERS} layers are refused")
+        raise CheckpointError(config_file(checkpoint), "", f"more than {MAX_LAYERS} layers are refused")
     return keys, config
 
 
@@ -173,6 +173,12 @@ def our_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
     return {name: tuple(p.shape) for name, p in on_meta(config).named_parameters()}
 
 
+def config_file(checkpoint: Checkpoint) -> Path:
+    """Where the foreign config lies, to be named in errors."""
+    names = {"meta": "params.json", "gguf": checkpoint.files[0].name}
+    return checkpoint.folder / names.get(checkpoint.dialect, "config.json")
+
+
 def _family(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
     registry = installed()
     if name:
@@ -185,7 +191,7 @@ def _family(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
     best, match = found[0]
     if len(found) > 1 and found[1][1].score == match.score:
         rivals = some([f.name for f, m in found if m.score == match.score], 9)
-        raise CheckpointError(checkpoint.config_name, "", f"it may be any of {rivals}", hint="choose one: family=NAME")
+        raise CheckpointError(config_file(checkpoint), "", f"it may be any of {rivals}", hint="choose one: family=NAME")
     return best, match
 
 
@@ -193,7 +199,7 @@ def _no_family(checkpoint: Checkpoint) -> ZooError:
     kind = clean(repr(checkpoint.config.get("model_type")))
     better = _better_fit(checkpoint, None, 0.5)
     return CheckpointError(
-        checkpoint.config_name,
+        config_file(checkpoint),
         "model_type",
         f"{kind} belongs to no installed family",
         why=f"its tensors look like {better[0]} (score {better[1]:.2f})" if better else "",
@@ -209,7 +215,7 @@ def _better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tu
             continue
         try:
             dialect = family.dialect(checkpoint.dialect)
-            config = dialect.from_config(ForeignConfig(checkpoint.config, checkpoint.config_name))
+            config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint)))
             account = settle(dialect.mapping(config), our_shapes(family, config), checkpoint.tensors)
         except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):
             continue  # the config is not even of this family's form

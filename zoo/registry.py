@@ -224,5 +224,3 @@ def _unmet_requirement(point: EntryPoint) -> str:
         if not requirement.specifier.contains(__version__, prereleases=True):
             return f"requires {DISTRIBUTION}{requirement.specifier}, this is {DISTRIBUTION} {__version__}"
     return ""
-
-

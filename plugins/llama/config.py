@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import Anatomy, heads_in_words, rope_in_words
-from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, multiple_of
+from zoo.config import DecoderConfig, RopeConfig
 
 
 @dataclass
-class LlamaConfig(ModelConfig):
+class LlamaConfig(DecoderConfig):
     """LLaMA 1 to 3.2 (arXiv:2302.13971, arXiv:2307.09288, arXiv:2407.21783)."""
 
     family: str = "llama"
-    vocab_size: int = MISSING  # rows of the embedding
-    hidden_size: int = MISSING  # width of the residual stream
-    intermediate_size: int = MISSING  # width of the MLP
-    num_layers: int = MISSING
-    num_heads: int = MISSING  # query heads
-    num_kv_heads: int = MISSING  # key/value heads; divides num_heads
-    head_dim: int = MISSING  # channels per head; often hidden_size / num_heads
-    max_seq_len: int = 2048  # tokens of context
-    norm_eps: float = 1e-5  # added to the mean square
     attention_bias: bool = False  # q, k, v and o have biases
     mlp_bias: bool = False  # gate, up and down have biases
-    tie_embeddings: bool = False  # the output head is the embedding
-    rope: RopeConfig = field(default_factory=RopeConfig)
-
-    def __post_init__(self) -> None:
-        at_least(1, vocab_size=self.vocab_size, hidden_size=self.hidden_size, num_heads=self.num_heads)
-        at_least(1, intermediate_size=self.intermediate_size, head_dim=self.head_dim, max_seq_len=self.max_seq_len)
-        at_least(0, num_layers=self.num_layers)
-        multiple_of("model.num_heads", self.num_heads, "model.num_kv_heads", self.num_kv_heads)
-        multiple_of("model.head_dim", self.head_dim, "the two channels of a rotary pair", 2)
 
     def anatomy(self) -> Anatomy:
         a = Anatomy(max_seq_len=self.max_seq_len)

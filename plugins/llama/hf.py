@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import ForeignConfig, Table, alias, ignore, key, rename, under, write_keys, write_rope, write_tokens
+from zoo.weights import ForeignConfig, Table, key, write_keys, write_rope, write_tokens
+from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
 
 from .config import LlamaConfig
 
-KEYS = (
-    key("vocab_size"),
-    key("hidden_size"),
-    key("intermediate_size"),
-    key("num_layers", "num_hidden_layers"),
-    key("num_heads", "num_attention_heads"),
-    key("num_kv_heads", "num_key_value_heads", default=lambda c: c["num_heads"]),
-    key("head_dim", default=lambda c: c["hidden_size"] // c["num_heads"]),
-    key("max_seq_len", "max_position_embeddings", default=2048),
-    key("norm_eps", "rms_norm_eps", default=1e-6),
-    key("attention_bias", default=False),
-    key("mlp_bias", default=False),
-    key("tie_embeddings", "tie_word_embeddings", default=False),
-)
+KEYS = (*DECODER_KEYS, key("attention_bias", default=False), key("mlp_bias", default=False))
 
 
 def from_config(hf: ForeignConfig) -> LlamaConfig:
@@ -42,16 +30,4 @@ def to_config(c: LlamaConfig) -> dict[str, Any]:
 
 
 def mapping(c: LlamaConfig) -> Table:
-    return Table(
-        rename("embed", "model.embed_tokens"),
-        under(
-            "layers.{i}", "model.layers.{i}",
-            rename("attn_norm", "input_layernorm"),
-            rename("attn", "self_attn"),
-            rename("mlp_norm", "post_attention_layernorm"),
-            rename("mlp", "mlp"),
-            ignore("self_attn.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
-        ),
-        rename("norm", "model.norm"),
-        alias("lm_head.weight", of="model.embed_tokens.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
-    )  # fmt: skip
+    return decoder_table(c, *LAYER)

@@ -19,9 +19,7 @@ class Llama(Decoder):
 
 def layer(c: LlamaConfig, rope: Rope) -> PreNormLayer:
     return PreNormLayer(
-        attn=Attention(
-            c.hidden_size, c.num_heads, c.num_kv_heads, c.head_dim, rope=rope, has_bias=c.attention_bias
-        ),
+        attn=Attention(c.hidden_size, c.num_heads, c.num_kv_heads, c.head_dim, rope=rope, has_bias=c.attention_bias),
         mlp=GatedMLP(c.hidden_size, c.intermediate_size, F.silu, bias=c.mlp_bias),
         attn_norm=RMSNorm(c.hidden_size, c.norm_eps),
         mlp_norm=RMSNorm(c.hidden_size, c.norm_eps),

@@ -18,9 +18,7 @@ from zoo.nn import hidden_states
 
 pytestmark = pytest.mark.slow
 
-NAMES = (
-    "llama1 llama2 llama3 llama3.1 llama3.2 llama-linear llama-dynamic llama-yarn gpt2"
-).split()
+NAMES = ("llama1 llama2 llama3 llama3.1 llama3.2 llama-linear llama-dynamic llama-yarn gpt2").split()
 
 cases = pytest.mark.parametrize(
     "case", [(n, v) for n in NAMES for v in VARIANTS], indirect=True, ids=lambda nv: f"{nv[0]}-{nv[1]}"
@@ -68,7 +66,9 @@ def test_cached_decoding_equals_the_reference(case: Case) -> None:
 
 
 @cases
-@pytest.mark.parametrize(("prefix", "prompt", "steps"), [("generate", "generate", 12), ("generate_padded", "padded", 8)])
+@pytest.mark.parametrize(
+    ("prefix", "prompt", "steps"), [("generate", "generate", 12), ("generate_padded", "padded", 8)]
+)
 def test_greedy_text_equals_the_reference(case: Case, prefix: str, prompt: str, steps: int) -> None:
     out = zoo.generate(
         case.model,

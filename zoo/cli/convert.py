@@ -22,7 +22,9 @@ Examples:
 @click.argument("source")
 @click.argument("folder", type=click.Path())
 @shared_options
-@click.option("--to", default="zoo", show_default=True, metavar="FORMAT", help="zoo, hf, meta or another of the family.")
+@click.option(
+    "--to", default="zoo", show_default=True, metavar="FORMAT", help="zoo, hf, meta or another of the family."
+)
 @click.option("--dtype", help="Cast the weights; a value that overflows is an error.")
 @click.option("--max-shard-size", type=int, metavar="BYTES", help="Cut the weights into files of at most this size.")
 @click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
@@ -59,4 +61,6 @@ def command(
         return
     click.echo("\n".join(lines(done.ledger)))
     verb = "would write" if dry_run else "wrote      "
-    click.echo(f"{verb} {done.folder}  as {to}: {done.num_tensors} tensors, {human_bytes(done.nbytes)}  {seconds:.1f} s")
+    click.echo(
+        f"{verb} {done.folder}  as {to}: {done.num_tensors} tensors, {human_bytes(done.nbytes)}  {seconds:.1f} s"
+    )

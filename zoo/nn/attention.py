@@ -150,7 +150,7 @@ class Attend:
         if self.softcap is not None:
             scores = self.softcap * torch.tanh(scores / self.softcap)
         if bias is not None or mask is not None or is_causal:
-            scores = scores + self._added(bias, mask, is_causal, like=scores)
+            scores = scores + self._added(bias, mask, is_causal, like=scores).to(scores.dtype)
         weights = at_least_float32(scores).softmax(-1).to(dtype)
         return (weights.unflatten(1, (-1, groups)) @ v[:, :, None]).flatten(1, 2)
 

@@ -34,9 +34,7 @@ class Decoder(nn.Module):
     what leaves the stack.
     """
 
-    def __init__(
-        self, config: Any, layers: Iterable[nn.Module], norm: nn.Module, *, head_bias: bool = False
-    ) -> None:
+    def __init__(self, config: Any, layers: Iterable[nn.Module], norm: nn.Module, *, head_bias: bool = False) -> None:
         super().__init__()
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.hidden_size)

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 
-
 def sinusoids(positions: Tensor, dim: int, dtype: torch.dtype, *, theta: float = 10_000.0) -> Tensor:
     """[sin | cos] of position / theta^(2i/dim) for positions [B, T]: [B, T, dim] (arXiv:1706.03762, halves apart)."""
     exact = torch.float64 if dtype == torch.float64 else torch.float32
@@ -32,9 +31,9 @@ class Alibi(nn.Module):
         self.slopes = alibi_slopes(num_heads)
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
-        """Bias [B or 1, N, T, S] in float32 between query positions q [B, T, 1] and key positions k [B, 1, S]."""
-        slopes = torch.tensor(self.slopes, device=q.device, dtype=torch.get_default_dtype())
-        return slopes[:, None, None] * (k - q)[:, None].to(slopes.dtype)
+        """Bias [B or 1, N, T, S], exact, between query positions q [B, T, 1] and key positions k [B, 1, S]."""
+        slopes = torch.tensor(self.slopes, device=q.device, dtype=torch.float64)
+        return slopes[:, None, None] * (k - q)[:, None]
 
 
 def alibi_slopes(num_heads: int) -> list[float]:
@@ -74,5 +73,3 @@ class RelativeBias(nn.Module):
         growth = torch.log(distance.clamp(min=1).float() / exact) / math.log(self.max_distance / exact)
         far = (exact + (growth * (buckets - exact)).long()).clamp(max=buckets - 1)
         return first + torch.where(distance < exact, distance, far)
-
-

@@ -68,5 +68,3 @@ class Rope(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, theta={self.rope.theta:g}, scaling={self.rope.scaling}"
-
-

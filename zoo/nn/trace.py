@@ -45,7 +45,9 @@ def traced(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
             handle.remove()
 
 
-def hidden_states(model: nn.Module, *args: Any, stack: str = "layers", norm: str = "norm", **kwargs: Any) -> list[Tensor]:
+def hidden_states(
+    model: nn.Module, *args: Any, stack: str = "layers", norm: str = "norm", **kwargs: Any
+) -> list[Tensor]:
     """What enters a stack of layers and what leaves each of them; after the final norm last, if there is one."""
     modules = dict(model.named_modules())
     layers = [n for n in modules if n.rpartition(".")[0] == stack and n.rpartition(".")[2].isdigit()]

@@ -2,11 +2,11 @@
 
 from zoo.weights.foreign_config import ForeignConfig, Key, key, write_keys, write_rope, write_tokens
 from zoo.weights.ops import Op, reshape, rope_halves, same, split, split_heads, stack, transpose
-from zoo.weights.table import Alias, Ignore, Rule, Step, Table, alias, ignore, rename, respell, rule, under
+from zoo.weights.table import Alias, Entry, Ignore, Rule, Step, Table, alias, ignore, rename, respell, rule, under
 from zoo.weights.tensor_info import TensorInfo
 
 __all__ = [
-    "Alias", "ForeignConfig", "Ignore", "Key", "Op", "Rule", "Step", "Table", "TensorInfo", "alias", "ignore", "key",
+    "Alias", "Entry", "ForeignConfig", "Ignore", "Key", "Op", "Rule", "Step", "Table", "TensorInfo", "alias", "ignore", "key",
     "rename", "reshape", "respell", "rope_halves", "rule", "same", "split", "split_heads", "stack", "transpose",
     "under", "write_keys", "write_rope", "write_tokens",
 ]  # fmt: skip

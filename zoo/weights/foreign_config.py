@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from zoo.config import ModelConfig, RopeConfig, typed
@@ -50,7 +51,7 @@ class ForeignConfig:
     """The keys of one foreign config; every access is written down, and `check` refuses what nobody read."""
 
     raw: Mapping[str, Any]
-    file: str = "config.json"
+    file: str | Path = "config.json"
     used: set[str] = field(default_factory=set)
     inert: set[str] = field(default_factory=set)
     assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
@@ -96,9 +97,7 @@ class ForeignConfig:
         """Refuse any other value of these keys than the one given."""
         for name, value in values.items():
             if (found := self.get(name, value)) != value:
-                raise CheckpointError(
-                    self.file, name, f"{clean(repr(found))} is not supported here, only {value!r} is"
-                )
+                raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported here, only {value!r} is")
 
     def one_of(self, name: str, known: Mapping[str, str], default: str, *, also: Iterable[str] = ()) -> str:
         """The value under `name`, translated by `known`; anything else is refused."""
@@ -205,5 +204,3 @@ def write_rope(rope: RopeConfig) -> dict[str, Any]:
         out["partial_rotary_factor"] = rope.partial
     fields_ = {theirs: getattr(rope, ours) for theirs, ours in ROPE_KEYS.get(rope.scaling, ())}
     return out | {name: value for name, value in fields_.items() if value is not None}
-
-

@@ -129,9 +129,7 @@ def _place(account: Account, name: str, shape: Shape, tensors: Mapping[str, Tens
         account.loaded.append(actual)
 
 
-def _place_unwanted(
-    account: Account, table: Table, doubles: Mapping[str, str], spelt: str, info: TensorInfo
-) -> None:
+def _place_unwanted(account: Account, table: Table, doubles: Mapping[str, str], spelt: str, info: TensorInfo) -> None:
     if spelt in doubles:
         of = account.actual.get(doubles[spelt])
         if of is None:

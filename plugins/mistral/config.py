@@ -1,0 +1,96 @@
+"""How Mistral and Mixtral are configured, and what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from zoo.anatomy import Anatomy, heads_in_words, rope_in_words
+from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least
+from zoo.errors import ConfigError
+
+TINY = {
+    "vocab_size": 61, "hidden_size": 24, "intermediate_size": 20, "num_layers": 2, "num_heads": 6, "num_kv_heads": 2,
+    "head_dim": 10, "max_seq_len": 64,
+}  # fmt: skip
+
+
+@dataclass
+class MistralConfig(DecoderConfig):
+    """Mistral 7B (arXiv:2310.06825), Nemo and Ministral."""
+
+    family: str = "mistral"
+    sliding_window: int | None = None  # tokens each layer sees, its own among them; None: all
+    sliding_layers: list[int] | None = None  # layers with the window; None: all
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, sliding_window=self.sliding_window)
+
+    def window_of(self, layer: int) -> int | None:
+        """How many tokens a layer sees."""
+        return self.sliding_window if self.sliding_layers is None or layer in self.sliding_layers else None
+
+    def anatomy(self) -> Anatomy:
+        a = Anatomy(max_seq_len=self.max_seq_len)
+        with describe_trunk(self, a):
+            a.gated_mlp(self.hidden_size, self.intermediate_size)
+        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
+        return a
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(**TINY, sliding_window=5, rope=RopeConfig(theta=1000.0))
+
+
+@dataclass
+class MixtralConfig(MistralConfig):
+    """Mixtral 8x7B and 8x22B (arXiv:2401.04088)."""
+
+    family: str = "mixtral"
+    num_experts: int = MISSING  # experts per layer
+    experts_per_token: int = MISSING  # experts that each token passes through
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(1, experts_per_token=self.experts_per_token)
+        if self.experts_per_token > self.num_experts:
+            raise ConfigError(
+                f"model.experts_per_token={self.experts_per_token} exceeds model.num_experts={self.num_experts}"
+            )
+
+    def anatomy(self) -> Anatomy:
+        a = Anatomy(max_seq_len=self.max_seq_len)
+        with describe_trunk(self, a):
+            a.moe(self.hidden_size, self.intermediate_size, self.num_experts, self.experts_per_token)
+        a.traits["mlp"] = f"SwiGLU MoE {self.num_experts} × {self.intermediate_size}, top {self.experts_per_token}"
+        return a
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(**TINY, rope=RopeConfig(theta=1000.0), num_experts=5, experts_per_token=2)
+
+
+@contextmanager
+def describe_trunk(c: MistralConfig, a: Anatomy) -> Iterator[None]:
+    """Everything but the MLP, which is described inside, per layer."""
+    a.embedding("embed", c.vocab_size, c.hidden_size)
+    with a.under("layers.{i}", range(c.num_layers)):
+        a.norm("attn_norm", c.hidden_size)
+        a.attn(c.hidden_size, c.num_heads, c.num_kv_heads, c.head_dim)
+        a.norm("mlp_norm", c.hidden_size)
+        yield
+    for window in (None, c.sliding_window) if c.sliding_window else (None,):
+        layers = [i for i in range(c.num_layers) if c.window_of(i) == window]
+        a.attends(layers, c.num_heads, c.num_kv_heads, c.head_dim, window=window)
+    a.norm("norm", c.hidden_size)
+    a.head(c.vocab_size, c.hidden_size, tied=c.tie_embeddings)
+    slides = f", window {c.sliding_window}" if c.sliding_window else ""
+    a.traits = {
+        "attention": heads_in_words(c.num_heads, c.num_kv_heads) + slides,
+        "position": rope_in_words(c.rope),
+        "norm": "RMSNorm, pre",
+        "block": "norm → attention → + → norm → MLP → +",
+    }

@@ -1,0 +1,56 @@
+"""Mistral and Ministral as Hugging Face stores them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.errors import CheckpointError
+from zoo.weights import ForeignConfig, Table, key, write_keys, write_rope, write_tokens
+from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+
+from .config import MistralConfig
+
+KEYS = (*DECODER_KEYS, key("sliding_window", default=None))
+
+
+def from_config(hf: ForeignConfig) -> MistralConfig:
+    hf.require(hidden_act="silu", attention_bias=False)
+    hf.ignore("attention_dropout")
+    return MistralConfig(
+        **hf.read(MistralConfig, KEYS), **hf.tokens(), rope=hf.rope(), sliding_layers=sliding_layers(hf)
+    )
+
+
+def sliding_layers(hf: ForeignConfig) -> list[int] | None:
+    """The layers that Ministral's `layer_types` calls sliding; None, for all, where there is no such key."""
+    kinds = hf.get("layer_types")
+    if kinds is None:
+        return None
+    if unknown := sorted(set(kinds) - {"sliding_attention", "full_attention"}):
+        raise CheckpointError(hf.file, "layer_types", f"{unknown[0]!r} is not known here")
+    sliding = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
+    return None if len(sliding) == len(kinds) else sliding
+
+
+def to_config(c: MistralConfig) -> dict[str, Any]:
+    out = {
+        "architectures": ["MistralForCausalLM"],
+        "model_type": "mistral",
+        "hidden_act": "silu",
+        **write_keys(c, KEYS),
+        **write_tokens(c),
+        "rope_parameters": write_rope(c.rope),
+    }
+    if c.sliding_layers is not None:
+        out |= {
+            "architectures": ["MinistralForCausalLM"],
+            "model_type": "ministral",
+            "layer_types": [
+                "sliding_attention" if i in c.sliding_layers else "full_attention" for i in range(c.num_layers)
+            ],
+        }
+    return out
+
+
+def mapping(c: MistralConfig) -> Table:
+    return decoder_table(c, *LAYER)

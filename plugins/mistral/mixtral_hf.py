@@ -1,0 +1,62 @@
+"""Mixtral as Hugging Face stores it: `block_sparse_moe`, one tensor per expert, w1 the gate and w3 the up-projection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.weights import (
+    Entry,
+    ForeignConfig,
+    Table,
+    key,
+    rename,
+    rule,
+    split,
+    stack,
+    write_keys,
+    write_rope,
+    write_tokens,
+)
+from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+
+from .config import MixtralConfig
+
+KEYS = (
+    *DECODER_KEYS,
+    key("sliding_window", default=None),
+    key("num_experts", "num_local_experts"),
+    key("experts_per_token", "num_experts_per_tok"),
+)
+
+
+def from_config(hf: ForeignConfig) -> MixtralConfig:
+    hf.require(hidden_act="silu", attention_bias=False)
+    hf.ignore("attention_dropout", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise")
+    return MixtralConfig(**hf.read(MixtralConfig, KEYS), **hf.tokens(), rope=hf.rope())
+
+
+def to_config(c: MixtralConfig) -> dict[str, Any]:
+    return {
+        "architectures": ["MixtralForCausalLM"],
+        "model_type": "mixtral",
+        "hidden_act": "silu",
+        **write_keys(c, KEYS),
+        **write_tokens(c),
+        "rope_parameters": write_rope(c.rope),
+    }
+
+
+def mapping(c: MixtralConfig) -> Table:
+    moe, e = "block_sparse_moe", c.num_experts
+    names = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
+    experts: list[Entry] = [
+        rule(f"mlp.experts.{ours}", f"{moe}.experts.{{e}}.{theirs}.weight", stack(e), e=e)
+        for ours, theirs in names.items()
+    ]
+    stacked: list[Entry] = [  # as transformers 5 keeps them in memory
+        rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj",
+             split(c.intermediate_size, c.intermediate_size, dim=1)),
+        rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
+    ]  # fmt: skip
+    router: list[Entry] = [rename("mlp.router", f"{moe}.gate"), rename("mlp.router", "mlp.gate")]
+    return decoder_table(c, *experts, *stacked, *router, *LAYER)

@@ -1,0 +1,52 @@
+"""What the checkpoints of most decoders on the Hugging Face hub have in common: the names that LLaMA's conversion set."""
+
+from __future__ import annotations
+
+from zoo.config import DecoderConfig
+from zoo.weights.foreign_config import Key, key
+from zoo.weights.table import Entry, Spelling, Table, alias, ignore, rename, under
+
+DECODER_KEYS: tuple[Key, ...] = (
+    key("vocab_size"),
+    key("hidden_size"),
+    key("intermediate_size"),
+    key("num_layers", "num_hidden_layers"),
+    key("num_heads", "num_attention_heads"),
+    key("num_kv_heads", "num_key_value_heads", default=lambda c: c["num_heads"]),
+    key("head_dim", default=lambda c: c["hidden_size"] // c["num_heads"]),
+    key("max_seq_len", "max_position_embeddings", default=2048),
+    key("norm_eps", "rms_norm_eps", default=1e-6),
+    key("tie_embeddings", "tie_word_embeddings", default=False),
+)
+
+# A pre-norm layer, ours on the left. A MoE's `mlp` has rules of its own, which must stand before these.
+LAYER: tuple[Entry, ...] = (
+    rename("attn_norm", "input_layernorm"),
+    rename("attn", "self_attn"),
+    rename("mlp_norm", "post_attention_layernorm"),
+    rename("mlp", "mlp"),
+)
+
+
+def decoder_table(
+    c: DecoderConfig,
+    *layer: Entry,
+    more: tuple[Entry, ...] = (),
+    prefix: str = "model",
+    spelling: Spelling | None = None,
+) -> Table:
+    """Embedding, `layer` in each layer, final norm and head; `more` are rules of the family that come first."""
+    embedding = f"{prefix}.embed_tokens"
+    return Table(
+        more,
+        rename("embed", embedding),
+        under(
+            "layers.{i}",
+            f"{prefix}.layers.{{i}}",
+            *layer,
+            ignore("self_attn.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
+        ),
+        rename("norm", f"{prefix}.norm"),
+        alias("lm_head.weight", of=f"{embedding}.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
+        spelling=spelling,
+    )
