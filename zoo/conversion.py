@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.inspection import Ledger, inspect
+from zoo.weights.files import sha256_of
 from zoo.weights.table import Step
 
 if TYPE_CHECKING:
@@ -119,18 +119,13 @@ def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str])
     return {
         "source": ledger.source,
         "commit": ledger.commit,
-        "source_files": {file.name: sha256(file) for file in ledger.checkpoint.files},
+        "source_files": {file.name: sha256_of(file) for file in ledger.checkpoint.files},
         "family": ledger.family.name,
         "plugin": f"{plugin.distribution} {plugin.version}",
         "from": ledger.dialect,
         "format": to,
         "options": {"dtype": dtype, "allow": list(allow)},
     }
-
-
-def sha256(file: Path) -> str:
-    with file.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
 
 
 def _float(dtype: str) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import Any
 
 from zoo.config import ModelConfig
-from zoo.errors import CheckpointError, ConfigError, ZooError, clean, some
+from zoo.errors import CheckpointError, ConfigError, UnknownName, UsageError, ZooError, clean, some
 from zoo.family import Family, Match
 from zoo.registry import installed
+from zoo.weights.block_fp8 import block_size
 from zoo.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights.foreign_config import ForeignConfig
 from zoo.weights.ledger import Account, settle
@@ -118,11 +119,13 @@ def inspect(
     """
     from zoo.weights.hub import locate
 
-    place = locate(source, allow_pickle=allow_pickle)
+    place = locate(home_of(source), allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
     allow = tuple(allow)
     chosen, match = _family(checkpoint, family)
     keys, config = read_config(chosen, checkpoint, allow)
+    if keys.assumed.pop("dtype", None):  # the files themselves are the better witness
+        config = replace(config, dtype=_main_dtype(checkpoint))
     table = table_for(chosen, checkpoint.dialect, config)
     shapes = our_shapes(chosen, config)
     account = settle(table, shapes, checkpoint.tensors)
@@ -136,10 +139,26 @@ def inspect(
     return ledger
 
 
+def home_of(source: str | Path) -> str | Path:
+    """Where the weights of a preset live, if `source` is a preset's name and no path; else `source` itself."""
+    if isinstance(source, Path) or "/" in source or Path(source).exists():
+        return source
+    presets = installed().presets()
+    if source not in presets:
+        if source.endswith((".gguf", ".safetensors", ".bin")):
+            return source
+        raise UnknownName(f"{clean(source)!r} is neither a folder, a file nor a preset", source, presets)
+    from zoo.presets import config
+
+    if not (hub := config(source).hub):
+        raise UsageError(f"the preset {source!r} names no home of its weights", hint="give a folder or hf://org/name")
+    return hub
+
+
 def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
     """The config a checkpoint's foreign keys describe, every key accounted for."""
     keys = ForeignConfig(checkpoint.config, config_file(checkpoint))
-    if checkpoint.is_block_scaled:
+    if block_size(checkpoint.config, config_file(checkpoint)):
         keys.used.add("quantization_config")  # the reader undoes it
     try:
         if checkpoint.dialect == "zoo":
@@ -222,3 +241,12 @@ def _better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tu
         if account.fit > max(fit, best[1] if best else 0.0, 0.8):
             best = family.name, account.fit
     return best
+
+
+def _main_dtype(checkpoint: Checkpoint) -> str:
+    """The floating-point type of most of the weights' bytes."""
+    nbytes: dict[str, int] = {}
+    for info in checkpoint.tensors.values():
+        if info.dtype.startswith(("float", "bfloat")):
+            nbytes[info.dtype] = nbytes.get(info.dtype, 0) + info.nbytes
+    return max(nbytes, key=nbytes.__getitem__, default="float32")

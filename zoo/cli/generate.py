@@ -1,0 +1,78 @@
+"""`zoo generate`: text from a model, in one go."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+from zoo.cli.inspect import shared_options
+from zoo.cli.speaker import Speaker, open_speaker, sampling_options, settings
+from zoo.errors import UsageError
+
+EPILOG = """\b
+Examples:
+  zoo generate tiny -p "In the beginning"
+  zoo generate tiny -p "The king" --temperature 0.8 --seed 1 --tokens 40
+  zoo generate tiny -p "And it came to pass" --beams 4 --tokens 20 --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source", default="tiny")
+@shared_options
+@click.option("-p", "--prompt", "prompts", multiple=True, required=True, help="Text to continue; may be given again.")
+@click.option("--beams", "num_beams", type=int, help="Beam search that keeps this many texts.")
+@click.option("--length-penalty", type=float, help="Beam search: above 0 favours longer texts.")
+@sampling_options
+@click.option("--json", "as_json", is_flag=True, help="Texts, token ids and why each ended, as JSON.")
+def command(
+    source: str,
+    choices: tuple[str, ...],
+    allow: tuple[str, ...],
+    allow_pickle: bool,
+    prompts: tuple[str, ...],
+    device: str,
+    dtype: str | None,
+    as_json: bool,
+    **chosen: object,
+) -> None:
+    """Continue texts with the model SOURCE (default: the one in the box).
+
+    Settings not given are those of the checkpoint's generation_config.json; where there is none, decoding is greedy.
+    """
+    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype)
+    for note in speaker.notes:
+        click.echo(f"note: generation_config.json: {note}", err=True)
+    config = settings(speaker, **chosen)
+    if len(prompts) == 1 and config.num_beams == 1 and not as_json:
+        _stream(speaker, prompts[0], config)
+        return
+    from zoo.generation import generate
+
+    out = generate(speaker.model, list(prompts), tokenizer=speaker.tokenizer, config=config)
+    texts = out.texts or []
+    if as_json:
+        rows = zip(prompts, texts, out.new_tokens, out.finish_reasons, strict=True)
+        keys = ("prompt", "text", "tokens", "finish_reason")
+        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        return
+    for prompt, text in zip(prompts, texts, strict=True):
+        click.echo(prompt + text)
+
+
+def _stream(speaker: Speaker, prompt: str, config) -> None:  # noqa: ANN001 - a type that would import torch
+    from zoo.generation import stream
+
+    if not prompt:
+        raise UsageError("the prompt is empty", hint="-p 'Some text'")
+    start = time.perf_counter()
+    pieces = stream(speaker.model, prompt, tokenizer=speaker.tokenizer, config=config)
+    click.echo(prompt, nl=False)
+    for piece in pieces:
+        click.echo(piece, nl=False)
+    click.echo()
+    seconds = time.perf_counter() - start
+    count = len(pieces.new_tokens)
+    click.echo(f"[{count} tok, {count / seconds:.0f} tok/s, {pieces.finish_reason}]", err=True)

@@ -1,0 +1,98 @@
+"""A model with its tokenizer and generation settings, opened for the commands that make text."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from zoo.cli.inspect import family_choice
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from zoo.generation import GenerationConfig
+    from zoo.inspection import Ledger
+    from zoo.text import Tokenizer
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_NEW_TOKENS = 128
+
+
+@dataclass
+class Speaker:
+    """What `generate` and `chat` work with."""
+
+    model: nn.Module
+    tokenizer: Tokenizer
+    config: GenerationConfig
+    ledger: Ledger
+    notes: list[str] = field(default_factory=list)  # what was assumed or left unread in generation_config.json
+
+
+def sampling_options(function: F) -> F:
+    """The options that decide how a text is continued."""
+    for option in (
+        click.option("--tokens", "max_new_tokens", type=int, help="Tokens to add at most."),
+        click.option("--temperature", type=float, help="0: always the likeliest token."),
+        click.option("--top-k", type=int, help="Draw among the k likeliest tokens."),
+        click.option("--top-p", type=float, help="Draw among the fewest tokens that hold this share."),
+        click.option("--min-p", type=float, help="Draw among tokens at least this share as likely as the likeliest."),
+        click.option("--repetition-penalty", type=float, help="Above 1: tokens already there become less likely."),
+        click.option("--seed", type=int, help="The same seed gives the same text."),
+        click.option("--stop", multiple=True, help="End before this text; may be given more than once."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
+        click.option("--dtype", help="Cast the weights, to float32 for example."),
+    ):
+        function = option(function)
+    return function
+
+
+def open_speaker(
+    source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, device: str, dtype: str | None
+) -> Speaker:
+    """Load model, tokenizer and settings. Raises ZooError for what is wrong with any of them."""
+    from zoo.inspection import inspect
+    from zoo.loading import load
+
+    family = family_choice(choices)
+    ledger = inspect(source, family=family, allow=allow, allow_pickle=allow_pickle)
+    ledger.check()  # before torch is imported
+    tokenizer = read_tokenizer(ledger)
+    config, notes = read_settings(ledger)
+    model = load(source, dtype=dtype, device=device, family=family, allow=allow, allow_pickle=allow_pickle)
+    if not hasattr(model, "new_cache"):
+        raise UsageError(f"{source} is a {ledger.family.name}, which does not continue texts")
+    return Speaker(model, tokenizer, config, ledger, notes)
+
+
+def read_tokenizer(ledger: Ledger) -> Tokenizer:
+    """The tokenizer that lies with the weights."""
+    from zoo.text import Tokenizer
+
+    checkpoint = ledger.checkpoint
+    if checkpoint.dialect == "gguf":
+        return Tokenizer.from_gguf(checkpoint.metadata(), checkpoint.files[0])
+    return Tokenizer.from_folder(checkpoint.folder)
+
+
+def read_settings(ledger: Ledger) -> tuple[GenerationConfig, list[str]]:
+    """generation_config.json, where there is one."""
+    from zoo.generation import GenerationConfig, config_from_hf
+    from zoo.weights.json_file import read_json
+
+    file = ledger.checkpoint.folder / "generation_config.json"
+    if ledger.checkpoint.dialect not in ("hf", "zoo") or not file.is_file():
+        return GenerationConfig(), []
+    return config_from_hf(read_json(file), file)
+
+
+def settings(speaker: Speaker, **chosen: Any) -> GenerationConfig:
+    """The file's settings with the user's before them, and an end in sight."""
+    config = speaker.config.updated(**{name: value for name, value in chosen.items() if value not in (None, ())})
+    if config.max_new_tokens is None:
+        config = config.updated(max_new_tokens=DEFAULT_NEW_TOKENS)
+    return config
