@@ -67,15 +67,15 @@ class Attention(nn.Module):
             rotation = span.rotation(self.rope, q.dtype)
             q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
         k, v, kind = (k, v, "new") if cache is None else cache.append(k, v, span)
-        allowed = None if span.is_banded(self.mask, kind) else span.allowed(self.mask, kind)
-        bias = None
-        if self.bias is not None:
-            bias = self.bias(span.positions[:, :, None], span.key_positions(kind)[:, None, :])
         attend = Attend(self.scale, softcap=self.softcap, is_upcast=self.is_upcast)
         if span.is_banded(self.mask, kind):
-            out = attend.banded(q, k, v, span, self.mask, kind)
+            out = attend.banded(q, k, v, span, self.mask, kind, bias=self.bias)
         else:
-            out = attend(q, k, v, allowed, is_causal=span.is_causal(self.mask, kind), bias=bias)
+            allowed, is_causal = span.allowed(self.mask, kind), span.is_causal(self.mask, kind)
+            bias = None
+            if self.bias is not None:
+                bias = self.bias(span.positions[:, :, None], span.key_positions(kind)[:, None, :])
+            out = attend(q, k, v, allowed, is_causal=is_causal, bias=bias)
         return self.o_proj(out.flatten(-2))
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
@@ -122,7 +122,9 @@ class Attend:
         )
         return out.transpose(1, 2)
 
-    def banded(self, q: Tensor, k: Tensor, v: Tensor, span: Span, mask: Mask, kind: str) -> Tensor:
+    def banded(
+        self, q: Tensor, k: Tensor, v: Tensor, span: Span, mask: Mask, kind: str, *, bias: Bias | None = None
+    ) -> Tensor:
         """Causal attention within a window of W in O(T * W): W queries at a time, each block with the keys it sees."""
         assert mask.window is not None
         window, before = mask.window, k.shape[1] - q.shape[1]
@@ -131,11 +133,14 @@ class Attend:
         for a in range(0, q.shape[1], window):
             b = min(a + window, q.shape[1])
             low, high = max(0, before + a - window + 1), before + b
-            allowed = mask(span.positions[:, a:b, None], keys[:, None, low:high])
+            at = span.positions[:, a:b, None], keys[:, None, low:high]
+            allowed = mask(*at)
             if padding is not None:
                 allowed = allowed & padding[:, None, low:high]
-                allowed[..., -(b - a) :] |= torch.eye(b - a, dtype=torch.bool, device=q.device)
-            out.append(self(q[:, a:b], k[:, low:high], v[:, low:high], allowed))
+                alone = ~allowed.any(-1, keepdim=True)
+                allowed[..., -(b - a) :] |= alone & torch.eye(b - a, dtype=torch.bool, device=q.device)
+            added = None if bias is None else bias(*at)
+            out.append(self(q[:, a:b], k[:, low:high], v[:, low:high], allowed, bias=added))
         return torch.cat(out, 1)
 
     def _by_hand(

@@ -127,7 +127,7 @@ class SlidingKVCache(KVCache):
         if span.num_new == 1 and span.counts is None:
             self._store(k, v, span)
             seen = min(span.start + 1, self.window)  # the ring's order does not matter to one query
-            return self.k[:, :, :seen].transpose(1, 2), self.v[:, :, :seen].transpose(1, 2), "all"
+            return self.k[:, :, :seen].transpose(1, 2), self.v[:, :, :seen].transpose(1, 2), f"all {self.window}"
         if span.start == 0:
             self._store(k, v, span)
             return k, v, "new"

@@ -40,6 +40,7 @@ class Span:
             self.positions = torch.arange(self.start, self.start + num_new, device=device)[None]  # [1, T]
         else:
             self._place_rows(batch_size)
+        self._is_one_sided: bool | None = None
         self._rotations: dict[int, Rotation] = {}
         self._allowed: dict[tuple[Mask, str], Tensor | None] = {}
         self._stored: dict[int | None, tuple[Tensor, Tensor]] = {}
@@ -78,8 +79,11 @@ class Span:
             return self.positions
         if kind == "slots":
             return torch.arange(self.start + self.num_new, device=self.device)[None]
-        window = int(kind.removeprefix("ring "))
-        return torch.cat((self._ring_positions(window), self.positions), 1)
+        shape, _, window = kind.partition(" ")
+        if shape == "all":
+            slots = torch.arange(min(self.start + 1, int(window)), device=self.device)[None]
+            return self.start - (self.start - slots) % int(window)
+        return torch.cat((self._ring_positions(int(window)), self.positions), 1)
 
     def allowed(self, mask: Mask, kind: str) -> Tensor | None:
         """Who may attend to whom, [B or 1, T, S]; None: everyone, to every key or (see `is_causal`) every earlier."""
@@ -99,7 +103,8 @@ class Span:
     def stored(self, window: int | None) -> tuple[Tensor, Tensor]:
         """(row, column) of the new real tokens that a cache of `window` slots must keep (None: all)."""
         if window not in self._stored:
-            assert self.padding is not None and self.counts is not None
+            assert self.padding is not None
+            assert self.counts is not None
             keep = self.padding
             if window is not None:
                 keep = keep & (self.positions >= self.counts[:, None] - window)
@@ -119,7 +124,7 @@ class Span:
         return newest - (newest - slots) % window  # below 0 where nothing was stored yet
 
     def _needs_no_mask(self, mask: Mask, kind: str) -> bool:
-        if kind == "all":
+        if kind.startswith("all"):
             return True
         if self.counts is not None or kind.startswith("ring"):
             return False
@@ -133,8 +138,9 @@ class Span:
         if (real := self._real_keys(kind, keys)) is not None:
             allowed = allowed & real[:, None, :]
         if self.padding is not None and kind != "slots":
-            # A padding query sees at least itself, for a row of softmax without any key is NaN.
-            allowed[..., -self.num_new :] |= torch.eye(self.num_new, dtype=torch.bool, device=self.device)
+            # A query with no key at all, which only padding is, sees itself: a row of softmax without keys is NaN.
+            alone = ~allowed.any(-1, keepdim=True)
+            allowed[..., -self.num_new :] |= alone & torch.eye(self.num_new, dtype=torch.bool, device=self.device)
         return allowed
 
     def _real_keys(self, kind: str, keys: Tensor) -> Tensor | None:
@@ -149,7 +155,14 @@ class Span:
     def _is_orderly(self, kind: str) -> bool:
         if kind != "new" and self.counts is not None:
             return False  # the slots of a ragged ring are not in order
+        if self._is_one_sided is None:
+            self._is_one_sided = self._has_padding_on_one_side()
+        return self._is_one_sided
+
+    def _has_padding_on_one_side(self) -> bool:
         if self.padding is None:
             return True
+        if torch.compiler.is_compiling():
+            return False  # what the mask holds is not known to a graph, which must hold for any
         borders = (self.padding[:, 1:] != self.padding[:, :-1]).sum(1)
-        return bool((borders <= 1).all())  # padding on one side only
+        return bool((borders <= 1).all())

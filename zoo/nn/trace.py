@@ -8,16 +8,22 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo.errors import UnknownName
+
 
 @contextmanager
 def traced(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
     """Inside, every forward pass leaves the outputs of the named modules in the yielded dict; all modules if none.
 
     The input of a module that is given as `name.input` is kept too. Outputs that are not tensors are left out.
+    Raises UnknownName for a name that no module has.
     """
     kept: dict[str, Tensor] = {}
     modules = dict(model.named_modules())
     wanted = names or tuple(name for name in modules if name)
+    for name in wanted:
+        if name.removesuffix(".input") not in modules:
+            raise UnknownName(f"the model has no module {name!r}", name, modules)
 
     def keep_output(name: str) -> Any:
         def hook(module: nn.Module, args: Any, output: Any) -> None:

@@ -96,6 +96,8 @@ class ForeignConfig:
     def require(self, **values: Any) -> None:
         """Refuse any other value of these keys than the one given."""
         for name, value in values.items():
+            if name not in self.raw:
+                continue
             if (found := self.get(name, value)) != value:
                 raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported here, only {value!r} is")
 
