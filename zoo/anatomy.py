@@ -53,6 +53,7 @@ class AttentionSpec:
     window: int | None = None  # keys seen at most, the query's own among them; None: all
     is_causal: bool = True
     stack: str = "layers"  # which stack the layers belong to
+    decode_dims: tuple[int, int] | None = None  # qk_dim and v_dim of a single token, where it is computed otherwise
 
 
 @dataclass
@@ -213,10 +214,24 @@ class Anatomy:
             self.linear("o_proj", num_heads * v_head_dim, hidden_size, role, bias=bias)
 
     def attends_latent(
-        self, layers: Iterable[int], num_heads: int, qk_dim: int, v_dim: int, cached: int, *, stack: str = "layers"
+        self,
+        layers: Iterable[int],
+        num_heads: int,
+        qk_dim: int,
+        v_dim: int,
+        cached: int,
+        *,
+        rank: int | None = None,
+        stack: str = "layers",
     ) -> None:
-        """Say that `layers` attend with heads of `qk_dim` and `v_dim` and cache `cached` numbers per token."""
-        self.attention.append(AttentionSpec(tuple(layers), num_heads, qk_dim, v_dim, cached, stack=stack))
+        """Say that `layers` attend with heads of `qk_dim` and `v_dim` and cache `cached` numbers per token.
+
+        A single token attends to the cached latents of width `rank` themselves, through absorbed matrices.
+        """
+        decode_dims = None if rank is None else (cached, rank)
+        self.attention.append(
+            AttentionSpec(tuple(layers), num_heads, qk_dim, v_dim, cached, stack=stack, decode_dims=decode_dims)
+        )
 
     def shapes(self) -> dict[str, Shape]:
         """Every parameter's name and shape, as in `named_parameters` of the built module (in no set order)."""

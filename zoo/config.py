@@ -39,8 +39,10 @@ class RopeConfig:
 
     def __post_init__(self) -> None:
         one_of("model.rope.scaling", self.scaling, ROPE_SCALINGS)
-        if not self.theta > 0:
-            raise ConfigError(f"model.rope.theta={self.theta!r} is not above 0")
+        if not self.theta > 1:
+            raise ConfigError(f"model.rope.theta={self.theta!r} is not above 1")
+        if not self.factor > 0:
+            raise ConfigError(f"model.rope.factor={self.factor!r} is not above 0")
         if self.scaling == "longrope" and not (self.short_factor and self.long_factor):
             raise ConfigError("model.rope.scaling=longrope needs model.rope.short_factor and model.rope.long_factor")
 

@@ -36,6 +36,7 @@ def convert(
     to: str = "zoo",
     dtype: str | None = None,
     family: str | None = None,
+    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
     max_shard_size: int | None = None,
@@ -47,7 +48,7 @@ def convert(
     With `dry_run` nothing is read but headers and nothing is written. Raises CheckpointError if a tensor or key has no
     place, holds NaN or infinity, or overflows `dtype`; ZooError if the folder is not zoo's to replace.
     """
-    ledger = inspect(source, family=family, allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     from zoo import saving
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from zoo.config import RopeConfig
+from zoo.errors import ConfigError
 
 
 def frequencies(dim: int, rope: RopeConfig, max_seq_len: int, length: int | None = None) -> list[float]:
@@ -26,6 +27,9 @@ def frequencies(dim: int, rope: RopeConfig, max_seq_len: int, length: int | None
             return _yarn(plain, dim, rope, original)
         case "longrope":  # arXiv:2402.13753
             divisors = rope.long_factor if (length or 0) > original else rope.short_factor
+            if len(divisors or []) != len(plain):
+                found = f"model.rope.short_factor or long_factor has {len(divisors or [])} numbers"
+                raise ConfigError(f"{found}, but {len(plain)} channel pairs rotate")
             return [f / d for f, d in zip(plain, divisors or [], strict=True)]
     return plain
 

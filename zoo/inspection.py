@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -18,6 +18,7 @@ from zoo.weights.foreign_config import ForeignConfig
 from zoo.weights.ledger import Account, settle
 from zoo.weights.ops import Shape
 from zoo.weights.table import Identity, Table
+from zoo.weights.tensor_info import TensorInfo
 
 MAX_LAYERS = 10_000
 
@@ -109,12 +110,18 @@ class Ledger:
 
 
 def inspect(
-    source: str | Path, *, family: str | None = None, allow: Iterable[str] = (), allow_pickle: bool = False
+    source: str | Path,
+    *,
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
 ) -> Ledger:
     """The ledger of a checkpoint, problems included: ask `ledger.check()` whether it may be loaded.
 
-    `source` is a folder, a file, hf://org/name@rev, org/name (from the cache) or pkg://package/path. `family` overrules
-    the detection; `allow` are shell patterns of tensors and config keys that may be left over or missing.
+    `source` is a folder, a file, a preset's name, hf://org/name@rev, org/name (from the cache) or pkg://package/path.
+    `family` overrules the detection, `overrides` (`model.has_pooler=false`) what the config says; `allow` are shell
+    patterns of tensors and config keys that may be left over or missing.
     Raises CheckpointError for what cannot be read or belongs to no family.
     """
     from zoo.weights.hub import locate
@@ -126,7 +133,8 @@ def inspect(
     keys, config = read_config(chosen, checkpoint, allow)
     if keys.assumed.pop("dtype", None):  # the files themselves are the better witness
         config = replace(config, dtype=_main_dtype(checkpoint))
-    table = table_for(chosen, checkpoint.dialect, config)
+    config = overridden(config, overrides)
+    table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)
     shapes = our_shapes(chosen, config)
     account = settle(table, shapes, checkpoint.tensors)
     account.allow(allow)
@@ -157,7 +165,7 @@ def home_of(source: str | Path) -> str | Path:
 
 def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
     """The config a checkpoint's foreign keys describe, every key accounted for."""
-    keys = ForeignConfig(checkpoint.config, config_file(checkpoint))
+    keys = ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors)
     if block_size(checkpoint.config, config_file(checkpoint)):
         keys.used.add("quantization_config")  # the reader undoes it
     try:
@@ -174,13 +182,40 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
     return keys, config
 
 
-def table_for(family: Family, dialect: str, config: ModelConfig) -> Table:
-    """The weight table of a family's dialect; zoo's own format needs none."""
+def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
+    """The config with fields set by `model.FIELD=VALUE`, values as YAML. Raises ConfigError for an unknown field."""
+    values = config.to_dict()
+    for override in overrides:
+        path, equals, text = override.partition("=")
+        names = path.split(".")
+        if not equals or names[0] != "model" or len(names) < 2:
+            raise UsageError(f"{clean(override)!r} is not model.FIELD=VALUE")
+        import yaml
+
+        group: Any = values
+        for name in names[1:-1]:
+            group = group.get(name) if isinstance(group, dict) else None
+        if not isinstance(group, dict):
+            raise UsageError(f"{clean(path)!r} is no field of {type(config).__name__}")
+        try:
+            group[names[-1]] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"{clean(override)!r}: the value is not YAML") from None
+    return type(config).from_dict(values)
+
+
+def table_for(
+    family: Family, dialect: str, config: ModelConfig, tensors: Mapping[str, TensorInfo] | None = None
+) -> Table:
+    """The weight table of a family's dialect: for the files that hold `tensors`, or as zoo writes it."""
     if dialect == "zoo":
         return Identity()
     if dialect not in family.formats:
         raise ZooError(f"{family.name} has no {dialect!r} format", why=f"it has: {some(['zoo', *family.formats], 9)}")
-    return family.dialect(dialect).mapping(config)
+    module = family.dialect(dialect)
+    if tensors is not None and hasattr(module, "mapping_of"):  # the layout depends on how many parts the files have
+        return module.mapping_of(config, tensors)
+    return module.mapping(config)
 
 
 def our_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
@@ -215,11 +250,12 @@ def _family(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
 
 
 def _no_family(checkpoint: Checkpoint) -> ZooError:
-    kind = clean(repr(checkpoint.config.get("model_type")))
+    key = "general.architecture" if checkpoint.dialect == "gguf" else "model_type"
+    kind = clean(repr(checkpoint.config.get(key)))
     better = _better_fit(checkpoint, None, 0.5)
     return CheckpointError(
         config_file(checkpoint),
-        "model_type",
+        key,
         f"{kind} belongs to no installed family",
         why=f"its tensors look like {better[0]} (score {better[1]:.2f})" if better else "",
         hint=f"try: family={better[0]}" if better else "see: zoo list, zoo plugins",
@@ -234,8 +270,9 @@ def _better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tu
             continue
         try:
             dialect = family.dialect(checkpoint.dialect)
-            config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint)))
-            account = settle(dialect.mapping(config), our_shapes(family, config), checkpoint.tensors)
+            config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors))
+            table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
+            account = settle(table, our_shapes(family, config), checkpoint.tensors)
         except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):
             continue  # the config is not even of this family's form
         if account.fit > max(fit, best[1] if best else 0.0, 0.8):

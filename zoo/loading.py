@@ -19,6 +19,7 @@ def load(
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
     family: str | None = None,
+    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
 ) -> nn.Module:
@@ -29,8 +30,10 @@ def load(
     Raises CheckpointError before anything is allocated if a tensor or config key has no place.
     """
     device, dtype = as_device(device), as_dtype(dtype)
-    ledger = inspect(source, family=family, allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
+    if ledger.dialect == "gguf" and dtype is None:
+        dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
     model = on_meta(ledger.config)
     names = {group[0]: group for group, _ in shared_parameters(model)}
     _check_anatomy(ledger, model)

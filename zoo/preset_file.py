@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from zoo.errors import ConfigError, UnknownName, ZooError, clean
+from zoo.presets import OURS
 from zoo.registry import Preset
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
 MAX_ENTRIES = 10_000
-OURS = "zoo.conf"
 
 
 def resolve(name: str, presets: Mapping[str, Preset], _above: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -105,9 +105,7 @@ def _unwanted(event: Any) -> str:
     return "_target_" if event.value == "_target_" else ""
 
 
-def _extended(
-    entry: Any, preset: Preset, presets: Mapping[str, Preset], above: tuple[str, ...]
-) -> dict[str, Any]:
+def _extended(entry: Any, preset: Preset, presets: Mapping[str, Preset], above: tuple[str, ...]) -> dict[str, Any]:
     """What one entry of a defaults list brings."""
     if isinstance(entry, str):
         path = entry.removesuffix("@_here_")
@@ -122,7 +120,13 @@ def _extended(
     )
 
 
-class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+if TYPE_CHECKING:
+    _Fastest = yaml.SafeLoader
+else:
+    _Fastest = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # PyYAML may be built without libyaml
+
+
+class Loader(_Fastest):
     """YAML as OmegaConf reads it: 1e-5 is a number, a date is text, a key given twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -134,7 +138,7 @@ class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
 
 
 Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*(\.[\d_]*)?|\.\d[\d_]*)[eE][-+]?\d+$"), list("-+0123456789.")
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(_[0-9]+)*(\.[0-9_]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
 Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
-from zoo.config import ModelConfig
 from zoo.errors import ConfigError, ZooError, clean
-from zoo.registry import Preset, installed
+from zoo.registry import DISTRIBUTION, Preset, Registry, installed
+
+if TYPE_CHECKING:
+    from zoo.config import ModelConfig
+
+OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
+INDEX = "index.json"  # what `zoo list` says of them, so that it need not work it out: see tools/index_presets
 
 
 @dataclass(frozen=True)
@@ -33,20 +40,21 @@ class ModelRecord:
 def list_models(pattern: str | None = None, *, family: str | None = None) -> list[ModelRecord]:
     """Every model whose name matches a shell pattern such as "*llama*" (or contains it, where it has no wildcard).
 
-    Presets of plugins that are blocked or broken are left out; `zoo plugins` tells why. Raises UnknownName for a
-    family that is not there.
+    Presets whose plugin is blocked or broken are left out; `zoo plugins` tells why. Raises UnknownName for a family
+    that is not there.
     """
     registry = installed()
     if family is not None:
         registry[family]
     presets = registry.presets()
-    found = (record(preset, presets) for name, preset in presets.items() if matches(name, pattern))
-    absent = {plugin.name for plugin in registry.plugins if plugin.reason}
-    return [r for r in found if r.family not in absent and family in (None, r.family)]
+    strangers = {name for name, plugin in registry.origin.items() if plugin.distribution != DISTRIBUTION}
+    indexed = {name: r for name, r in read_index(presets).items() if r.family not in strangers}
+    records = (indexed.get(n) or record(p, presets) for n, p in presets.items() if matches(n, pattern))
+    return [r for r in records if family in (None, r.family) and not _is_absent(r, registry)]
 
 
 def config(name: str) -> ModelConfig:
-    """The config of a preset as it stands. Raises UnknownName, ConfigError or, for a file that is no preset, ZooError."""
+    """The config of a preset as it stands. Raises UnknownName, or ZooError for a file that is no preset."""
     from zoo.preset_file import resolve
 
     return _typed(resolve(name, installed().presets()))
@@ -66,6 +74,50 @@ def record(preset: Preset, presets: Mapping[str, Preset]) -> ModelRecord:
     except Exception as error:
         reason = error.what if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
         return ModelRecord(**known, problem=clean(reason, 200))
+
+
+def in_the_box() -> frozenset[str]:
+    """The models whose weights come with zoo itself."""
+    return frozenset(entry.name for entry in (files("zoo") / "models").iterdir() if entry.is_dir())
+
+
+def matches(name: str, pattern: str | None) -> bool:
+    """Whether a name matches a shell pattern, or contains it where it has no wildcard; case does not matter."""
+    if not pattern:
+        return True
+    has_wildcard = any(c in pattern for c in "*?[")
+    return fnmatchcase(name.lower(), pattern.lower() if has_wildcard else f"*{pattern.lower()}*")
+
+
+def read_index(presets: Mapping[str, Preset]) -> dict[str, ModelRecord]:
+    """What the index says of our own presets: nothing, if it was made from other files than those that are there."""
+    import json
+
+    try:
+        index = json.loads((files(OURS) / INDEX).read_bytes())
+        if index["checksum"] != checksum(presets):
+            return {}
+        return {row["name"]: ModelRecord(**row) for row in index["models"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def make_index(presets: Mapping[str, Preset]) -> dict[str, Any]:
+    """The index of our own presets, as JSON values that leave out what is empty."""
+    ours = [record(preset, presets) for preset in presets.values() if preset.package == OURS]
+    return {
+        "checksum": checksum(presets),
+        "models": [{key: value for key, value in asdict(r).items() if value not in (None, "", False)} for r in ours],
+    }
+
+
+def checksum(presets: Mapping[str, Preset]) -> int:
+    """One number for the names and texts of our own presets."""
+    number = 0
+    for name, preset in presets.items():
+        if preset.package == OURS:
+            number = crc32(preset.file.read_bytes(), crc32(name.encode(), number))
+    return number
 
 
 def _typed(values: dict[str, Any]) -> ModelConfig:
@@ -89,9 +141,7 @@ def _traits(c: ModelConfig) -> dict[str, Any]:
     }
 
 
-def matches(name: str, pattern: str | None) -> bool:
-    """Whether a name matches a shell pattern, or contains it where it has no wildcard; case does not matter."""
-    if not pattern:
-        return True
-    has_wildcard = any(c in pattern for c in "*?[")
-    return fnmatchcase(name.lower(), pattern.lower() if has_wildcard else f"*{pattern.lower()}*")
+def _is_absent(r: ModelRecord, registry: Registry) -> bool:
+    """Whether a preset's family is missing because a plugin of the same distribution was not loaded."""
+    unloaded = {plugin.distribution for plugin in registry.plugins if plugin.reason}
+    return bool(r.family) and r.family not in registry.families and r.plugin in unloaded

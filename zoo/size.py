@@ -11,6 +11,8 @@ from math import prod
 from zoo.anatomy import ROLES, Anatomy, AttentionSpec, Weight
 from zoo.config import ModelConfig
 from zoo.errors import UsageError, ZooError, did_you_mean
+from zoo.units import human_bytes as human_bytes
+from zoo.units import human_count as human_count
 from zoo.weights.tensor_info import ITEM_BYTES
 
 TOKENS_PER_PARAMETER = 20  # about what is best for a given compute (arXiv:2203.15556)
@@ -87,8 +89,8 @@ class Size:
         2 for every matrix element that the token is multiplied by, the output head's included even if tied, and 2 for
         every query-key and weight-value product: 2 * heads * (qk_dim + v_dim) per key seen, its own among them.
         """
-        seen = context + 1
-        return self._matmul_flops + sum(_per_key(a) * _keys(a, seen) for a in self.anatomy.attention)
+        attention = (_per_key(a, a.decode_dims) * _keys(a, context + 1) for a in self.anatomy.attention)
+        return self._matmul_flops + sum(attention)
 
     def prefill_flops(self, length: int) -> int:
         """FLOPs of a forward pass of a whole text with logits at every position; masked keys are not counted."""
@@ -151,27 +153,6 @@ def item_bytes(dtype: str) -> int:
     return ITEM_BYTES[dtype]
 
 
-def human_count(number: float) -> str:
-    """Three digits and a unit: 512, 41.7k, 1.05M, 8.03B, 405B, 1.60T."""
-    if number < 1000:
-        return f"{number:.0f}"
-    for unit in ("k", "M", "B", "T"):
-        number /= 1000
-        if number < 999.5 or unit == "T":  # 999.6k is 1.00M
-            break
-    return f"{number:.{max(0, 3 - len(str(int(number + 0.05))))}f}{unit}"
-
-
-def human_bytes(number: float) -> str:
-    """At most four digits, two of them decimals, and a binary unit: 96 B, 128 KiB, 14.96 GiB, 972 MiB."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if round(number, 1) < 1024 or unit == "TiB":
-            break
-        number /= 1024
-    shown = f"{number:.{2 if number < 100 else 1}f}".rstrip("0").rstrip(".")
-    return f"{shown} {unit}"
-
-
 def _used(weight: Weight) -> int:
     return round(weight.numel * weight.used)
 
@@ -181,9 +162,9 @@ def _kept(a: AttentionSpec, length: int) -> int:
     return length if a.window is None or not a.is_causal else min(a.window, length)
 
 
-def _per_key(a: AttentionSpec) -> int:
-    """FLOPs of one query and one key, over all heads and layers."""
-    return len(a.layers) * 2 * a.num_heads * (a.qk_dim + a.v_dim)
+def _per_key(a: AttentionSpec, dims: tuple[int, int] | None = None) -> int:
+    """FLOPs of one query and one key, over all heads and layers; `dims` replace the widths of key and value."""
+    return len(a.layers) * 2 * a.num_heads * sum(dims or (a.qk_dim, a.v_dim))
 
 
 def _keys(a: AttentionSpec, seen: int) -> int:

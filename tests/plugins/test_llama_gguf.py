@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -126,9 +127,10 @@ def test_rope_scaling_is_read(tmp_path: Path, metadata: dict[str, Any], rope: Ro
     [
         ({"llama__expert_count": 8}, "llama.expert_count: 8 is not supported here, only 0 is"),
         ({"llama__rope__dimension_count": 8}, "llama.rope.dimension_count: 8 is not supported here, only 16 is"),
-        ({"llama__rope__scaling__type": "longrope"}, "llama.rope.scaling.type: 'longrope' is not known"),
+        ({"llama__rope__scaling__type": "longrope"}, "llama.rope.scaling.type='longrope' is not one of"),
         ({"llama__rope__scaling__attn_factor": 2.0}, "llama.rope.scaling.attn_factor: 2.0 is not supported"),
         ({"llama__attention__sliding_window": 9}, "llama.attention.sliding_window: the key is not known to llama"),
+        ({"llama__rope__freq_base": "10000"}, "llama.rope.freq_base: .*is not float"),
         ({"general__type": "adapter"}, "general.type: 'adapter' is not supported"),
         ({"llama__vocab_size": 69}, "mismatched"),
     ],
@@ -137,6 +139,13 @@ def test_key_that_changes_the_model_is_refused(tmp_path: Path, metadata: dict[st
     path = llama_cpp.write(tmp_path / "m.gguf", built(), **metadata)
     with pytest.raises(CheckpointError, match=message):
         zoo.load(path)
+
+
+@pytest.mark.parametrize("divisors", [[1.0] * 7, [1.0] * 7 + [0.0], [1.0] * 7 + [float("nan")]])
+def test_divisors_that_make_no_sense_are_refused(tmp_path: Path, divisors: list[float]) -> None:
+    path = llama_cpp.write(tmp_path / "m.gguf", built(), divisors=np.array(divisors, np.float32))
+    with pytest.raises(CheckpointError, match=r"rope_freqs\.weight"):
+        zoo.inspect(path)
 
 
 def test_gguf_is_not_written(tmp_path: Path) -> None:

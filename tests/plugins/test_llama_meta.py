@@ -132,9 +132,9 @@ def test_scaled_rope_is_that_of_the_released_config(params: dict[str, Any], fact
 def test_config_survives_the_round_trip(preset: str) -> None:
     c = zoo.compose(preset)
     back = meta.from_config(ForeignConfig(meta.to_config(c)))
-    left_open = {name: getattr(c, name) for name in "hub gated license source dtype max_seq_len tie_embeddings".split()}
-    left_open |= {name: getattr(c, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    assert replace(back, **left_open) == c
+    left_open = {"hub", "gated", "license", "source", "dtype", "max_seq_len", "tie_embeddings"}
+    left_open |= {"bos_token_id", "eos_token_id", "pad_token_id"}
+    assert replace(back, **{name: getattr(c, name) for name in left_open}) == c
 
 
 @pytest.mark.parametrize("overrides", [["model.tie_embeddings=false"], ["model.tie_embeddings=true"]])

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from zoo.cli.inspect import family_choice, lines, shared_options
+from zoo.cli.inspect import chosen, lines, shared_options
 from zoo.size import human_bytes
 
 EPILOG = """\b
@@ -51,7 +51,7 @@ def command(
 
     start = time.perf_counter()
     done = convert(
-        source, folder, to=to, dtype=dtype, family=family_choice(choices), allow=allow, allow_pickle=allow_pickle,
+        source, folder, to=to, dtype=dtype, **chosen(choices), allow=allow, allow_pickle=allow_pickle,
         max_shard_size=max_shard_size, force=force, dry_run=dry_run,
     )  # fmt: skip
     seconds = time.perf_counter() - start

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -21,7 +22,7 @@ Examples:
 def shared_options(function):  # noqa: ANN001, ANN201 - click decorators have no useful type
     """The options of every command that opens a checkpoint."""
     for option in (
-        click.argument("choices", nargs=-1, metavar="[family=NAME]"),
+        click.argument("choices", nargs=-1, metavar="[family=NAME] [model.FIELD=VALUE]..."),
         click.option("--allow", multiple=True, metavar="PATTERN", help="Let tensors or config keys pass that match."),
         click.option("--allow-pickle", is_flag=True, help="Open .bin and .pth files, as data only: code is refused."),
     ):
@@ -40,7 +41,7 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
     """
     from zoo.inspection import inspect
 
-    ledger = inspect(source, family=family_choice(choices), allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     if as_json:
         click.echo(json.dumps(ledger.to_dict(), indent=2))
     else:
@@ -48,14 +49,19 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
     ledger.check()
 
 
-def family_choice(choices: tuple[str, ...]) -> str | None:
-    """The NAME of `family=NAME`. Raises click's usage error for any other word."""
-    name = None
-    for choice in choices:
-        key, _, name = choice.partition("=")
-        if key != "family" or not name:
-            raise click.UsageError(f"{choice!r} is not family=NAME")
-    return name
+def chosen(words: tuple[str, ...]) -> dict[str, Any]:
+    """`family` and `overrides` as `inspect` takes them. Raises click's usage error for any other word."""
+    family: str | None = None
+    overrides: list[str] = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if key == "family" and value:
+            family = value
+        elif key.startswith("model.") and equals:
+            overrides.append(word)
+        else:
+            raise click.UsageError(f"{word!r} is neither family=NAME nor model.FIELD=VALUE")
+    return {"family": family, "overrides": overrides}
 
 
 def lines(ledger: Ledger) -> list[str]:

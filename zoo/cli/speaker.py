@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zoo.cli.inspect import family_choice
+from zoo.cli.inspect import chosen
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,12 +58,11 @@ def open_speaker(
     from zoo.inspection import inspect
     from zoo.loading import load
 
-    family = family_choice(choices)
-    ledger = inspect(source, family=family, allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     ledger.check()  # before torch is imported
     tokenizer = read_tokenizer(ledger)
     config, notes = read_settings(ledger)
-    model = load(source, dtype=dtype, device=device, family=family, allow=allow, allow_pickle=allow_pickle)
+    model = load(source, dtype=dtype, device=device, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not continue texts")
     return Speaker(model, tokenizer, config, ledger, notes)

@@ -94,6 +94,8 @@ def stream(
 
 
 def _batch(model: LanguageModel, prompts: Prompts, tokenizer: Tokenizer | None, mask: Tensor | None) -> Batch:
+    if device_of(model).type == "meta":
+        raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     vocab_size = getattr(model.config, "vocab_size", None)
     return batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device_of(model))
 

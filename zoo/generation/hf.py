@@ -42,6 +42,7 @@ INERT = frozenset({
     "prefill_chunk_size", "use_mtp", "is_assistant", "num_assistant_tokens", "num_assistant_tokens_schedule",
     "assistant_confidence_threshold", "prompt_lookup_num_tokens", "max_matching_ngram_size", "assistant_early_exit",
     "assistant_lookbehind", "target_lookbehind", "speculation_type", "continuous_batching_config",
+    "decoder_start_token_id",
 })  # fmt: skip
 
 

@@ -65,15 +65,10 @@ def rows_of(prompts: Prompts, tokenizer: Tokenizer | None, attention_mask: Tenso
         return _tensor_rows(prompts, attention_mask)
     if attention_mask is not None:
         raise UsageError("attention_mask goes with a tensor of tokens; lists need none")
-    if isinstance(prompts, str):
-        prompts = [prompts]
-    if all(isinstance(p, str) for p in prompts) and len(prompts):
-        if tokenizer is None:
-            raise UsageError("text prompts need a tokenizer", hint="give tokenizer=, or token ids as prompts")
-        return [tokenizer.encode(text) for text in prompts]
-    if all(isinstance(p, int) for p in prompts) and len(prompts):
-        prompts = [prompts]
-    return [_ids(row, number) for number, row in enumerate(prompts)]
+    listed: list[object] = [prompts] if isinstance(prompts, str) else list(prompts)
+    if listed and all(isinstance(item, int) for item in listed):
+        listed = [listed]
+    return [_row(item, number, tokenizer) for number, item in enumerate(listed)]
 
 
 def _tensor_rows(tokens: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
@@ -86,8 +81,12 @@ def _tensor_rows(tokens: Tensor, attention_mask: Tensor | None) -> list[list[int
     return [row[real].tolist() for row, real in zip(tokens.cpu(), attention_mask.bool().cpu(), strict=True)]
 
 
-def _ids(row: object, number: int) -> list[int]:
-    ids = row.tolist() if isinstance(row, Tensor) else row
-    if not isinstance(ids, Sequence) or isinstance(ids, str) or not all(type(t) is int for t in ids):
-        raise UsageError(f"prompt {number} is {type(row).__name__}, not a text or a list of token ids")
+def _row(prompt: object, number: int, tokenizer: Tokenizer | None) -> list[int]:
+    if isinstance(prompt, str):
+        if tokenizer is None:
+            raise UsageError("text prompts need a tokenizer", hint="give tokenizer=, or token ids as prompts")
+        return tokenizer.encode(prompt)
+    ids = prompt.tolist() if isinstance(prompt, Tensor) else prompt
+    if not isinstance(ids, Sequence) or not all(type(token) is int for token in ids):
+        raise UsageError(f"prompt {number} is {type(prompt).__name__}, not a text or a list of token ids")
     return list(ids)

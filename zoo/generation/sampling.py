@@ -135,7 +135,7 @@ def keep_min_p(scores: Tensor, p: float) -> Tensor:
 def draw(scores: Tensor, uniform: Tensor) -> Tensor:
     """Tokens [B] from scores [B, V] by inverse transform of `uniform` [B] in [0, 1)."""
     sums = scores.softmax(-1).cumsum(-1, dtype=uniform.dtype)
-    total = sums[:, -1:]
+    total = sums[:, -1:].contiguous()
     chosen = torch.searchsorted(sums, uniform[:, None] * total, right=True)
     last = torch.searchsorted(sums, total)  # the last token with a probability, should rounding reach the total
     return torch.minimum(chosen, last)[:, 0].clamp(max=scores.shape[1] - 1)

@@ -7,6 +7,7 @@ Shapes: T tokens, V vocab.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 import torch
@@ -86,7 +87,8 @@ def decode_drafted(model: LanguageModel, batch: Batch, row: Row, draft: Draft) -
             return
         rewind(cache, batch.width + len(row.tokens) - 1)
         new = row.tokens[-1:]
-        guess = draft.propose(row.prompt + row.tokens, row.limit - len(row.tokens) - 1)
+        proposed = draft.propose(row.prompt + row.tokens, row.limit - len(row.tokens) - 1)
+        guess = list(takewhile(range(logits.shape[-1]).__contains__, proposed))  # a draft's vocabulary may be larger
 
 
 def rewind(cache: Any, length: int) -> None:

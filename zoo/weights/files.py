@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from pathlib import Path
 
@@ -34,6 +35,16 @@ def plain_name(name: object, file: Path, item: str) -> str:
         why = "a checkpoint may name only files that lie beside it"
         raise CheckpointError(file, item, f"names the file {clean(repr(name))}", why=why)
     return name
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a regular file, in hex."""
+    size_of(path)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(path, "", unreadable(error)) from None
 
 
 def unreadable(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""A foreign config (config.json, params.json, GGUF metadata) that accounts for every one of its keys. Needs no torch."""
+"""A foreign config (config.json, params.json, GGUF metadata) that accounts for each of its keys. Needs no torch."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from zoo.config import ModelConfig, RopeConfig, typed
+from zoo.config import MISSING, ModelConfig, RopeConfig, typed
 from zoo.errors import CheckpointError, ConfigError, clean, did_you_mean, some
+from zoo.weights.foreign_rope import read_rope
+from zoo.weights.tensor_info import TensorInfo
 
 C = TypeVar("C", bound=ModelConfig)
 REQUIRED: Any = object()
@@ -52,6 +54,7 @@ class ForeignConfig:
 
     raw: Mapping[str, Any]
     file: str | Path = "config.json"
+    tensors: Mapping[str, TensorInfo] = field(default_factory=dict)  # the files' headers, for what no key says
     used: set[str] = field(default_factory=set)
     inert: set[str] = field(default_factory=set)
     assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
@@ -73,7 +76,7 @@ class ForeignConfig:
                 self.used.add(spelling)
                 if (value := self.raw[spelling]) is not None:
                     return value
-        if name not in self.raw:
+        if name not in self.raw or default is not None:
             self.assumed[name] = default
         return default
 
@@ -85,12 +88,9 @@ class ForeignConfig:
             present = next((name for name in (k.theirs, *k.also) if name in self), None)
             if present is None and k.default is REQUIRED:
                 raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
-            default = k.default(values) if callable(k.default) else k.default
-            value = self.get(k.theirs, None if k.default is REQUIRED else default, also=k.also)
-            try:
-                values[k.ours] = typed(hints[k.ours], value, k.theirs)
-            except ConfigError as error:
-                raise CheckpointError(self.file, present or k.theirs, clean(error.what)) from None
+            default = None if k.default is REQUIRED or present else self._default(k, values)
+            value = self.get(k.theirs, default, also=k.also)
+            values[k.ours] = self.as_type(hints[k.ours], value, present or k.theirs)
         return values
 
     def require(self, **values: Any) -> None:
@@ -104,7 +104,7 @@ class ForeignConfig:
     def one_of(self, name: str, known: Mapping[str, str], default: str, *, also: Iterable[str] = ()) -> str:
         """The value under `name`, translated by `known`; anything else is refused."""
         value = self.get(name, default, also=also)
-        if value not in known:
+        if not isinstance(value, str) or value not in known:
             raise CheckpointError(
                 self.file, name, f"{clean(repr(value))} is not known here", why=did_you_mean(str(value), known)
             )
@@ -117,11 +117,13 @@ class ForeignConfig:
     def tokens(self) -> dict[str, Any]:
         """The fields of ModelConfig that every foreign config has: dtype and special tokens."""
         eos = self.get("eos_token_id")
+        eos = [] if eos is None else eos if isinstance(eos, list) else [eos]
+        dtype = self.as_type(str, self.get("dtype", "float32", also=("torch_dtype",)), "dtype")
         return {
-            "dtype": str(self.get("dtype", "float32", also=("torch_dtype",))).removeprefix("torch."),
-            "bos_token_id": self.get("bos_token_id"),
-            "eos_token_id": [] if eos is None else list(eos) if isinstance(eos, list) else [eos],
-            "pad_token_id": self.get("pad_token_id"),
+            "dtype": dtype.removeprefix("torch."),
+            "bos_token_id": self.as_type(int | None, self.get("bos_token_id"), "bos_token_id"),
+            "eos_token_id": self.as_type(list[int], eos, "eos_token_id"),
+            "pad_token_id": self.as_type(int | None, self.get("pad_token_id"), "pad_token_id"),
         }
 
     def rope(self, *, theta: float = 10_000.0, partial: float = 1.0, layer_type: str = "") -> RopeConfig:
@@ -129,31 +131,16 @@ class ForeignConfig:
 
         `theta` and `partial` are the family's defaults; `layer_type` picks one of the nested groups of the new one.
         """
-        group = dict(self.get("rope_parameters", also=("rope_scaling",)) or {})
-        if layer_type in group:
-            group = dict(group[layer_type] or {})
-        kinds = [group.pop(name) for name in ("rope_type", "type") if name in group]
-        kind = str(kinds[0]) if kinds else "default"
-        top_theta = self.get("rope_theta", theta)
-        top_partial = self.get("partial_rotary_factor", partial)
-        values: dict[str, Any] = {
-            "theta": float(group.pop("rope_theta", None) or top_theta),
-            "partial": float(group.pop("partial_rotary_factor", None) or top_partial),
-            "scaling": {"default": "none", "su": "longrope", "ntk": "dynamic"}.get(kind, kind),
-        }
-        if "original_max_position_embeddings" in self.raw:  # Phi-3 keeps it beside the group
-            values["original_max_seq_len"] = self["original_max_position_embeddings"]
-        if values["scaling"] != "none":
-            known = ROPE_KEYS.get(values["scaling"], ())
-            values |= {ours: group.pop(name) for name, ours in known if group.get(name) is not None}
-        else:
-            group.pop("factor", None)
-        if left := [name for name, value in group.items() if value is not None]:
-            raise CheckpointError(self.file, "rope_parameters", f"{clean(some(left))} is not known for {clean(kind)!r}")
+        return read_rope(self, theta, partial, layer_type)
+
+    def as_type(self, kind: Any, value: Any, name: str) -> Any:
+        """`value` as `kind`; `name` is the key it stands under."""
+        if _is_missing(value):
+            raise CheckpointError(self.file, name, f"{MISSING!r} is not a value")
         try:
-            return typed(RopeConfig, values, "rope_parameters")
+            return typed(kind, value, name)
         except ConfigError as error:
-            raise CheckpointError(self.file, "rope_parameters", clean(error.what), why=error.why) from None
+            raise CheckpointError(self.file, name, clean(error.what, 200), why=error.why) from None
 
     def check(self, *, where: str = "", allow: Iterable[str] = ()) -> None:
         """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern."""
@@ -169,18 +156,13 @@ class ForeignConfig:
                 hint=f"to go on without it: --allow '{clean(unknown[0])}'",
             )
 
-
-_STRETCH = (("factor", "factor"), ("original_max_position_embeddings", "original_max_seq_len"))
-ROPE_KEYS: dict[str, tuple[tuple[str, str], ...]] = {  # scaling -> (their key, our field)
-    "linear": _STRETCH,
-    "dynamic": _STRETCH,
-    "llama3": (*_STRETCH, ("low_freq_factor", "low_freq_factor"), ("high_freq_factor", "high_freq_factor")),
-    "yarn": (
-        *_STRETCH,
-        *((k, k) for k in ("beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate")),
-    ),
-    "longrope": (*_STRETCH, *((k, k) for k in ("short_factor", "long_factor", "attention_factor"))),
-}
+    def _default(self, k: Key, values: Mapping[str, Any]) -> Any:
+        try:
+            return k.default(values) if callable(k.default) else k.default
+        except ArithmeticError:
+            raise CheckpointError(
+                self.file, k.theirs, "the key is missing, and does not follow from the others"
+            ) from None
 
 
 def write_keys(config: ModelConfig, keys: Iterable[Key]) -> dict[str, Any]:
@@ -199,10 +181,6 @@ def write_tokens(config: ModelConfig) -> dict[str, Any]:
     }
 
 
-def write_rope(rope: RopeConfig) -> dict[str, Any]:
-    """The value of `rope_parameters` as transformers 5 spells it."""
-    out: dict[str, Any] = {"rope_type": "default" if rope.scaling == "none" else rope.scaling, "rope_theta": rope.theta}
-    if rope.partial != 1.0:
-        out["partial_rotary_factor"] = rope.partial
-    fields_ = {theirs: getattr(rope, ours) for theirs, ours in ROPE_KEYS.get(rope.scaling, ())}
-    return out | {name: value for name, value in fields_.items() if value is not None}
+def _is_missing(value: Any) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value == MISSING or any(_is_missing(item) for item in inside)

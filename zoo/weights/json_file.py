@@ -16,12 +16,12 @@ CONFIG_BYTES = 16 << 20
 INDEX_BYTES = 64 << 20
 MAX_DEPTH = 64
 MAX_DIGITS = 25
-_LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
+_ANY_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 MAX_COST = 256 << 20  # bytes of Python objects that one file may become
 
 
 def read_json(path: Path, limit_bytes: int = CONFIG_BYTES, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
-    """The object in a JSON file. Raises CheckpointError, naming the file and the key, for all that is not plain JSON."""
+    """The object in a JSON file. Raises CheckpointError, naming file and key, for all that is not plain JSON."""
     if (size := size_of(path)) > limit_bytes:
         raise CheckpointError(path, "", f"has {size:,} bytes, more than the {limit_bytes:,} that such a file may have")
     try:
@@ -33,18 +33,20 @@ def read_json(path: Path, limit_bytes: int = CONFIG_BYTES, max_depth: int = MAX_
 
 
 def parse_json(data: bytes, file: Path, max_depth: int | None = MAX_DEPTH) -> dict[str, Any]:
-    """The object that `data`, a part of `file`, spells. Where the caller checks the shape of it, `max_depth` is None."""
+    """The object that `data`, a part of `file`, spells; `max_depth` is None where the caller checks its form."""
     if 64 * (data.count(b"[") + data.count(b"{")) + 40 * data.count(b",") > MAX_COST:
         raise CheckpointError(file, "", "has too many values to be read safely")
     refused: list[_Refused] = []
     try:
-        value = _loads(data.decode("utf-8"), refused)
+        value = _loads(data, refused)
     except UnicodeDecodeError as error:
         raise CheckpointError(file, "", f"is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}") from None
     except _Duplicate as error:
         raise CheckpointError(file, error.key, "stands twice in one object") from None
     except json.JSONDecodeError as error:
-        raise CheckpointError(file, "", f"is not JSON: line {error.lineno}, column {error.colno}: {error.msg}") from None
+        raise CheckpointError(
+            file, "", f"is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
+        ) from None
     except RecursionError:
         raise CheckpointError(file, "", f"is nested deeper than {max_depth or MAX_DEPTH} levels") from None
     if not isinstance(value, dict):
@@ -69,7 +71,9 @@ class _Duplicate(Exception):
         self.key = key
 
 
-def _loads(text: str, refused: list[_Refused]) -> Any:
+def _loads(data: bytes, refused: list[_Refused]) -> Any:
+    has_long_number = b"0" * (MAX_DIGITS + 1) in data.translate(_ANY_DIGIT)
+
     def refuse(what: str) -> _Refused:
         refused.append(_Refused(what))
         return refused[-1]
@@ -81,14 +85,14 @@ def _loads(text: str, refused: list[_Refused]) -> Any:
         return value if abs(value) != float("inf") else refuse(f"{clean(literal)} is beyond what a float can hold")
 
     value = json.loads(
-        text,
+        data.decode("utf-8"),
         object_pairs_hook=_unique,
         # A function per number is half the time of a large header, and few files have a number to refuse.
-        parse_int=(lambda literal: number(int, literal)) if _LONG_NUMBER.search(text) else None,
+        parse_int=(lambda literal: number(int, literal)) if has_long_number else None,
         parse_float=lambda literal: number(float, literal),
         parse_constant=lambda literal: refuse(f"{literal} is not a JSON number"),
     )
-    if re.search(r"\\u[dD][89a-fA-F]", text):
+    if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):
         _refuse_lone_surrogates(value)
     return value
 

@@ -13,7 +13,7 @@ from zoo.weights.ops import Shape
 from zoo.weights.table import Step, Table, foreign_shapes
 from zoo.weights.tensor_info import TensorInfo
 
-INTEGERS = frozenset("bool uint8 int8 int16 uint16 int32 uint32 int64 uint64".split())
+NOT_FLOATS = frozenset("bool uint8 int8 int16 uint16 int32 uint32 int64 uint64 complex64".split())
 
 
 @dataclass
@@ -50,7 +50,16 @@ class Account:
                 self.ignored[name] = f"allowed by {pattern!r}"
             for name in [n for n in self.missing if _matches(n, pattern)]:
                 del self.missing[name]
-                self.steps = [s for s in self.steps if name not in s.theirs]
+                self._drop_steps_with(name, pattern)
+
+    def _drop_steps_with(self, name: str, pattern: str) -> None:
+        """Leave out the steps that need the tensor `name`; what else they would have read is then of no use."""
+        dropped = [s for s in self.steps if name in s.theirs]
+        self.steps = [s for s in self.steps if name not in s.theirs]
+        needed = {self.actual.get(n) for s in self.steps for n in s.theirs}
+        useless = {self.actual[n] for s in dropped for n in s.theirs if n in self.actual} - needed
+        self.ignored |= {n: f"goes with {name}, allowed by {pattern!r}" for n in self.loaded if n in useless}
+        self.loaded = [n for n in self.loaded if n not in useless]
 
     def summary(self) -> str:
         """47: 46 loaded · 1 tied (lm_head ← embed_tokens) · 0 missing · 0 unexpected"""
@@ -103,19 +112,17 @@ def settle(table: Table, shapes: Mapping[str, Shape], tensors: Mapping[str, Tens
         if of not in account.actual and copy in account.actual:
             account.actual[of] = account.actual[copy]  # the file kept the other one of the two
     account.steps, account.orphans = table.plan(shapes, account.actual)
-    wanted: set[str] = set()
+    placed: set[str] = set()
     for step in account.steps:
         for name, shape in foreign_shapes(step, shapes).items():
-            wanted.add(name)
-            _place(account, name, shape, tensors)
-    placed = {account.actual[name] for name in wanted if name in account.actual}
+            _place(account, name, shape, tensors, placed)
     for spelt, name in account.actual.items():
         if name not in placed:
-            _place_unwanted(account, table, doubles, spelt, tensors[name])
+            _place_unwanted(account, table, doubles, spelt, tensors)
     return account
 
 
-def _place(account: Account, name: str, shape: Shape, tensors: Mapping[str, TensorInfo]) -> None:
+def _place(account: Account, name: str, shape: Shape, tensors: Mapping[str, TensorInfo], placed: set[str]) -> None:
     if name not in account.actual:
         account.missing[name] = shape
         return
@@ -123,19 +130,23 @@ def _place(account: Account, name: str, shape: Shape, tensors: Mapping[str, Tens
     info = tensors[actual]
     if info.shape != shape:
         account.mismatched[actual] = f"{list(info.shape)} in {info.file.name}, expected {list(shape)}"
-    elif info.dtype in INTEGERS:
+    elif info.dtype in NOT_FLOATS:
         account.mismatched[actual] = f"{info.dtype} in {info.file.name}, expected floating point"
-    elif actual not in account.loaded:
+    elif actual not in placed:
         account.loaded.append(actual)
+    placed.add(actual)
 
 
-def _place_unwanted(account: Account, table: Table, doubles: Mapping[str, str], spelt: str, info: TensorInfo) -> None:
-    if spelt in doubles:
-        of = account.actual.get(doubles[spelt])
-        if of is None:
-            account.unexpected[info.name] = info.shape
-        else:
-            account.tied[info.name] = of
+def _place_unwanted(
+    account: Account, table: Table, doubles: Mapping[str, str], spelt: str, tensors: Mapping[str, TensorInfo]
+) -> None:
+    info = tensors[account.actual[spelt]]
+    of = account.actual.get(doubles[spelt]) if spelt in doubles else None
+    if of is not None and tensors[of].shape != info.shape:
+        expected = f"expected {list(tensors[of].shape)} like {of}"
+        account.mismatched[info.name] = f"{list(info.shape)} in {info.file.name}, {expected}"
+    elif of is not None:
+        account.tied[info.name] = of
     elif reason := table.reason_to_ignore(spelt):
         account.ignored[info.name] = reason
     else:

@@ -82,7 +82,8 @@ def split(*sizes: int, dim: int = 0) -> Op:
         return [torch.cat(list(y), dim)]
 
     def with_dim(shape: Shape, size: int) -> Shape:
-        return (*shape[:dim], size, *shape[dim + 1 :])
+        at = dim % len(shape)
+        return (*shape[:at], size, *shape[at + 1 :])
 
     return Op(
         f"split{sizes}",
@@ -101,12 +102,20 @@ def stack(count: int, dim: int = 0) -> Op:
 
         return [torch.stack(list(x), dim)]
 
+    def without(shape: Shape) -> Shape:
+        at = dim % len(shape)
+        return shape[:at] + shape[at + 1 :]
+
+    def added(shape: Shape) -> Shape:
+        at = dim % (len(shape) + 1)
+        return (*shape[:at], count, *shape[at:])
+
     return Op(
         f"stack({count})",
         load,
         lambda y: list(y[0].unbind(dim)),
-        lambda s: [s[0][:dim] + s[0][dim + 1 :]] * count,
-        lambda s: [(*s[0][:dim], count, *s[0][dim:])],
+        lambda s: [without(s[0])] * count,
+        lambda s: [added(s[0])],
     )
 
 

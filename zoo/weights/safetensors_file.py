@@ -125,14 +125,15 @@ def _metadata(found: object, path: Path) -> dict[str, str]:
 def _tensor(path: Path, name: str, entry: Any, start: int) -> TensorInfo:
     try:
         code, dims, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
-        is_known = len(entry) == 3 and type(begin) is type(end) is int and begin >= 0
     except (TypeError, KeyError, ValueError):
-        is_known = False
-    if not is_known:
+        code = dims = begin = end = None
+    if type(begin) is not int or type(end) is not int or begin < 0 or len(entry) != 3:
         raise CheckpointError(path, name, "its header entry is not a dtype, a shape and two data_offsets")
     dtype = DTYPES.get(code) if isinstance(code, str) else None
     if dtype is None:
-        raise CheckpointError(path, name, f"the dtype {clean(repr(code))} is not known", why=f"known: {', '.join(DTYPES)}")
+        raise CheckpointError(
+            path, name, f"the dtype {clean(repr(code))} is not known", why=f"known: {', '.join(DTYPES)}"
+        )
     shape = checked_shape(dims, path, name)
     nbytes = prod(shape) * ITEM_BYTES[dtype]
     if end - begin != nbytes:

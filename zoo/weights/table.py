@@ -105,20 +105,25 @@ class Table:
         """The steps that yield our names, each exactly once, and the names that no rule yields.
 
         Where several rules yield a name, the first whose foreign tensors are all in `present` is taken, or, when
-        there is none, the first, which is also what an export writes.
+        there is none, the first, which is also what an export writes. A rule is no candidate where it would also yield
+        a name that is not ours, or that another step yields already.
         """
         there = None if present is None else set(present)
-        steps: dict[tuple[str, ...], Step] = {}
+        left = dict.fromkeys(ours)
+        steps: list[Step] = []
         orphans: list[str] = []
-        for name in ours:
-            candidates = list(self._steps(name))
+        for name in list(left):
+            if name not in left:
+                continue
+            candidates = [step for step in self._steps(name) if left.keys() >= set(step.ours)]
             if not candidates:
                 orphans.append(name)
                 continue
             whole = [s for s in candidates if there is not None and there.issuperset(s.theirs)]
-            step = (whole or candidates)[0]
-            steps.setdefault(step.ours, step)
-        return list(steps.values()), orphans
+            steps.append((whole or candidates)[0])
+            for done in steps[-1].ours:
+                del left[done]
+        return steps, orphans
 
     def reason_to_ignore(self, name: str) -> str | None:
         """Why the foreign tensor `name` is of no use, or None where it is."""

@@ -1,0 +1,192 @@
+"""`zoo build`: what users see, on mistakes and otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.cli.terminal import on_terminal
+from zoo.cli import main
+from zoo.composition import compose
+from zoo.size import Size
+
+TABLE = [  # what is typed, what is printed: the table of mistakes that the documentation promises
+    ("model=lama3", "no config 'lama3' in group 'model'\ndid you mean: llama3, llama2, llama1?"),
+    ("llama3 model.hiden_size=3", "no key 'model.hiden_size'\ndid you mean: model.hidden_size?"),
+    ("llama3 +model.hiden_size=3", "'model.hiden_size' is not a field of LlamaConfig (did you mean hidden_size?)"),
+    ("modle=llama3", "no key 'modle'\ndid you mean model=llama3?"),
+    (
+        "llama3 model.hidden_size=abc",
+        "Value 'abc' of type 'str' could not be converted to Integer\nmodel.hidden_size: width of the residual stream",
+    ),
+    ("model=a,b", "two values for model: add -m to build both"),
+    ("", "which model?\ntype a name, for example: zoo build llama3 (zoo list names them all)"),
+    ("llama3 rope.factor=4", "no key 'rope.factor'\ndid you mean model.rope.factor=4?"),
+    ("llama3 save=out", "save=out needs weights, and device=meta has none\nadd device=cpu"),
+    ("llama3 format=gg", "format='gg' is no format of llama\ndid you mean: gguf?"),
+    ("llama3 seed=one", "seed='one' is not int"),
+    (
+        "-m llama3 save=out model.num_layers=1,2",
+        "save=out would write every model to one folder\nname the folders apart: 'save=out/${hydra.job.num}'",
+    ),
+]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """`zoo build` in an empty folder: an object with exit_code, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    return lambda words: CliRunner().invoke(main, ["build", *words.split()])
+
+
+@pytest.mark.parametrize(("typed", "printed"), TABLE, ids=[typed for typed, _ in TABLE])
+def test_a_mistake_prints_these_lines_and_no_traceback(run, typed, printed):
+    result = run(typed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: {printed}\n"
+
+
+def test_a_bare_word_is_the_model(run):
+    bare, whole = (json.loads(run(f"{model} --json").stdout) for model in ("smollm2-135m", "model=smollm2-135m"))
+    assert bare | {"seconds": 0} == whole | {"seconds": 0}
+
+
+def test_json_holds_the_numbers_of_the_arithmetic(run):
+    told = json.loads(run("llama3 model.num_layers=2 rope=yarn --json").stdout)
+    size = Size.of(compose("llama3", "model.num_layers=2", "rope=yarn"))
+    assert told["model"] == "llama3"
+    assert told["parameters"] == size.parameters == sum(part["parameters"] for part in told["tree"])
+    assert told["by_role"] == size.by_role
+    assert told["cache_bytes"] == size.cache_bytes(8192)
+    assert told["flops_per_token"] == size.flops_per_token()
+    assert told["weight_bytes"]["bfloat16"] == 2 * size.parameters
+    assert told["changed"] == {
+        "model.num_layers": [32, 2], "model.rope.scaling": ["none", "yarn"], "model.rope.factor": [1.0, 4.0]
+    }  # fmt: skip
+
+
+def test_people_see_the_tree_and_the_costs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = on_terminal("build", "llama3", "model.num_layers=2")
+    title, *lines = shown.splitlines()
+    assert title.startswith("llama · 2 layers · 1.49B parameters · meta · ")
+    assert lines == [
+        "  embed          [128256, 4096]  525M",
+        "  layers.{0..1}                  218M each",
+        "  norm           [4096]          4.10k",
+        "  lm_head        [128256, 4096]  525M",
+        "parameters  embedding 525M · attention 83.9M · mlp 352M · norm 20.5k · head 525M",
+        "weights     5.54 GiB fp32 · 2.77 GiB bf16 · 1.38 GiB int8",
+        "cache       8 KiB/token · 64 MiB at 8,192 (bfloat16)",
+        "compute     1.92 GFLOP/token forward · 2.19 GFLOP at 8,192",
+        "changed from the preset: model.num_layers 32 → 2",
+    ]
+
+
+def test_pipes_get_tabs(run):
+    lines = run("llama3 model.num_layers=2").stdout.splitlines()
+    assert "embed\t[128256, 4096]\t525M" in lines
+    assert "cache\t8 KiB/token · 64 MiB at 8,192 (bfloat16)" in lines
+
+
+def test_a_single_run_writes_nothing(run):
+    assert run("llama3").exit_code == 0
+    assert os.listdir() == []
+
+
+def test_flags_may_stand_between_overrides(run):
+    first, last = run("--json llama3 model.num_layers=2"), run("llama3 --json model.num_layers=2")
+    assert json.loads(first.stdout)["parameters"] == json.loads(last.stdout)["parameters"]
+
+
+def test_cfg_prints_what_hydra_composes(run):
+    result = run("llama3 --cfg job -p model.rope rope=yarn")
+    assert result.exit_code == 0
+    assert "scaling: yarn\nfactor: 4.0\n" in result.stdout
+    assert "device: meta" in run("--cfg job").stdout
+
+
+def test_cfg_refuses_what_build_refuses(run):
+    assert run("llama3 +model.hiden_size=3 --cfg job").exit_code == 2
+
+
+@pytest.mark.parametrize("words", ["llama3 --info searchpath", "--info searchpath llama3"])
+def test_info_searchpath(run, words):
+    assert "pkg://zoo.conf" in run(words).stdout
+
+
+def test_a_bare_info_takes_no_override_for_its_value(run):
+    result = run("--info model=llama3")
+    assert result.exit_code == 0
+    assert "Defaults List" in result.stdout
+
+
+def test_saving_gives_the_same_bytes_for_the_same_seed(run):
+    small = "smollm2-135m model.num_layers=1 model.vocab_size=64 device=cpu dtype=bfloat16"
+    for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
+        result = run(f"{small} save={folder} seed={seed}")
+        assert result.exit_code == 0, result.stderr
+    assert f"saved to {Path('a').resolve()} as hf: random weights, seed 3" in run(
+        f"{small} save=e seed=3"
+    ).stdout.replace(str(Path("e").resolve()), str(Path("a").resolve()))
+    a, b, c = (Path(folder, "model.safetensors").read_bytes() for folder in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_a_folder_of_ones_own_presets(run):
+    own = Path("own/model")
+    own.mkdir(parents=True)
+    text = "# Mine\ndefaults:\n  - smollm2-135m\n  - _self_\nnum_layers: 3\n"
+    (own / "mine.yaml").write_text(text)
+    assert json.loads(run("mine -cd own --json").stdout)["num_layers"] == 3
+    (own / "llama3.yaml").write_text(text)
+    assert "note: the model 'llama3' of own is hidden by that of zoo-lm" in run("mine -cd own").stderr
+
+
+@pytest.mark.parametrize("line", ["hub: ${oc.env:HOME}", "_target_: os.system", "hub: &a x", "hub: !!python/name:os.x"])
+def test_a_folders_presets_are_data(run, line):
+    Path("own/model").mkdir(parents=True)
+    Path("own/model/mine.yaml").write_text(f"defaults:\n  - llama3\n  - _self_\n{line}\n")
+    result = run("mine -cd own")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: own/model/mine.yaml: line 4: ")
+
+
+def test_a_sweep_leaves_a_result_per_job_and_prints_one_table(run):
+    result = run("model=llama3,smollm2-135m -m model.num_layers=2,4")  # flags first and last
+    assert result.exit_code == 0, result.stderr
+    header, *rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert header == ["#", "model", "model.num_layers", "params", "cache/token", "FLOPs/token", "build"]
+    assert [row[:3] for row in rows] == [
+        ["0", "llama3", "2"], ["1", "llama3", "4"], ["2", "smollm2-135m", "2"], ["3", "smollm2-135m", "4"]
+    ]  # fmt: skip
+    assert int(rows[0][3]) == Size.of(compose("llama3", "model.num_layers=2")).parameters
+    (folder,) = Path("multirun").glob("*/*")
+    assert json.loads((folder / "3" / "result.json").read_text())["num_layers"] == 4
+    assert (folder / "3" / ".hydra" / "overrides.yaml").is_file()
+
+
+def test_a_sweep_goes_where_it_is_sent(run):
+    told = json.loads(run("-m llama3 model.num_layers=1,2 hydra.sweep.dir=there --json").stdout)
+    assert told["folder"] == "there"
+    assert [job["num_layers"] for job in told["jobs"]] == [1, 2]
+    again = json.loads(run("-m llama3 model.num_layers=3 hydra.sweep.dir=other --json").stdout)
+    assert [job["num_layers"] for job in again["jobs"]] == [3]
+
+
+def test_a_combination_that_contradicts_itself_is_told_and_the_others_are_built(run):
+    result = run("-m llama3 model.num_layers=1 model.num_heads=32,30")
+    assert result.exit_code == 2
+    assert "error: job 1: model.num_heads=30 is not a multiple of model.num_kv_heads=8" in result.stderr
+    assert result.stdout.splitlines()[1].startswith("0\t32\t1")
+
+
+def test_a_mistake_in_a_sweep_stops_it_before_the_first_job(run):
+    result = run("-m llama3 model.num_layers=1,two")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: Value 'two' of type 'str' could not be converted to Integer\n")

@@ -1,0 +1,163 @@
+"""`zoo list` is quick, light and made for people and pipes alike."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import subprocess
+import sys
+from dataclasses import fields
+
+import pytest
+
+from tests.cli.terminal import on_terminal
+from tests.distributions import good_plugin, install, python, zoo
+from zoo.cli.list import COLUMNS
+from zoo.presets import ModelRecord
+
+HEAVY = "torch hydra omegaconf transformers huggingface_hub"
+LIST = "from zoo.cli import main; main(['list'])"
+YARDSTICK = "import inspect, json, urllib.parse, zipfile, email.message"
+
+BUDGET = 0.150  # seconds of CPU, where the yardstick takes YARDSTICK_SECONDS
+YARDSTICK_SECONDS = 0.060
+
+
+def test_list_imports_nothing_heavy():
+    code = f"""if True:
+        import atexit, sys
+        heavy = set("{HEAVY} numpy rich yaml".split())
+        atexit.register(lambda: print(*sorted(heavy & set(sys.modules)), file=sys.stderr))
+        from zoo.cli import main
+        main(["list", "-q"])
+    """
+    done = python(code)
+    assert done.returncode == 0
+    assert "llama3" in done.stdout.split()
+    assert done.stderr.strip() == ""  # rich is for terminals, and the index spares the YAML
+
+
+def test_list_without_an_index_imports_nothing_heavy_either():
+    code = f"""if True:
+        import sys, zoo.presets
+        zoo.presets.read_index = lambda presets: {{}}
+        assert len(zoo.list_models()) > 20
+        print(*sorted(set("{HEAVY} numpy".split()) & set(sys.modules)))
+    """
+    assert python(code).stdout.strip() == ""
+
+
+def test_list_takes_less_than_150_ms_of_cpu():
+    # The least of several runs, for a neighbour on the same core slows every run but seldom all of them. A machine that
+    # takes longer than 60 ms for the yardstick, standard-library imports alone, is allowed as many times more.
+    yardstick = least = float("inf")
+    for _ in range(12):
+        yardstick = min(yardstick, _cpu_seconds(YARDSTICK))
+        least = min(least, _cpu_seconds(LIST))
+        if least < BUDGET:
+            break
+    assert least < BUDGET * max(1.0, yardstick / YARDSTICK_SECONDS)
+
+
+def test_on_a_pipe_the_answer_is_tab_separated_with_plain_numbers():
+    done = zoo("list", "llama3.1-405b")
+    (row,) = csv.DictReader(done.stdout.splitlines(), delimiter="\t")
+    assert row == {
+        "model": "llama3.1-405b",
+        "family": "llama",
+        "params": "405853388800",
+        "layers": "126",
+        "attention": "GQA 128/8",
+        "position": "RoPE 500k llama3 ×8",
+        "context": "131072",
+        "weights": "meta-llama/Llama-3.1-405B",
+        "gated": "yes",
+    }
+
+
+def test_the_last_line_counts_and_goes_to_stderr():
+    total = len(zoo("list", "-q").stdout.splitlines())
+    done = zoo("list", "llama3.2-?b")
+    assert done.stderr == f"2 of {total} models. More: zoo show llama3.2-3b\n"
+    assert zoo("list").stderr.startswith(f"{total} of {total} models. ")
+
+
+def test_json_has_every_field_of_every_record():
+    found = json.loads(zoo("list", "smol", "--json").stdout)
+    assert [model["name"] for model in found] == ["smollm2-1.7b", "smollm2-135m", "smollm2-360m"]
+    assert {tuple(model) for model in found} == {tuple(field.name for field in fields(ModelRecord))}
+
+
+def test_quiet_prints_names_only():
+    done = zoo("list", "-q", "llama2*")
+    assert (done.stdout, done.stderr) == ("llama2\nllama2-13b\nllama2-70b\nllama2-7b\n", "")
+
+
+def test_family_narrows_the_list():
+    rows = zoo("list", "--family", "llama").stdout.splitlines()[1:]
+    assert len(rows) >= 23
+    assert {row.split("\t")[1] for row in rows} == {"llama"}
+
+
+def test_a_pattern_that_nothing_matches_is_met_with_the_nearest():
+    done = zoo("list", "lamma3")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: no model matches 'lamma3'\ndid you mean: llama3")
+
+
+def test_an_unknown_family_is_met_with_the_nearest():
+    done = zoo("list", "--family", "lama")
+    assert done.returncode == 2
+    assert "did you mean: llama" in done.stderr
+
+
+def test_on_a_terminal_the_table_is_aligned_and_numbers_are_for_people():
+    header, eight, seventy = on_terminal("list", "llama3.1-?*b", width=140).splitlines()[:3]
+    assert header.split() == [c.title for c in COLUMNS]
+    assert "406B" in eight
+    assert "131,072" in eight
+    assert eight.index("GQA") == seventy.index("GQA") == header.index("attention")
+    assert not header.startswith("model")  # indented, as all answers on a terminal
+
+
+@pytest.mark.parametrize(("words", "is_whole"), [((), False), (("--no-truncate",), True)])
+def test_a_narrow_terminal_cuts_the_table_unless_told_not_to(words, is_whole):
+    shown = on_terminal("list", "tinyllama", *words, width=60)
+    assert ("TinyLlama/TinyLlama-1.1B-intermediate-step-1431k-3T" in shown) is is_whole
+    assert ("…" in shown) is not is_whole
+    assert all(len(line) <= 60 for line in shown.splitlines()) is not is_whole
+
+
+def test_no_color_is_honoured():
+    assert "\x1b[" in on_terminal("list", "llama3", has_style=True)
+    assert "\x1b[3" not in on_terminal("list", "llama3", has_style=True, NO_COLOR="1")
+
+
+def test_a_strangers_text_cannot_drive_the_terminal(tmp_path):
+    preset = '# Evil (x)\ndefaults:\n  - /schema/evil@_here_\n  - _self_\nhub: "a\\tb\\nc[bold]\\e[2J"\n'
+    install(tmp_path, "zoo-evil", {"evil": "zoo_evil"}, good_plugin("zoo_evil", "evil", {"evil": preset}))
+    done = zoo("list", "evil", site=tmp_path)
+    assert done.stdout.splitlines()[1].split("\t")[7] == r"a\tb\nc[bold]\x1b[2J"
+    shown = on_terminal("list", "evil", "--no-truncate", PYTHONPATH=_path(tmp_path))
+    assert r"a\tb\nc[bold]\x1b[2J" in shown
+    assert "\x1b[2J" not in shown
+
+
+def test_the_examples_in_the_help_run():
+    from zoo.cli.list import EPILOG
+
+    for line in EPILOG.splitlines()[2:]:
+        assert zoo(*line.replace("'", "").split()[1:]).returncode == 0, line
+
+
+def _path(site):
+    return os.pathsep.join(filter(None, [str(site), os.environ.get("PYTHONPATH", "")]))
+
+
+def _cpu_seconds(code: str) -> float:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime

@@ -1,0 +1,87 @@
+"""Real installed distributions for tests: a folder on the path with packages and their .dist-info."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from textwrap import dedent
+
+FAMILY = """
+    from zoo import Family, hookimpl
+
+    @hookimpl
+    def zoo_families():
+        return [Family(name="{family}", config="{package}.config:Config", model="{package}.model:Model")]
+
+    @hookimpl
+    def zoo_config_packages():
+        return ["{package}.conf"]
+"""
+
+CONFIG = """
+    from dataclasses import dataclass
+    from zoo import ModelConfig
+
+    @dataclass
+    class Config(ModelConfig):
+        family: str = "{family}"
+        hidden_size: int = 8
+        num_layers: int = 2
+        max_seq_len: int = 128
+"""
+
+
+def install(
+    site: Path,
+    name: str,
+    plugins: Mapping[str, str],
+    files: Mapping[str, str],
+    *,
+    version: str = "1.0",
+    requires: Iterable[str] = (),
+) -> None:
+    """Put a distribution into `site`: `plugins` are its entry points of the group zoo, `files` its contents."""
+    for path, text in files.items():
+        (site / path).parent.mkdir(parents=True, exist_ok=True)
+        (site / path).write_text(dedent(text), encoding="utf-8")
+    info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir(parents=True)
+    needs = "".join(f"Requires-Dist: {line}\n" for line in requires)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
+    points = "".join(f"{point} = {target}\n" for point, target in plugins.items())
+    (info / "entry_points.txt").write_text(f"[zoo]\n{points}")
+
+
+def good_plugin(package: str, family: str, presets: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The files of a package with one family that describes no anatomy, and presets by name."""
+    if presets is None:
+        presets = {family: f"# {family.title()} (a test)\ndefaults:\n  - /schema/{family}@_here_\n  - _self_\n"}
+    return {
+        f"{package}/__init__.py": FAMILY.format(package=package, family=family),
+        f"{package}/config.py": CONFIG.format(family=family),
+        f"{package}/model.py": "import torch\n\nclass Model(torch.nn.Module): ...\n",
+        f"{package}/conf/__init__.py": "",
+        **{f"{package}/conf/model/{name}.yaml": text for name, text in presets.items()},
+    }
+
+
+def zoo(*words: str, site: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `zoo` with `words` in a child that sees the distributions in `site`."""
+    return python("from zoo.cli import main; main()", *words, site=site, **environment)
+
+
+def python(code: str, *words: str, site: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run Python code in a child that sees the distributions in `site`."""
+    path = [str(site)] * (site is not None) + os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ZOO_", "COV_"))}
+    return subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=kept | {"PYTHONPATH": os.pathsep.join(filter(None, path))} | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,94 @@
+"""Generation with the models of the registry: what a small fake can get right by luck, these cannot."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from itertools import pairwise
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from zoo.construction import build
+from zoo.errors import UsageError
+from zoo.generation import generate
+from zoo.registry import installed
+
+PROMPTS = [[3, 4, 5, 6, 7], [8], [9, 10, 11]]
+
+
+def decoders() -> list[str]:
+    """Families whose models read text with a cache."""
+    registry = installed()
+    with torch.device("meta"):
+        built = {name: registry[name].build(registry[name].config_class.tiny()) for name in registry.families}
+    return [name for name, model in built.items() if hasattr(model, "new_cache")]
+
+
+@pytest.fixture(params=decoders())
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    config = installed()[request.param].config_class.tiny()
+    config.eos_token_id = []
+    model = build(config, device="cpu", dtype="float64").eval()  # float64: no tie is broken by rounding
+    torch.manual_seed(0)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.4)  # peaked: default weights hide mistakes
+    return model
+
+
+def by_hand(model: nn.Module, prompt: list[int], count: int) -> list[int]:
+    tokens = list(prompt)
+    for _ in range(count):
+        tokens.append(int(model(torch.tensor([tokens]))[0, -1].argmax()))
+    return tokens[len(prompt) :]
+
+
+def test_a_batch_with_a_cache_gives_what_each_row_gives_without(model: nn.Module):
+    found = generate(model, PROMPTS, max_new_tokens=12)
+    assert found.new_tokens == [by_hand(model, prompt, 12) for prompt in PROMPTS]
+
+
+def test_rows_that_end_early_do_not_disturb_the_others(model: nn.Module):
+    free = generate(model, PROMPTS, max_new_tokens=12).new_tokens
+    end = free[1][1]
+    found = generate(model, PROMPTS, max_new_tokens=12, eos_token_id=end)
+    assert found.new_tokens == [row[: row.index(end) + 1] if end in row else row for row in free]
+
+
+def test_beams_score_what_the_whole_text_scores(model: nn.Module):
+    found = generate(model, PROMPTS, max_new_tokens=6, num_beams=3)
+    for prompt, new, score in zip(PROMPTS, found.new_tokens, found.scores or [], strict=True):
+        assert score == pytest.approx(log_probability(model, prompt, new) / len(new), abs=1e-5)  # kept in float32
+
+
+def log_probability(model: nn.Module, prompt: list[int], new: list[int]) -> float:
+    logits: Tensor = model(torch.tensor([prompt + new]))[0].log_softmax(-1).detach()
+    steps = pairwise(range(len(prompt) - 1, len(prompt) + len(new)))
+    return sum(float(logits[here, (prompt + new)[following]]) for here, following in steps)
+
+
+def test_samples_do_not_depend_on_the_batch(model: nn.Module):
+    settings = {"max_new_tokens": 8, "temperature": 1.0, "seed": 4}
+    batch = generate(model, PROMPTS, **settings).new_tokens
+    assert generate(model, PROMPTS[0], **settings).new_tokens[0] == batch[0]
+    assert generate(model, PROMPTS[:2], **settings).new_tokens == batch[:2]
+
+
+def test_a_draft_says_the_same_or_is_refused_by_a_cache_that_cannot_forget(model: nn.Module):
+    expected = generate(model, PROMPTS[0], max_new_tokens=20).new_tokens
+    can_forget = hasattr(model.new_cache(1, 1), "rewind")
+    with nullcontext() if can_forget else pytest.raises(UsageError, match="a draft needs a cache that can forget"):
+        assert generate(model, PROMPTS[0], max_new_tokens=20, draft=Guess()).new_tokens == expected
+
+
+class Guess:
+    """Mostly wrong."""
+
+    def propose(self, tokens: list[int], most: int) -> list[int]:
+        return [tokens[0], 1, 2, 3][:most]
+
+
+def test_a_model_on_meta_has_nothing_to_say():
+    model = build(installed()["llama"].config_class.tiny())
+    with pytest.raises(UsageError, match="the model is on meta"):
+        generate(model, [3], max_new_tokens=2)

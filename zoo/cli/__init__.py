@@ -1,0 +1,155 @@
+"""The `zoo` command. Imports click alone: each command's module is imported when it is asked for."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+import click
+
+from zoo import __version__
+from zoo.errors import ZooError
+
+COMPLETION = "_ZOO_COMPLETE"
+
+
+class Entry(NamedTuple):
+    """Where a command is, and its line in the help."""
+
+    group: str
+    target: str  # module:name
+    about: str
+
+
+COMMANDS = {
+    "list": Entry("Look", "zoo.cli.list:command", "Families and presets, with traits and sizes."),
+    "show": Entry("Look", "zoo.cli.show:command", "What a model is and what it costs; no weights, no torch."),
+    "build": Entry("Make", "zoo.cli.build:command", "Compose, build, summarise; -m sweeps."),
+    "inspect": Entry("Make", "zoo.cli.inspect:command", "Which family a checkpoint is; reads headers only."),
+    "convert": Entry("Make", "zoo.cli.convert:command", "Any dialect to any other: strict ledger, atomic."),
+    "doctor": Entry("Prove", "zoo.cli.doctor:command", "Environment, plugins, cache, network."),
+    "chat": Entry("Run", "zoo.cli.chat:command", "Terminal chat."),
+    "generate": Entry("Run", "zoo.cli.generate:command", "One-shot text, all decoding methods."),
+    "plugins": Entry("Extend", "zoo.cli.plugins:command", "What is loaded, from where, which version, why not."),
+    "completion": Entry("Shell", "zoo.cli.completion:command", "Print or install the script for bash, zsh or fish."),
+}
+
+EPILOG = """\b
+Examples:
+  zoo list 'llama3*'
+  zoo build llama3 model.num_layers=4
+  zoo -p no:gpt2 plugins
+"""
+
+
+class Zoo(click.Group):
+    """The commands, imported lazily, and what happens to their errors."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, entry in COMMANDS.items() if find_spec(entry.target.partition(":")[0])]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, _, name = COMMANDS[cmd_name].target.partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        command.name = cmd_name
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
+            from zoo.mistakes import suggest
+
+            known = self.list_commands(ctx)
+            raise click.UsageError(f"zoo has no command {name!r}\n{suggest(name, known)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        names = self.list_commands(ctx)
+        for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
+            if rows := [(name, COMMANDS[name].about) for name in names if COMMANDS[name].group == group]:
+                with formatter.section(group):
+                    formatter.write_dl(rows, col_max=12, col_spacing=12 - max(len(name) for name, _ in rows))
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
+        """Run a command line and leave the process with its exit code; `--debug` lets errors through whole."""
+        given = [*(sys.argv[1:] if args is None else args)]  # list() is not to be had here: see zoo.cli.list
+        if COMPLETION in os.environ:
+            import_module("zoo.cli.completion")  # registers the shells
+        words, is_debugging, blocked = take_globals(given)
+        if blocked:
+            block(blocked)
+        options = {"prog_name": "zoo", **options, "complete_var": COMPLETION, "standalone_mode": False}
+        try:
+            code = super().main(words, *rest, **options)
+            sys.stdout.flush()
+        except Exception as error:
+            if is_debugging:
+                raise
+            code = tell(error)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+@click.group(
+    cls=Zoo, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}, options_metavar="[OPTIONS]"
+)
+@click.option("-p", "plugin", metavar="no:NAME", expose_value=False, help="Leave a plugin out. Also after the command.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show an error's traceback. Also after the command.")
+@click.version_option(__version__, "--version", prog_name="zoo", message="%(prog)s %(version)s")
+def main() -> None:
+    """zoo: language and vision-language models from presets and checkpoints, never a wrong one quietly."""
+
+
+def take_globals(args: Sequence[str]) -> tuple[list[str], bool, list[str]]:
+    """Sort `--debug` and `-p no:NAME` out of a command line, wherever they stand before `--`."""
+    end = args.index("--") if "--" in args else len(args)
+    words: list[str] = []
+    blocked: list[str] = []
+    before = iter(args[:end])
+    for word in before:
+        value = next(before, None) if word == "-p" else None
+        if value is not None and (name := re.fullmatch(r"no:([\w.-]+)", value)):
+            blocked.append(name[1])
+        elif word != "--debug":
+            words += [word] if value is None else [word, value]
+    return [*words, *args[end:]], "--debug" in args[:end], blocked
+
+
+def block(names: Sequence[str]) -> None:
+    """Leave plugins out, here and in child processes."""
+    from zoo.registry import installed
+
+    before = os.environ.get("ZOO_BLOCK", "")
+    os.environ["ZOO_BLOCK"] = ",".join(dict.fromkeys([*filter(None, before.split(",")), *names]))
+    installed.cache_clear()
+
+
+def tell(error: Exception) -> int:
+    """Say what went wrong in a few lines on stderr; the exit code."""
+    match error:
+        case ZooError():
+            click.echo(f"error: {error}", err=True)
+            return error.exit_code
+        case click.Abort():
+            return 130
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case BrokenPipeError():  # the reader had enough; Python must not try to flush again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        case OSError():
+            click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+            return 1
+    last = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
+    click.echo(f"error: zoo has a bug: {last}\nwhere: run it again with --debug", err=True)
+    return 70

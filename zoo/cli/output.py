@@ -1,0 +1,77 @@
+"""How answers leave a command: a table for people, TSV for pipes, JSON for programs; notes go to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import click
+
+from zoo.errors import clean
+
+
+class Column(NamedTuple):
+    """A column of a table; `show` words a value for people, pipes get it plain."""
+
+    title: str
+    show: Callable[[Any], str] = str
+    is_number: bool = False
+    is_cut: bool = False  # gives way first where the terminal is narrow
+
+
+def table(columns: Sequence[Column], rows: Iterable[Sequence[Any]], *, truncate: bool = True) -> None:
+    """Print rows: aligned on a terminal, cut to its width if `truncate`, else TSV with a header line."""
+    if sys.stdout.isatty():
+        _rich_table(columns, rows, truncate)
+        return
+    click.echo("\t".join(column.title for column in columns))
+    for row in rows:
+        click.echo("\t".join(_plain(value) for value in row))
+
+
+def fields(rows: Sequence[tuple[str, str]]) -> None:
+    """Print what belongs to each of a few names: aligned on a terminal, else TSV."""
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, text in rows:
+        click.echo(f"  {name:{width}}  {text}" if sys.stdout.isatty() else f"{name}\t{text}")
+
+
+def as_json(value: Any) -> None:
+    """Print JSON values."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def names(found: Iterable[str]) -> None:
+    """Print names only, one a line."""
+    for name in found:
+        click.echo(name)
+
+
+def note(text: str) -> None:
+    """Tell people something beside the answer."""
+    click.echo(text, err=True)
+
+
+def _plain(value: Any) -> str:
+    if value is None or value is False:
+        return ""
+    return "yes" if value is True else clean(value, 1000)
+
+
+def _rich_table(columns: Sequence[Column], rows: Iterable[Sequence[Any]], truncate: bool) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        # A column that may wrap is the first to be narrowed; its cells are cut all the same.
+        shown.add_column(Text(column.title), justify="right" if column.is_number else "left", no_wrap=not column.is_cut)
+    for row in rows:
+        cells = ("-" if v is None or v == "" else c.show(v) for c, v in zip(columns, row, strict=True))
+        shown.add_row(*(Text(clean(cell, 1000), no_wrap=True, overflow="ellipsis") for cell in cells))
+    console = Console() if truncate else Console(width=10_000)
+    console.print(Padding(shown, (0, 0, 0, 2), expand=False))

@@ -1,0 +1,99 @@
+"""`zoo show`: what a model is and what it costs, by arithmetic. Reads no weights and imports no torch."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from zoo.cli import hub_cache, output
+from zoo.cli.datasheet import numbers, rows, weights
+from zoo.config import ModelConfig
+from zoo.errors import UsageError, ZooError, clean
+from zoo.presets import config as read_preset
+from zoo.registry import Plugin, find_preset, installed
+from zoo.size import Size
+
+EPILOG = """\b
+Examples:
+  zoo show llama3
+  zoo show llama3 rope=yarn model.rope.factor=4
+  zoo show llama3.1-405b --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("model")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--json", "is_json", is_flag=True, help="The config, the traits and every number as JSON.")
+def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
+    """Tell what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.
+
+    MODEL is one that `zoo list` names. Overrides are those of `zoo build`: model.num_layers=4, rope=yarn.
+    """
+    model = model.removeprefix("model=")
+    if "/" in model and model not in installed().presets():
+        raise UsageError(f"{model!r} is no model that zoo list names", hint=f"a checkpoint: zoo inspect {model}")
+    config = _composed(model, overrides)
+    if is_json:
+        output.as_json(to_dict(model, config))
+        return
+    causes = _causes(model, overrides, rows(config)) if overrides else {}
+    title = f"{clean(find_preset(model).description, 200)} · {_provider(config)}"
+    told = [(model, title), *rows(config), *_ends(model, config)]
+    output.fields([(name, text + causes.get(name, "")) for name, text in told])
+
+
+def to_dict(model: str, config: ModelConfig) -> dict[str, Any]:
+    """All that is known of a model, as JSON values."""
+    preset, plugin = find_preset(model), installed().origin[config.family]
+    known: dict[str, Any] = {
+        "name": model,
+        "description": preset.description,
+        "family": config.family,
+        "plugin": {"name": plugin.name, "package": plugin.distribution, "version": plugin.version},
+        "config": config.to_dict(),
+    }
+    cached = hub_cache.find(config.hub) if config.hub else None
+    known["cached"] = None if cached is None else {"files": cached.num_files, "bytes": cached.nbytes}
+    try:
+        size = Size.of(config)
+    except ZooError:
+        return known | {"traits": {}, "size": None}
+    return known | {"traits": size.anatomy.traits, "size": numbers(size)}
+
+
+def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:
+    if not overrides:
+        return read_preset(model)
+    from zoo.composition import compose
+
+    return compose(model, *overrides)
+
+
+def _causes(model: str, overrides: Sequence[str], told: list[tuple[str, str]]) -> dict[str, str]:
+    """Behind each line that would read otherwise without some override: which one that is."""
+    found: dict[str, list[str]] = {}
+    for i, override in enumerate(overrides):
+        try:
+            without = dict(rows(_composed(model, [*overrides[:i], *overrides[i + 1 :]])))
+        except ZooError:  # the others make no sense without it
+            without = {}
+        for name, text in told:
+            if without.get(name) != text:
+                found.setdefault(name, []).append(shlex.quote(override))
+    return {name: f"   ← {' '.join(words)} (command line)" for name, words in found.items()}
+
+
+def _provider(config: ModelConfig) -> str:
+    plugin: Plugin = installed().origin[config.family]
+    where = "built in" if plugin.state == "built in" else plugin.distribution
+    return f"plugin {plugin.name} {plugin.version} ({where})"
+
+
+def _ends(model: str, config: ModelConfig) -> list[tuple[str, str]]:
+    source = [("Source", clean(config.source, 200))] if config.source else []
+    fewer = " model.num_layers=2" if hasattr(config, "num_layers") else ""
+    return [*source, ("Weights", weights(model, config)), ("Try", f"zoo build {model}{fewer}")]

@@ -1,0 +1,82 @@
+"""What people get wrong in names, keys and values, as errors that say what to type. Knows neither Hydra nor torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from zoo.errors import UsageError, clean, did_you_mean, some
+
+NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+
+
+def no_config(name: str, group: str, options: Iterable[str]) -> UsageError:
+    """An option that a group does not have."""
+    hint = f"to look into a checkpoint: zoo inspect {clean(name)}" if group == "model" and _is_source(name) else ""
+    return UsageError(f"no config {clean(name)!r} in group {group!r}", why=suggest(name, options), hint=hint)
+
+
+def no_key(path: str, key: str, known: Iterable[str], *, where: str = "") -> UsageError:
+    """A key that its parent `path` (empty: the root) has no field for."""
+    prefix = f"{path}." if path else ""
+    return UsageError(f"no key {clean(prefix + key)!r}", why=suggest(key, known, 1, prefix), hint=where)
+
+
+def no_field(path: str, key: str, known: Iterable[str], owner: str) -> str:
+    """The sentence about a key that was added to a config and is no field of it."""
+    known = sorted(known)
+    close = nearest(key, known, 1)
+    told = f"did you mean {close[0]}?" if close else f"known: {some(known, 12)}"
+    return f"'{path}.{clean(key)}' is not a field of {owner} ({told})"
+
+
+def bad_value(sentence: str, path: str, doc: str, *, where: str = "") -> UsageError:
+    """A value of the wrong type: what is wrong, and what the field means."""
+    return UsageError(clean(sentence, 200), why=f"{path}: {doc}" if doc else path, hint=where)
+
+
+def several_values(key: str, count: int) -> UsageError:
+    """A sweep that was not asked for with -m; a count of 0 is a range without end."""
+    number = NUMBERS.get(count, str(count) if count else "a range of")
+    return UsageError(f"{number} values for {clean(key)}: add -m to build {'both' if count == 2 else 'all'}")
+
+
+def unreadable(override: str, reason: str) -> UsageError:
+    """An override that the grammar has no place for."""
+    hint = "a value with commas, spaces or brackets goes in quotes: 'KEY=\"VALUE\"'"
+    if sum(map(override.count, "[{(")) > sum(map(override.count, "]})")):
+        reason, hint = "a bracket is not closed", ""
+    return UsageError(f"cannot read {clean(override)!r}", why=clean(reason, 200), hint=hint)
+
+
+def hidden_preset(name: str, kept: str, hidden: str) -> str:
+    """Two presets of one name, from two distributions or folders."""
+    return f"the model {name!r} of {hidden} is hidden by that of {kept}"
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The names of `known` that a typo is likely to have meant, by the fewest letters to change."""
+    close = difflib.get_close_matches(name, sorted(known), n=12, cutoff=0.5)
+    return sorted(sorted(close, reverse=True), key=lambda other: distance(name, other))[:most]
+
+
+def suggest(name: str, known: Iterable[str], most: int = 3, prefix: str = "") -> str:
+    """One line that names the nearest of `known`, or, where none is near, the first few."""
+    known = list(known)
+    if close := nearest(name, known, most):
+        return f"did you mean: {', '.join(prefix + other for other in close)}?"
+    return did_you_mean("", (prefix + other for other in known))
+
+
+def distance(a: str, b: str) -> int:
+    """Letters to insert, delete or replace to turn one name into the other (Levenshtein, 1966)."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        corner, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
+    return row[-1]
+
+
+def _is_source(name: str) -> bool:
+    return "://" in name or name.startswith((".", "/", "~")) or name.endswith((".gguf", ".safetensors"))

@@ -1,0 +1,172 @@
+"""Where a checkpoint's chat template runs: jinja's sandbox, with the globals that transformers gives, and a budget.
+
+jinja's sandbox keeps a template from Python's internals and from changing what it is given, but not from looping for
+ever or doubling a text forty times. So the template is rewritten before it is compiled: every loop, call, operator and
+output goes through a method of the environment that counts.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+from zoo.text.budget import Budget
+from zoo.text.counting import Counting
+
+__all__ = ["Refused", "Sandbox", "SecurityError", "TemplateError", "TemplateSyntaxError"]
+
+UNSAFE_METHODS = frozenset({"center", "encode", "expandtabs", "ljust", "rjust", "translate", "zfill"})
+UNSAFE_FILTERS = ("center", "urlize", "wordwrap", "xmlattr")
+
+
+class Refused(TemplateError):
+    """What a template says through raise_exception(...)."""
+
+
+class Sandbox:
+    """One template, compiled; `render` may be called from several threads."""
+
+    def __init__(self, source: str) -> None:
+        self._environment = _Environment()
+        self._lock = threading.Lock()
+        tree = Counting().visit(self._environment.parse(source))
+        code = self._environment.compile(tree)
+        self._template = self._environment.template_class.from_code(
+            self._environment, code, self._environment.make_globals(None)
+        )
+
+    def render(self, values: Mapping[str, Any]) -> str:
+        """The text. Raises SecurityError over the budget, Refused for raise_exception, or what happens within."""
+        with self._lock:
+            self._environment.budget = Budget()
+            return "".join(self._template.generate(values))
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self) -> None:
+        # Not optimized: constants are folded while compiling, before there is a budget.
+        super().__init__(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols], optimized=False
+        )
+        self.budget = Budget()
+        for name in UNSAFE_FILTERS:
+            del self.filters[name]
+        self.filters["tojson"] = _to_json
+        self.filters = {name: _Filter(self, name, function) for name, function in self.filters.items()}
+        del self.globals["lipsum"]
+        given: dict[str, Any] = {"raise_exception": _refuse, "strftime_now": strftime_now}
+        self.globals.update(given | {"dict": _Dict(), "namespace": _Namespace})
+
+    def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
+        is_text_method = isinstance(obj, str) and attr in UNSAFE_METHODS
+        return not is_text_method and super().is_safe_attribute(obj, attr, value)
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        self.budget.check_operator(operator, left, right)
+        return self.budget.weigh(super().call_binop(context, operator, left, right))
+
+    def call(self, context: Any, target: Any, /, *args: Any, **kwargs: Any) -> Any:
+        method = getattr(target, "__wrapped__", target)  # str.format comes wrapped
+        name, owner = getattr(method, "__name__", ""), getattr(method, "__self__", None)
+        if owner is not self:  # not one of the counting methods below
+            self.budget.check_call(name, owner, args, kwargs)
+        return self.budget.weigh(super().call(context, target, *args, **kwargs))
+
+    def tick(self) -> None:
+        """One turn of a loop or a macro."""
+        self.budget.tick()
+
+    def built(self, value: Any) -> Any:
+        """A list, tuple or dict that the template wrote down."""
+        return self.budget.weigh(value)
+
+    def joined(self, *parts: Any) -> str:
+        """a ~ b ~ c."""
+        self.budget.check_sum(parts)
+        return "".join(map(str, parts))
+
+    def out(self, value: Any) -> str:
+        """What goes into the prompt, a macro's result or a set block."""
+        return self.budget.spend(value)
+
+
+class _Filter:
+    """A filter whose arguments and result are weighed; jinja reads its marks off the function's attributes."""
+
+    def __init__(self, environment: _Environment, name: str, function: Any) -> None:
+        self._environment, self._name, self._function = environment, name, function
+        if mark := getattr(function, "jinja_pass_arg", None):
+            self.jinja_pass_arg = mark
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        given = args[1:] if hasattr(self, "jinja_pass_arg") else args
+        self._environment.budget.check_call(self._name, given[0] if given else None, given[1:], kwargs)
+        return self._environment.budget.weigh(self._function(*args, **kwargs))
+
+
+class _GenerationTag(Extension):
+    """{% generation %} marks what the model said, for training; the text within is rendered as it stands."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja's own spelling
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        return nodes.Scope(body).set_lineno(line)  # what it sets stays within, as with transformers
+
+
+class _Dict:
+    """dict(...) without the type's other attributes."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
+        return dict(*args, **kwargs)
+
+
+class _Namespace(Namespace):
+    """namespace(...) that takes no name a Python object has for itself, and does not print its values."""
+
+    def __init__(*args: Any, **kwargs: Any) -> None:
+        values = dict(*args[1:], **kwargs)
+        for name in values:
+            _check_name(name)
+        Namespace.__init__(args[0], values)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        _check_name(name)
+        super().__setitem__(name, value)
+
+    def __repr__(self) -> str:
+        return "<Namespace>"
+
+
+def _check_name(name: str) -> None:
+    if name.startswith("_"):
+        raise SecurityError(f"a namespace with an attribute {name!r}")
+
+
+def _refuse(message: object) -> None:
+    raise Refused(str(message))
+
+
+def strftime_now(form: str) -> str:
+    """The time now; under the name by which templates know it, and the budget too."""
+    return datetime.now().strftime(form)
+
+
+def _to_json(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    # jinja's own escapes for HTML, which a model has never seen.
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

@@ -1,0 +1,73 @@
+"""From a source to a folder or file on this machine.
+
+Nothing connects but an explicit hf://... or a caller that says so: a bare org/name is looked up in the cache.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+from zoo.errors import UsageError
+from zoo.weights.hub_files import HubFile
+from zoo.weights.repository import Repository
+from zoo.weights.source import Source, in_package, parse_source
+
+__all__ = ["HubFile", "Place", "Source", "dry_run", "locate", "parse_source"]
+
+
+class Place(NamedTuple):
+    """Where a source is on this machine, and the commit that it came from."""
+
+    path: Path
+    commit: str | None = None
+
+
+def locate(
+    source: str | Path | Source,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    allow_network: bool = False,
+    allow_pickle: bool = False,
+) -> Place:
+    """The folder or file that `source` means, fetched first if it may be.
+
+    An hf:// source may connect, and so may org/name with `allow_network`; `local_files_only` forbids both. Pickles are
+    fetched only with `allow_pickle`. Raises NetworkError for what cannot be had, CheckpointError for what is not there.
+    """
+    source = source if isinstance(source, Source) else parse_source(source)
+    if source.kind == "local":
+        return Place(Path(source.name).expanduser())
+    if source.kind == "package":
+        return Place(in_package(source))
+    repository = _repository(source, revision, token, cache_dir)
+    is_allowed = (source.is_explicit or allow_network) and not local_files_only
+    path, commit = repository.fetch(allow_pickle=allow_pickle) if is_allowed else repository.cached()
+    return Place(path, commit)
+
+
+def dry_run(
+    source: str | Path | Source,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    allow_pickle: bool = False,
+) -> list[HubFile]:
+    """The files of the hub that `locate` would give, with sizes. Connects; fetches nothing but the weights' index."""
+    source = source if isinstance(source, Source) else parse_source(source)
+    if source.kind != "hub":
+        return []
+    repository = _repository(source, revision, token, cache_dir)
+    return repository.wanted(repository.commit(), allow_pickle=allow_pickle)
+
+
+def _repository(
+    source: Source, revision: str | None, token: str | bool | None, cache_dir: str | Path | None
+) -> Repository:
+    if revision and source.revision and revision != source.revision:
+        raise UsageError(f"{source} names the revision {source.revision!r}, and {revision!r} was asked for")
+    return Repository(source.name, revision or source.revision, source.path, token, cache_dir)
