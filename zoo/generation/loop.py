@@ -5,6 +5,7 @@ Shapes: B batch, T tokens, V vocab.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 
@@ -54,10 +55,8 @@ def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: 
 
 def check_finite(logits: Tensor, step: int, is_open: Sequence[bool] | None = None) -> None:
     """Raise ZooError where logits [B, T, V] of an open row hold NaN or no finite maximum."""
-    best = logits.amax(-1).isfinite().all(-1)  # NaN and infinity survive the maximum, and this is one cheap pass
-    if best.all():
-        return
-    wrong = [i for i, fine in enumerate(best.tolist()) if not fine and (is_open is None or is_open[i])]
+    best = logits.amax(-1).tolist()  # NaN and infinity survive the maximum, and this is one cheap pass
+    wrong = [i for i, row in enumerate(best) if not all(map(math.isfinite, row)) and (is_open is None or is_open[i])]
     if wrong:
         raise ZooError(
             f"the logits of row {wrong[0]} hold NaN or infinity at step {step}",

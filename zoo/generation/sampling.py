@@ -45,8 +45,8 @@ class Sampler:
         config = self.config
         if config.repetition_penalty != 1:
             scores = penalise_repeats(scores, self._seen_in(scores), config.repetition_penalty)
-        banned = [banned_next(row.prompt + row.tokens, len(row.tokens), config, self.eos) for row in self.rows]
-        if any(banned):
+        if config.no_repeat_ngram_size or config.min_new_tokens:
+            banned = [banned_next(row.prompt + row.tokens, len(row.tokens), config, self.eos) for row in self.rows]
             scores = ban(scores, banned)
             self._check_choice(scores)
         return scores
