@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pkgutil import resolve_name
 from typing import Any
 
@@ -51,7 +52,7 @@ class Family:
 
     def dialect(self, name: str) -> Any:
         """The module that translates one foreign format."""
-        return resolve_name(self.formats[name])
+        return import_module(self.formats[name])
 
     def match(self, raw: Mapping[str, Any], dialect: str = "hf") -> Match | None:
         """How surely the foreign config `raw` is this family's; None: it is not."""

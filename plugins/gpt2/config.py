@@ -19,7 +19,7 @@ class GPT2Config(ModelConfig):
     vocab_size: int = MISSING  # rows of the embedding
     hidden_size: int = MISSING  # width of the residual stream
     intermediate_size: int = MISSING  # width of the MLP; 4 * hidden_size in every released size
-    num_layers: int = MISSING
+    num_layers: int = MISSING  # blocks in the stack
     num_heads: int = MISSING  # divides hidden_size
     max_seq_len: int = 1024  # tokens of context, and rows of the position embedding
     norm_eps: float = 1e-5  # added to the variance

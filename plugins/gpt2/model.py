@@ -8,7 +8,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from zoo.errors import UsageError
-from zoo.nn import ACTIVATIONS, MLP, Attention, Decoder, PreNormLayer, Span, initialise
+from zoo.nn import ACTIVATIONS, MLP, Attention, Cache, Decoder, PreNormLayer, Span, initialise
 
 from .config import GPT2Config
 
@@ -28,6 +28,10 @@ class GPT2(Decoder):
         if needed > limit:
             raise UsageError(f"model.max_seq_len={limit} positions were learned, the tokens need {needed}")
         return self.embed(tokens) + self.position_embed(span.positions)
+
+    def new_cache(self, batch_size: int, max_len: int) -> Cache:
+        """An empty cache, no longer than there are positions, so that what does not fit is refused at the start."""
+        return super().new_cache(batch_size, min(max_len, self.position_embed.num_embeddings))
 
     def reset_parameters(self) -> None:
         """Random weights, those that write to the residual stream smaller by the root of how many there are."""

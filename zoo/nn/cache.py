@@ -30,6 +30,10 @@ class LayerCache(Protocol):
         """Keep row index[b] as row b."""
         ...
 
+    def rewind(self, length: int, before: int) -> None:
+        """Forget all but the first `length` of `before` tokens. Raises UsageError if they are no longer held."""
+        ...
+
 
 class Cache:
     """What a whole model remembers of the tokens it has read; `length` counts columns, padding included."""
@@ -63,14 +67,25 @@ class Cache:
         """Keep row index[b] as row b, as beam search needs."""
         for layer in self.layers:
             layer.reorder(index)
+        self.batch_size = len(index)
         if self.counts is not None:
             self.counts = self.counts[index]
 
 
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` columns, as a rejected draft needs.
+
+        Raises UsageError for padded rows, and where a ring has already overwritten what it must give back.
+        """
+        if self.counts is not None or not 0 <= length <= self.length:
+            raise UsageError(f"a cache of {self.length} tokens cannot be rewound to {length}, nor one of padded rows")
+        for layer in self.layers:
+            layer.rewind(length, self.length)
+        self.length = length
+
+
 class KVCache:
     """Keys [B, K, S, H] and values of one layer that attends to everything before it."""
-
-    window: int | None = None
 
     def __init__(
         self,
@@ -92,6 +107,9 @@ class KVCache:
 
     def reorder(self, index: Tensor) -> None:
         self.k, self.v = self.k[index], self.v[index]
+
+    def rewind(self, length: int, before: int) -> None:
+        pass  # later slots are overwritten before they are read
 
     def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor, str]:
         """Store k, v [B, T, K, H]; give all keys and values to attend to [B, S, K, H], and of what kind they are."""
@@ -122,6 +140,10 @@ class SlidingKVCache(KVCache):
     ) -> None:
         self.window = min(window, max_len)
         super().__init__(batch_size, self.window, num_kv_heads, head_dim, v_dim=v_dim, dtype=dtype, device=device)
+
+    def rewind(self, length: int, before: int) -> None:
+        if before > self.window and length < before:
+            raise UsageError(f"a ring of {self.window} tokens that has seen {before} cannot be rewound to {length}")
 
     def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor, str]:
         if span.num_new == 1 and span.counts is None:
