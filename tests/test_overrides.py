@@ -57,6 +57,11 @@ def test_null_is_no_model_and_no_group():
     assert expand(["model=null", "rope=null"], BUILD) == ["~rope"]
 
 
+def test_a_group_alone_is_no_model():
+    with pytest.raises(UsageError, match=r"which model\?"):
+        expand(["rope=yarn"], BUILD, needs_model=True)
+
+
 def test_a_number_can_be_asked_for_as_a_model():
     assert expand(["3"], BUILD) == ["model='3'"]  # Hydra would end in a ValueError of its own
 

@@ -63,8 +63,8 @@ def test_every_preset_says_what_it_is(name):
 def test_the_index_of_our_presets_is_current():
     stored = json.loads((Path(__file__).parents[1] / "conf" / presets.INDEX).read_bytes())
     made = presets.make_index(installed().presets())
-    assert stored["models"] == made["models"], "run tools/index_presets"
-    assert stored == made, "run tools/index_presets"
+    assert stored["models"] == made["models"], "run tools/index_presets.py"
+    assert stored == made, "run tools/index_presets.py"
 
 
 def test_a_stale_index_is_not_believed():

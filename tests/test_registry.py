@@ -31,6 +31,9 @@ def site(tmp_path_factory):
     install(site, "zoo-absent", {"absent": "zoo_absent"}, {"zoo_absent.py": "import einops_that_is_not_there"})
     install(site, "zoo-raises", {"raises": "zoo_raises"}, {"zoo_raises.py": "raise ValueError('on a Monday')"})
     install(site, "zoo-gone", {"gone": "zoo_module_that_was_never_shipped"}, {})
+    install(site, "zoo-exits", {"exits": "zoo_exits"}, {"zoo_exits.py": "raise SystemExit('bye')"})
+    unreadable = ["zoo-lm (>=9"]
+    install(site, "zoo-garbled", {"garbled": "zoo_garbled"}, {"zoo_garbled.py": ""}, requires=unreadable)
     install(
         site, "zoo-newer", {"newer": "zoo_newer"}, {"zoo_newer.py": "raise AssertionError('imported all the same')"},
         requires=["torch>=2", "zoo-lm>=9"],
@@ -73,6 +76,8 @@ def test_a_good_plugin_is_loaded_with_its_family_and_presets(site, listed):
     [
         ("absent", "ModuleNotFoundError: No module named 'einops_that_is_not_there'"),
         ("raises", "ValueError: on a Monday"),
+        ("exits", "SystemExit: bye"),
+        ("garbled", "InvalidRequirement: "),
         ("gone", "ModuleNotFoundError: No module named 'zoo_module_that_was_never_shipped'"),
         ("misspelt", "unknown hook 'zoo_familes'"),
         ("unmarked", "is @zoo.hookimpl missing?"),

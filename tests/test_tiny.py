@@ -142,10 +142,10 @@ def novel(num_chapters: int) -> list[str]:
 
 def test_recipe_reads_the_novels_of_the_package(corpus: ModuleType, tmp_path: Path) -> None:
     file = tmp_path / "Rdata.rdb"
-    file.write_bytes(r_vector(novel(10)) + r_vector(novel(5)))
+    file.write_bytes(r_vector(novel(10)) + r_vector(novel(8)))
     text = corpus.read_corpus(file)
     assert text.train[0] == 'It is chapter 0 of some.\n"Oh!"\n'
-    assert (len(text.train), len(text.validation), len(text.test)) == (9, 4, 2)
+    assert (len(text.train), len(text.validation), len(text.test)) == (12, 4, 2)
 
 
 def test_recipe_keeps_the_test_away_from_training_text(corpus: ModuleType) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zoo.config import MISSING, ModelConfig, RopeConfig
 from zoo.errors import ZooError
 from zoo.family import Family, Match
 from zoo.hookspecs import hookimpl
@@ -18,6 +17,9 @@ __version__ = "0.1.0"
 
 _LAZY = {  # public name -> the module that defines it
     # Modules are nouns and functions verbs: a module called `build` would shadow `zoo.build` once imported.
+    "MISSING": "zoo.config",
+    "ModelConfig": "zoo.config",
+    "RopeConfig": "zoo.config",
     "list_models": "zoo.presets",
     "compose": "zoo.composition",
     "build": "zoo.construction",
@@ -48,6 +50,7 @@ def __dir__() -> list[str]:
 
 if TYPE_CHECKING:
     from zoo.composition import compose
+    from zoo.config import MISSING, ModelConfig, RopeConfig
     from zoo.construction import build
     from zoo.conversion import convert
     from zoo.generation import generate

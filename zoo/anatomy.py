@@ -66,6 +66,14 @@ class Anatomy:
     max_seq_len: int | None = None
     _prefix: str = ""
     _layers: tuple[int, ...] | None = None
+    _is_of_text: bool = True
+
+    @contextmanager
+    def off_the_text(self) -> Iterator[None]:
+        """What is described inside multiplies no token of a text: a tower that reads images beside the decoder."""
+        before, self._is_of_text = self._is_of_text, False
+        yield
+        self._is_of_text = before
 
     @contextmanager
     def under(self, prefix: str, layers: Iterable[int] | None = None) -> Iterator[None]:
@@ -78,6 +86,7 @@ class Anatomy:
 
     def weight(self, name: str, shape: Shape, role: str, *, used: float = 1.0, is_matmul: bool = False) -> None:
         if self._layers != ():
+            is_matmul = is_matmul and self._is_of_text
             self.weights.append(Weight(self._prefix + name, shape, role, self._layers, used, is_matmul))
 
     def linear(self, name: str, n_in: int, n_out: int, role: str, *, bias: bool = False) -> None:

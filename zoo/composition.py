@@ -31,7 +31,7 @@ from zoo.config import ModelConfig
 from zoo.errors import ConfigError, UsageError, ZooError, clean
 from zoo.fields import doc_of, fields_of
 from zoo.mistakes import bad_value, hidden_preset, no_config, no_field, no_key, several_values, unreadable
-from zoo.overrides import expand, grammar
+from zoo.overrides import expand, grammar, vet
 from zoo.registry import Registry, installed
 
 PRIMARY = "pkg://zoo.conf"
@@ -47,11 +47,12 @@ def compose(model: str, *overrides: str) -> ModelConfig:
 
     Raises UsageError for a name, key or value that is not known, ConfigError for values that contradict each other.
     """
-    registry = install()
-    words = expand([model, *overrides], grammar("build", with_keys=False))
+    install()
+    words = expand([model, *overrides], grammar("build", with_keys=False), needs_model=True)
+    vet(words)
     with _LOCK, translated(), _apart(), hydra.initialize_config_module("zoo.conf", "build", **VERSION_BASE):
         config = checked(hydra.compose("build", overrides=words))
-    for kept, hidden in registry.preset_clashes():
+    for kept, hidden in installed().preset_clashes():
         if kept.name == model:
             warnings.warn(hidden_preset(kept.name, kept.plugin, hidden.plugin), stacklevel=2)
     return config
@@ -89,14 +90,11 @@ def checked(composed: DictConfig) -> ModelConfig:
     """The `model` of a composed config as its family's dataclass. Raises UsageError for keys that are no fields."""
     node = composed.get("model")
     kind = OmegaConf.get_type(node) if node is not None else None
-    if node is None or (kind is dict and set(node) <= {"rope"}):  # an option group alone
-        raise UsageError("which model?", hint="type a name, for example: zoo build llama3 (zoo list names them all)")
     if not (isinstance(kind, type) and issubclass(kind, ModelConfig)):
         raise UsageError("the preset names no family", hint="begin its defaults with /schema/FAMILY@_here_")
     if unknown := list(_unknown_keys(node, "model")):
         raise UsageError("\n".join(unknown[:3]), hint=f"and {len(unknown) - 3} more" if len(unknown) > 3 else "")
-    config = OmegaConf.to_object(node)
-    assert isinstance(config, ModelConfig)
+    config: Any = OmegaConf.to_object(node)
     if (family := installed()[config.family]).config_class is not kind:
         raise ConfigError(
             f"model.family={config.family!r} is not the family of {kind.__name__}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 
 
@@ -61,6 +60,8 @@ class NetworkError(ZooError):
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """One line that names the nearest of `known`, or, where none is near, the first few."""
+    import difflib  # slow to import and seldom needed
+
     known = sorted(known)
     if close := difflib.get_close_matches(name, known, n=most, cutoff=0.5):
         return f"did you mean: {', '.join(close)}?"

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from zoo.config import ModelConfig
+if TYPE_CHECKING:
+    from zoo.config import ModelConfig
 
 
 @dataclass(frozen=True)

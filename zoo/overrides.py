@@ -12,7 +12,7 @@ from zoo.config import ModelConfig
 from zoo.errors import UsageError, ZooError, clean
 from zoo.fields import fields_of
 from zoo.mistakes import distance, nearest
-from zoo.registry import installed
+from zoo.registry import DISTRIBUTION, installed
 
 WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*?)(?P<value>=.*)?", re.DOTALL)
 
@@ -35,23 +35,37 @@ def grammar(command: str, *, with_keys: bool = True, folder: Traversable | None 
     return Grammar(tuple(keys), groups, frozenset(defaults))
 
 
-def expand(words: Iterable[str], known: Grammar) -> list[str]:
+def expand(words: Iterable[str], known: Grammar, *, needs_model: bool = False) -> list[str]:
     """What Hydra is to read: a bare word becomes `model=<word>`, a group that no defaults list names gets its `+`.
 
-    Raises UsageError for a key that nothing reads (a `+` does not make it right) and for a second model.
+    Raises UsageError for a key that nothing reads (a `+` does not make it right), for a second model and for none.
     """
     words = [_whole(word, known) for word in words]
     models = [word for word in words if word.startswith("model=") and word != "model=null"]
     if len(models) > 1:
         names = [word.removeprefix("model=").strip("'") for word in models]
         raise UsageError(f"two models: {' and '.join(names)}", hint=f"to sweep over both: -m model={','.join(names)}")
-    return [_checked(word, known, models) for word in words if word != "model=null"]
+    checked = [_checked(word, known, models) for word in words if word != "model=null"]
+    if needs_model and not models:
+        raise UsageError("which model?", hint="type a name, for example: zoo build llama3 (zoo list names them all)")
+    return checked
 
 
 def model_of(words: Iterable[str]) -> str | None:
     """The model that expanded overrides choose, None if they choose none or sweep over several."""
     names = [word.removeprefix("model=").strip("'\"") for word in words if word.startswith("model=")]
     return names[0] if names and names[0] and "," not in names[0] else None
+
+
+def vet(words: Iterable[str]) -> None:
+    """Scan the strangers' presets that expanded overrides choose before Hydra reads them. Raises ZooError."""
+    from zoo.preset_file import resolve
+
+    presets = installed().presets()
+    for word in words:
+        for name in word.removeprefix("model=").split(",") if word.startswith("model=") else ():
+            if name in presets and presets[name].plugin != DISTRIBUTION:
+                resolve(name, presets)
 
 
 def config_class_of(model: str | None) -> type[ModelConfig]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zoo.config import ModelConfig
 
 OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
-INDEX = "index.json"  # what `zoo list` says of them, so that it need not work it out: see tools/index_presets
+INDEX = "index.json"  # what `zoo list` says of them, so that it need not work it out: see tools/index_presets.py
 
 
 @dataclass(frozen=True)

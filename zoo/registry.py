@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -123,21 +123,20 @@ class Registry:
                 yield from (Preset(name, package, file, distribution) for name, file in _yaml_files(root))
 
     def _load(self, point: EntryPoint) -> Plugin:
-        dist = point.dist
-        plugin = Plugin(point.name, dist.name if dist else "?", dist.version if dist else "?")
+        plugin = Plugin(point.name, *_identity(point.dist))
         is_built_in = plugin.distribution == DISTRIBUTION
         plugin.state = "built in" if is_built_in else "loaded"
         if reason := self._unwanted(plugin.name, is_built_in):
             plugin.state, plugin.reason = "blocked", reason
             return plugin
-        if not is_built_in and (reason := _unmet_requirement(point)):
-            plugin.state, plugin.reason = "refused", reason
-            return plugin
         start = time.perf_counter()
-        # Whatever a third party's code raises, it must not take the zoo down with it.
+        # Whatever a third party's metadata holds or its code raises, sys.exit() included, the zoo lives on.
         try:
+            if not is_built_in and (reason := _unmet_requirement(point)):
+                plugin.state, plugin.reason = "refused", reason
+                return plugin
             self._register(point, plugin)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if self.manager.has_plugin(plugin.id):
                 self.manager.unregister(name=plugin.id)
             plugin.state, plugin.reason = "broken", f"{type(error).__name__}: {error}"
@@ -192,8 +191,17 @@ def find_preset(name: str) -> Preset:
     return presets[name]
 
 
+@cache
+def _identity(dist: Distribution | None) -> tuple[str, str]:
+    """Name and version. Reading them parses the whole METADATA, so it is done once per distribution."""
+    if dist is None:
+        return "?", "?"
+    metadata = dist.metadata
+    return metadata["Name"] or "?", metadata["Version"] or "?"
+
+
 def _order(point: EntryPoint) -> tuple[bool, str, str]:
-    name = point.dist.name if point.dist else ""
+    name, _ = _identity(point.dist)
     return (name != DISTRIBUTION, name, point.name)  # our own first: a third party cannot take a built-in's name
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.cli.terminal import on_terminal
 from zoo.cli import main
+from zoo.cli.summary import lines
 from zoo.composition import compose
 from zoo.size import Size
 
@@ -69,12 +69,10 @@ def test_json_holds_the_numbers_of_the_arithmetic(run):
     }  # fmt: skip
 
 
-def test_people_see_the_tree_and_the_costs(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shown = on_terminal("build", "llama3", "model.num_layers=2")
-    title, *lines = shown.splitlines()
-    assert title.startswith("llama · 2 layers · 1.49B parameters · meta · ")
-    assert lines == [
+def test_people_see_the_tree_and_the_costs(run):
+    facts = json.loads(run("llama3 model.num_layers=2 --json").stdout)
+    assert lines(facts | {"seconds": 0.5}, is_table=True) == [
+        "llama · 2 layers · 1.49B parameters · meta · 0.50 s",
         "  embed          [128256, 4096]  525M",
         "  layers.{0..1}                  218M each",
         "  norm           [4096]          4.10k",
@@ -88,9 +86,9 @@ def test_people_see_the_tree_and_the_costs(tmp_path, monkeypatch):
 
 
 def test_pipes_get_tabs(run):
-    lines = run("llama3 model.num_layers=2").stdout.splitlines()
-    assert "embed\t[128256, 4096]\t525M" in lines
-    assert "cache\t8 KiB/token · 64 MiB at 8,192 (bfloat16)" in lines
+    shown = run("llama3 model.num_layers=2").stdout.splitlines()
+    assert "embed\t[128256, 4096]\t525M" in shown
+    assert "cache\t8 KiB/token · 64 MiB at 8,192 (bfloat16)" in shown
 
 
 def test_a_single_run_writes_nothing(run):
@@ -129,10 +127,7 @@ def test_saving_gives_the_same_bytes_for_the_same_seed(run):
     small = "smollm2-135m model.num_layers=1 model.vocab_size=64 device=cpu dtype=bfloat16"
     for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
         result = run(f"{small} save={folder} seed={seed}")
-        assert result.exit_code == 0, result.stderr
-    assert f"saved to {Path('a').resolve()} as hf: random weights, seed 3" in run(
-        f"{small} save=e seed=3"
-    ).stdout.replace(str(Path("e").resolve()), str(Path("a").resolve()))
+        assert f"saved to {Path(folder).resolve()} as hf: random weights, seed {seed}" in result.stdout, result.stderr
     a, b, c = (Path(folder, "model.safetensors").read_bytes() for folder in "abc")
     assert a == b
     assert a != c
@@ -175,8 +170,6 @@ def test_a_sweep_goes_where_it_is_sent(run):
     told = json.loads(run("-m llama3 model.num_layers=1,2 hydra.sweep.dir=there --json").stdout)
     assert told["folder"] == "there"
     assert [job["num_layers"] for job in told["jobs"]] == [1, 2]
-    again = json.loads(run("-m llama3 model.num_layers=3 hydra.sweep.dir=other --json").stdout)
-    assert [job["num_layers"] for job in again["jobs"]] == [3]
 
 
 def test_a_combination_that_contradicts_itself_is_told_and_the_others_are_built(run):

@@ -97,10 +97,3 @@ def test_nothing_connects():
         done = python(code, *command, HF_HUB_OFFLINE="0")
         assert done.returncode == 0
         assert "socket" not in done.stderr, command
-
-
-def test_the_examples_in_the_help_run():
-    from zoo.cli.doctor import EPILOG
-
-    for line in EPILOG.splitlines()[2:]:
-        assert zoo(*line.split()[1:]).returncode == 0, line

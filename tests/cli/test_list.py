@@ -53,12 +53,13 @@ def test_list_takes_less_than_150_ms_of_cpu():
     # The least of several runs, for a neighbour on the same core slows every run but seldom all of them. A machine that
     # takes longer than 60 ms for the yardstick, standard-library imports alone, is allowed as many times more.
     yardstick = least = float("inf")
-    for _ in range(12):
+    for _ in range(20):
         yardstick = min(yardstick, _cpu_seconds(YARDSTICK))
         least = min(least, _cpu_seconds(LIST))
-        if least < BUDGET:
+        limit = BUDGET * max(1.0, yardstick / YARDSTICK_SECONDS)
+        if least < limit:
             break
-    assert least < BUDGET * max(1.0, yardstick / YARDSTICK_SECONDS)
+    assert least < limit
 
 
 def test_on_a_pipe_the_answer_is_tab_separated_with_plain_numbers():
@@ -143,13 +144,6 @@ def test_a_strangers_text_cannot_drive_the_terminal(tmp_path):
     shown = on_terminal("list", "evil", "--no-truncate", PYTHONPATH=_path(tmp_path))
     assert r"a\tb\nc[bold]\x1b[2J" in shown
     assert "\x1b[2J" not in shown
-
-
-def test_the_examples_in_the_help_run():
-    from zoo.cli.list import EPILOG
-
-    for line in EPILOG.splitlines()[2:]:
-        assert zoo(*line.replace("'", "").split()[1:]).returncode == 0, line
 
 
 def _path(site):

@@ -56,10 +56,3 @@ def test_json_tells_all_of_every_plugin_blocked_ones_included(site):
     assert found["bad"]["seconds"] > 0
     keys = ["name", "version", "package", "families", "config_packages", "state", "reason", "seconds"]
     assert {tuple(p) for p in found.values()} == {tuple(keys)}
-
-
-def test_the_examples_in_the_help_run():
-    from zoo.cli.plugins import EPILOG
-
-    for line in EPILOG.splitlines()[2:]:
-        assert zoo(*line.split()[1:]).returncode == 0, line

@@ -111,14 +111,16 @@ def test_a_family_without_anatomy_is_shown_as_far_as_its_config_goes(tmp_path):
     assert json.loads(zoo("show", "good", "--json", site=tmp_path).stdout)["size"] is None
 
 
+def test_a_strangers_preset_is_refused_before_hydra_resolves_it(tmp_path):
+    preset = "# Nosy (x)\ndefaults:\n  - /schema/nosy@_here_\n  - _self_\nhub: ${oc.env:HOME}\n"
+    install(tmp_path, "zoo-nosy", {"nosy": "zoo_nosy"}, good_plugin("zoo_nosy", "nosy", {"nosy": preset}))
+    for words in ([], ["model.num_layers=3"]):
+        done = zoo("show", "nosy", *words, site=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "line 5: an interpolation ${, which a preset may not have" in done.stderr
+
+
 def test_on_a_terminal_labels_are_aligned():
     shown = on_terminal("show", "llama3-8b").splitlines()
     assert shown[0].startswith("  llama3-8b   Llama 3 8B")
     assert shown[1].startswith("  Shape       32 layers")
-
-
-def test_the_examples_in_the_help_run():
-    from zoo.cli.show import EPILOG
-
-    for line in EPILOG.splitlines()[2:]:
-        assert zoo(*line.split()[1:]).returncode == 0, line

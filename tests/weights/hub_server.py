@@ -1,15 +1,19 @@
-"""Enough of the Hugging Face hub on the loopback for the real client: model info, tree, and files with ranges."""
+"""Enough of the Hugging Face hub on the loopback for the real client, and that client in a process of its own."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -27,6 +31,7 @@ class Hub:
     files: dict[str, dict[str, bytes]] = field(default_factory=dict)  # commit -> path -> content
     gated: set[str] = field(default_factory=set)
     fail: list[int] = field(default_factory=list)  # statuses of the next answers
+    down: set[str] = field(default_factory=set)  # paths whose content is not to be had
     spoilt: set[str] = field(default_factory=set)  # paths of which other bytes are sent than announced
     requests: list[str] = field(default_factory=list)
     url: str = ""
@@ -71,6 +76,8 @@ class Hub:
     def _file(self, repo: str, commit: str, path: str) -> tuple[int, dict[str, str], bytes]:
         if path not in self.files[commit]:
             return 404, {"X-Error-Code": "EntryNotFound"}, b""
+        if path in self.down:
+            return 501, {}, b""  # one that the client's own patience does not cover
         data = self.files[commit][path]
         etag = hashlib.sha256(data).hexdigest() if path.endswith(LARGE) else _git(data)
         body = bytes([data[0] ^ 1]) + data[1:] if path in self.spoilt else data
@@ -101,9 +108,9 @@ def serving() -> Iterator[Hub]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_HEAD = _reply  # noqa: N815 - the names that http.server calls
+        do_GET = do_HEAD = _reply
 
-        def log_message(self, *args: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -115,6 +122,50 @@ def serving() -> Iterator[Hub]:
     finally:
         server.shutdown()
         server.server_close()
+
+
+# The endpoint is read when huggingface_hub is imported, so the client lives in a process of its own: a call per line.
+CLIENT = """
+import json, sys, warnings
+from zoo.errors import ZooError
+from zoo.weights import hub, hub_client
+hub_client.PAUSES = (0, 0)
+for line in sys.stdin:
+    name, args, options = json.loads(line)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        try:
+            found = getattr(hub, name)(*args, **options)
+            answer = {"found": [vars(f) for f in found] if isinstance(found, list) else [str(found.path), found.commit]}
+        except ZooError as error:
+            answer = {"error": type(error).__name__, "exit_code": error.exit_code, "text": str(error)}
+    answer["told"] = [str(warning.message) for warning in told if warning.category is UserWarning]
+    print(json.dumps(answer), flush=True)
+"""
+
+
+class Client:
+    """The real client of huggingface_hub, behind ours, talking to the test's server."""
+
+    def __init__(self, url: str, home: Path) -> None:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
+        environment |= {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
+        environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
+        pipe = subprocess.PIPE
+        command = [sys.executable, "-c", CLIENT]
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True)
+
+    def __call__(self, name: str, *args: Any, **options: Any) -> dict[str, Any]:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps([name, args, options]) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        assert line, "the client died"
+        return json.loads(line)
+
+    def close(self) -> None:
+        self.process.communicate(timeout=30)
 
 
 def _git(data: bytes) -> str:

@@ -94,5 +94,5 @@ def test_a_weight_and_a_scale_that_do_not_fit_are_refused(
 
 def test_one_scale_per_tensor_is_refused(tmp_path: Path) -> None:
     config = make.CONFIG | {"quantization_config": {"quant_method": "fp8", "weight_block_size": None}}
-    with pytest.raises(CheckpointError, match="quantization_config.weight_block_size: None is not two sizes"):
+    with pytest.raises(CheckpointError, match=r"quantization_config\.weight_block_size: None is not two sizes"):
         open_checkpoint(make.folder(tmp_path, stored(), config))

@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import torch
 from safetensors.torch import save
 
 from tests.weights import make
-from tests.weights.hub_server import Hub, serving
+from tests.weights.hub_server import Client, Hub, serving
 from zoo.weights.checkpoint import open_checkpoint
 from zoo.weights.hub import locate
 from zoo.weights.hub_files import choose
@@ -30,49 +28,6 @@ BASIC = {
 }
 FILES = BASIC | SINGLE
 
-# The endpoint is read when huggingface_hub is imported, so the client lives in a process of its own: a call per line.
-CLIENT = """
-import json, sys, warnings
-from zoo.errors import ZooError
-from zoo.weights import hub, repository
-repository.PAUSES = (0, 0)
-for line in sys.stdin:
-    name, args, options = json.loads(line)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        try:
-            found = getattr(hub, name)(*args, **options)
-            answer = {"found": [vars(f) for f in found] if isinstance(found, list) else [str(found.path), found.commit]}
-        except ZooError as error:
-            answer = {"error": type(error).__name__, "exit_code": error.exit_code, "text": str(error)}
-    answer["told"] = [str(warning.message) for warning in told if warning.category is UserWarning]
-    print(json.dumps(answer), flush=True)
-"""
-
-
-class Client:
-    """The real client of huggingface_hub, behind ours, talking to the test's server."""
-
-    def __init__(self, url: str, home: Path) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-        environment |= {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-        pipe = subprocess.PIPE
-        command = [sys.executable, "-c", CLIENT]
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True)
-
-    def __call__(self, name: str, *args: Any, **options: Any) -> dict[str, Any]:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps([name, args, options]) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, "the client died"
-        return json.loads(line)
-
-    def close(self) -> None:
-        self.process.communicate(timeout=30)
-
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Client]]:
@@ -85,7 +40,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clie
 @pytest.fixture
 def hub(served: tuple[Hub, Client]) -> Hub:
     hub = served[0]
-    for state in (hub.repos, hub.files, hub.gated, hub.fail, hub.spoilt, hub.requests):
+    for state in (hub.repos, hub.files, hub.gated, hub.fail, hub.down, hub.spoilt, hub.requests):
         state.clear()
     return hub
 
@@ -289,6 +244,17 @@ def test_without_a_network_the_cache_is_used_and_that_is_told(hub: Hub, client: 
         assert "Cached: acme/tiny." in missing["text"]
     finally:
         alone.close()
+
+
+def test_a_download_that_broke_off_is_not_taken_for_a_checkpoint(hub: Hub, client: Calls) -> None:
+    commit = hub.publish(REPO, FILES)
+    hub.down.add("model.safetensors")
+    for source in (f"hf://{REPO}", f"hf://{REPO}@{commit}"):
+        answer = client.locate(source)
+        assert answer["error"] == "Unreachable"
+        assert "acme/tiny is not in the cache" in answer["text"]
+    hub.down.clear()
+    assert client.locate(f"hf://{REPO}")["found"][1] == commit
 
 
 def test_a_revision_named_twice_must_be_the_same(hub: Hub, client: Calls) -> None:

@@ -18,7 +18,7 @@ from tests.weights import make
 from tests.weights.make import entry, raw
 from zoo.errors import CheckpointError
 from zoo.weights.safetensors_file import DTYPES, SafetensorsReader, read_header
-from zoo.weights.tensor_info import ITEM_BYTES
+from zoo.weights.tensor_info import ITEM_BYTES, TensorInfo
 
 
 def test_header_agrees_with_the_library(tmp_path: Path) -> None:
@@ -32,6 +32,7 @@ def test_header_agrees_with_the_library(tmp_path: Path) -> None:
             info = header.tensors[name]
             assert (info.dtype, info.shape) == (str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape))
             assert info.nbytes == tensor.nbytes
+            assert info.offset is not None
             data = path.read_bytes()[info.offset : info.offset + info.nbytes]
             assert data == make.bits(tensor)
 
@@ -59,6 +60,7 @@ BROKEN: list[tuple[str, Any, bytes, str]] = [
     ("4 bits", {"a": entry("F4", [4], 0, 2)}, bytes(2), "a: the dtype 'F4' is not known"),
     ("rank", {"a": entry("U8", [1] * 33, 0, 1)}, b"x", "a: its shape is not a list of at most 32"),
     ("dim", {"a": entry("U8", [1 << 48, 0], 0, 0)}, b"", "a: its shape has 281474976710656"),
+    ("huge strides", {"a": entry("U8", [1 << 40, 1 << 40, 0], 0, 0)}, b"", "a: its sizes, the 0 among them left out"),
     ("negative dim", {"a": entry("U8", [-1], 0, 1)}, b"x", "a: its shape has -1"),
     ("bool dim", {"a": entry("U8", [True], 0, 1)}, b"x", "a: its shape has True"),  # type: ignore[list-item]
     ("float dim", {"a": entry("U8", [1.0], 0, 1)}, b"x", "a: its shape has 1.0"),  # type: ignore[list-item]
@@ -79,6 +81,7 @@ BROKEN: list[tuple[str, Any, bytes, str]] = [
     ("not utf-8", b'{"\xff":1}', b"", "is not UTF-8"),
     ("half", b'{"a":', b"", "is not JSON"),
     ("nothing", b"", b"", "is not a JSON object"),
+    ("long name", {"a" * 2_000_000: 3}, b"", "a tensor's name has 2,000,000 characters"),
 ]
 
 
@@ -196,12 +199,10 @@ def corrupted(draw: st.DrawFn) -> bytes:
 def test_corrupted_files_are_read_alike_or_refused_and_nothing_else(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(data)
-    try:
-        header = read_header(path)
-    except CheckpointError as error:
-        assert str(error).startswith(str(path))
-        return
+    infos: dict[str, TensorInfo] = {}
+    with make.read_or_refused(path):
+        infos = read_header(path).tensors
     # What we let pass, the library lets pass, and it means the same.
-    reader = SafetensorsReader(header.tensors)
-    for name, info in header.tensors.items():
+    reader = SafetensorsReader(infos)
+    for name, info in infos.items():
         assert tuple(reader(name).shape) == info.shape

@@ -29,13 +29,16 @@ def test_shards_are_read_by_the_index(tmp_path: Path) -> None:
         }
 
 
+ONE, TWO, THREE = (f"model-{n}.safetensors" for n in "123")
+
+
 @pytest.mark.parametrize(
     ("weight_map", "message"),
     [
-        ({"a": "model-1.safetensors", "b": "model-1.safetensors"} | {"c": "model-3.safetensors"}, "model-3.safetensors: c: the file is not there"),
-        ({"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-2.safetensors"}, "model-1.safetensors: b: is here, and"),
-        ({"a": "model-1.safetensors", "c": "model-2.safetensors"}, "model-1.safetensors: b: model.safetensors.index.json does not name"),
-        ({n: "model-1.safetensors" for n in "ab"} | {n: "model-2.safetensors" for n in "cd"}, "model-2.safetensors: d: is not in the file"),
+        ({"a": ONE, "b": ONE, "c": THREE}, f"{THREE}: c: the file is not there"),
+        ({"a": ONE, "b": TWO, "c": TWO}, f"{ONE}: b: is here, and"),
+        ({"a": ONE, "c": TWO}, f"{ONE}: b: model.safetensors.index.json does not name"),
+        ({"a": ONE, "b": ONE, "c": TWO, "d": TWO}, f"{TWO}: d: is not in the file"),
         ({"a": "../model-1.safetensors"}, "a: names the file '../model-1.safetensors'"),
         ({"a": "/etc/passwd"}, "a: names the file '/etc/passwd'"),
         ({"a": "sub\\model"}, "a: names the file"),
@@ -46,7 +49,7 @@ def test_shards_are_read_by_the_index(tmp_path: Path) -> None:
         ({}, "weight_map: is not a table"),
         ([], "weight_map: is not a table"),
     ],
-)  # fmt: skip
+)
 def test_an_index_that_does_not_fit_is_refused_by_file_and_tensor(
     tmp_path: Path, weight_map: Any, message: str
 ) -> None:

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,28 +16,14 @@ from safetensors.torch import save, save_file
 from torch import Tensor
 
 from tests.weights import make
+from tests.weights.writing import ANNOUNCED, CONFIG, contents, specs, write
 from zoo.errors import CheckpointError, UsageError, ZooError
-from zoo.weights import safetensors_writer, staging
+from zoo.weights import safetensors_writer
 from zoo.weights.checkpoint import open_checkpoint
 from zoo.weights.manifest import verify_folder
 from zoo.weights.safetensors_file import DTYPES
 from zoo.weights.safetensors_writer import TensorSpec
 from zoo.weights.write import cut, write_folder
-
-CONFIG = {"model_type": "llama", "name": "é"}
-
-
-def specs(weights: dict[str, Tensor]) -> dict[str, TensorSpec]:
-    return {name: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for name, t in weights.items()}
-
-
-def write(target: Path, weights: dict[str, Tensor] | None = None, **options: Any) -> Path:
-    weights = make.tensors() if weights is None else weights
-    return write_folder(target, specs(weights), weights.items(), **{"config": CONFIG, **options})
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 def test_what_was_written_reads_back_bit_for_bit(tmp_path: Path) -> None:
@@ -173,79 +157,11 @@ def test_modes_follow_the_umask(tmp_path: Path) -> None:
     assert {stat.S_IMODE(path.stat().st_mode) for path in target.iterdir()} == {0o640}
 
 
-def test_a_missing_parent_and_an_empty_target_are_no_obstacle(tmp_path: Path) -> None:
-    write(tmp_path / "new" / "deeper" / "out")
-    (tmp_path / "empty").mkdir()
-    write(tmp_path / "empty")
-    assert verify_folder(tmp_path / "empty") == 2
-
-
-def test_a_folder_of_ours_is_replaced_only_by_force(tmp_path: Path) -> None:
-    target = write(tmp_path / "out", extra={"old.txt": b""})
-    before = contents(target)
-    with pytest.raises(ZooError, match="--force"):
-        write(target)
-    assert contents(target) == before
-    write(target, {"a": torch.ones(1)}, force=True)
-    assert set(contents(target)) == {"config.json", "model.safetensors", "zoo.json"}
-    assert os.listdir(tmp_path) == ["out"]
-
-
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("kind", ["foreign", "file", "link", "false manifest", "stranger", "subfolder"])
-def test_what_zoo_did_not_write_is_never_touched(tmp_path: Path, kind: str, force: bool) -> None:
-    target = tmp_path / "out"
-    if kind == "foreign":
-        make.folder(target)
-    elif kind == "file":
-        target.write_text("mine")
-    elif kind == "link":
-        write(tmp_path / "elsewhere")
-        target.symlink_to("elsewhere")
-    elif kind == "false manifest":
-        make.folder(target)
-        (target / "zoo.json").write_text('{"files": {}}')
-    else:
-        write(target)
-        if kind == "stranger":
-            (target / "notes.txt").write_text("mine")
-        else:
-            (target / "runs").mkdir()
-    before = {p: p.is_file() and p.read_bytes() for p in sorted(tmp_path.rglob("*"))}
-    with pytest.raises(ZooError):
-        write(target, force=force)
-    assert {p: p.is_file() and p.read_bytes() for p in sorted(tmp_path.rglob("*"))} == before
-
-
-def test_a_target_that_overlaps_the_source_needs_force(tmp_path: Path) -> None:
-    source = write(tmp_path / "source")
-    before = contents(source)
-    for target, of in ((source / "out", source), (source, source / "model.safetensors"), (tmp_path / "out", tmp_path)):
-        with pytest.raises(ZooError, match="overlaps the source|is there already"):
-            write(target, sources=[of])
-    assert contents(source) == before
-    (tmp_path / "alias").symlink_to("source")
-    with pytest.raises(ZooError, match="overlaps the source"):
-        write(tmp_path / "alias" / "out", sources=[source])
-
-
-def test_a_folder_may_be_rewritten_from_its_own_tensors_by_force(tmp_path: Path) -> None:
-    target = write(tmp_path / "out")
-    with open_checkpoint(target).open() as tensors:
-        wanted = {name: (info.dtype, info.shape) for name, info in open_checkpoint(target).tensors.items()}
-        write_folder(target, wanted, tensors.items(), config=CONFIG, sources=[target], force=True)
-    with open_checkpoint(target).open() as tensors:
-        assert all(torch.equal(tensors[name], tensor) for name, tensor in make.tensors().items())
-
-
 @pytest.mark.parametrize("name", ["../x", "a/b", "config.json", "zoo.json", "model.safetensors", "", ".."])
 def test_an_extra_file_keeps_to_the_folder_and_to_its_own_name(tmp_path: Path, name: str) -> None:
     with pytest.raises((UsageError, CheckpointError)):
         write(tmp_path / "out", extra={name: b""})
     assert not os.listdir(tmp_path)
-
-
-ANNOUNCED: dict[str, TensorSpec] = {"a": ("float32", (2,)), "b": ("float32", (2,))}
 
 
 @pytest.mark.parametrize(
@@ -268,47 +184,6 @@ def test_a_stream_that_is_not_what_was_announced_leaves_nothing(
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, CheckpointError("f", "t", "is broken")])
-def test_a_failing_stream_leaves_the_target_as_it_was(tmp_path: Path, error: Any) -> None:
-    target = write(tmp_path / "out")
-    before = contents(target)
-
-    def stream() -> Iterator[tuple[str, Tensor]]:
-        yield "a", torch.ones(2)
-        raise error
-
-    with pytest.raises((KeyboardInterrupt, RuntimeError, CheckpointError)):
-        write_folder(target, ANNOUNCED, stream(), config={}, force=True)
-    assert contents(target) == before
-    assert os.listdir(tmp_path) == ["out"]
-
-
-@pytest.mark.parametrize("call", ["pwrite", "fsync", "mkdir"])
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, errno.EDQUOT])
-def test_a_disk_that_refuses_leaves_the_target_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
-) -> None:
-    target = write(tmp_path / "out")
-    before = contents(target)
-
-    def refuse(*args: Any, **options: Any) -> Any:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(os, call, refuse)
-    with pytest.raises(ZooError, match=os.strerror(number)):
-        write(target, force=True)
-    monkeypatch.undo()
-    assert contents(target) == before
-    assert os.listdir(tmp_path) == ["out"]
-
-
-def test_more_than_the_disk_holds_is_refused_before_anything_is_written(tmp_path: Path) -> None:
-    wanted: dict[str, TensorSpec] = {"a": ("float32", (1 << 47,))}
-    with pytest.raises(ZooError, match="are free on that disk"):
-        write_folder(tmp_path / "out", wanted, [], config={})
-    assert not os.listdir(tmp_path)
-
-
 def test_bytes_that_come_back_other_than_written_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     honest = os.pread
 
@@ -328,76 +203,6 @@ def test_nan_in_the_config_and_an_unknown_dtype_are_refused(tmp_path: Path) -> N
     with pytest.raises(ZooError, match="no dtype 'Q4_0'"):
         write_folder(tmp_path / "out", {"a": ("Q4_0", (32,))}, [], config={})
     assert not os.listdir(tmp_path)
-
-
-def test_a_second_writer_is_refused_while_the_first_writes(tmp_path: Path) -> None:
-    def stream() -> Iterator[tuple[str, Tensor]]:
-        yield "a", torch.ones(2)
-        with pytest.raises(ZooError, match="another zoo is writing"):
-            write(tmp_path / "out")
-        write(tmp_path / "other")
-        yield "b", torch.zeros(2)
-
-    write_folder(tmp_path / "out", ANNOUNCED, stream(), config={})
-    assert sorted(os.listdir(tmp_path)) == ["other", "out"]
-
-
-def test_leftovers_of_killed_writers_are_removed_and_nothing_else(tmp_path: Path) -> None:
-    for name in (".out.123.incomplete", ".out.x.incomplete", ".other.123.incomplete", "kept"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "model.safetensors").write_bytes(b"half")
-    (tmp_path / ".out.lock").write_bytes(b"")
-    (tmp_path / ".out.77.incomplete").symlink_to("kept")
-    write(tmp_path / "out")
-    assert set(os.listdir(tmp_path)) == {
-        "out",
-        ".out.x.incomplete",
-        ".other.123.incomplete",
-        ".out.77.incomplete",
-        "kept",
-    }
-    assert (tmp_path / "kept" / "model.safetensors").read_bytes() == b"half"
-
-
-@pytest.mark.parametrize("is_there", [True, False])
-def test_where_folders_cannot_be_exchanged_they_are_replaced_in_two_steps(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
-) -> None:
-    monkeypatch.setattr(staging, "_exchange", lambda one, other: False)
-    target = write(tmp_path / "out", extra={"old.txt": b""})
-    before = contents(target)
-    if is_there:
-        write(target, force=True)
-        assert "old.txt" not in contents(target)
-    else:
-        rename = Path.rename
-        monkeypatch.setattr(Path, "rename", lambda self, to: _die() if "incomplete" in self.name else rename(self, to))
-        with pytest.raises(ZooError):
-            write(target, force=True)
-        assert contents(target) == before
-    assert os.listdir(tmp_path) == ["out"]
-
-
-def _die() -> None:
-    raise OSError(errno.EIO, "Input/output error")
-
-
-def test_killed_between_the_two_steps_the_old_folder_comes_back(tmp_path: Path) -> None:
-    target = write(tmp_path / "out")
-    before = contents(target)
-    target.rename(tmp_path / ".out.123.replaced")
-    with pytest.raises(ZooError, match="--force"):
-        write(target)
-    assert contents(target) == before
-
-
-def test_folders_are_exchanged_here(tmp_path: Path) -> None:
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        (tmp_path / name / name).touch()
-    if not staging._exchange(tmp_path / "a", tmp_path / "b"):
-        pytest.skip("this file system cannot exchange two folders")
-    assert os.listdir(tmp_path / "a") == ["b"]
 
 
 def test_a_file_that_the_library_writes_and_ours_are_read_alike(tmp_path: Path) -> None:

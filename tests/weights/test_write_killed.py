@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.weights.test_write import CONFIG, contents, specs
+from tests.weights.writing import CONFIG, contents, specs
 from zoo.errors import ZooError
 from zoo.weights import staging
 from zoo.weights.manifest import verify_folder

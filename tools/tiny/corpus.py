@@ -1,4 +1,4 @@
-"""The text of `tiny`: Jane Austen's six novels, in the public domain, as Debian's package r-cran-janeaustenr carries them.
+"""The text of `tiny`: Jane Austen's six novels, in the public domain, from Debian's package r-cran-janeaustenr.
 
 The package keeps each novel as one R character vector, a string per line. What comes out is chapters: one string each,
 one line per paragraph, split by chapter into training, validation and test text so that no chapter is in two of them.

@@ -54,12 +54,13 @@ def command(
     model.num_layers=4, and sweeps with -m.
     """
     from zoo.cli.building import one, sweep
-    from zoo.overrides import expand, grammar
+    from zoo.overrides import expand, grammar, vet
 
     if info is not None and info not in INFO:  # an override that followed a bare --info
         words, info = (info, *words), "all"
     folder = Path(config_dir) if config_dir else None
-    expanded = expand(words, grammar("build", folder=folder))
+    expanded = expand(words, grammar("build", folder=folder), needs_model=not (cfg or info))
+    vet(expanded)
     flags = [f"--config-dir={config_dir}"] if config_dir else []
     if cfg or info:
         _show(expanded, flags, cfg=cfg, package=package, resolve=resolve, info=info)

@@ -20,6 +20,7 @@ from zoo.cli.summary import changes, lines, numbers, tree
 from zoo.composition import checked
 from zoo.config import ModelConfig, typed
 from zoo.errors import UsageError, ZooError, did_you_mean
+from zoo.presets import config as read_preset
 from zoo.registry import installed
 from zoo.units import human_bytes, human_count, human_flops
 
@@ -96,8 +97,7 @@ def check(composed: DictConfig) -> dict[str, Any]:
 def built_and_compared(composed: DictConfig) -> dict[str, Any]:
     """`built`, and what differs from the preset as it stands."""
     facts = built(composed)
-    name = facts["model"]
-    plain = checked(compose("build", overrides=[f"model='{name}'"]))
+    plain = _preset(facts["model"])
     device = {} if facts["device"] == "meta" else {"device": ["meta", facts["device"]]}
     return facts | {"changed": changes(plain, checked(composed)) | device}
 
@@ -133,6 +133,13 @@ def built(composed: DictConfig) -> dict[str, Any]:
 
         facts["saved"] = {"folder": str(save(model, settings.save, format=settings.format)), "format": settings.format}
     return facts
+
+
+def _preset(name: str) -> ModelConfig:
+    """The config of a preset as it stands; one from the user's folder is known to Hydra alone."""
+    if name in installed().presets():
+        return read_preset(name)
+    return checked(compose("build", overrides=[f"model='{name}'"]))
 
 
 def _swept(results: Sequence[dict[str, Any]]) -> list[str]:

@@ -78,7 +78,7 @@ class Zsh(ZshComplete):
 
     source_template = ZshComplete.source_template.replace(
         'if [[ "$descr" == "_" ]]; then',
-        'if [[ "$key" == *[=.] ]]; then\n                compadd -U -S "" -- "$key"\n            elif [[ "$descr" == "_" ]]; then',
+        'if [[ "$key" == *[=.] ]]; then compadd -U -S "" -- "$key"; elif [[ "$descr" == "_" ]]; then',
     )
 
 
@@ -138,7 +138,8 @@ def _expanded(words: Iterable[str], known: Grammar) -> list[str]:
 
 def _keys(typed: str, words: Sequence[str], known: Grammar) -> Iterator[tuple[str, str]]:
     if typed.startswith("model."):
-        yield from (_key(field) for field in _fields(words).values())
+        depth = typed.count(".")  # a record's own fields once its dot is there
+        yield from (_key(field) for field in _fields(words).values() if field.path.count(".") == depth)
         return
     has_model = any(word.startswith("model=") for word in words)
     if not has_model:

@@ -66,8 +66,9 @@ def to_dict(model: str, config: ModelConfig) -> dict[str, Any]:
 
 
 def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:
+    config = read_preset(model)  # before Hydra sees a stranger's file
     if not overrides:
-        return read_preset(model)
+        return config
     from zoo.composition import compose
 
     return compose(model, *overrides)

@@ -2,7 +2,10 @@
 
 from zoo.nn.attention import Attend, Attention
 from zoo.nn.cache import Cache, KVCache, LayerCache, SlidingKVCache
+from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer
+from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
+from zoo.nn.encoder_decoder import Conditioned, DecoderLayer, EncoderDecoder
 from zoo.nn.init import initialise
 from zoo.nn.latent import LatentAttention
 from zoo.nn.mask import Mask, causal, everything, sliding
@@ -15,9 +18,11 @@ from zoo.nn.span import Span
 from zoo.nn.trace import hidden_states, traced
 
 __all__ = [
-    "ACTIVATIONS", "MLP", "Activation", "Alibi", "Attend", "Attention", "Cache", "Decoder", "Experts", "GatedMLP",
-    "KVCache", "LatentAttention", "LayerCache", "Mask", "MoE", "PostNormLayer", "PreNormLayer", "RMSNorm",
-    "RelativeBias", "Rope", "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span", "UnitOffsetRMSNorm",
-    "balancing_losses", "causal", "everything", "gelu_tanh", "hidden_states", "initialise", "load_balancing_loss",
-    "quick_gelu", "sinusoids", "sliding", "traced",
+    "ACTIVATIONS", "MLP", "Activation", "Alibi", "Attend", "Attention", "Cache", "Conditioned", "CrossAttention",
+    "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention", "DualChunkRope",
+    "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "LatentAttention", "LayerCache", "Mask", "Memory", "MoE",
+    "PostNormLayer", "PreNormLayer", "RMSNorm", "RelativeBias", "Rope", "SigmoidRouter", "SlidingKVCache",
+    "SoftmaxRouter", "Span", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal", "everything",
+    "gelu_tanh", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding",
+    "traced",
 ]  # fmt: skip

@@ -72,9 +72,7 @@ class Attention(nn.Module):
             out = attend.banded(q, k, v, span, self.mask, kind, bias=self.bias)
         else:
             allowed, is_causal = span.allowed(self.mask, kind), span.is_causal(self.mask, kind)
-            bias = None
-            if self.bias is not None:
-                bias = self.bias(span.positions[:, :, None], span.key_positions(kind)[:, None, :])
+            bias = None if self.bias is None else span.bias(self.bias, kind)
             out = attend(q, k, v, allowed, is_causal=is_causal, bias=bias)
         return self.o_proj(out.flatten(-2))
 

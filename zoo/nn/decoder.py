@@ -53,7 +53,10 @@ class Decoder(nn.Module):
         Raises UsageError when the cache is full.
         """
         span = Span(*tokens.shape, tokens.device, attention_mask=attention_mask, cache=cache)
-        x = self.encode(tokens, span)
+        return self.read(self.encode(tokens, span), span, cache=cache, last=last)
+
+    def read(self, x: Tensor, span: Span, *, cache: Cache | None = None, last: bool = False) -> Tensor:
+        """Logits of the states x [B, T, D] that enter the stack, whether they stand for tokens or for something else."""
         for i, layer in enumerate(self.layers):
             x = layer(x, span, None if cache is None else cache.layers[i])
         if cache is not None:

@@ -5,6 +5,8 @@ Shapes: B batch, T new tokens, S keys, W window.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -17,7 +19,8 @@ class Span:
     """Positions of T new tokens per row, `start` columns after the beginning.
 
     `padding` [B, T] tells real tokens (True) from padding; a row's positions count its real tokens only. `counts` [B]
-    is how many real tokens each row has after this pass, or None where no row has ever been padded.
+    is how many real tokens each row has after this pass, or None where no row has ever been padded. Rotary embeddings
+    take `rotary_positions` where they are given: those of tokens that stand for images are no single numbers.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class Span:
         *,
         attention_mask: Tensor | None = None,
         cache: Cache | None = None,
+        rotary_positions: Tensor | None = None,
     ) -> None:
         if cache is not None:
             cache.check(batch_size, num_new)
@@ -40,8 +44,10 @@ class Span:
             self.positions = torch.arange(self.start, self.start + num_new, device=device)[None]  # [1, T]
         else:
             self._place_rows(batch_size)
+        self.rotary_positions = rotary_positions
         self._is_one_sided: bool | None = None
         self._rotations: dict[int, Rotation] = {}
+        self._biases: dict[tuple[int, str], Tensor] = {}
         self._allowed: dict[tuple[Mask, str], Tensor | None] = {}
         self._stored: dict[int | None, tuple[Tensor, Tensor]] = {}
 
@@ -63,8 +69,16 @@ class Span:
         """cos and sin of `rope` at the new positions, computed by the first layer that asks."""
         if id(rope) not in self._rotations:
             lengths = self.lengths if rope.depends_on_length else None
-            self._rotations[id(rope)] = rope(self.positions, dtype, lengths)
+            positions = self.positions if self.rotary_positions is None else self.rotary_positions
+            self._rotations[id(rope)] = rope(positions, dtype, lengths)
         return self._rotations[id(rope)]
+
+    def bias(self, bias: Callable[[Tensor, Tensor], Tensor], kind: str) -> Tensor:
+        """What `bias` adds to the scores of the new queries and keys of this kind, computed by the first that asks."""
+        key = (id(bias), kind)
+        if key not in self._biases:
+            self._biases[key] = bias(self.positions[:, :, None], self.key_positions(kind)[:, None, :])
+        return self._biases[key]
 
     def last(self, x: Tensor) -> Tensor:
         """Each row's last real token of x [B, T, D]: [B, 1, D]."""

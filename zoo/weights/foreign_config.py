@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from zoo.config import MISSING, ModelConfig, RopeConfig, typed
-from zoo.errors import CheckpointError, ConfigError, clean, did_you_mean, some
+from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean, some
 from zoo.weights.foreign_rope import read_rope
 from zoo.weights.tensor_info import TensorInfo
 
@@ -59,6 +59,7 @@ class ForeignConfig:
     inert: set[str] = field(default_factory=set)
     assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
     allowed: list[str] = field(default_factory=list)  # unknown keys that the user lets pass
+    groups: list[ForeignConfig] = field(default_factory=list)  # nested keys that are read; see `foreign_group.group`
 
     def __contains__(self, name: str) -> bool:
         return self.raw.get(name) is not None
@@ -144,6 +145,8 @@ class ForeignConfig:
 
     def check(self, *, where: str = "", allow: Iterable[str] = ()) -> None:
         """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern."""
+        for group in self.groups:
+            group.check(where=where, allow=allow)
         self.inert |= {name for name in self.raw if name in INERT and name not in self.used}
         self.allowed = [k for k in self.raw if any(fnmatchcase(k, p) for p in allow)]
         if unknown := sorted(set(self.raw) - self.used - self.inert - set(self.allowed)):
@@ -179,6 +182,13 @@ def write_tokens(config: ModelConfig) -> dict[str, Any]:
         "eos_token_id": None if not eos else eos[0] if len(eos) == 1 else list(eos),
         "pad_token_id": config.pad_token_id,
     }
+
+
+def must_be(config: ModelConfig, where: str, **values: Any) -> None:
+    """Refuse to write a config whose fields have other values than these, the only ones that `where` can mean."""
+    for name, value in values.items():
+        if (found := getattr(config, name)) != value:
+            raise UsageError(f"{where} has no word for model.{name}={found!r}", why=f"it can only mean {value!r}")
 
 
 def _is_missing(value: Any) -> bool:

@@ -85,11 +85,11 @@ class GGUFReader:
         assert info.offset is not None
         if info.offset + info.nbytes > len(data):
             raise CheckpointError(info.file, name, "changed since its header was read")
-        if info.dtype not in ITEM_BYTES:
-            return self._dequantise(info, data)
-        dtype: torch.dtype = getattr(torch, info.dtype)
+        dtype: torch.dtype = getattr(torch, info.dtype if info.dtype in ITEM_BYTES else "float32")
         if not info.numel:
             return torch.empty(info.shape, dtype=dtype)
+        if info.dtype not in ITEM_BYTES:
+            return self._dequantise(info, data)
         return torch.frombuffer(data, dtype=dtype, count=info.numel, offset=info.offset).reshape(info.shape)
 
     def close(self) -> None:

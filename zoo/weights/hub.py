@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from zoo.errors import UsageError
+from zoo.weights.hub_client import HubClient
 from zoo.weights.hub_files import HubFile
 from zoo.weights.repository import Repository
 from zoo.weights.source import Source, in_package, parse_source
@@ -70,4 +71,4 @@ def _repository(
 ) -> Repository:
     if revision and source.revision and revision != source.revision:
         raise UsageError(f"{source} names the revision {source.revision!r}, and {revision!r} was asked for")
-    return Repository(source.name, revision or source.revision, source.path, token, cache_dir)
+    return Repository(HubClient(source.name, token, cache_dir), revision or source.revision, source.path)

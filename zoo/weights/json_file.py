@@ -16,8 +16,9 @@ CONFIG_BYTES = 16 << 20
 INDEX_BYTES = 64 << 20
 MAX_DEPTH = 64
 MAX_DIGITS = 25
+MAX_KEY = 1024  # characters of a key, in messages and of a tensor's name
 _ANY_DIGIT = bytes.maketrans(b"123456789", b"000000000")
-MAX_COST = 256 << 20  # bytes of Python objects that one file may become
+MAX_COST = 100 << 20  # bytes of Python objects that one file may become: some 200,000 tensors in a header
 
 
 def read_json(path: Path, limit_bytes: int = CONFIG_BYTES, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
@@ -54,7 +55,7 @@ def parse_json(data: bytes, file: Path, max_depth: int | None = MAX_DEPTH) -> di
     if max_depth is not None:
         _check_depth(value, max_depth, file)
     if refused:
-        path = next(_paths(value, refused[0]), "")
+        path = next(_paths(value, refused[0]), "")[:MAX_KEY]
         raise CheckpointError(file, path, refused[0].what)
     return value
 
@@ -101,7 +102,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         seen: set[str] = set()
-        raise _Duplicate(next(key for key, _ in pairs if key in seen or seen.add(key)))
+        raise _Duplicate(next(key for key, _ in pairs if key in seen or seen.add(key))[:MAX_KEY])
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from zoo.errors import CheckpointError, clean
 from zoo.weights.files import size_of, unreadable
-from zoo.weights.json_file import parse_json
+from zoo.weights.json_file import MAX_KEY, parse_json
 from zoo.weights.tensor_info import ITEM_BYTES, TensorInfo, checked_shape
 
 if TYPE_CHECKING:
@@ -123,6 +123,8 @@ def _metadata(found: object, path: Path) -> dict[str, str]:
 
 
 def _tensor(path: Path, name: str, entry: Any, start: int) -> TensorInfo:
+    if len(name) > MAX_KEY:
+        raise CheckpointError(path, name[:MAX_KEY], f"a tensor's name has {len(name):,} characters")
     try:
         code, dims, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):

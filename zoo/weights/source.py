@@ -52,7 +52,7 @@ def parse_source(text: str | Path) -> Source:
 
 
 def _parse_uri(text: str) -> Source:
-    from zoo.weights.repository import parse_uri
+    from zoo.weights.hub_client import parse_uri
 
     return Source("hub", *parse_uri(text))
 

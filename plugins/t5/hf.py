@@ -1,0 +1,119 @@
+"""T5, mT5 and UMT5 as Hugging Face stores them.
+
+Whether the head is the embedding, and whether its input is scaled, is told differently by files of transformers 4
+(tie_word_embeddings says both) and 5 (which writes tie_word_embeddings true always, scale_decoder_outputs for the
+second, and the head itself for the first), so the tensors are asked too.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.errors import CheckpointError, clean
+from zoo.weights import Entry, ForeignConfig, Table, alias, ignore, key, rename, under, write_keys, write_tokens
+
+from .config import T5Config
+
+KEYS = (
+    key("vocab_size"),
+    key("hidden_size", "d_model"),
+    key("intermediate_size", "d_ff"),
+    key("head_dim", "d_kv"),
+    key("num_layers"),
+    key("num_heads"),
+    key("num_buckets", "relative_attention_num_buckets", default=32),
+    key("max_distance", "relative_attention_max_distance", default=128),
+    key("norm_eps", "layer_norm_epsilon", default=1e-6),
+    key("decoder_start_token_id", default=0),
+)
+ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "silu": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
+INERT = (
+    "dropout_rate", "n_positions", "output_past", "classifier_dropout", "dense_act_fn", "is_gated_act",
+    "scalable_attention", "max_new_tokens", "architectures",
+)  # fmt: skip
+CLASSES = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5"}
+
+
+def from_config(hf: ForeignConfig) -> T5Config:
+    flavour = str(hf["model_type"])
+    hf.ignore(*INERT)
+    values = hf.read(T5Config, KEYS)
+    is_encoder = any("Encoder" in name for name in hf.raw.get("architectures") or ())
+    decoder_layers = hf.get("num_decoder_layers", values["num_layers"])
+    kind, dash, act = str(hf.get("feed_forward_proj", "relu")).rpartition("-")
+    if act not in ACTIVATIONS or (dash and kind != "gated"):
+        raise CheckpointError(hf.file, "feed_forward_proj", f"{clean(repr(hf['feed_forward_proj']))} is not known here")
+    says_tied = bool(hf.get("tie_word_embeddings", True))
+    is_scaled = bool(hf.get("scale_decoder_outputs", says_tied and flavour == "t5"))
+    is_tied = says_tied and not _has_own_head(hf)
+    return T5Config(
+        **values,
+        **hf.tokens(),
+        num_decoder_layers=None if is_encoder else decoder_layers,
+        is_gated=bool(dash),
+        activation="gelu_tanh" if dash and act == "gelu" else ACTIVATIONS[act],  # gated-gelu has always meant gelu_new
+        tie_embeddings=is_tied,
+        scale_outputs=is_scaled,
+        has_bias_per_layer=flavour == "umt5",
+        flavour=flavour,
+    )
+
+
+def _has_own_head(hf: ForeignConfig) -> bool:
+    """A file that says tied, never scales, and has a head: transformers 5 writes untied models so."""
+    never_scales = hf.raw.get("scale_decoder_outputs") is False or hf.raw["model_type"] != "t5"
+    return "lm_head.weight" in hf.tensors and never_scales
+
+
+def to_config(c: T5Config) -> dict[str, Any]:
+    act = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == c.activation)
+    kind = "EncoderModel" if c.num_decoder_layers is None else "ForConditionalGeneration"
+    return {
+        "architectures": [CLASSES[c.flavour] + kind],
+        "model_type": c.flavour,
+        "is_encoder_decoder": c.num_decoder_layers is not None,
+        "feed_forward_proj": f"gated-{act}".replace("gated-gelu_new", "gated-gelu") if c.is_gated else act,
+        "num_decoder_layers": c.num_layers if c.num_decoder_layers is None else c.num_decoder_layers,
+        "tie_word_embeddings": c.tie_embeddings,
+        "scale_decoder_outputs": c.scale_outputs,
+        **write_keys(c, KEYS),
+        **write_tokens(c),
+    }
+
+
+def mapping(c: T5Config) -> Table:
+    shared = "shared.weight"
+    unused = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
+    copies = [alias("encoder.embed_tokens.weight", of=shared), alias("decoder.embed_tokens.weight", of=shared)]
+    head: list[Entry] = []
+    if c.num_decoder_layers is not None:
+        head = [alias("lm_head.weight", of=shared) if c.tie_embeddings else rename("lm_head", "lm_head")]
+    return Table(
+        rename("embed", "shared"),
+        _stack("encoder", c, mlp_at=1),
+        _stack("decoder", c, mlp_at=2),
+        rename("encoder_norm", "encoder.final_layer_norm"),
+        rename("decoder_norm", "decoder.final_layer_norm"),
+        head,
+        copies,
+        ignore(unused, "the reference never reads it"),
+        *([ignore("decoder", "an encoder alone was asked for")] if c.num_decoder_layers is None else []),
+    )
+
+
+def _stack(name: str, c: T5Config, *, mlp_at: int) -> list[Entry]:
+    def attention(ours: str, theirs: str) -> list[Entry]:
+        return [rename(f"{ours}.{letter}_proj", f"{theirs}.{letter}") for letter in "qkvo"]
+
+    mlp = {"gate_proj": "wi_0", "up_proj": "wi_1"} if c.is_gated else {"up_proj": "wi"}
+    dense = f"layer.{mlp_at}.DenseReluDense"
+    return under(
+        f"{name}.layers.{{i}}", f"{name}.block.{{i}}",
+        rename("attn_norm", "layer.0.layer_norm"),
+        rename("attn.bias", "layer.0.SelfAttention.relative_attention_bias"),
+        *attention("attn", "layer.0.SelfAttention"),
+        rename("cross_norm", "layer.1.layer_norm"),
+        *attention("cross", "layer.1.EncDecAttention"),
+        rename("mlp_norm", f"layer.{mlp_at}.layer_norm"),
+        *(rename(f"mlp.{ours}", f"{dense}.{theirs}") for ours, theirs in {**mlp, "down_proj": "wo"}.items()),
+    )  # fmt: skip

@@ -1,0 +1,250 @@
+"""Attention against one written with loops (tests/nn/naive.py), in float64.
+
+Both sides sum in float64 in another order: 1e-12 is a thousand roundings of outputs of order 1.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.nn import naive
+from tests.nn.naive import close
+from zoo.config import RopeConfig
+from zoo.errors import ConfigError
+from zoo.nn import Alibi, Attend, Attention, Cache, Mask, RMSNorm, Rope, Span, causal, everything, sliding
+
+HIDDEN = 12
+CPU = torch.device("cpu")
+
+
+def attention(num_heads: int = 6, num_kv_heads: int = 2, head_dim: int = 4, **settings: Any) -> Attention:
+    """Weights large enough that the softmax is far from flat."""
+    attn = Attention(HIDDEN, num_heads, num_kv_heads, head_dim, **settings)
+    for parameter in attn.parameters():
+        nn.init.normal_(parameter, std=0.6)
+    return attn
+
+
+def rope(**settings: Any) -> Rope:
+    return Rope(4, RopeConfig(theta=20.0), 64, **settings)
+
+
+def run(attn: Attention, x: Tensor, real: Tensor | None = None, chunks: tuple[int, ...] = ()) -> Tensor:
+    """What `attn` gives for x [B, T, D]; in `chunks` through a cache if there are any."""
+    if not chunks:
+        return attn(x, Span(*x.shape[:2], CPU, attention_mask=real))
+    batch_size, length = x.shape[:2]
+    cache = Cache([attn.new_cache(batch_size, length)], batch_size, length)
+    out, at = [], 0
+    for size in chunks:
+        part = None if real is None else real[:, at : at + size]
+        span = Span(batch_size, size, CPU, attention_mask=part, cache=cache)
+        out.append(attn(x[:, at : at + size], span, cache.layers[0]))
+        cache.advance(span)
+        at += size
+    return torch.cat(out, 1)
+
+
+def padded(*drawn: str) -> Tensor:
+    return torch.tensor([[cell == "x" for cell in row] for row in drawn])
+
+
+def distance(n: int, t: int, s: int) -> float:
+    """ALiBi's penalty for the six heads of `attention`: the slopes of four, and two of the eight's."""
+    return (2**-2, 2**-4, 2**-6, 2**-8, 2**-1, 2**-3)[n] * (s - t)
+
+
+HEADS = {"multi-head": (6, 6), "grouped": (6, 2), "multi-query": (5, 1)}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "bias": {"has_bias": True},
+    "bias-not-out": {"has_bias": True, "has_out_bias": False},
+    "scale": {"scale": 0.9},
+    "softcap": {"softcap": 1.5},
+    "upcast": {"is_upcast": True},
+    "window": {"mask": sliding(3)},
+    "qk-norm": {"qk_norm": lambda dim: RMSNorm(dim, 1e-5)},
+    "two-sided": {"mask": everything},
+    "two-sided-window": {"mask": Mask(is_causal=False, window=3)},
+}
+
+
+@pytest.mark.parametrize("heads", HEADS)
+@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize("turns", [None, False, True], ids=["no-rope", "halves", "interleaved"])
+def test_attention_is_what_the_loops_say(heads: str, setting: str, turns: bool | None) -> None:
+    n, k = HEADS[heads]
+    attn = attention(n, k, rope=None if turns is None else rope(is_interleaved=turns), **SETTINGS[setting])
+    x = torch.randn(2, 8, HIDDEN)
+    close(run(attn, x), torch.stack([naive.attend(attn, row) for row in x]))
+
+
+@pytest.mark.parametrize("mask", [causal, sliding(3), everything], ids=["causal", "window", "two-sided"])
+@pytest.mark.parametrize("softcap", [None, 1.5])
+def test_a_bias_is_added_to_the_scores_after_scaling(mask: Mask, softcap: float | None) -> None:
+    attn = attention(bias=Alibi(6), mask=mask, softcap=softcap)
+    x, real = torch.randn(2, 10, HIDDEN), padded("..xxxxxxxx", "xxxxxxxxx.")
+    close(run(attn, x), torch.stack([naive.attend(attn, row, bias=distance) for row in x]))
+    close(run(attn, x, real), naive.by_row(attn, x, real, bias=distance), real)
+
+
+@pytest.mark.parametrize("chunks", [(10,), (4, 1, 1, 1, 1, 1, 1), (1, 4, 5), (3, 7)])
+@pytest.mark.parametrize("mask", [causal, sliding(3)], ids=["causal", "window"])
+def test_a_bias_is_added_to_cached_keys_too(mask: Mask, chunks: tuple[int, ...]) -> None:
+    attn = attention(bias=Alibi(6), mask=mask)
+    x, real = torch.randn(2, 10, HIDDEN), padded("..xxxxxxxx", "xxxxxxxxx.")
+    close(run(attn, x, None, chunks), torch.stack([naive.attend(attn, row, bias=distance) for row in x]))
+    close(run(attn, x, real, chunks), naive.by_row(attn, x, real, bias=distance), real)
+
+
+@given(st.data())
+def test_any_padding_in_any_chunks_gives_what_each_row_gives_alone(data: st.DataObject) -> None:
+    """Windows, holes in a row, rows of padding only, any chunks: the loops see each row's real tokens and no more."""
+    window = data.draw(st.sampled_from([None, 1, 2, 3, 5]))
+    length = data.draw(st.integers(1, 13))
+    attn = attention(6, 2, rope=rope(), mask=causal if window is None else sliding(window))
+    cells = st.lists(st.booleans(), min_size=length, max_size=length)
+    real = torch.tensor([data.draw(cells), [True] * length, data.draw(cells), sorted(data.draw(cells))])
+    chunks = tuple(data.draw(partitions(length)))
+    x = torch.randn(4, length, HIDDEN)
+    expected = naive.by_row(attn, x, real)
+    close(run(attn, x, real), expected, real)
+    close(run(attn, x, real, chunks), expected, real)
+
+
+@given(st.data())
+def test_any_chunks_without_padding_give_what_the_whole_gives(data: st.DataObject) -> None:
+    window = data.draw(st.sampled_from([None, 1, 2, 3, 5]))
+    chunks = tuple(data.draw(partitions(data.draw(st.integers(1, 16)))))
+    attn = attention(6, 2, rope=rope(), mask=causal if window is None else sliding(window))
+    x = torch.randn(2, sum(chunks), HIDDEN)
+    close(run(attn, x, None, chunks), torch.stack([naive.attend(attn, row) for row in x]))
+
+
+def partitions(length: int) -> st.SearchStrategy[list[int]]:
+    """Ways of cutting `length` tokens into chunks."""
+    cuts = st.sets(st.integers(1, length - 1)) if length > 1 else st.just(set())
+    return cuts.map(lambda at: [b - a for a, b in pairwise([0, *sorted(at), length])])
+
+
+@pytest.mark.parametrize("window", [2, 3, 4, 7])
+@pytest.mark.parametrize("length", [8, 9, 12, 14])
+@pytest.mark.parametrize("drawn", ["xx", ".x", "x."], ids=["unpadded", "left", "right"])
+def test_a_window_cut_out_by_index_equals_the_window_by_mask(window: int, length: int, drawn: str) -> None:
+    """The banded path, for lengths that are and are not multiples of the window, against one mask over all keys."""
+    attn, x = attention(rope=rope(), mask=sliding(window)), torch.randn(2, length, HIDDEN)
+    fill = {"xx": "x" * length, ".x": "..." + "x" * (length - 3), "x.": "x" * (length - 2) + ".."}[drawn]
+    real = padded("x" * length, fill)
+    span = Span(2, length, CPU, attention_mask=real)
+    assert span.is_banded(attn.mask, "new")
+    q, k, v = torch.randn(2, length, 6, 4), torch.randn(2, length, 2, 4), torch.randn(2, length, 2, 4)
+    whole = Attend(0.5)(q, k, v, span.allowed(attn.mask, "new"))
+    close(Attend(0.5).banded(q, k, v, span, attn.mask, "new"), whole, real)
+    close(run(attn, x, real), naive.by_row(attn, x, real), real)
+
+
+@pytest.mark.parametrize("settings", [{}, {"softcap": 2.0}, {"is_upcast": True}], ids=["sdpa", "softcap", "upcast"])
+def test_is_causal_is_the_causal_mask(settings: dict[str, Any]) -> None:
+    q, k, v = torch.randn(2, 7, 6, 4), torch.randn(2, 7, 2, 4), torch.randn(2, 7, 2, 5)
+    attend, triangle = Attend(0.4, **settings), torch.ones(1, 7, 7, dtype=torch.bool).tril()
+    close(attend(q, k, v, is_causal=True), attend(q, k, v, triangle))
+
+
+@pytest.mark.parametrize(
+    ("mask", "chunks"),
+    [(everything, ()), *((mask, c) for mask in (causal, sliding(2)) for c in ((), (5,), (2, 3), (4, 1)))],
+)
+@pytest.mark.parametrize("settings", [{}, {"softcap": 2.0}, {"bias": Alibi(6)}], ids=["sdpa", "softcap", "bias"])
+def test_a_row_of_padding_is_finite_and_gives_finite_gradients(
+    mask: Mask, settings: dict[str, Any], chunks: tuple[int, ...]
+) -> None:
+    attn, real = attention(mask=mask, **settings), padded(".....", "..xxx", "xxx..", "xxxxx")
+    x = torch.randn(4, 5, HIDDEN, requires_grad=not chunks)
+    with torch.set_grad_enabled(not chunks):
+        out = run(attn, x, real, chunks)
+    assert torch.isfinite(out).all()
+    if not chunks:
+        out[real].sum().backward()
+        assert torch.isfinite(x.grad).all()
+        assert all(torch.isfinite(p.grad).all() for p in attn.parameters())
+
+
+@pytest.mark.parametrize("mask", [causal, sliding(3)], ids=["causal", "window"])
+def test_gradients_are_those_of_the_loops(mask: Mask) -> None:
+    """By finite differences, in float64: what reaches x and every weight."""
+    attn = attention(2, 1, rope=rope(), mask=mask, has_bias=True)
+    x = torch.randn(1, 5, HIDDEN, requires_grad=True)
+    names = [name for name, _ in attn.named_parameters()]
+
+    def f(x: Tensor, *values: Tensor) -> Tensor:
+        return torch.func.functional_call(attn, dict(zip(names, values, strict=True)), (x, Span(1, 5, CPU)))
+
+    assert torch.autograd.gradcheck(f, (x, *attn.parameters()), fast_mode=True)
+
+
+@pytest.mark.parametrize("settings", [{}, {"softcap": 4.0}, {"is_upcast": True}, {"mask": sliding(3)}], ids=str)
+def test_bfloat16_stays_bfloat16_and_near_float64(settings: dict[str, Any]) -> None:
+    attn = attention(rope=rope(), **settings)
+    x = torch.randn(2, 9, HIDDEN)
+    expected = torch.stack([naive.attend(attn, row) for row in x])
+    half, cached = attn.to(torch.bfloat16), (4, 4, 1)
+    for out in (run(half, x.bfloat16()), run(half, x.bfloat16(), None, cached)):
+        assert out.dtype == torch.bfloat16
+        # bfloat16 keeps 8 bits: scores of order 4 are off by 1/64, their softmax by as much, outputs of std 6 likewise
+        assert (out.double() - expected).square().mean().sqrt() < 0.03 * expected.std()
+
+
+def test_works_on_meta() -> None:
+    with torch.device("meta"):
+        attn = attention(rope=rope(), mask=sliding(3))
+        cache = Cache([attn.new_cache(2, 9)], 2, 9)
+        for x in (torch.empty(2, 7, HIDDEN), torch.empty(2, 1, HIDDEN)):
+            span = Span(2, x.shape[1], x.device, cache=cache)
+            out = attn(x, span, cache.layers[0])
+            cache.advance(span)
+            assert (out.shape, out.device.type) == (x.shape, "meta")
+
+
+def test_the_cache_is_of_the_masks_kind() -> None:
+    assert attention(mask=sliding(3)).new_cache(2, 50).nbytes == 2 * 2 * 3 * 2 * 4 * 8  # k and v, rows, W, heads, dim
+    assert attention().new_cache(2, 50).nbytes == 2 * 2 * 50 * 2 * 4 * 8
+
+
+def test_heads_must_divide() -> None:
+    with pytest.raises(ConfigError, match="num_heads=6 is not a multiple of num_kv_heads=4"):
+        attention(6, 4)
+
+
+def flops(attn: Attention, length: int, chunks: tuple[int, ...] = ()) -> int:
+    """FLOPs of the two products of attention alone: what a forward pass costs less its four projections."""
+    x = torch.randn(1, length, HIDDEN)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        run(attn, x, None, chunks)
+    projections = sum(2 * length * p.weight.numel() for p in (attn.q_proj, attn.k_proj, attn.v_proj, attn.o_proj))
+    return counter.get_total_flops() - projections
+
+
+def test_the_cost_of_a_window_is_linear_in_the_text_and_of_full_attention_quadratic() -> None:
+    windowed, full = attention(mask=sliding(16)), attention()
+    per_query = 2 * 2 * 6 * 4  # two products of 6 heads of 4 channels, a multiplication and an addition each
+    for length in (64, 128, 256, 512):
+        assert flops(full, length) == per_query * length**2
+        # every block of 16 queries sees the 16 keys of its own and the 15 before it; the first has none before it
+        assert flops(windowed, length) == per_query * (length * 31 - 16 * 15)
+
+
+def test_the_cost_of_a_window_is_linear_through_a_cache_too() -> None:
+    attn = attention(mask=sliding(16))
+    costs = [flops(attn, 64 * n, (64,) * n) for n in (2, 4, 8)]
+    assert costs[2] - costs[1] == 2 * (costs[1] - costs[0])
+    decoding = [flops(attn, n, (1,) * n) for n in (32, 64, 128)]
+    assert decoding[2] - decoding[1] == 2 * (decoding[1] - decoding[0])

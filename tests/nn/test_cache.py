@@ -1,0 +1,131 @@
+"""Caches against a plain list of what was written."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from zoo.errors import UsageError, ZooError
+from zoo.nn import Cache, KVCache, SlidingKVCache, Span
+
+CPU = torch.device("cpu")
+
+
+def write(cache: Cache, numbers: Tensor, padding: Tensor | None = None) -> tuple[Tensor, str]:
+    """Append numbers [B, T] to the only layer of `cache` as keys, minus them as values; gives the keys [B, S]."""
+    span = Span(*numbers.shape, CPU, attention_mask=padding, cache=cache)
+    x = numbers.double()[..., None, None]
+    k, v, kind = cache.layers[0].append(x, -x, span)
+    assert torch.equal(k, -v)
+    cache.advance(span)
+    return k[:, :, 0, 0], kind
+
+
+def full(batch_size: int, max_len: int) -> Cache:
+    return Cache([KVCache(batch_size, max_len, 1, 1)], batch_size, max_len)
+
+
+def ring(batch_size: int, max_len: int, window: int) -> Cache:
+    return Cache([SlidingKVCache(batch_size, max_len, 1, 1, window=window)], batch_size, max_len)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
+def test_a_full_cache_gives_back_everything_in_order(chunks: list[int]) -> None:
+    cache, written = full(2, sum(chunks)), torch.zeros(2, 0)
+    for size in chunks:
+        new = torch.randn(2, size)
+        written = torch.cat((written, new), 1)
+        assert torch.equal(write(cache, new)[0], written)
+    assert cache.length == sum(chunks)
+
+
+@given(st.integers(1, 7), st.lists(st.integers(1, 16), min_size=1, max_size=6))
+def test_a_ring_gives_the_window_before_and_the_new_and_holds_the_last(window: int, chunks: list[int]) -> None:
+    """Covers its start, wrap-around, and chunks below, at and above the window's size."""
+    cache, written = ring(1, sum(chunks), window), []
+    for size in chunks:
+        new = [len(written) + i for i in range(size)]
+        keys, kind = write(cache, torch.tensor([new]))
+        if kind == "new" or kind.startswith("ring"):
+            assert keys[0].tolist() == written[-cache.layers[0].window :] * kind.startswith("ring") + new
+        else:
+            assert sorted(keys[0].tolist()) == (written + new)[-cache.layers[0].window :]
+        written += new
+        held = sorted(cache.layers[0].k[0, 0, : len(written), 0].tolist())
+        assert held == written[-cache.layers[0].window :]
+
+
+@given(st.data())
+def test_padding_is_never_stored(data: st.DataObject) -> None:
+    """Rows of any raggedness, holes included: slot p holds the row's p-th real token."""
+    window = data.draw(st.sampled_from([None, 1, 3, 4]))
+    cache = full(3, 40) if window is None else ring(3, 40, window)
+    rows: list[list[float]] = [[], [], []]
+    for _ in range(data.draw(st.integers(1, 5))):
+        size = data.draw(st.integers(1, 8))
+        padding = torch.tensor(
+            data.draw(st.lists(st.lists(st.booleans(), min_size=size, max_size=size), min_size=3, max_size=3))
+        )
+        numbers = torch.randn(3, size)
+        write(cache, numbers, padding)
+        for row, new, real in zip(rows, numbers, padding, strict=True):
+            row += new[real].tolist()
+    assert cache.counts.tolist() == [len(row) for row in rows]
+    slots = window or 40
+    for b, row in enumerate(rows):
+        held = cache.layers[0].k[b, 0, :, 0]
+        for p in range(max(0, len(row) - slots), len(row)):
+            assert held[p % slots] == row[p]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32, torch.float64])
+def test_bytes_are_those_of_the_slots(dtype: torch.dtype) -> None:
+    size = {torch.bfloat16: 2, torch.float32: 4, torch.float64: 8}[dtype]
+    layer = KVCache(3, 50, 2, 8, v_dim=5, dtype=dtype)
+    sliding = SlidingKVCache(3, 50, 2, 8, window=16, dtype=dtype)
+    short = SlidingKVCache(3, 10, 2, 8, window=16, dtype=dtype)  # no ring is longer than the text can be
+    assert layer.nbytes == 3 * 50 * 2 * (8 + 5) * size
+    assert sliding.nbytes == 3 * 16 * 2 * 16 * size
+    assert short.nbytes == 3 * 10 * 2 * 16 * size
+    assert Cache([layer, sliding, short], 3, 50).nbytes == layer.nbytes + sliding.nbytes + short.nbytes
+
+
+@pytest.mark.parametrize("window", [None, 3])
+def test_writing_past_the_end_is_refused_and_changes_nothing(window: int | None) -> None:
+    cache = full(2, 6) if window is None else ring(2, 6, window)
+    write(cache, torch.ones(2, 4))
+    held = cache.layers[0].k.clone()
+    with pytest.raises(UsageError, match="holds 6 tokens and has 4; 3 more do not fit") as error:
+        write(cache, torch.ones(2, 3))
+    assert isinstance(error.value, ZooError)
+    assert cache.length == 4
+    assert torch.equal(cache.layers[0].k, held)
+    write(cache, torch.ones(2, 2))
+
+
+def test_another_batch_size_is_refused() -> None:
+    with pytest.raises(UsageError, match="2 rows, the tokens have 3"):
+        write(full(2, 6), torch.ones(3, 1))
+
+
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("is_ragged", [False, True])
+def test_reordered_rows_go_on_as_if_they_had_always_stood_there(window: int | None, is_ragged: bool) -> None:
+    index = torch.tensor([2, 0, 0])
+    padding = torch.tensor([[True] * 7, [False] * 2 + [True] * 5, [True] * 4 + [False] * 3]) if is_ragged else None
+    numbers, after = torch.randn(3, 7), torch.randn(3, 2)
+    cache, direct = (full(3, 12) if window is None else ring(3, 12, window) for _ in range(2))
+    write(cache, numbers, padding)
+    cache.reorder(index)
+    write(direct, numbers[index], None if padding is None else padding[index])
+    assert torch.equal(write(cache, after)[0], write(direct, after)[0])
+    assert cache.length == direct.length
+    assert (cache.counts is None) if padding is None else torch.equal(cache.counts, direct.counts)
+
+
+def test_a_cache_is_where_and_what_it_is_asked_to_be() -> None:
+    layer = KVCache(1, 2, 3, 4, dtype=torch.bfloat16, device="meta")
+    assert (layer.k.dtype, layer.k.device.type) == (torch.bfloat16, "meta")

@@ -1,0 +1,72 @@
+"""Every registered family is held to the contract, and the contract is held to its word by planted faults."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from tests.testing.faults import FAULTS
+from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
+from zoo.composition import compose
+from zoo.errors import UnknownName, UsageError
+from zoo.registry import find_preset, installed
+from zoo.testing import GROUPS, Check, check_family
+from zoo.testing.variants import BOOKKEEPING
+from zoo.weights import ForeignConfig
+
+torch.set_num_threads(1)
+
+
+def failed(checks: list[Check]) -> str:
+    return "\n".join(str(check) for check in checks if check.state == "fail")
+
+
+@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("name", sorted(installed().families))
+def test_family_keeps_the_contract(name: str, group: str) -> None:
+    assert not failed(check_family(name, groups=[group]))
+
+
+@pytest.mark.parametrize("name", sorted(installed().presets()))
+def test_preset_survives_its_foreign_config(name: str) -> None:
+    """What `zoo convert` writes for Hugging Face describes the model that the preset describes."""
+    config = compose(name)
+    family = installed()[config.family]
+    raw = json.loads(json.dumps(family.dialect("hf").to_config(config)))
+    back = family.dialect("hf").from_config(ForeignConfig(raw)).to_dict()
+    expected = config.to_dict()
+    assert {n: v for n, v in back.items() if n not in BOOKKEEPING} == {
+        n: v for n, v in expected.items() if n not in BOOKKEEPING
+    }, find_preset(name).file
+
+
+def test_a_strangers_family_keeps_the_contract_whole(plant: Plant) -> None:  # noqa: F811
+    plant()
+    checks = check_family("stranger")
+    assert not failed(checks)
+    assert {check.state for check in checks} == {"ok"}
+    assert {check.group for check in checks} == set(GROUPS)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_contract_names_the_fault(fault: str, plant: Plant) -> None:  # noqa: F811
+    planted = FAULTS[fault]
+    plant(planted.file, planted.this, planted.that)
+    (check,) = [c for c in check_family("stranger", groups=[planted.group]) if c.name == planted.check]
+    assert check.state == "fail", check
+    assert planted.words in check.detail
+
+
+def test_an_unknown_family_or_group_is_a_wrong_call() -> None:
+    with pytest.raises(UnknownName, match="no family is called 'lama'"):
+        check_family("lama")
+    with pytest.raises(UsageError, match="no group of checks is called 'speed'"):
+        check_family("llama", groups=["speed"])
+
+
+def test_a_check_prints_as_one_line() -> None:
+    assert str(Check("model", "no token sees the future", "ok", "12 tokens")) == (
+        "ok    model: no token sees the future (12 tokens)"
+    )

@@ -1,0 +1,23 @@
+#!/usr/bin/env python
+"""Write conf/index.json, from which `zoo list` reads what our own presets describe.
+
+Working it out for every preset takes longer than everything else that `zoo list` does. A stale index is harmless:
+`zoo list` sees that it was made from other files and works it out; tests/test_presets.py says when to run this.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from zoo.presets import INDEX, make_index
+from zoo.registry import installed
+
+path = Path(__file__).resolve().parents[1] / "conf" / INDEX
+index = make_index(installed().presets())
+rows = ",\n".join(json.dumps(row, ensure_ascii=False) for row in index["models"])
+path.write_text(f'{{"checksum": {index["checksum"]}, "models": [\n{rows}\n]}}\n', encoding="utf-8")
+print(f"{path}: {len(index['models'])} models")
+for row in index["models"]:
+    if problem := row.get("problem"):
+        print(f"  {row['name']}: {problem}")

@@ -1,0 +1,88 @@
+"""Attention from a target to a source, and what of it is kept while the target grows.
+
+Shapes: B batch, S source tokens, U target tokens, D hidden, N heads, H head dim.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from zoo.nn.attention import Attend
+from zoo.nn.cache import KVCache
+
+
+@dataclass
+class Memory:
+    """What the encoder made of the source [B, S, D], and which of it is no padding [B, S] (None: all)."""
+
+    states: Tensor
+    is_real: Tensor | None = None
+
+
+class CrossAttention(nn.Module):
+    """Queries from the target, keys and values from the source."""
+
+    def __init__(
+        self, hidden_size: int, num_heads: int, head_dim: int, *, scale: float | None = None, has_bias: bool = False
+    ) -> None:
+        super().__init__()
+        width = num_heads * head_dim
+        self.head_dim, self.attend = head_dim, Attend(head_dim**-0.5 if scale is None else scale)
+        self.q_proj = nn.Linear(hidden_size, width, has_bias)
+        self.k_proj = nn.Linear(hidden_size, width, has_bias)
+        self.v_proj = nn.Linear(hidden_size, width, has_bias)
+        self.o_proj = nn.Linear(width, hidden_size, has_bias)
+
+    def keys_and_values(self, memory: Memory) -> CrossCache:
+        """Keys and values [B, S, N, H] of the source, which no decoding step changes."""
+        k, v = (p(memory.states).unflatten(-1, (-1, self.head_dim)) for p in (self.k_proj, self.v_proj))
+        return CrossCache(k, v, memory.is_real)
+
+    def forward(self, x: Tensor, source: CrossCache) -> Tensor:
+        """x [B, U, D] to [B, U, D]."""
+        q = self.q_proj(x).unflatten(-1, (-1, self.head_dim))
+        allowed = None if source.is_real is None else source.is_real[:, None]  # a source of nothing but padding is NaN
+        if allowed is not None:
+            allowed = allowed | ~allowed.any(-1, keepdim=True)  # so it is attended to evenly instead
+        return self.o_proj(self.attend(q, source.k, source.v, allowed).flatten(-2))
+
+
+@dataclass
+class CrossCache:
+    """Keys and values of the source for one layer, computed once."""
+
+    k: Tensor
+    v: Tensor
+    is_real: Tensor | None
+
+    @property
+    def nbytes(self) -> int:
+        return self.k.nbytes + self.v.nbytes
+
+    def reorder(self, index: Tensor) -> None:
+        self.k, self.v = self.k[index], self.v[index]
+        self.is_real = None if self.is_real is None else self.is_real[index]
+
+    def rewind(self, length: int, before: int) -> None:
+        pass  # the source stays
+
+
+@dataclass
+class DecoderLayerCache:
+    """What a decoder layer keeps: its own keys and values, and the source's."""
+
+    own: KVCache
+    source: CrossCache
+
+    @property
+    def nbytes(self) -> int:
+        return self.own.nbytes + self.source.nbytes
+
+    def reorder(self, index: Tensor) -> None:
+        self.own.reorder(index)
+        self.source.reorder(index)
+
+    def rewind(self, length: int, before: int) -> None:
+        self.own.rewind(length, before)

@@ -1,0 +1,171 @@
+"""What vision towers are made of: patches of images, and attention within parts of a sequence of patches.
+
+Towers for images of one size take pixels [B, C, H, W] through `ImageEmbeddings`; their layers are `PreNormLayer`s of
+`Attention` with the mask `everything`. Towers for images of any size, all in one sequence, use `PartAttention`.
+
+Shapes: B images, C channels, H and W height and width in pixels, P patches, D hidden, N heads, L patches of a part.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.errors import UsageError
+from zoo.nn.attention import Attend, Attention
+from zoo.nn.decoder import PreNormLayer
+from zoo.nn.mask import everything
+from zoo.nn.mlp import MLP, Activation
+from zoo.nn.norm import at_least_float32
+from zoo.nn.rope import Rotation
+from zoo.nn.rope_grid import AxialRope
+from zoo.nn.span import Span
+
+
+class ImageEmbeddings(nn.Module):
+    """Patches of an image, each projected to a state, and a learned position for each (arXiv:2010.11929).
+
+    A class token, where there is one, comes first and has a position of its own. For images of another size than the
+    `image_size` pixels of training the positions are interpolated bicubically.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        *,
+        image_size: int,
+        patch_size: int,
+        num_channels: int = 3,
+        has_class_token: bool = True,
+        has_bias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.patch_size, self.side = patch_size, image_size // patch_size
+        self.patches = nn.Conv2d(num_channels, hidden_size, patch_size, patch_size, bias=has_bias)
+        self.class_token = nn.Parameter(torch.zeros(hidden_size)) if has_class_token else None
+        self.positions = nn.Embedding(self.side**2 + has_class_token, hidden_size)
+
+    def reset_parameters(self) -> None:
+        if self.class_token is not None:
+            nn.init.normal_(self.class_token, std=0.02)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """pixels [B, C, H, W] to [B, P, D], row by row. Raises UsageError for sizes that are no whole patches."""
+        sides = check_pixels(pixels, self.patches.in_channels, self.patch_size)
+        x = self.patches(pixels.to(self.patches.weight.dtype)).flatten(2).mT
+        table, alone = self.positions.weight, int(self.class_token is not None)
+        if self.class_token is not None:
+            x = torch.cat((self.class_token.expand(len(x), 1, -1), x), 1)
+        if sides != (self.side, self.side):
+            table = torch.cat((table[:alone], interpolated(table[alone:], self.side, sides)))
+        return x + table
+
+
+class VisionTower(nn.Module):
+    """Embeddings, a norm before the layers (CLIP has one), layers in which every patch sees all, a norm after them."""
+
+    def __init__(
+        self,
+        embed: nn.Module,
+        layers: Iterable[nn.Module],
+        *,
+        embed_norm: nn.Module | None = None,
+        norm: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.embed, self.embed_norm = embed, embed_norm
+        self.layers, self.norm = nn.ModuleList(layers), norm
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """pixels [B, C, H, W] to states [B, P, D]."""
+        x = self.embed(pixels)
+        if self.embed_norm is not None:
+            x = self.embed_norm(x)
+        span = Span(*x.shape[:2], x.device)
+        for layer in self.layers:
+            x = layer(x, span)
+        return x if self.norm is None else self.norm(x)
+
+
+def vision_layer(
+    hidden_size: int,
+    intermediate_size: int,
+    num_heads: int,
+    act: Activation,
+    *,
+    norm_eps: float,
+    has_qkv_bias: bool = True,
+) -> PreNormLayer:
+    """LayerNorms, attention without a mask and an MLP with biases: the layer of ViT, CLIP and SigLIP."""
+    head_dim = hidden_size // num_heads
+    return PreNormLayer(
+        attn=Attention(
+            hidden_size, num_heads, num_heads, head_dim, mask=everything, has_bias=has_qkv_bias, has_out_bias=True
+        ),
+        mlp=MLP(hidden_size, intermediate_size, act),
+        attn_norm=nn.LayerNorm(hidden_size, norm_eps),
+        mlp_norm=nn.LayerNorm(hidden_size, norm_eps),
+    )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How a sequence of patches falls into parts, and by what each patch is rotated."""
+
+    indices: list[Tensor]  # [parts, L] for each length L that occurs: which patches each part has
+    rotation: Rotation | None = None
+
+    @classmethod
+    def of(cls, lengths: Sequence[int], device: torch.device, rotation: Rotation | None = None) -> Parts:
+        """Parts of these lengths, one after the other. Those of one length are attended to together."""
+        starts: dict[int, list[int]] = defaultdict(list)
+        start = 0
+        for length in lengths:
+            starts[length].append(start)
+            start += length
+        indices = [
+            torch.tensor(firsts, device=device)[:, None] + torch.arange(length, device=device)
+            for length, firsts in starts.items()
+            if length
+        ]
+        return cls(indices, rotation)
+
+
+class PartAttention(nn.Module):
+    """Multi-head attention of every patch to those of its own part, in a sequence x [P, D] without a batch."""
+
+    def __init__(self, hidden_size: int, num_heads: int, rope: AxialRope | None = None) -> None:
+        super().__init__()
+        self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(hidden_size, hidden_size) for _ in range(4))
+        self.head_dim, self.rope = hidden_size // num_heads, rope
+
+    def forward(self, x: Tensor, parts: Parts, cache: None = None) -> Tensor:
+        """x [P, D] to [P, D]."""
+        q, k, v = (p(x).unflatten(-1, (-1, self.head_dim)) for p in (self.q_proj, self.k_proj, self.v_proj))
+        if self.rope is not None and parts.rotation is not None:
+            q, k = self.rope.rotate(q, parts.rotation), self.rope.rotate(k, parts.rotation)
+        attend, out = Attend(self.head_dim**-0.5), torch.empty_like(q)
+        for index in parts.indices:
+            out[index] = attend(q[index], k[index], v[index])
+        return self.o_proj(out.flatten(-2))
+
+
+def interpolated(table: Tensor, side: int, sides: tuple[int, int]) -> Tensor:
+    """A table [side * side, D] of a square of positions, stretched bicubically to `sides`, rows by columns."""
+    square = at_least_float32(table).T.unflatten(1, (side, side))[None]
+    return F.interpolate(square, sides, mode="bicubic", align_corners=False)[0].flatten(1).T.to(table.dtype)
+
+
+def check_pixels(pixels: Tensor, num_channels: int, patch_size: int) -> tuple[int, int]:
+    """Rows and columns of patches in pixels [B, C, H, W]. Raises UsageError where they are not whole."""
+    if pixels.ndim != 4 or pixels.shape[1] != num_channels:
+        raise UsageError(f"pixels of shape {list(pixels.shape)} are not [images, {num_channels}, height, width]")
+    height, width = pixels.shape[2:]
+    if height % patch_size or width % patch_size or not height * width:
+        raise UsageError(f"an image of {height} x {width} pixels does not fall into patches of {patch_size}")
+    return height // patch_size, width // patch_size

@@ -1,0 +1,53 @@
+"""The contract that every family is held to, ours or a third party's.
+
+    from zoo.testing import check_family
+
+    @pytest.mark.parametrize("check", check_family("mine"), ids=str)
+    def test_contract(check):
+        assert check.state != "fail", check
+
+Each property is one `Check` of a group: registry, config, model, cache, weights, docs. What does not apply to a model
+(an encoder has no cache) is skipped with the reason; nothing is left out in silence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from zoo.config import ModelConfig
+from zoo.errors import UsageError, some
+from zoo.registry import installed
+from zoo.testing import attending, caching, configuration, documentation, modelling, registration, translation
+from zoo.testing.check import Broken, Check, Property, Skipped, judged
+from zoo.testing.subject import Subject
+
+PROPERTIES: dict[str, tuple[Property, ...]] = {
+    "registry": registration.PROPERTIES,
+    "config": configuration.PROPERTIES,
+    "model": modelling.PROPERTIES + attending.PROPERTIES,
+    "cache": caching.PROPERTIES,
+    "weights": translation.PROPERTIES,
+    "docs": documentation.PROPERTIES,
+}
+GROUPS = tuple(PROPERTIES)
+
+__all__ = ["GROUPS", "PROPERTIES", "Broken", "Check", "Skipped", "Subject", "check_family"]
+
+
+def check_family(
+    name: str, *, preset: str | None = None, config: ModelConfig | None = None, groups: Iterable[str] = GROUPS
+) -> list[Check]:
+    """Hold a registered family to the contract, with its `tiny()` config, a preset's or a given one.
+
+    The model is built and run many times, so it must be small. Raises UnknownName for a family or preset that is not
+    there and UsageError for a group that is not; everything else that goes wrong is a failed check.
+    """
+    groups = tuple(groups)
+    if unknown := [group for group in groups if group not in PROPERTIES]:
+        raise UsageError(f"no group of checks is called {unknown[0]!r}", why=f"known: {some(GROUPS, most=9)}")
+    if preset is not None and config is None:
+        from zoo.composition import compose
+
+        config = compose(preset)
+    subject = Subject(installed()[name], config)
+    return [judged(group, prove, subject) for group in groups for prove in PROPERTIES[group]]

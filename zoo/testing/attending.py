@@ -1,0 +1,137 @@
+"""Who sees whom: no token the future, no row another, nobody the padding, and each layer as far as it says.
+
+Shapes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from zoo.testing.check import Broken, Skipped, require, shown
+from zoo.testing.measure import LIMIT, difference, per_position, runnable
+from zoo.testing.subject import Subject
+
+
+@torch.no_grad()
+def no_token_sees_the_future(s: Subject) -> str:
+    if not runnable(s).is_causal:
+        raise Skipped("it is not causal: its anatomy says that tokens see later ones")
+    tokens = s.tokens(2, s.longest)
+    before = per_position(s, tokens)
+    moved = 0.0
+    for t in range(1, tokens.shape[1]):
+        changed = tokens.clone()
+        changed[:, t] = s.tokens(2, 1, seed=t + 100)[:, 0]
+        after = per_position(s, changed)
+        for name in before:
+            gap = difference(after[name][:, :t], before[name][:, :t])
+            require(gap < LIMIT, f"changing token {t} changes {name} before it by {gap:.2g}")
+            moved = max(moved, difference(after[name][:, t], before[name][:, t]))
+    require(moved > LIMIT, "changing a token changes nothing at its own position")
+    return f"{tokens.shape[1]} tokens"
+
+
+@torch.no_grad()
+def a_row_does_not_depend_on_its_batch(s: Subject) -> str:
+    tokens = runnable(s).tokens(3, s.longest)
+    together, alone = s.run(tokens), s.run(tokens[1:2])
+    worst = {name: difference(together[name][1:2], x) for name, x in alone.items()}
+    for name, gap in worst.items():
+        require(gap < LIMIT, f"{name} of a row differs by {gap:.2g} from that of the row alone")
+    return f"within {max(worst.values()):.0e}"
+
+
+@torch.no_grad()
+def padding_on_the_right_changes_nothing(s: Subject) -> str:
+    return _padded(s, before=0, after=4)
+
+
+@torch.no_grad()
+def padding_on_the_left_changes_nothing(s: Subject) -> str:
+    if not runnable(s).is_decoder:
+        raise Skipped("it keeps no cache to go on from, so its positions may count columns")
+    return _padded(s, before=4, after=0)
+
+
+@torch.no_grad()
+def each_layer_sees_as_far_as_its_anatomy_says(s: Subject) -> str:
+    """Each layer run alone: a state changes what leaves at the positions that may attend to it, and nowhere else."""
+    seen = 0
+    for name, reach, allowed in _layers_and_reach(runnable(s)):
+        for q, p in (reach != allowed).nonzero().tolist():
+            verb = "sees" if reach[q, p] else "does not see"
+            raise Broken(f"{name}: position {q} {verb} position {p}, {abs(q - p)} away")
+        seen += 1
+    return f"{seen} layers, {s.longest} positions"
+
+
+def _padded(s: Subject, *, before: int, after: int) -> str:
+    """A batch of one text with padding and another, longer one without, against the first text alone."""
+    if runnable(s).is_encoder_decoder:
+        raise Skipped("an attention_mask is of the source, which the kit keeps as it is")
+    length = s.longest - before - after
+    text, other = s.tokens(1, length), s.tokens(1, s.longest, seed=1)
+    mask = torch.ones(2, s.longest, dtype=torch.bool)
+    mask[0, :before], mask[0, before + length :] = False, False
+    filler = s.tokens(1, before + after, seed=2)
+    if s.config.pad_token_id is not None:
+        filler = torch.full_like(filler, s.config.pad_token_id)
+    row = torch.cat((filler[:, :before], text, filler[:, before:]), 1)
+    found, alone = s.run(torch.cat((row, other)), attention_mask=mask), s.run(text)
+    worst = 0.0
+    for name, x in alone.items():
+        kept = found[name][:1, before : before + length] if x.shape[:2] == text.shape else found[name][:1]
+        gap = difference(kept, x)
+        require(gap < LIMIT, f"{name} of a padded row differs by {gap:.2g} from that of the row alone")
+        require(bool(found[name].isfinite().all()), f"{name} holds NaN or infinity at padding")
+        worst = max(worst, gap)
+    return f"within {worst:.0e}"
+
+
+def _layers_and_reach(s: Subject) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """(layer, which positions its outputs depend on [T, T], which they should), for layers that attend in one way."""
+    if s.anatomy is None:
+        raise Skipped("it describes no anatomy")
+    specs = [(f"{spec.stack}.{i}", spec) for spec in s.anatomy.attention for i in spec.layers]
+    names = [name for name, _ in specs]
+    once = [(name, spec) for name, spec in specs if names.count(name) == 1]
+    if not once:
+        raise Skipped("its anatomy has no layer with one kind of attention")
+    modules = dict(s.model.named_modules())
+    if unknown := [name for name, _ in once if name not in modules]:
+        raise Broken(f"the anatomy speaks of {shown(unknown)}, the model has no such module")
+    for name, spec in once:
+        q, p = torch.arange(s.longest)[:, None], torch.arange(s.longest)[None]
+        window = spec.window or s.longest
+        allowed = (p <= q) & (p > q - window) if spec.is_causal else (q - p).abs() < window
+        yield name, _reach(s, modules[name]), allowed
+
+
+def _reach(s: Subject, layer: nn.Module) -> Tensor:
+    """True [T, T] where the layer's output at position q depends on its input at position p."""
+    calls = []
+    handle = layer.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)
+    try:
+        s.run(s.tokens(1, s.longest))
+    finally:
+        handle.remove()
+    (x, *rest), kwargs = calls[0]
+    before = layer(x, *rest, **kwargs)
+    columns = []
+    for p in range(x.shape[1]):
+        changed = x.clone()
+        changed[:, p] += torch.randn(x.shape[-1], generator=torch.Generator().manual_seed(p), dtype=x.dtype)
+        columns.append((layer(changed, *rest, **kwargs) - before).abs().amax((0, 2)) > LIMIT)
+    return torch.stack(columns, 1)
+
+
+PROPERTIES = (
+    no_token_sees_the_future,
+    a_row_does_not_depend_on_its_batch,
+    padding_on_the_right_changes_nothing,
+    padding_on_the_left_changes_nothing,
+    each_layer_sees_as_far_as_its_anatomy_says,
+)

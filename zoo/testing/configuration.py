@@ -1,0 +1,83 @@
+"""A config says what its fields mean, and survives every form it is kept in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import is_dataclass
+from typing import get_type_hints
+
+from zoo.fields import doc_of, fields_of
+from zoo.testing.check import Skipped, require, shown
+from zoo.testing.subject import Subject
+from zoo.testing.variants import variants
+
+SIZES = ("vocab_size", "hidden_size", "intermediate_size", "max_seq_len", "head_dim")
+
+
+def every_field_is_documented(s: Subject) -> str:
+    """By a comment behind it, in its class or in one that it overrides: the comment shows in `zoo show`."""
+    config = s.family.config_class
+    bare = [path for path, field in fields_of(config).items() if not field.doc and not _inherits_doc(config, path)]
+    require(not bare, "no comment behind " + shown([f"model.{path}" for path in bare], most=9))
+    return f"{len(fields_of(config))} fields"
+
+
+def the_tiny_config_is_lopsided(s: Subject) -> str:
+    """Sizes that differ, and heads that share: with equal sizes a transposed or swapped matrix goes unnoticed."""
+    sizes = {name: getattr(s.config, name) for name in SIZES if isinstance(getattr(s.config, name, None), int)}
+    equal = [f"{a} and {b} are both {n}" for a, n in sizes.items() for b, m in sizes.items() if a < b and n == m]
+    require(not equal, shown(equal))
+    layers = getattr(s.config, "num_layers", 2)
+    require(layers >= 2, f"num_layers={layers}: layers cannot be told apart")
+    return ", ".join(f"{name}={n}" for name, n in sizes.items())
+
+
+def dicts_and_JSON_keep_every_field(s: Subject) -> str:
+    configs = [("", s.config), *variants(s.config)]
+    lost = [
+        f"to_dict and from_dict change {name or 'the tiny config'}"
+        for name, config in configs
+        if type(config).from_dict(json.loads(json.dumps(config.to_dict()))) != config
+    ]
+    require(not lost, shown(lost))
+    return f"{len(configs)} configs"
+
+
+def YAML_keeps_every_field(s: Subject) -> str:
+    """Through OmegaConf's typed schema, as presets and the command line go; one field of each type is changed."""
+    from omegaconf import OmegaConf
+
+    hints = get_type_hints(s.family.config_class)
+    by_type = {hints[name.partition("=")[0].partition(".")[0]]: (name, config) for name, config in variants(s.config)}
+    configs = [("", s.config), *by_type.values()]
+    schema = OmegaConf.structured(s.family.config_class)
+    lost = [
+        f"YAML changes {name or 'the tiny config'}"
+        for name, config in configs
+        if OmegaConf.to_object(OmegaConf.merge(schema, OmegaConf.create(OmegaConf.to_yaml(config)))) != config
+    ]
+    require(not lost, shown(lost))
+    return f"{len(configs)} configs"
+
+
+def its_anatomy_says_what_it_is(s: Subject) -> str:
+    if s.anatomy is None:
+        raise Skipped("it describes no anatomy, and is measured by building it")
+    require(bool(s.anatomy.traits), "anatomy().traits is empty: `zoo compare` has no words for it")
+    return ", ".join(f"{name}: {words}" for name, words in s.anatomy.traits.items())
+
+
+def _inherits_doc(config: type, path: str) -> bool:
+    owner, _, name = path.rpartition(".")
+    if owner:
+        return False  # a record documents its own fields
+    return any(doc_of(base, name) for base in config.__mro__ if is_dataclass(base))
+
+
+PROPERTIES = (
+    every_field_is_documented,
+    the_tiny_config_is_lopsided,
+    dicts_and_JSON_keep_every_field,
+    YAML_keeps_every_field,
+    its_anatomy_says_what_it_is,
+)

@@ -1,0 +1,133 @@
+"""A family under test: its config, and models of it with random weights that let no mistake pass.
+
+Shapes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass, field, is_dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.anatomy import Anatomy
+from zoo.config import ModelConfig
+from zoo.construction import materialise, on_meta, shared_parameters
+from zoo.family import Family
+from zoo.nn import Cache
+
+SOURCE_LEN = 7  # tokens that an encoder-decoder reads while its decoder is under test
+
+
+@dataclass
+class Subject:
+    """A family and the config it is tested with; models are built when a property asks for them."""
+
+    family: Family
+    given: ModelConfig | None = None
+    _built: dict[str, nn.Module] = field(default_factory=dict)
+
+    @cached_property
+    def config(self) -> ModelConfig:
+        """The given config, or the family's tiny one."""
+        return self.family.config_class.tiny() if self.given is None else self.given
+
+    @cached_property
+    def anatomy(self) -> Anatomy | None:
+        """The family's own description; None where it gives none and is measured by building it."""
+        if type(self.config).anatomy is ModelConfig.anatomy:
+            return None
+        return self.config.anatomy()
+
+    @property
+    def model(self) -> nn.Module:
+        """The model in float64."""
+        return self.built("float64")
+
+    def built(self, dtype: str) -> nn.Module:
+        """The model on the CPU in `dtype` with peaked weights, the same whatever the dtype."""
+        if dtype not in self._built:
+            exact = peaked(materialise(on_meta(self.config, dtype="float64"), device="cpu"))
+            self._built[dtype] = exact.to(getattr(torch, dtype)).eval()
+        return self._built[dtype]
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """What the model must be given, by the names of `forward`'s parameters that have no default."""
+        parameters = inspect.signature(self.model.forward).parameters.values()
+        return tuple(p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD)
+
+    @property
+    def is_decoder(self) -> bool:
+        """Whether it reads tokens and keeps a cache of them."""
+        return self.inputs == ("tokens",) and hasattr(self.model, "new_cache")
+
+    @property
+    def is_encoder_decoder(self) -> bool:
+        """Whether it reads a source and writes after it; what is tested is then the writing."""
+        return self.inputs == ("tokens", "decoder_tokens")
+
+    @property
+    def is_causal(self) -> bool:
+        """Whether no token may see a later one."""
+        if self.is_encoder_decoder or self.anatomy is None:
+            return self.is_encoder_decoder or self.is_decoder
+        return all(spec.is_causal for spec in self.anatomy.attention)
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text worth testing: beyond every window, within the context."""
+        windows = [spec.window or 0 for spec in self.anatomy.attention] if self.anatomy else []
+        return min(max(12, *windows, *(2 * w + 3 for w in windows)), getattr(self.config, "max_seq_len", 12))
+
+    def new_cache(self, batch_size: int, max_len: int, dtype: str = "float64") -> Cache:
+        """An empty cache of the model in `dtype`."""
+        make: Any = self.built(dtype).new_cache
+        return make(batch_size, max_len)
+
+    def tokens(self, batch_size: int, length: int, seed: int = 0) -> Tensor:
+        """Random texts [B, T] without the tokens that mean something to the config."""
+        special = {self.config.pad_token_id, self.config.bos_token_id, *self.config.eos_token_id}
+        plain = [token for token in range(getattr(self.config, "vocab_size", 2)) if token not in special]
+        generator = torch.Generator().manual_seed(seed)
+        return torch.tensor(plain)[torch.randint(len(plain), (batch_size, length), generator=generator)]
+
+    def run(self, tokens: Tensor, model: nn.Module | None = None, **settings: Any) -> dict[str, Tensor]:
+        """Every floating-point tensor that the model gives for tokens [B, T], by its name in the output."""
+        model = model or self.model
+        if self.is_encoder_decoder:
+            source = self.tokens(1, SOURCE_LEN, seed=99).expand(len(tokens), -1)
+            return outputs(model(source, tokens, **settings))
+        return outputs(model(tokens, **settings))
+
+
+def outputs(found: Any) -> dict[str, Tensor]:
+    """The tensors in what a model returns: the logits, or the fields of a record."""
+    if isinstance(found, Tensor):
+        return {"logits": found}
+    if is_dataclass(found) and not isinstance(found, type):
+        found = {name: getattr(found, name) for name in found.__dataclass_fields__}
+    elif hasattr(found, "_asdict"):
+        found = found._asdict()
+    return {name: x for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point()}
+
+
+def peaked(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Weights under which a wrong layout shows: matrices N(0, 0.9 / sqrt(fan in)), norms and biases far from 1 and 0.
+
+    Default initialisation leaves attention nearly flat, and wrongly permuted heads then go unnoticed (see TRAPS 5.4).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for _, parameter in shared_parameters(model):
+        noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        with torch.no_grad():
+            if parameter.ndim < 2:
+                parameter.add_(0.3 * noise)  # to what it starts from: 1, or 0 for a bias and for norms that add 1
+            else:
+                # A convolution sums over all but the first dimension, stacked experts over the last alone.
+                fan_in = parameter[0].numel() if parameter.ndim > 3 else parameter.shape[-1]
+                parameter.copy_(0.9 * noise / fan_in**0.5)
+    return model
