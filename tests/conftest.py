@@ -6,9 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches the network
+
+settings.register_profile("zoo", derandomize=True, deadline=None)  # seeded, and no test fails for being slow once
+settings.load_profile("zoo")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -69,7 +69,10 @@ BAD = {
     "a wrong type in the config": (lambda f: edit_config(f, hidden_size="24"), ["config.json", "hidden_size"]),
     "a missing config key": (lambda f: edit_config(f, hidden_size="REMOVE"), ["config.json", "hidden_size"]),
     "an unsupported activation": (lambda f: edit_config(f, hidden_act="gelu"), ["config.json", "hidden_act", "gelu"]),
-    "sizes that contradict each other": (lambda f: edit_config(f, num_attention_heads=5), ["config.json", "num_kv_heads"]),
+    "sizes that contradict each other": (
+        lambda f: edit_config(f, num_attention_heads=5),
+        ["config.json", "num_kv_heads"],
+    ),
     "an unknown family": (lambda f: edit_config(f, model_type="lama"), ["config.json", "model_type", "lama"]),
     "a quantisation nobody reads": (
         lambda f: edit_config(f, quantization_config={"quant_method": "gptq"}),

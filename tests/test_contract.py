@@ -46,7 +46,7 @@ def test_a_strangers_family_keeps_the_contract_whole(plant: Plant) -> None:  # n
     plant()
     checks = check_family("stranger")
     assert not failed(checks)
-    assert {check.state for check in checks} == {"ok"}
+    assert [check.name for check in checks if check.state == "skip"] == ["padding of the source changes nothing"]
     assert {check.group for check in checks} == set(GROUPS)
 
 

@@ -58,8 +58,8 @@ def materialise(model: nn.Module, *, device: str | torch.device, seed: int = 0) 
 
 def reset(model: nn.Module) -> None:
     """Random weights from the current generator: the model's own `reset_parameters`, or that of all its parts."""
-    if hasattr(model, "reset_parameters"):
-        model.reset_parameters()
+    if callable(own := getattr(model, "reset_parameters", None)):
+        own()
         return
     from zoo.nn import initialise
 

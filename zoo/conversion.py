@@ -55,6 +55,7 @@ def convert(
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
     config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
+    saving.file_names(ledger.family, to)
     steps = saving.export_steps(ledger.family, to, config, specs)
     foreign = saving.foreign_specs(steps, specs)
     nbytes = sum(info.nbytes for info in ledger.checkpoint.tensors.values())
@@ -76,6 +77,7 @@ def convert(
             max_shard_size=max_shard_size or saving.MAX_SHARD_SIZE,
             force=force,
             sources=[ledger.checkpoint.path],
+            **saving.file_names(ledger.family, to),
         )
     return result
 

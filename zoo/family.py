@@ -31,6 +31,7 @@ class Family:
         from_config(raw) -> ModelConfig   reads a zoo.weights.ForeignConfig, accounting for every key
         to_config(config) -> dict         the foreign config again
         mapping(config) -> Table          which of our weights each foreign tensor is
+        FILES                             (config, pickle) names of what it writes; None: it is read only  (optional)
         mapping_of(config, tensors)       the same for given files, where the layout depends on them  (optional)
 
     None of these may import torch: inspecting a checkpoint needs none of it.

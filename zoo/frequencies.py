@@ -1,4 +1,4 @@
-"""Rotary frequencies in plain float64 arithmetic: what the models rotate by and what the reports draw. Needs no torch."""
+"""Rotary frequencies in plain float64: what the models rotate by and what the reports draw. Needs no torch."""
 
 from __future__ import annotations
 

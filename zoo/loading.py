@@ -1,4 +1,4 @@
-"""A checkpoint's tensors in the place of a model's: settled first, then read one by one, in place where they are ours."""
+"""A checkpoint's tensors in the place of a model's: settled first, then read one by one, without a copy if none is due."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def load(
         for name, tensor in converted(ledger, tensors):
             assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
     _fill_allowed(ledger, model, dtype, device)
-    model.ledger = ledger
+    object.__setattr__(model, "ledger", ledger)  # no parameter, buffer or module: nn.Module need not look at it
     return model.eval()
 
 
@@ -89,9 +89,8 @@ def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None
 
 def _check_anatomy(ledger: Ledger, model: nn.Module) -> None:
     built = {name: tuple(p.shape) for name, p in model.named_parameters()}
-    assert built == ledger.shapes, (
-        f"{ledger.family.name}: anatomy and module differ in {sorted(set(built.items()) ^ set(ledger.shapes.items()))[:3]}"
-    )
+    differences = sorted(set(built.items()) ^ set(ledger.shapes.items()))
+    assert not differences, f"{ledger.family.name}: anatomy and module differ in {differences[:3]}"
 
 
 def _fill_allowed(ledger: Ledger, model: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""A model's weights in any of its family's formats: the weight table of loading, read backwards, one tensor at a time."""
+"""A model's weights in any of its family's formats: the table of loading read backwards, one tensor at a time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.config import ModelConfig
 from zoo.construction import shared_parameters
+from zoo.errors import ZooError
 from zoo.family import Family
 from zoo.inspection import table_for
 from zoo.registry import installed
@@ -56,6 +57,7 @@ def save(
         max_shard_size=max_shard_size,
         force=force,
         sources=[origin.checkpoint.path] if origin is not None else [],
+        **file_names(family, format),
     )
 
 
@@ -81,6 +83,17 @@ def exported(steps: list[Step], ours: Callable[[str], Tensor]) -> Iterator[tuple
         yield from ((name, t.contiguous()) for name, t in zip(step.theirs, theirs, strict=True))
 
 
+def file_names(family: Family, format: str) -> dict[str, Any]:
+    """What the files of a format are called, as a dialect's FILES tells; safetensors beside a config.json otherwise.
+
+    Raises ZooError for a format that is read and not written, whose FILES is None.
+    """
+    files = getattr(family.dialect(format), "FILES", ()) if format != "zoo" else ()
+    if files is None:
+        raise ZooError(f"{family.name}'s {format} format is read, not written")
+    return dict(zip(("config_name", "pickle_name"), files, strict=False))
+
+
 def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str, Any]:
     """What config.json says in this format."""
     if format == "zoo":
@@ -93,7 +106,8 @@ def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str
 COMPANIONS = (
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
     "tokenizer.model spiece.model sentencepiece.bpe.model qwen.tiktoken ice_text.model chat_template.jinja "
-    "chat_template.json generation_config.json preprocessor_config.json processor_config.json video_preprocessor_config.json"
+    "chat_template.json generation_config.json preprocessor_config.json processor_config.json "
+    "video_preprocessor_config.json"
 ).split()
 
 

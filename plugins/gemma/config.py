@@ -44,9 +44,7 @@ class GemmaConfig(DecoderConfig):
         a.embedding("embed", self.vocab_size, self.hidden_size)
         with a.under("layers.{i}", range(self.num_layers)):
             a.norm("attn_norm", self.hidden_size)
-            a.attn(
-                self.hidden_size, self.num_heads, self.num_kv_heads, self.head_dim, qk_norm=self.generation == 3
-            )
+            a.attn(self.hidden_size, self.num_heads, self.num_kv_heads, self.head_dim, qk_norm=self.generation == 3)
             a.norm("mlp_norm", self.hidden_size)
             a.gated_mlp(self.hidden_size, self.intermediate_size)
             if self.generation > 1:

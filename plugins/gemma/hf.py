@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.config import RopeConfig
 from zoo.errors import CheckpointError
-from zoo.weights import ForeignConfig, Table, key, rename, write_keys, write_rope, write_tokens
+from zoo.weights import ForeignConfig, Table, key, must_be, rename, write_keys, write_rope, write_tokens
 from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
 
 from .config import GemmaConfig
@@ -59,7 +59,7 @@ def _local_per_global(hf: ForeignConfig, num_layers: int, default: int) -> int:
 
 
 def _local_rope(hf: ForeignConfig, generation: int, rope: RopeConfig) -> RopeConfig:
-    """Gemma 3's local layers have a base of their own and are never stretched; Gemma 2's rotate like the global ones."""
+    """Gemma 3's local layers have a base of their own, never stretched; Gemma 2's rotate like the global ones."""
     if generation != 3:
         return rope
     if "sliding_attention" in (hf.raw.get("rope_parameters") or {}):
@@ -68,6 +68,11 @@ def _local_rope(hf: ForeignConfig, generation: int, rope: RopeConfig) -> RopeCon
 
 
 def to_config(c: GemmaConfig) -> dict[str, Any]:
+    if c.generation == 1:
+        plain = {"attn_softcap": None, "final_softcap": None, "sliding_window": None, "local_per_global": 0}
+        must_be(c, "a Gemma 1 config.json", query_pre_attn_scalar=float(c.head_dim), **plain)
+    if c.generation < 3:
+        must_be(c, f"a Gemma {c.generation} config.json", local_rope=c.rope)
     name = {1: "gemma", 2: "gemma2", 3: "gemma3_text"}[c.generation]
     out: dict[str, Any] = {
         "architectures": [{1: "GemmaForCausalLM", 2: "Gemma2ForCausalLM", 3: "Gemma3ForCausalLM"}[c.generation]],

@@ -6,7 +6,6 @@ Embeddings are multiplied by sqrt(hidden_size), a number that the released code 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +14,9 @@ from zoo.nn import (
     Attention,
     Decoder,
     GatedMLP,
-    LayerCache,
     PreNormLayer,
     Rope,
+    SandwichLayer,
     Span,
     UnitOffsetRMSNorm,
     causal,
@@ -33,7 +32,9 @@ class Gemma(Decoder):
 
     def __init__(self, c: GemmaConfig) -> None:
         globe, local = Rope(c.head_dim, c.rope, c.max_seq_len), Rope(c.head_dim, c.local_rope, c.max_seq_len)
-        layers = (layer(c, window, globe if window is None else local) for window in map(c.window_of, range(c.num_layers)))
+        layers = (
+            layer(c, window, globe if window is None else local) for window in map(c.window_of, range(c.num_layers))
+        )
         super().__init__(c, layers, UnitOffsetRMSNorm(c.hidden_size, c.norm_eps))
         self.softcap = c.final_softcap
 
@@ -46,22 +47,6 @@ class Gemma(Decoder):
         """Logits, capped where the model is."""
         logits = self.lm_head(x)
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
-
-
-class SandwichLayer(nn.Module):
-    """x + post(attn(pre(x))), then the same with the MLP: a norm on both sides of each branch."""
-
-    def __init__(self, attn: nn.Module, mlp: nn.Module, norm: Any) -> None:
-        super().__init__()
-        self.attn_norm, self.attn, self.attn_post_norm = norm(), attn, norm()
-        self.mlp_norm, self.mlp, self.mlp_post_norm = norm(), mlp, norm()
-
-    def forward(self, x: Tensor, span: Span, cache: Any = None) -> Tensor:
-        x = x + self.attn_post_norm(self.attn(self.attn_norm(x), span, cache))
-        return x + self.mlp_post_norm(self.mlp(self.mlp_norm(x)))
-
-    def new_cache(self, batch_size: int, max_len: int) -> LayerCache:
-        return self.attn.new_cache(batch_size, max_len)
 
 
 def layer(c: GemmaConfig, window: int | None, rope: Rope) -> nn.Module:

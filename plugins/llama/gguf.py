@@ -16,6 +16,7 @@ from zoo.weights import ForeignConfig, Table, TensorInfo, ignore, key, rename, r
 
 from .config import LlamaConfig
 
+FILES = None  # read, not written
 KEYS = (
     key("hidden_size", "llama.embedding_length"),
     key("intermediate_size", "llama.feed_forward_length"),

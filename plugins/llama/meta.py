@@ -26,6 +26,7 @@ KEYS = (
     key("num_kv_heads", "n_kv_heads", default=lambda c: c["num_heads"]),
     key("norm_eps", default=1e-5),
 )
+FILES = ("params.json", "consolidated.00.pth")
 STRETCHED: dict[str, Any] = {"scaling": "llama3", "original_max_seq_len": 8192}  # the rest of it are defaults
 
 

@@ -1,4 +1,4 @@
-"""Mixtral as Hugging Face stores it: `block_sparse_moe`, one tensor per expert, w1 the gate and w3 the up-projection."""
+"""Mixtral as Hugging Face stores it: `block_sparse_moe`, a tensor per expert, w1 the gate, w3 the up-projection."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from zoo.weights import (
     ForeignConfig,
     Table,
     key,
+    must_be,
     rename,
     rule,
     split,
@@ -36,6 +37,7 @@ def from_config(hf: ForeignConfig) -> MixtralConfig:
 
 
 def to_config(c: MixtralConfig) -> dict[str, Any]:
+    must_be(c, "a Mixtral config.json", sliding_layers=None)
     return {
         "architectures": ["MixtralForCausalLM"],
         "model_type": "mixtral",

@@ -14,7 +14,7 @@ ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 
 @dataclass
 class T5Config(ModelConfig):
-    """T5 1.0 and 1.1 (arXiv:1910.10683), Flan-T5 (arXiv:2210.11416), mT5 (arXiv:2010.11934), UMT5 (arXiv:2304.09151)."""
+    """T5 (arXiv:1910.10683), Flan-T5 (arXiv:2210.11416), mT5 (arXiv:2010.11934) and UMT5 (arXiv:2304.09151)."""
 
     family: str = "t5"
     vocab_size: int = MISSING  # rows of the embedding

@@ -10,7 +10,19 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
-from zoo.weights import Entry, ForeignConfig, Table, alias, ignore, key, rename, under, write_keys, write_tokens
+from zoo.weights import (
+    Entry,
+    ForeignConfig,
+    Table,
+    alias,
+    ignore,
+    key,
+    must_be,
+    rename,
+    under,
+    write_keys,
+    write_tokens,
+)
 
 from .config import T5Config
 
@@ -26,7 +38,13 @@ KEYS = (
     key("norm_eps", "layer_norm_epsilon", default=1e-6),
     key("decoder_start_token_id", default=0),
 )
-ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "silu": "silu", "gelu_pytorch_tanh": "gelu_tanh"}
+ACTIVATIONS = {
+    "relu": "relu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "silu": "silu",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
 INERT = (
     "dropout_rate", "n_positions", "output_past", "classifier_dropout", "dense_act_fn", "is_gated_act",
     "scalable_attention", "max_new_tokens", "architectures",
@@ -66,6 +84,7 @@ def _has_own_head(hf: ForeignConfig) -> bool:
 
 
 def to_config(c: T5Config) -> dict[str, Any]:
+    must_be(c, f"a {c.flavour} config.json", has_bias_per_layer=c.flavour == "umt5")
     act = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == c.activation)
     kind = "EncoderModel" if c.num_decoder_layers is None else "ForConditionalGeneration"
     return {

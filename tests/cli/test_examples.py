@@ -27,7 +27,7 @@ def is_offline(example: str) -> bool:
 
 
 PAGES = {"zoo": [], **{name: [name] for name in COMMANDS}}
-RUN = [example for command in PAGES.values() for example in examples(*command) if is_offline(example)]
+RUN = [e for e in dict.fromkeys(e for command in PAGES.values() for e in examples(*command)) if is_offline(e)]
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -6,10 +6,6 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from hypothesis import settings
-
-settings.register_profile("zoo", derandomize=True, deadline=None)  # seeded, and no test fails for being slow once
-settings.load_profile("zoo")
 
 
 @pytest.fixture(autouse=True)

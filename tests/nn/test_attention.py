@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -106,6 +106,7 @@ def test_a_bias_is_added_to_cached_keys_too(mask: Mask, chunks: tuple[int, ...])
     close(run(attn, x, real, chunks), naive.by_row(attn, x, real, bias=distance), real)
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_any_padding_in_any_chunks_gives_what_each_row_gives_alone(data: st.DataObject) -> None:
     """Windows, holes in a row, rows of padding only, any chunks: the loops see each row's real tokens and no more."""
@@ -121,6 +122,7 @@ def test_any_padding_in_any_chunks_gives_what_each_row_gives_alone(data: st.Data
     close(run(attn, x, real, chunks), expected, real)
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_any_chunks_without_padding_give_what_the_whole_gives(data: st.DataObject) -> None:
     window = data.draw(st.sampled_from([None, 1, 2, 3, 5]))

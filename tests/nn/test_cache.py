@@ -126,6 +126,54 @@ def test_reordered_rows_go_on_as_if_they_had_always_stood_there(window: int | No
     assert (cache.counts is None) if padding is None else torch.equal(cache.counts, direct.counts)
 
 
+@pytest.mark.parametrize("window", [None, 8])
+def test_a_rewound_cache_has_forgotten(window: int | None) -> None:
+    cache, direct = (full(2, 12) if window is None else ring(2, 12, window) for _ in range(2))
+    kept, wrong, after = torch.randn(2, 4), torch.randn(2, 3), torch.randn(2, 5)
+    write(cache, kept)
+    write(cache, wrong)
+    cache.rewind(4)
+    write(direct, kept)
+    for part in after.split((1, 4), 1):
+        assert torch.equal(write(cache, part)[0].sort().values, write(direct, part)[0].sort().values)
+    assert cache.length == direct.length == 9
+
+
+def test_what_a_ring_has_overwritten_cannot_be_given_back() -> None:
+    cache = ring(2, 12, 4)
+    write(cache, torch.randn(2, 5))
+    with pytest.raises(UsageError, match="a ring of 4 tokens that has seen 5 cannot be rewound to 4"):
+        cache.rewind(4)
+    assert cache.length == 5
+    cache.rewind(5)  # to where it stands
+
+
+@pytest.mark.parametrize("length", [-1, 4])
+def test_a_cache_is_rewound_to_where_it_has_been_only(length: int) -> None:
+    cache = full(2, 12)
+    write(cache, torch.randn(2, 3))
+    with pytest.raises(UsageError, match=f"a cache of 3 tokens cannot be rewound to {length}"):
+        cache.rewind(length)
+
+
+def test_padded_rows_cannot_be_rewound() -> None:
+    cache = full(2, 12)
+    write(cache, torch.randn(2, 3), torch.tensor([[False, True, True], [True, True, True]]))
+    with pytest.raises(UsageError, match="nor one of padded rows"):
+        cache.rewind(2)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_rows_may_be_doubled_and_dropped(window: int | None) -> None:
+    cache = full(2, 12) if window is None else ring(2, 12, window)
+    numbers = torch.randn(2, 6)
+    write(cache, numbers)
+    cache.reorder(torch.tensor([1, 1, 0]))
+    new = torch.randn(3, 1)
+    expected = torch.cat((numbers[[1, 1, 0]], new), 1)[:, -(window or 7) :]
+    assert torch.equal(write(cache, new)[0].sort().values, expected.sort().values)
+
+
 def test_a_cache_is_where_and_what_it_is_asked_to_be() -> None:
     layer = KVCache(1, 2, 3, 4, dtype=torch.bfloat16, device="meta")
     assert (layer.k.dtype, layer.k.device.type) == (torch.bfloat16, "meta")

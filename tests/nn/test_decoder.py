@@ -160,7 +160,7 @@ def padding(length: int = 12) -> Tensor:
 def test_compiles_into_one_graph(model: Decoder, mask: Tensor | None) -> None:
     tokens = texts()
     torch._dynamo.reset()
-    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
     real = torch.ones(2, 12, dtype=torch.bool) if mask is None else mask
     close(compiled(tokens, attention_mask=mask), model(tokens, attention_mask=mask), real)
 
@@ -175,11 +175,12 @@ def test_compiles_into_one_graph_with_a_cache(model: Decoder) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @torch.inference_mode()
-def test_compiles_with_the_default_backend(model: Decoder) -> None:
+def test_compiles_with_the_other_backends(model: Decoder, backend: str) -> None:
     tokens = texts()
     torch._dynamo.reset()
-    close(torch.compile(model, fullgraph=True)(tokens), model(tokens))
+    close(torch.compile(model, fullgraph=True, backend=backend)(tokens), model(tokens))
 
 
 @pytest.mark.parametrize("mask", [None, padding()], ids=["unpadded", "padded"])
@@ -189,6 +190,7 @@ def test_exports(model: Decoder, mask: Tensor | None) -> None:
     close(exported(tokens, attention_mask=mask), model(tokens, attention_mask=mask))
 
 
+@pytest.mark.slow
 def test_exports_for_any_batch_size_and_length() -> None:
     """Without a window, whose blocks are cut by the length at hand."""
     model = decoder(causal, causal)

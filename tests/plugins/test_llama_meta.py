@@ -168,7 +168,6 @@ def test_head_that_is_absent_is_the_embedding(tmp_path: Path) -> None:
     assert model.lm_head.weight is model.embed.weight
 
 
-@pytest.mark.xfail(strict=True, reason="zoo.weights.write has no writer of consolidated.00.pth yet")
 def test_saving_as_meta_writes_what_loads_again(tmp_path: Path) -> None:
     model = load(write(tmp_path / "in", weights(), 2))
     zoo.save(model, tmp_path / "out", format="meta")

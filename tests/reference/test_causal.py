@@ -18,7 +18,10 @@ from zoo.nn import hidden_states
 
 pytestmark = pytest.mark.slow
 
-NAMES = ("llama1 llama2 llama3 llama3.1 llama3.2 llama-linear llama-dynamic llama-yarn gpt2 mistral mistral-nemo mixtral gemma1 gemma2 gemma3-text gemma3-text-linear bloom").split()
+NAMES = (
+    "llama1 llama2 llama3 llama3.1 llama3.2 llama-linear llama-dynamic llama-yarn gpt2 "
+    "mistral mistral-nemo mixtral gemma1 gemma2 gemma3-text gemma3-text-linear bloom"
+).split()
 
 cases = pytest.mark.parametrize(
     "case", [(n, v) for n in NAMES for v in VARIANTS], indirect=True, ids=lambda nv: f"{nv[0]}-{nv[1]}"

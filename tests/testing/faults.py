@@ -187,6 +187,16 @@ FAULTS: dict[str, Fault] = {
         "reordered rows go on as their own",
         "logits after reorder differ",
     ),
+    "a cache that is not rewound": Fault(
+        "model.py",
+        "return Cache(layers, batch_size, max_len)",
+        "cache = Cache(layers, batch_size, max_len)\n"
+        "        cache.rewind = lambda length: setattr(cache, 'length', length - 1)\n"
+        "        return cache",
+        "cache",
+        "a rewound cache has forgotten",
+        "logits after rewinding to 2 tokens differ",
+    ),
     "a table that writes two tensors under one name": Fault(
         "hf.py",
         'rename("attn.o_proj", "attn.out")',

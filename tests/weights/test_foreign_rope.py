@@ -144,7 +144,7 @@ def test_nested_groups_are_read_by_layer_type() -> None:
         ({"type": "longrope", "short_factor": [1.0]}, "needs model.rope.short_factor and model.rope.long_factor"),
         ({"type": "longrope", "short_factor": [1.0], "long_factor": [1.0], "factor": "x"}, "factor='x'"),
         ({"rope_theta": "x"}, "theta='x' is not float"),
-        ({"rope_theta": 0}, "theta=0.0 is not above 0"),
+        ({"rope_theta": 0}, "theta=0.0 is not above 1"),
         ({"rope_theta": "???"}, "is not a value"),
         ([1, 2], "[1, 2] is not a group of keys"),
         ("linear", "'linear' is not a group of keys"),
@@ -158,5 +158,5 @@ def test_rope_keys_that_make_no_sense_are_refused(group: Any, words: str) -> Non
 
 def test_both_spellings_of_the_group_at_once_are_refused() -> None:
     assert "rope_scaling: the key is not known" in refused(
-        {"rope_parameters": {"rope_theta": 1.0}, "rope_scaling": {"type": "linear", "factor": 2.0}}
+        {"rope_parameters": {"rope_theta": 2.0}, "rope_scaling": {"type": "linear", "factor": 2.0}}
     )

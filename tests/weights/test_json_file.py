@@ -78,7 +78,7 @@ def test_many_small_values_are_refused_before_they_become_objects() -> None:
 
 
 def test_many_keys_of_which_the_last_is_double_are_refused_soon() -> None:
-    text = "{" + "".join(f'"{i}":0,' for i in range(300_000)) + '"x":0,"x":0}'
+    text = "{" + "".join(f'"{i}":0,' for i in range(100_000)) + '"x":0,"x":0}'
     with pytest.raises(CheckpointError, match="x: stands twice"):
         parse_json(text.encode(), FILE)
 
@@ -109,12 +109,13 @@ values = st.recursive(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.text(), values, max_size=4))
 def test_whatever_json_writes_reads_back(value: dict[str, object]) -> None:
     assert parse_json(json.dumps(value).encode(), FILE) == value
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\udNaI019.-e ', max_size=60).map(str.encode))
 def test_noise_is_read_or_refused_and_nothing_else(data: bytes) -> None:
     with read_or_refused(FILE):

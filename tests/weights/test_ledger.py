@@ -217,4 +217,4 @@ def test_settling_takes_time_in_proportion_to_the_number_of_tensors() -> None:
         return process_time() - start
 
     seconds(2)
-    assert min(seconds(160) for _ in range(2)) < 24 * max(seconds(20) for _ in range(2))
+    assert min(seconds(80) for _ in range(2)) < 24 * max(seconds(10) for _ in range(2))

@@ -216,7 +216,7 @@ def good_archive() -> bytes:
 GOOD = good_archive()
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=6), cut=st.integers(0, 40)
 )
@@ -240,7 +240,7 @@ OPCODES = [
 ]
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.lists(st.sampled_from(OPCODES), max_size=14))
 def test_any_sequence_of_opcodes_is_read_or_refused(tmp_path: Path, data: list[bytes]) -> None:
     with make.read_or_refused(tmp_path):

@@ -125,7 +125,7 @@ def test_a_header_of_100_000_tensors_is_read_in_about_a_second(tmp_path: Path) -
     start = time.process_time()
     assert len(read_header(path).tensors) == 100_000
     # 0.8 s of CPU where this was written; the limit leaves room for slower machines.
-    assert time.process_time() - start < 2.0
+    assert time.process_time() - start < 3.0
 
 
 def test_tensors_are_equal_bit_for_bit_and_outlive_the_reader(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def corrupted(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=corrupted())
 def test_corrupted_files_are_read_alike_or_refused_and_nothing_else(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "x.safetensors"

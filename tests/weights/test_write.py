@@ -54,7 +54,7 @@ some_weights = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(wanted=some_weights)
 def test_any_tensors_in_any_order_are_the_library_s_bytes(
     tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, tuple[torch.dtype, list[int]]]
@@ -100,6 +100,7 @@ def test_shards_are_cut_as_the_hub_s_tool_cuts_them(tmp_path: Path) -> None:
         assert all(torch.equal(tensors[name], tensor) for name, tensor in weights.items())
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=12), st.integers(1, 12))
 def test_no_shard_is_larger_than_allowed_but_for_one_tensor(sizes: list[int], limit: int) -> None:
     weights: dict[str, TensorSpec] = {str(i): ("uint8", (n,)) for i, n in enumerate(sizes)}

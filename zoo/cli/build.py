@@ -76,7 +76,7 @@ def _show(words: Sequence[str], flags: Sequence[str], **shown: Any) -> None:
     from zoo.cli.building import check
     from zoo.cli.hydra_front import run_once, show
 
-    if shown["cfg"]:
+    if shown["cfg"] and any(word.startswith("+") for word in words):  # the only way to a key that is no field
         run_once("build", words, flags, check)
     given = [f"--{name}={value}" for name, value in shown.items() if value and value is not True]
     show("build", words, [*flags, *given, *(["--resolve"] if shown["resolve"] else [])])

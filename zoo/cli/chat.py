@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,6 +13,9 @@ from zoo.cli.inspect import shared_options
 from zoo.cli.speaker import Speaker, open_speaker, sampling_options, settings
 from zoo.errors import UsageError
 from zoo.size import human_count
+
+if TYPE_CHECKING:
+    from zoo.generation import GenerationConfig
 
 EPILOG = """\b
 Examples:
@@ -61,7 +66,7 @@ def command(
 class Conversation:
     """The messages so far, and the model's turn at the end of them."""
 
-    def __init__(self, speaker: Speaker, config, system: str | None = None) -> None:  # noqa: ANN001 - would import torch
+    def __init__(self, speaker: Speaker, config: GenerationConfig, system: str | None = None) -> None:
         self.speaker, self.config = speaker, config
         self.messages = [{"role": "system", "content": system}] if system else []
 
@@ -89,7 +94,7 @@ class Conversation:
         return tokenizer.encode(line)
 
 
-def _lines():  # noqa: ANN202 - a generator of str
+def _lines() -> Iterator[str]:
     """What the user types, or what is piped in, line by line."""
     if not sys.stdin.isatty():
         yield from (line.strip() for line in sys.stdin)

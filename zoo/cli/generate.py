@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from typing import TYPE_CHECKING
 
 import click
 
 from zoo.cli.inspect import shared_options
 from zoo.cli.speaker import Speaker, open_speaker, sampling_options, settings
 from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.generation import GenerationConfig
 
 EPILOG = """\b
 Examples:
@@ -62,7 +66,7 @@ def command(
         click.echo(prompt + text)
 
 
-def _stream(speaker: Speaker, prompt: str, config) -> None:  # noqa: ANN001 - a type that would import torch
+def _stream(speaker: Speaker, prompt: str, config: GenerationConfig) -> None:
     from zoo.generation import stream
 
     if not prompt:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from zoo.errors import some
 from zoo.inspection import Ledger
 from zoo.size import human_bytes, human_count
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 EPILOG = """\b
 Examples:
@@ -19,7 +22,7 @@ Examples:
 """
 
 
-def shared_options(function):  # noqa: ANN001, ANN201 - click decorators have no useful type
+def shared_options(function: F) -> F:
     """The options of every command that opens a checkpoint."""
     for option in (
         click.argument("choices", nargs=-1, metavar="[family=NAME] [model.FIELD=VALUE]..."),

@@ -12,8 +12,6 @@ from zoo.cli.inspect import chosen
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from zoo.generation import GenerationConfig
     from zoo.inspection import Ledger
     from zoo.text import Tokenizer
@@ -26,7 +24,7 @@ DEFAULT_NEW_TOKENS = 128
 class Speaker:
     """What `generate` and `chat` work with."""
 
-    model: nn.Module
+    model: Any  # an nn.Module under the contract of decoders
     tokenizer: Tokenizer
     config: GenerationConfig
     ledger: Ledger

@@ -3,7 +3,7 @@
 from zoo.nn.attention import Attend, Attention
 from zoo.nn.cache import Cache, KVCache, LayerCache, SlidingKVCache
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
-from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer
+from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer, SandwichLayer
 from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
 from zoo.nn.encoder_decoder import Conditioned, DecoderLayer, EncoderDecoder
 from zoo.nn.init import initialise
@@ -21,8 +21,8 @@ __all__ = [
     "ACTIVATIONS", "MLP", "Activation", "Alibi", "Attend", "Attention", "Cache", "Conditioned", "CrossAttention",
     "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention", "DualChunkRope",
     "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "LatentAttention", "LayerCache", "Mask", "Memory", "MoE",
-    "PostNormLayer", "PreNormLayer", "RMSNorm", "RelativeBias", "Rope", "SigmoidRouter", "SlidingKVCache",
-    "SoftmaxRouter", "Span", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal", "everything",
-    "gelu_tanh", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding",
-    "traced",
+    "PostNormLayer", "PreNormLayer", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SigmoidRouter",
+    "SlidingKVCache", "SoftmaxRouter", "Span", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal",
+    "everything", "gelu_tanh", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids",
+    "sliding", "traced",
 ]  # fmt: skip

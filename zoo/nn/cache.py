@@ -71,7 +71,6 @@ class Cache:
         if self.counts is not None:
             self.counts = self.counts[index]
 
-
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` columns, as a rejected draft needs.
 

@@ -5,7 +5,7 @@ Shapes: B batch, T queries, D hidden, V vocab.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -34,6 +34,8 @@ class Decoder(nn.Module):
     what leaves the stack.
     """
 
+    layers: Any  # nn.ModuleList of Layer
+
     def __init__(self, config: Any, layers: Iterable[nn.Module], norm: nn.Module, *, head_bias: bool = False) -> None:
         super().__init__()
         self.config = config
@@ -52,11 +54,11 @@ class Decoder(nn.Module):
         `attention_mask` [B, T] is True for real tokens of these T; `cache` holds and takes up the tokens before.
         Raises UsageError when the cache is full.
         """
-        span = Span(*tokens.shape, tokens.device, attention_mask=attention_mask, cache=cache)
+        span = Span(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask, cache=cache)
         return self.read(self.encode(tokens, span), span, cache=cache, last=last)
 
     def read(self, x: Tensor, span: Span, *, cache: Cache | None = None, last: bool = False) -> Tensor:
-        """Logits of the states x [B, T, D] that enter the stack, whether they stand for tokens or for something else."""
+        """Logits of the states x [B, T, D] that enter the stack, of tokens or of something else."""
         for i, layer in enumerate(self.layers):
             x = layer(x, span, None if cache is None else cache.layers[i])
         if cache is not None:
@@ -83,6 +85,8 @@ class Decoder(nn.Module):
 class PreNormLayer(nn.Module):
     """x + attn(norm(x)), then x + mlp(norm(x)): the block of GPT-2, LLaMA, DeepSeek and most since."""
 
+    attn: Any  # a module that attends and makes its own cache
+
     def __init__(self, attn: nn.Module, mlp: nn.Module, attn_norm: nn.Module, mlp_norm: nn.Module) -> None:
         super().__init__()
         self.attn_norm, self.attn, self.mlp_norm, self.mlp = attn_norm, attn, mlp_norm, mlp
@@ -95,8 +99,28 @@ class PreNormLayer(nn.Module):
         return self.attn.new_cache(batch_size, max_len)
 
 
+class SandwichLayer(nn.Module):
+    """x + post(attn(pre(x))), then the same with the MLP: a norm on both sides of each branch, each made by `norm`."""
+
+    attn: Any  # a module that attends and makes its own cache
+
+    def __init__(self, attn: nn.Module, mlp: nn.Module, norm: Callable[[], nn.Module]) -> None:
+        super().__init__()
+        self.attn_norm, self.attn, self.attn_post_norm = norm(), attn, norm()
+        self.mlp_norm, self.mlp, self.mlp_post_norm = norm(), mlp, norm()
+
+    def forward(self, x: Tensor, span: Span, cache: Any = None) -> Tensor:
+        x = x + self.attn_post_norm(self.attn(self.attn_norm(x), span, cache))
+        return x + self.mlp_post_norm(self.mlp(self.mlp_norm(x)))
+
+    def new_cache(self, batch_size: int, max_len: int) -> LayerCache:
+        return self.attn.new_cache(batch_size, max_len)
+
+
 class PostNormLayer(nn.Module):
     """norm(x + attn(x)), then norm(x + mlp(x)): the block of the 2017 Transformer and of BERT."""
+
+    attn: Any  # a module that attends and makes its own cache
 
     def __init__(self, attn: nn.Module, mlp: nn.Module, attn_norm: nn.Module, mlp_norm: nn.Module) -> None:
         super().__init__()

@@ -43,9 +43,7 @@ class DualChunkRope(nn.Module):
     the chunk before, `older` towards all chunks before that, where every distance counts as the same.
     """
 
-    def __init__(
-        self, head_dim: int, rope: RopeConfig, max_seq_len: int, *, chunk_size: int, local_size: int
-    ) -> None:
+    def __init__(self, head_dim: int, rope: RopeConfig, max_seq_len: int, *, chunk_size: int, local_size: int) -> None:
         super().__init__()
         self.chunk_len = w = chunk_size - local_size
         self.own = RemappedRope(head_dim, rope, max_seq_len, lambda p: p % w)
@@ -149,16 +147,18 @@ class DualChunkAttention(nn.Module):
         for rope, low, high in (
             (self.rope.older, 0, previous), (self.rope.previous, previous, own), (self.rope.own, own, end),
         ):  # fmt: skip
-            rotated = rope.rotate(q, rope(positions, q.dtype)).transpose(1, 2).unflatten(1, (k.shape[2], -1))
+            rotated = rope.rotate(q, rope(positions, q.dtype)).transpose(1, 2)
+            rotated = rotated.unflatten(1, (k.shape[2], -1)).flatten(2, 3)  # [B, K, G*T, H]: a key's heads as queries
             for a in range(low, high, SCORES // q.shape[1]):
                 b = min(a + SCORES // q.shape[1], high)
-                keys, values = (x[:, a:b].transpose(1, 2)[:, :, None] for x in (k, v))  # [B, K, 1, S, H]
-                scores = at_least_float32(rotated @ keys.mT) * self.scale  # [B, K, G, T, S]
+                keys, values = (x[:, a:b].transpose(1, 2) for x in (k, v))  # [B, K, S, H]
+                scores = at_least_float32(rotated @ keys.mT) * self.scale  # [B, K, G*T, S]
                 if b > first:
                     later = torch.arange(a, b, device=q.device) > positions[0, :, None]
-                    scores = scores.masked_fill(later, float("-inf"))
+                    scores = scores.masked_fill(later.repeat(scores.shape[2] // len(later), 1), float("-inf"))
                 mean.add(scores, values)
-        return mean.result.to(q.dtype).flatten(1, 2).transpose(1, 2)
+        out = mean.result.to(q.dtype).unflatten(2, (-1, q.shape[1])).flatten(1, 2)  # [B, N, T, H]
+        return out.transpose(1, 2)
 
 
 class RunningMean:

@@ -36,14 +36,23 @@ class DecoderLayer(nn.Module):
         return x + self.mlp(self.mlp_norm(x))
 
 
+class Stack(nn.Module):
+    """Layers under one name."""
+
+    layers: Any  # nn.ModuleList
+
+    def __init__(self, layers: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(layers)
+
+
 class EncoderDecoder(nn.Module):
     """Source and target tokens to next-token logits. Families give the stacks and what enters and leaves them."""
 
     def __init__(self, config: Any, encoder: Iterable[nn.Module], decoder: Iterable[DecoderLayer]) -> None:
         super().__init__()
         self.config = config
-        self.encoder = nn.ModuleDict({"layers": nn.ModuleList(encoder)})
-        self.decoder = nn.ModuleDict({"layers": nn.ModuleList(decoder)})
+        self.encoder, self.decoder = Stack(encoder), Stack(decoder)
 
     def embed_source(self, tokens: Tensor, span: Span) -> Tensor:
         """What enters the encoder, [B, S, D]."""
@@ -69,15 +78,15 @@ class EncoderDecoder(nn.Module):
         attention_mask: Tensor | None = None,
         decoder_attention_mask: Tensor | None = None,
     ) -> Tensor:
-        """Logits [B, U, V] for decoder_tokens [B, U], given the source tokens [B, S]; masks are True for real tokens."""
+        """Logits [B, U, V] for decoder_tokens [B, U], given the source [B, S]; masks are True for real tokens."""
         memory = self.encode(tokens, attention_mask)
         return self.decode(decoder_tokens, memory, attention_mask=decoder_attention_mask)
 
     def encode(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Memory:
         """What the encoder makes of tokens [B, S]."""
-        span = Span(*tokens.shape, tokens.device, attention_mask=attention_mask)
+        span = Span(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask)
         x = self.embed_source(tokens, span)
-        for layer in self.encoder["layers"]:
+        for layer in self.encoder.layers:
             x = layer(x, span)
         return Memory(self.leave_encoder(x), span.padding)
 
@@ -91,10 +100,10 @@ class EncoderDecoder(nn.Module):
         last: bool = False,
     ) -> Tensor:
         """Logits [B, U, V] of target tokens [B, U]; a `cache` made for this memory holds and takes up those before."""
-        span = Span(*tokens.shape, tokens.device, attention_mask=attention_mask, cache=cache)
+        span = Span(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask, cache=cache)
         x = self.embed_target(tokens, span)
-        for i, layer in enumerate(self.decoder["layers"]):
-            held = None if cache is None else cache.layers[i]
+        for i, layer in enumerate(self.decoder.layers):
+            held: Any = None if cache is None else cache.layers[i]
             source = layer.cross.keys_and_values(memory) if held is None else held.source
             x = layer(x, span, held, source)
         if cache is not None:
@@ -105,7 +114,7 @@ class EncoderDecoder(nn.Module):
         """A cache for the target tokens, with the keys and values of the source in it."""
         layers: list[LayerCache] = [
             DecoderLayerCache(layer.attn.new_cache(batch_size, max_len), layer.cross.keys_and_values(memory))
-            for layer in self.decoder["layers"]
+            for layer in self.decoder.layers
         ]
         return Cache(layers, batch_size, max_len)
 

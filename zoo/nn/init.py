@@ -15,5 +15,5 @@ def initialise(model: nn.Module, std: float = 0.02) -> None:
             nn.init.normal_(module.weight, std=std)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
-        elif module is not model and hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        elif module is not model and callable(reset := getattr(module, "reset_parameters", None)):
+            reset()

@@ -44,7 +44,7 @@ def alibi_slopes(num_heads: int) -> list[float]:
 
 
 class RelativeBias(nn.Module):
-    """T5's learned score per head and bucket of distance: half the buckets exact, the rest growing (arXiv:1910.10683)."""
+    """T5's learned score per head and bucket of distance, half the buckets exact (arXiv:1910.10683)."""
 
     def __init__(self, num_heads: int, num_buckets: int, max_distance: int, *, is_bidirectional: bool) -> None:
         super().__init__()

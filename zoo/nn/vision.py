@@ -83,13 +83,18 @@ class VisionTower(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels [B, C, H, W] to states [B, P, D]."""
+        x = self.states(pixels)
+        return x if self.norm is None else self.norm(x)
+
+    def states(self, pixels: Tensor) -> Tensor:
+        """What leaves the last layer, before the norm."""
         x = self.embed(pixels)
         if self.embed_norm is not None:
             x = self.embed_norm(x)
-        span = Span(*x.shape[:2], x.device)
+        span = Span(x.shape[0], x.shape[1], x.device)
         for layer in self.layers:
             x = layer(x, span)
-        return x if self.norm is None else self.norm(x)
+        return x
 
 
 def vision_layer(

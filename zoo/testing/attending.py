@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from zoo.testing.check import Broken, Skipped, require, shown
+from zoo.testing.check import Broken, Skipped, require
 from zoo.testing.measure import LIMIT, difference, per_position, runnable
-from zoo.testing.subject import Subject
+from zoo.testing.subject import Subject, outputs
 
 
 @torch.no_grad()
@@ -37,7 +37,7 @@ def no_token_sees_the_future(s: Subject) -> str:
 @torch.no_grad()
 def a_row_does_not_depend_on_its_batch(s: Subject) -> str:
     tokens = runnable(s).tokens(3, s.longest)
-    together, alone = s.run(tokens), s.run(tokens[1:2])
+    together, alone = s.run(tokens), s.run(tokens[1:2], rows=[1])
     worst = {name: difference(together[name][1:2], x) for name, x in alone.items()}
     for name, gap in worst.items():
         require(gap < LIMIT, f"{name} of a row differs by {gap:.2g} from that of the row alone")
@@ -51,9 +51,25 @@ def padding_on_the_right_changes_nothing(s: Subject) -> str:
 
 @torch.no_grad()
 def padding_on_the_left_changes_nothing(s: Subject) -> str:
-    if not runnable(s).is_decoder:
-        raise Skipped("it keeps no cache to go on from, so its positions may count columns")
+    if not runnable(s).can_decode:
+        raise Skipped("it does not decode, so its positions may count columns")
     return _padded(s, before=4, after=0)
+
+
+@torch.no_grad()
+def padding_of_the_source_changes_nothing(s: Subject) -> str:
+    if not runnable(s).is_encoder_decoder:
+        raise Skipped("it is no encoder-decoder")
+    source, target = s.source([0, 1]), s.tokens(2, s.longest)
+    filler = torch.full((2, 3), s.config.pad_token_id or 0)
+    mask = torch.ones(2, source.shape[1] + 3, dtype=torch.bool)
+    mask[:, source.shape[1] :] = False
+    alone = outputs(s.model(source, target))
+    found = outputs(s.model(torch.cat((source, filler), 1), target, attention_mask=mask))
+    worst = {name: difference(found[name], x) for name, x in alone.items() if x.shape[:2] == target.shape}
+    for name, gap in worst.items():
+        require(gap < LIMIT, f"{name} after a padded source differs by {gap:.2g} from that after the source alone")
+    return f"within {max(worst.values()):.0e}"
 
 
 @torch.no_grad()
@@ -65,13 +81,15 @@ def each_layer_sees_as_far_as_its_anatomy_says(s: Subject) -> str:
             verb = "sees" if reach[q, p] else "does not see"
             raise Broken(f"{name}: position {q} {verb} position {p}, {abs(q - p)} away")
         seen += 1
+    if not seen:
+        raise Skipped("its anatomy has no layer with one kind of attention that text passes through")
     return f"{seen} layers, {s.longest} positions"
 
 
 def _padded(s: Subject, *, before: int, after: int) -> str:
     """A batch of one text with padding and another, longer one without, against the first text alone."""
-    if runnable(s).is_encoder_decoder:
-        raise Skipped("an attention_mask is of the source, which the kit keeps as it is")
+    if runnable(s).is_encoder_decoder and not s.can_decode:
+        raise Skipped("its decoder cannot be had alone: it has no `conditioned`")
     length = s.longest - before - after
     text, other = s.tokens(1, length), s.tokens(1, s.longest, seed=1)
     mask = torch.ones(2, s.longest, dtype=torch.bool)
@@ -95,22 +113,23 @@ def _layers_and_reach(s: Subject) -> Iterator[tuple[str, Tensor, Tensor]]:
     """(layer, which positions its outputs depend on [T, T], which they should), for layers that attend in one way."""
     if s.anatomy is None:
         raise Skipped("it describes no anatomy")
-    specs = [(f"{spec.stack}.{i}", spec) for spec in s.anatomy.attention for i in spec.layers]
-    names = [name for name, _ in specs]
-    once = [(name, spec) for name, spec in specs if names.count(name) == 1]
-    if not once:
-        raise Skipped("its anatomy has no layer with one kind of attention")
+    specs = [((spec.stack, i), spec) for spec in s.anatomy.attention for i in spec.layers]
+    layers = [layer for layer, _ in specs]
     modules = dict(s.model.named_modules())
-    if unknown := [name for name, _ in once if name not in modules]:
-        raise Broken(f"the anatomy speaks of {shown(unknown)}, the model has no such module")
-    for name, spec in once:
-        q, p = torch.arange(s.longest)[:, None], torch.arange(s.longest)[None]
-        window = spec.window or s.longest
-        allowed = (p <= q) & (p > q - window) if spec.is_causal else (q - p).abs() < window
-        yield name, _reach(s, modules[name]), allowed
+    for (stack, i), spec in specs:
+        if layers.count((stack, i)) > 1:
+            continue  # it attends in several ways, and sees as far as the farthest of them
+        name = next((n for n in (f"{stack}.{i}", f"{stack}.layers.{i}") if n in modules), None)
+        if name is None:
+            raise Broken(f"the anatomy speaks of {stack}.{i}, the model has no such module")
+        if (reach := _reach(s, modules[name])) is None:
+            continue  # text does not pass through it
+        q, p = torch.arange(len(reach))[:, None], torch.arange(len(reach))[None]
+        window = spec.window or len(reach)
+        yield name, reach, (p <= q) & (p > q - window) if spec.is_causal else (q - p).abs() < window
 
 
-def _reach(s: Subject, layer: nn.Module) -> Tensor:
+def _reach(s: Subject, layer: nn.Module) -> Tensor | None:
     """True [T, T] where the layer's output at position q depends on its input at position p."""
     calls = []
     handle = layer.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)
@@ -118,6 +137,8 @@ def _reach(s: Subject, layer: nn.Module) -> Tensor:
         s.run(s.tokens(1, s.longest))
     finally:
         handle.remove()
+    if not calls:
+        return None
     (x, *rest), kwargs = calls[0]
     before = layer(x, *rest, **kwargs)
     columns = []
@@ -133,5 +154,6 @@ PROPERTIES = (
     a_row_does_not_depend_on_its_batch,
     padding_on_the_right_changes_nothing,
     padding_on_the_left_changes_nothing,
+    padding_of_the_source_changes_nothing,
     each_layer_sees_as_far_as_its_anatomy_says,
 )

@@ -37,16 +37,16 @@ def any_chunks_equal_the_whole(s: Subject) -> str:
 def ragged_rows_go_on_where_they_ended(s: Subject) -> str:
     """Three prompts of different lengths, padded left, right and not at all, then one token at a time."""
     length, steps = caching(s).longest - 4, 4
-    prompts, more = s.tokens(3, length), s.tokens(3, steps, seed=1)
+    prompts, more, model = s.tokens(3, length), s.tokens(3, steps, seed=1), s.decoder(range(3))
     mask = torch.ones(3, length, dtype=torch.bool)
     mask[0, :3], mask[1, length - 2 :] = False, False
-    cache = s.new_cache(3, length + steps)
-    s.model(prompts, attention_mask=mask, cache=cache)
-    found = torch.cat([s.model(more[:, t : t + 1], cache=cache) for t in range(steps)], 1)
+    cache = model.new_cache(3, length + steps)
+    model(prompts, attention_mask=mask, cache=cache)
+    found = torch.cat([model(more[:, t : t + 1], cache=cache) for t in range(steps)], 1)
     worst = 0.0
     for row, kind in enumerate(("left-padded", "right-padded", "unpadded")):
         whole = torch.cat((prompts[row][mask[row]], more[row]))[None]
-        gap = difference(found[row], s.model(whole)[0, -steps:])
+        gap = difference(found[row], s.decoder([row])(whole)[0, -steps:])
         require(gap < LIMIT, f"decoding after a {kind} prompt differs by {gap:.2g} from the row alone")
         worst = max(worst, gap)
     return f"within {worst:.0e}"
@@ -56,14 +56,14 @@ def ragged_rows_go_on_where_they_ended(s: Subject) -> str:
 def the_last_logits_are_the_last_of_all(s: Subject) -> str:
     """`last=True` gives each row's last real token, with padding on either side and with a cache."""
     length = caching(s).longest
-    tokens = s.tokens(3, length)
+    tokens, model = s.tokens(3, length), s.decoder(range(3))
     mask = torch.ones(3, length, dtype=torch.bool)
     mask[0, :3], mask[1, length - 2 :] = False, False
     at = torch.tensor([length - 1, length - 3, length - 1])
     for padding, columns in ((None, torch.full((3,), length - 1)), (mask, at)):
-        expected = s.model(tokens, attention_mask=padding)[torch.arange(3), columns][:, None]
-        for cache in (None, s.new_cache(3, length)):
-            found = s.model(tokens, attention_mask=padding, cache=cache, last=True)
+        expected = model(tokens, attention_mask=padding)[torch.arange(3), columns][:, None]
+        for cache in (None, model.new_cache(3, length)):
+            found = model(tokens, attention_mask=padding, cache=cache, last=True)
             gap = difference(found, expected)
             require(gap < LIMIT, f"last=True differs by {gap:.2g} from the last column of all logits")
     return "[B, 1, V]"
@@ -73,10 +73,12 @@ def the_last_logits_are_the_last_of_all(s: Subject) -> str:
 def its_bytes_are_those_of_the_arithmetic(s: Subject) -> str:
     if (anatomy := caching(s).anatomy) is None:
         raise Skipped("it describes no anatomy")
+    if s.is_encoder_decoder:
+        raise Skipped("its cache also holds what it made of the source, which the arithmetic leaves out")
     found = {}
     for dtype in ("float64", "bfloat16"):
         for max_len in (s.longest, 2):
-            cache = s.new_cache(3, max_len, dtype)
+            cache = s.decoder(range(3), dtype).new_cache(3, max_len)
             expected = Size(anatomy, dtype).cache_bytes(max_len, batch=3)
             where = f"of 3 rows of {max_len} tokens in {dtype}"
             require(cache.nbytes == expected, f"the cache {where} has {cache.nbytes} bytes, its anatomy {expected}")
@@ -87,12 +89,12 @@ def its_bytes_are_those_of_the_arithmetic(s: Subject) -> str:
 
 @torch.no_grad()
 def a_full_cache_refuses_more(s: Subject) -> str:
-    cache = caching(s).new_cache(1, 4)
-    tokens = s.tokens(1, 6)
-    s.model(tokens[:, :3], cache=cache)
+    tokens, model = caching(s).tokens(1, 6), s.decoder([0])
+    cache = model.new_cache(1, 4)
+    model(tokens[:, :3], cache=cache)
     require(cache.length == 3, f"after 3 tokens cache.length is {cache.length}")
     try:
-        s.model(tokens[:, 3:5], cache=cache)
+        model(tokens[:, 3:5], cache=cache)
     except ZooError as error:
         require(cache.length == 3, f"what was refused was counted: cache.length is {cache.length}")
         return str(error).splitlines()[0]
@@ -106,34 +108,52 @@ def reordered_rows_go_on_as_their_own(s: Subject) -> str:
     """As beam search needs: a row may be dropped and another taken twice."""
     length = caching(s).longest - 2
     index = torch.tensor([2, 0, 0])
-    tokens, more = s.tokens(3, length), s.tokens(3, 2, seed=1)
-    cache = s.new_cache(3, length + 2)
-    s.model(tokens, cache=cache)
+    tokens, more, model = s.tokens(3, length), s.tokens(3, 2, seed=1), s.decoder(range(3))
+    cache = model.new_cache(3, length + 2)
+    model(tokens, cache=cache)
     cache.reorder(index)
-    found = s.model(more, cache=cache)
-    gap = difference(found, s.model(torch.cat((tokens[index], more), 1))[:, length:])
+    found = model(more, cache=cache)
+    whole = s.decoder(index.tolist())(torch.cat((tokens[index], more), 1))
+    gap = difference(found, whole[:, length:])
     require(gap < LIMIT, f"logits after reorder differ by {gap:.2g} from those of the rows")
     return f"within {gap:.0e}"
 
 
+@torch.no_grad()
+def a_rewound_cache_has_forgotten(s: Subject) -> str:
+    """As drafts need: what was read and rejected leaves no trace, or rewinding is refused."""
+    if not hasattr(caching(s).decoder([0]).new_cache(1, 2), "rewind"):
+        raise Skipped("its cache cannot be rewound: it works with no draft model")
+    kept, refused = [], []
+    for length in (2, s.longest - 3):
+        tokens, wrong, model = s.tokens(2, length + 3), s.tokens(2, 3, seed=1), s.decoder(range(2))
+        cache = model.new_cache(2, length + 3)
+        model(torch.cat((tokens[:, :length], wrong), 1), cache=cache)
+        try:
+            cache.rewind(length)
+        except ZooError:
+            refused.append(str(length))
+            continue
+        gap = difference(model(tokens[:, length:], cache=cache), model(tokens)[:, length:])
+        require(gap < LIMIT, f"logits after rewinding to {length} tokens differ by {gap:.2g}")
+        kept.append(str(length))
+    return "; ".join(f"{word} to {', '.join(n)} tokens" for word, n in (("rewound", kept), ("refused", refused)) if n)
+
+
 def caching(s: Subject) -> Subject:
     """The subject, if it decodes with a cache."""
-    if s.is_encoder_decoder:
-        raise Skipped(
-            "it is an encoder-decoder, whose cache also holds its source: the kit does not know how to make one"
-        )
-    if not s.is_decoder:
-        raise Skipped("it has no new_cache: it does not decode")
+    if not s.can_decode:
+        raise Skipped("it does not decode: it has no new_cache, nor a `conditioned` that gives a decoder")
     if not s.is_causal:
         raise Skipped("it is not causal: what it says of a prefix depends on what follows")
     return s
 
 
 def _cut(s: Subject, chunks: tuple[int, ...]) -> str:
-    tokens = s.tokens(2, sum(chunks))
-    cache = s.new_cache(2, sum(chunks))
-    found = torch.cat([s.model(part, cache=cache) for part in tokens.split(chunks, 1)], 1)
-    whole = s.model(tokens)
+    tokens, model = s.tokens(2, sum(chunks)), s.decoder(range(2))
+    cache = model.new_cache(2, sum(chunks))
+    found = torch.cat([model(part, cache=cache) for part in tokens.split(chunks, 1)], 1)
+    whole = model(tokens)
     gap = difference(found, whole)
     if gap >= LIMIT:
         at = _first_difference(found, whole)
@@ -153,4 +173,5 @@ PROPERTIES = (
     its_bytes_are_those_of_the_arithmetic,
     a_full_cache_refuses_more,
     reordered_rows_go_on_as_their_own,
+    a_rewound_cache_has_forgotten,
 )

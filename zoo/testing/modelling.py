@@ -87,10 +87,12 @@ def gradients_reach_every_parameter(s: Subject) -> str:
     generator = torch.Generator().manual_seed(0)
     parts = [(x * torch.randn(x.shape, generator=generator, dtype=x.dtype)).sum() for x in found.values()]
     torch.stack(parts).sum().backward()
-    dead = [n for n, p in model.named_parameters() if p.requires_grad and (p.grad is None or not p.grad.any())]
+    blind = {name for w in (s.anatomy.weights if s.anatomy else ()) if w.role == "vision" for name in w.names()}
+    trained = [(n, p) for n, p in model.named_parameters() if p.requires_grad and n not in blind]
+    dead = [name for name, p in trained if p.grad is None or not p.grad.any()]
     model.zero_grad(set_to_none=True)
     require(not dead, f"no gradient reaches {shown(dead)}")
-    return f"{len(list(model.parameters()))} parameters"
+    return f"{len(trained)} parameters" + (f"; {len(blind)} of images are not run" if blind else "")
 
 
 @torch.no_grad()

@@ -6,6 +6,7 @@ Shapes: B batch, T tokens.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterable
 from dataclasses import dataclass, field, is_dataclass
 from functools import cached_property
 from typing import Any
@@ -17,7 +18,6 @@ from zoo.anatomy import Anatomy
 from zoo.config import ModelConfig
 from zoo.construction import materialise, on_meta, shared_parameters
 from zoo.family import Family
-from zoo.nn import Cache
 
 SOURCE_LEN = 7  # tokens that an encoder-decoder reads while its decoder is under test
 
@@ -71,6 +71,11 @@ class Subject:
         return self.inputs == ("tokens", "decoder_tokens")
 
     @property
+    def can_decode(self) -> bool:
+        """Whether `decoder` has something to give."""
+        return self.is_decoder or (self.is_encoder_decoder and hasattr(self.model, "conditioned"))
+
+    @property
     def is_causal(self) -> bool:
         """Whether no token may see a later one."""
         if self.is_encoder_decoder or self.anatomy is None:
@@ -83,10 +88,14 @@ class Subject:
         windows = [spec.window or 0 for spec in self.anatomy.attention] if self.anatomy else []
         return min(max(12, *windows, *(2 * w + 3 for w in windows)), getattr(self.config, "max_seq_len", 12))
 
-    def new_cache(self, batch_size: int, max_len: int, dtype: str = "float64") -> Cache:
-        """An empty cache of the model in `dtype`."""
-        make: Any = self.built(dtype).new_cache
-        return make(batch_size, max_len)
+    def decoder(self, rows: Iterable[int], dtype: str = "float64") -> Any:
+        """What keeps the contract of decoders: the model, or an encoder-decoder given a source for each of the rows."""
+        model: Any = self.built(dtype)
+        return model.conditioned(self.source(rows)) if self.is_encoder_decoder else model
+
+    def source(self, rows: Iterable[int]) -> Tensor:
+        """The texts [B, S] that an encoder-decoder reads, by the numbers of the rows."""
+        return self.tokens(8, SOURCE_LEN, seed=99)[list(rows)]
 
     def tokens(self, batch_size: int, length: int, seed: int = 0) -> Tensor:
         """Random texts [B, T] without the tokens that mean something to the config."""
@@ -95,13 +104,20 @@ class Subject:
         generator = torch.Generator().manual_seed(seed)
         return torch.tensor(plain)[torch.randint(len(plain), (batch_size, length), generator=generator)]
 
-    def run(self, tokens: Tensor, model: nn.Module | None = None, **settings: Any) -> dict[str, Tensor]:
-        """Every floating-point tensor that the model gives for tokens [B, T], by its name in the output."""
+    def run(
+        self, tokens: Tensor, model: nn.Module | None = None, *, rows: Iterable[int] | None = None, **settings: Any
+    ) -> dict[str, Tensor]:
+        """Every floating-point tensor that the model gives for tokens [B, T], by its name in the output.
+
+        `rows` are the numbers of the rows, to which an encoder-decoder's sources belong; 0, 1, ... if None.
+        """
         model = model or self.model
-        if self.is_encoder_decoder:
-            source = self.tokens(1, SOURCE_LEN, seed=99).expand(len(tokens), -1)
-            return outputs(model(source, tokens, **settings))
-        return outputs(model(tokens, **settings))
+        if not self.is_encoder_decoder:
+            return outputs(model(tokens, **settings))
+        rows = range(len(tokens)) if rows is None else rows
+        if "attention_mask" in settings:  # of these tokens: only what is given its source already takes one
+            return outputs(self.decoder(rows)(tokens, **settings))
+        return outputs(model(self.source(rows), tokens, **settings))
 
 
 def outputs(found: Any) -> dict[str, Tensor]:

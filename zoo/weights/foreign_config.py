@@ -6,14 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 from zoo.config import MISSING, ModelConfig, RopeConfig, typed
 from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean, some
 from zoo.weights.foreign_rope import read_rope
 from zoo.weights.tensor_info import TensorInfo
 
-C = TypeVar("C", bound=ModelConfig)
 REQUIRED: Any = object()
 
 # Keys that change neither the weights nor the logits, whatever the family: bookkeeping, training-only settings,
@@ -81,7 +80,7 @@ class ForeignConfig:
             self.assumed[name] = default
         return default
 
-    def read(self, config: type[C], keys: Iterable[Key]) -> dict[str, Any]:
+    def read(self, config: type[Any], keys: Iterable[Key]) -> dict[str, Any]:
         """Our fields by the table `keys`, checked against the types that `config` declares."""
         hints = get_type_hints(config)
         values: dict[str, Any] = {}
@@ -168,7 +167,7 @@ class ForeignConfig:
             ) from None
 
 
-def write_keys(config: ModelConfig, keys: Iterable[Key]) -> dict[str, Any]:
+def write_keys(config: object, keys: Iterable[Key]) -> dict[str, Any]:
     """The foreign keys of our fields: the table of `ForeignConfig.read`, backwards."""
     return {k.theirs: getattr(config, k.ours) for k in keys}
 

@@ -1,4 +1,4 @@
-"""What the checkpoints of most decoders on the Hugging Face hub have in common: the names that LLaMA's conversion set."""
+"""What most decoders on the Hugging Face hub have in common: the names that LLaMA's conversion set."""
 
 from __future__ import annotations
 

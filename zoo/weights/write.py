@@ -38,26 +38,30 @@ def write_folder(
     max_shard_size: int = MAX_SHARD_SIZE,
     force: bool = False,
     sources: Sequence[Path] = (),
+    config_name: str = "config.json",
+    pickle_name: str | None = None,
 ) -> Path:
     """Write `tensors`, which `stream` yields one by one, with config.json, the files `extra` and zoo.json.
 
-    Peak memory is the largest tensor. The same input gives the same bytes. `force` replaces a folder that zoo wrote,
-    and allows a target within one of `sources`; nothing replaces a folder that zoo did not write.
+    Peak memory is the largest tensor; with `pickle_name`, for formats that are one pickle, all of them. The same
+    input gives the same bytes. `force` replaces a folder that zoo wrote, and allows a target within one of `sources`; nothing replaces a folder that zoo did not write.
     Raises ZooError, and leaves the target as it was, if the target is not free or the disk refuses.
     """
     target = Path(os.path.abspath(target))
     extra = dict(extra or {})
-    shards = cut(tensors, max_shard_size)
+    shards = cut(tensors, max_shard_size) if pickle_name is None else {pickle_name: dict(tensors)}
     for name in extra:
         plain_name(name, target, "")
-        if name in (*shards, "config.json", MANIFEST, INDEX):
+        if name in (*shards, config_name, MANIFEST, INDEX):
             raise UsageError(f"an extra file cannot be called {name!r}: zoo writes one of that name")
     _check(target, sources, force)  # before the lock, a file beside the target: refused means nothing was touched
     try:
         with staged(target, lambda path: _check(path, sources, force)) as folder:
             _check_room(target, tensors)
-            files = _write_weights(folder, shards, stream)
-            files |= _write_others(folder, _index(shards, tensors) | {"config.json": _json(config)} | extra)
+            files = (
+                _write_pickle(folder / pickle_name, stream) if pickle_name else _write_weights(folder, shards, stream)
+            )
+            files |= _write_others(folder, _index(shards, tensors) | {config_name: _json(config)} | extra)
             _write_file(folder / MANIFEST, manifest_text(files, provenance or {}).encode())
     except OSError as error:
         raise _refused(target, error) from error
@@ -150,6 +154,18 @@ def _write_weights(
     if late := [file for file in shards if file not in files]:
         raise ZooError(f"{late[0]}: not all of its tensors came")
     return files
+
+
+def _write_pickle(path: Path, stream: Iterable[tuple[str, Tensor]]) -> Files:
+    """One file as torch.save writes it, whose bytes depend on the tensors alone."""
+    import torch
+
+    with path.open("xb") as file:
+        # A view would bring its whole storage; the number of the part is the reader's addition to the name.
+        torch.save({name.partition("#")[0]: tensor.clone() for name, tensor in stream}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    return {path.name: Digest(sha256_of(path), size_of(path))}
 
 
 def _write_others(folder: Path, contents: Mapping[str, bytes | Path]) -> Files:
