@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from zoo.config import ModelConfig
 from zoo.errors import UsageError
@@ -37,8 +39,19 @@ def build(
 def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> nn.Module:
     """The module with shapes only."""
     family = installed()[config.family]
-    with torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
+    with _Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
         return family.build(config)
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out what torch.nn.init does: nothing on meta, for which torch would import its compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def materialise(model: nn.Module, *, device: str | torch.device, seed: int = 0) -> nn.Module:

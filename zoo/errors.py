@@ -60,12 +60,28 @@ class NetworkError(ZooError):
 
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """One line that names the nearest of `known`, or, where none is near, the first few."""
-    import difflib  # slow to import and seldom needed
-
     known = sorted(known)
-    if close := difflib.get_close_matches(name, known, n=most, cutoff=0.5):
+    if close := nearest(name, known, most):
         return f"did you mean: {', '.join(close)}?"
     return f"known: {some(known, most=12)}" if known else ""
+
+
+def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
+    """The names of `known` that a typo is likely to have meant, by the fewest letters to change."""
+    import difflib  # slow to import and seldom needed
+
+    close = difflib.get_close_matches(name, sorted(known), n=12, cutoff=0.5)
+    return sorted(sorted(close, reverse=True), key=lambda other: distance(name, other))[:most]
+
+
+def distance(a: str, b: str) -> int:
+    """Letters to insert, delete or replace to turn one name into the other (Levenshtein, 1966)."""
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        corner, row[0] = row[0], i
+        for j, y in enumerate(b, 1):
+            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
+    return row[-1]
 
 
 def some(names: Sequence[str], most: int = 3) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
-from zoo.errors import UsageError, clean, did_you_mean, some
+from zoo.errors import UsageError, clean, did_you_mean, distance, nearest, some
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
@@ -54,28 +53,12 @@ def hidden_preset(name: str, kept: str, hidden: str) -> str:
     return f"the model {name!r} of {hidden} is hidden by that of {kept}"
 
 
-def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The names of `known` that a typo is likely to have meant, by the fewest letters to change."""
-    close = difflib.get_close_matches(name, sorted(known), n=12, cutoff=0.5)
-    return sorted(sorted(close, reverse=True), key=lambda other: distance(name, other))[:most]
-
-
 def suggest(name: str, known: Iterable[str], most: int = 3, prefix: str = "") -> str:
     """One line that names the nearest of `known`, or, where none is near, the first few."""
     known = list(known)
     if close := nearest(name, known, most):
         return f"did you mean: {', '.join(prefix + other for other in close)}?"
     return did_you_mean("", (prefix + other for other in known))
-
-
-def distance(a: str, b: str) -> int:
-    """Letters to insert, delete or replace to turn one name into the other (Levenshtein, 1966)."""
-    row = list(range(len(b) + 1))
-    for i, x in enumerate(a, 1):
-        corner, row[0] = row[0], i
-        for j, y in enumerate(b, 1):
-            corner, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, corner + (x != y))
-    return row[-1]
 
 
 def _is_source(name: str) -> bool:

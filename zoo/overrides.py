@@ -9,9 +9,8 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from zoo.config import ModelConfig
-from zoo.errors import UsageError, ZooError, clean
+from zoo.errors import UsageError, ZooError, clean, distance, nearest
 from zoo.fields import fields_of
-from zoo.mistakes import distance, nearest
 from zoo.registry import DISTRIBUTION, installed
 
 WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*?)(?P<value>=.*)?", re.DOTALL)

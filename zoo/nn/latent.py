@@ -5,10 +5,13 @@ Shapes: B batch, T queries, S keys, D hidden, N heads, P nope dim, R rope dim, V
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
-from zoo.nn.attention import Attend
+from zoo.nn.attention import Attend, Bias
 from zoo.nn.cache import KVCache
 from zoo.nn.mask import causal
 from zoo.nn.norm import RMSNorm
@@ -23,6 +26,7 @@ class LatentAttention(nn.Module):
 
     The cache keeps that latent (C) and one rotary key (R) per token and layer, nothing else. One new token at a time
     is attended in latent space, with the up-projections absorbed into query and output; longer spans expand.
+    Without `rope` the R channels do not rotate and are one more key that all heads share; `bias` is added to the scores.
     """
 
     def __init__(
@@ -30,7 +34,7 @@ class LatentAttention(nn.Module):
         hidden_size: int,
         num_heads: int,
         *,
-        rope: Rope,
+        rope: Rope | None,
         q_lora_rank: int | None,
         kv_lora_rank: int,
         nope_head_dim: int,
@@ -38,9 +42,10 @@ class LatentAttention(nn.Module):
         v_head_dim: int,
         scale: float,
         has_bias: bool = False,
+        bias: Bias | None = None,
     ) -> None:
         super().__init__()
-        self.num_heads, self.rope, self.scale = num_heads, rope, scale
+        self.num_heads, self.rope, self.scale, self.bias = num_heads, rope, scale, bias
         self.nope_dim, self.rope_dim, self.v_dim, self.rank = nope_head_dim, rope_head_dim, v_head_dim, kv_lora_rank
         width = num_heads * (nope_head_dim + rope_head_dim)
         self.q_proj = nn.Linear(hidden_size, width, bias=False) if q_lora_rank is None else None
@@ -57,13 +62,19 @@ class LatentAttention(nn.Module):
         q = self._queries(x).unflatten(-1, (self.num_heads, -1))
         q_nope, q_rope = q.split([self.nope_dim, self.rope_dim], -1)
         latent, k_rope = self.kv_down(x).split([self.rank, self.rope_dim], -1)
-        rotation = span.rotation(self.rope, x.dtype)
-        q_rope, k_rope = self.rope.rotate(q_rope, rotation), self.rope.rotate(k_rope[:, :, None], rotation)
+        k_rope = k_rope[:, :, None]
+        if self.rope is not None:
+            rotation = span.rotation(self.rope, x.dtype)
+            q_rope, k_rope = self.rope.rotate(q_rope, rotation), self.rope.rotate(k_rope, rotation)
         latent = self.kv_norm(latent)[:, :, None]  # [B, T, 1, C]
         k_rope, latent, kind = (k_rope, latent, "new") if cache is None else cache.append(k_rope, latent, span)
         allowed, is_causal = span.allowed(causal, kind), span.is_causal(causal, kind)
+        scores = partial(
+            Attend(self.scale), allowed=allowed, is_causal=is_causal,
+            bias=None if self.bias is None else span.bias(self.bias, kind),
+        )  # fmt: skip
         attend = self._absorbed if span.num_new == 1 else self._expanded
-        return self.o_proj(attend(q_nope, q_rope, latent, k_rope, allowed, is_causal).flatten(-2))
+        return self.o_proj(attend(q_nope, q_rope, latent, k_rope, scores).flatten(-2))
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
         """An empty cache of C + R numbers per token: the rotary key as the one key head, the latent as its value."""
@@ -77,20 +88,20 @@ class LatentAttention(nn.Module):
         return self.q_up(self.q_norm(self.q_down(x)))
 
     def _expanded(
-        self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, allowed: Tensor | None, is_causal: bool
+        self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, attend: Callable[..., Tensor]
     ) -> Tensor:
         kv = self.kv_up(latent[:, :, 0]).unflatten(-1, (self.num_heads, -1))
         k_nope, v = kv.split([self.nope_dim, self.v_dim], -1)
         q = torch.cat((q_nope, q_rope), -1)
         k = torch.cat((k_nope, k_rope.expand(-1, -1, self.num_heads, -1)), -1)
-        return Attend(self.scale)(q, k, v, allowed, is_causal=is_causal)
+        return attend(q, k, v)
 
     def _absorbed(
-        self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, allowed: Tensor | None, is_causal: bool
+        self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, attend: Callable[..., Tensor]
     ) -> Tensor:
         up = self.kv_up.weight.unflatten(0, (self.num_heads, -1))  # [N, P + V, C]
         k_up, v_up = up.split([self.nope_dim, self.v_dim], 1)
         q = torch.cat((torch.einsum("btnp,npc->btnc", q_nope, k_up), q_rope), -1)
         k = torch.cat((latent, k_rope), -1)  # [B, S, 1, C + R]
-        out = Attend(self.scale)(q, k, latent, allowed, is_causal=is_causal)  # [B, T, N, C]
+        out = attend(q, k, latent)  # [B, T, N, C]
         return torch.einsum("btnc,nvc->btnv", out, v_up)

@@ -19,10 +19,16 @@ def quick_gelu(x: Tensor) -> Tensor:
     return x * torch.sigmoid(1.702 * x)
 
 
+def gelu_bloom(x: Tensor) -> Tensor:
+    """The tanh form of GELU with sqrt(2/pi) cut to eight digits, as BLOOM was trained with (arXiv:2211.05100)."""
+    return x * 0.5 * (1.0 + torch.tanh(0.79788456 * x * (1 + 0.044715 * x * x)))
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu_tanh": gelu_tanh,
+    "gelu_bloom": gelu_bloom,
     "quick_gelu": quick_gelu,
     "silu": F.silu,
 }

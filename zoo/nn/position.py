@@ -6,9 +6,15 @@ Shapes: B batch, T queries, S keys, N heads, D hidden.
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.nn.span import Span
 
 
 def sinusoids(positions: Tensor, dim: int, dtype: torch.dtype, *, theta: float = 10_000.0) -> Tensor:
@@ -17,6 +23,22 @@ def sinusoids(positions: Tensor, dim: int, dtype: torch.dtype, *, theta: float =
     step = torch.tensor([theta ** (-2 * i / dim) for i in range(dim // 2)], dtype=exact, device=positions.device)
     angles = positions[..., None].to(exact) * step
     return torch.cat((angles.sin(), angles.cos()), -1).to(dtype)
+
+
+class LearnedPositions(nn.Embedding):
+    """An embedding of each position up to a longest, to add to those of the tokens (arXiv:1705.03122)."""
+
+    def __init__(self, max_seq_len: int, hidden_size: int) -> None:
+        super().__init__(max_seq_len, hidden_size)
+
+    def forward(self, span: Span) -> Tensor:
+        """[B or 1, T, D] of the new tokens. Raises UsageError beyond the last learned position."""
+        limit, needed = self.num_embeddings, span.start + span.num_new
+        if needed > limit and span.counts is not None:
+            needed = int(span.counts.max())  # padding has no position; only here must the rows themselves be asked
+        if needed > limit:
+            raise UsageError(f"model.max_seq_len={limit} positions were learned, the tokens need {needed}")
+        return super().forward(span.positions)
 
 
 class Alibi(nn.Module):
