@@ -1,4 +1,4 @@
-"""A checkpoint's tensors in the place of a model's: settled first, then read one by one, without a copy if none is due."""
+"""A checkpoint's tensors in the place of a model's: settled first, then read one by one, in place where they can be."""
 
 from __future__ import annotations
 

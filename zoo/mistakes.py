@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zoo.errors import UsageError, clean, did_you_mean, distance, nearest, some
+from zoo.errors import UsageError, clean, did_you_mean, nearest, some
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from zoo.errors import ConfigError, UnknownName, ZooError, clean
-from zoo.presets import OURS
-from zoo.registry import Preset
+from zoo.registry import OURS, Preset
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from zoo.errors import ConfigError, ZooError, clean
-from zoo.registry import DISTRIBUTION, Preset, Registry, installed
+from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
 
 if TYPE_CHECKING:
     from zoo.config import ModelConfig
 
-OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
+
 INDEX = "index.json"  # what `zoo list` says of them, so that it need not work it out: see tools/index_presets.py
 
 

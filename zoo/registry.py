@@ -19,6 +19,7 @@ from zoo.errors import UnknownName, ZooError
 from zoo.family import Family, Match
 
 GROUP = "zoo"
+OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
 DISTRIBUTION = "zoo-lm"
 
 
@@ -97,9 +98,7 @@ class Registry:
     @property
     def config_packages(self) -> dict[str, str]:
         """Importable package of presets -> the distribution that ships it."""
-        return {"zoo.conf": DISTRIBUTION} | {
-            package: p.distribution for p in self.plugins for package in p.config_packages
-        }
+        return {OURS: DISTRIBUTION} | {package: p.distribution for p in self.plugins for package in p.config_packages}
 
     def presets(self) -> dict[str, Preset]:
         """Every preset by name. The first package that names one keeps it; `preset_clashes` lists the others."""

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from zoo.nn import MLP, Alibi, Attention, Decoder, PreNormLayer, Span
+from zoo.nn import MLP, Alibi, Attention, Decoder, PreNormLayer, Span, gelu_bloom
 
 from .config import BloomConfig
 
@@ -21,7 +20,7 @@ class Bloom(Decoder):
         layers = (
             kind(
                 Attention(c.hidden_size, c.num_heads, c.num_heads, c.head_dim, bias=alibi, has_bias=True),
-                MLP(c.hidden_size, 4 * c.hidden_size, gelu),
+                MLP(c.hidden_size, 4 * c.hidden_size, gelu_bloom),
                 nn.LayerNorm(c.hidden_size, c.norm_eps),
                 nn.LayerNorm(c.hidden_size, c.norm_eps),
             )
@@ -42,8 +41,3 @@ class NormResidualLayer(PreNormLayer):
         x = self.attn_norm(x)
         x = self.mlp_norm(x + self.attn(x, span, cache))
         return x + self.mlp(x)
-
-
-def gelu(x: Tensor) -> Tensor:
-    """The tanh form of GELU with sqrt(2/pi) cut to eight digits, as the models were trained with."""
-    return x * 0.5 * (1.0 + torch.tanh(0.79788456 * x * (1 + 0.044715 * x * x)))

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from zoo.errors import UsageError
-from zoo.nn import ACTIVATIONS, MLP, Attention, Cache, Decoder, PreNormLayer, Span, initialise
+from zoo.nn import ACTIVATIONS, MLP, Attention, Cache, Decoder, LearnedPositions, PreNormLayer, Span, initialise
 
 from .config import GPT2Config
 
@@ -18,16 +17,11 @@ class GPT2(Decoder):
 
     def __init__(self, c: GPT2Config) -> None:
         super().__init__(c, (layer(c, i) for i in range(c.num_layers)), nn.LayerNorm(c.hidden_size, c.norm_eps))
-        self.position_embed = nn.Embedding(c.max_seq_len, c.hidden_size)
+        self.position_embed = LearnedPositions(c.max_seq_len, c.hidden_size)
 
     def encode(self, tokens: Tensor, span: Span) -> Tensor:
         """Token and position embeddings added, [B, T, D]. Raises UsageError beyond the last learned position."""
-        limit, needed = self.position_embed.num_embeddings, span.start + span.num_new
-        if needed > limit and span.counts is not None:
-            needed = int(span.counts.max())  # padding has no position; only here must the rows themselves be asked
-        if needed > limit:
-            raise UsageError(f"model.max_seq_len={limit} positions were learned, the tokens need {needed}")
-        return self.embed(tokens) + self.position_embed(span.positions)
+        return self.embed(tokens) + self.position_embed(span)
 
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
         """An empty cache, no longer than there are positions, so that what does not fit is refused at the start."""

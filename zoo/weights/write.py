@@ -44,7 +44,8 @@ def write_folder(
     """Write `tensors`, which `stream` yields one by one, with config.json, the files `extra` and zoo.json.
 
     Peak memory is the largest tensor; with `pickle_name`, for formats that are one pickle, all of them. The same
-    input gives the same bytes. `force` replaces a folder that zoo wrote, and allows a target within one of `sources`; nothing replaces a folder that zoo did not write.
+    input gives the same bytes. `force` replaces a folder that zoo wrote, and allows a target within one of
+    `sources`; nothing replaces a folder that zoo did not write.
     Raises ZooError, and leaves the target as it was, if the target is not free or the disk refuses.
     """
     target = Path(os.path.abspath(target))
