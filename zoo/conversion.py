@@ -55,8 +55,8 @@ def convert(
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
     config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
-    saving.file_names(ledger.family, to)
     steps = saving.export_steps(ledger.family, to, config, specs)
+    names = saving.file_names(ledger.family, to)
     foreign = saving.foreign_specs(steps, specs)
     nbytes = sum(info.nbytes for info in ledger.checkpoint.tensors.values())
     result = Conversion(ledger, Path(folder), to, len(foreign), nbytes, dtype)
@@ -77,7 +77,7 @@ def convert(
             max_shard_size=max_shard_size or saving.MAX_SHARD_SIZE,
             force=force,
             sources=[ledger.checkpoint.path],
-            **saving.file_names(ledger.family, to),
+            **names,
         )
     return result
 
