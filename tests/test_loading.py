@@ -102,3 +102,19 @@ def test_a_config_is_overridden_when_the_checkpoint_is_opened(folder: Path) -> N
     assert zoo.load(folder, overrides=["model.max_seq_len=33", "model.rope.theta=77.0"]).config.rope.theta == 77.0
     with pytest.raises(zoo.ZooError, match="theeta"):
         zoo.inspect(folder, overrides=["model.rope.theeta=1"])
+
+
+def test_a_bias_that_chooses_experts_is_never_narrowed(tmp_path: Path) -> None:
+    config = installed()["deepseek"].config_class.tiny()
+    model = zoo.build(config, device="cpu", dtype="float32")
+    name = next(n for n, _ in model.named_parameters() if n.endswith("router.bias"))
+    with torch.no_grad():
+        model.get_parameter(name).fill_(1 + 2**-20)  # no bfloat16 is this number
+    zoo.save(model, tmp_path / "in")
+    loaded = zoo.load(tmp_path / "in", dtype="bfloat16")
+    assert loaded.embed.weight.dtype == torch.bfloat16
+    assert torch.equal(loaded.get_parameter(name), model.get_parameter(name))
+    zoo.convert(tmp_path / "in", tmp_path / "out", dtype="bfloat16")
+    converted = zoo.load(tmp_path / "out")
+    assert converted.embed.weight.dtype == torch.bfloat16
+    assert torch.equal(converted.get_parameter(name), model.get_parameter(name))

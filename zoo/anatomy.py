@@ -28,6 +28,7 @@ class Weight:
     layers: tuple[int, ...] | None = None
     used: float = 1.0  # share of its elements that one token passes through
     is_matmul: bool = False  # multiplies every token once: 2 FLOPs per element used
+    is_exact: bool = False  # never cast to fewer bits, as a bias that decides which experts are chosen
 
     @property
     def numel(self) -> int:
@@ -84,10 +85,19 @@ class Anatomy:
         yield
         self._prefix, self._layers = before
 
-    def weight(self, name: str, shape: Shape, role: str, *, used: float = 1.0, is_matmul: bool = False) -> None:
+    def weight(
+        self,
+        name: str,
+        shape: Shape,
+        role: str,
+        *,
+        used: float = 1.0,
+        is_matmul: bool = False,
+        is_exact: bool = False,
+    ) -> None:
         if self._layers != ():
             is_matmul = is_matmul and self._is_of_text
-            self.weights.append(Weight(self._prefix + name, shape, role, self._layers, used, is_matmul))
+            self.weights.append(Weight(self._prefix + name, shape, role, self._layers, used, is_matmul, is_exact))
 
     def linear(self, name: str, n_in: int, n_out: int, role: str, *, bias: bool = False) -> None:
         self.weight(f"{name}.weight", (n_out, n_in), role, is_matmul=True)
@@ -184,7 +194,7 @@ class Anatomy:
         with self.under(name):
             self.weight("router.weight", (num_experts, hidden_size), "router", is_matmul=True)
             if has_router_bias:
-                self.weight("router.bias", (num_experts,), "router")
+                self.weight("router.bias", (num_experts,), "router", is_exact=True)
             for part in ("gate_proj", "up_proj"):
                 shape = (num_experts, intermediate_size, hidden_size)
                 self.weight(f"experts.{part}", shape, "experts", used=share, is_matmul=True)

@@ -88,11 +88,13 @@ def our_specs(ledger: Ledger, dtype: str | None) -> dict[str, TensorSpec]:
 
     wanted = str(as_dtype(dtype)).removeprefix("torch.") if dtype else None
     infos, actual = ledger.checkpoint.tensors, ledger.account.actual
-    return {
-        name: (wanted or _float(infos[actual[step.theirs[0]]].dtype), ledger.shapes[name])
-        for step in ledger.account.steps
-        for name in step.ours
-    }
+    specs: dict[str, TensorSpec] = {}
+    for step in ledger.account.steps:
+        stored = _float(infos[actual[step.theirs[0]]].dtype)
+        for name in step.ours:
+            keeps = name in ledger.exact and wanted is not None and _bits(wanted) < _bits(stored)
+            specs[name] = (stored if keeps else wanted or stored, ledger.shapes[name])
+    return specs
 
 
 def reader(ledger: Ledger, tensors: Mapping[str, Tensor], dtype: str | None) -> Callable[[str], Tensor]:
@@ -129,6 +131,12 @@ def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str])
         "format": to,
         "options": {"dtype": dtype, "allow": list(allow)},
     }
+
+
+def _bits(dtype: str) -> int:
+    import torch
+
+    return torch.finfo(getattr(torch, dtype)).bits
 
 
 def _float(dtype: str) -> str:

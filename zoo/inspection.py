@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,13 @@ class Ledger:
     def num_parameters(self) -> int:
         """Parameters of the model, tied ones once."""
         return sum(prod(shape) for shape in self.shapes.values())
+
+    @cached_property
+    def exact(self) -> frozenset[str]:
+        """Our weights that are never cast to fewer bits."""
+        if type(self.config).anatomy is ModelConfig.anatomy:
+            return frozenset()
+        return frozenset(name for w in self.config.anatomy().weights if w.is_exact for name in w.names())
 
     @property
     def nbytes(self) -> int:

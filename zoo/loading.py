@@ -77,6 +77,8 @@ def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -
     check_finite(ledger, name, tensor)
     if dtype is None or tensor.dtype == dtype or not tensor.is_floating_point():
         return tensor
+    if name in ledger.exact and torch.finfo(dtype).bits < torch.finfo(tensor.dtype).bits:
+        return tensor
     out = tensor.to(dtype)
     if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and not torch.isfinite(out).all():
         raise CheckpointError(ledger.source, name, f"a value overflows {str(dtype).removeprefix('torch.')}")

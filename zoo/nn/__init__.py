@@ -8,6 +8,7 @@ from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
 from zoo.nn.encoder_decoder import Conditioned, DecoderLayer, EncoderDecoder
 from zoo.nn.init import initialise
 from zoo.nn.latent import LatentAttention
+from zoo.nn.logn import LogNAttention, PromptCache, SteppedRope
 from zoo.nn.mask import Mask, causal, everything, sliding
 from zoo.nn.mlp import ACTIVATIONS, MLP, Activation, GatedMLP, gelu_bloom, gelu_tanh, quick_gelu
 from zoo.nn.moe import Experts, MoE, SigmoidRouter, SoftmaxRouter, balancing_losses, load_balancing_loss
@@ -20,9 +21,9 @@ from zoo.nn.trace import hidden_states, traced
 __all__ = [
     "ACTIVATIONS", "MLP", "Activation", "Alibi", "Attend", "Attention", "Cache", "Conditioned", "CrossAttention",
     "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention", "DualChunkRope",
-    "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "LatentAttention", "LayerCache", "LearnedPositions", "Mask", "Memory", "MoE",
-    "PostNormLayer", "PreNormLayer", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SigmoidRouter",
-    "SlidingKVCache", "SoftmaxRouter", "Span", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal",
-    "everything", "gelu_bloom", "gelu_tanh", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids",
-    "sliding", "traced",
+    "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "LatentAttention", "LayerCache", "LearnedPositions",
+    "LogNAttention", "Mask", "Memory", "MoE", "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm",
+    "RelativeBias", "Rope", "SandwichLayer", "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span",
+    "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal", "everything", "gelu_bloom",
+    "gelu_tanh", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
 ]  # fmt: skip

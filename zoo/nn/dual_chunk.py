@@ -124,8 +124,7 @@ class DualChunkAttention(nn.Module):
             if not real.any():
                 continue
             seen = real if kind == "new" else slice(start + int(real.sum()))
-            alone = (x[row, at][None] for x, at in ((q, real), (k, seen), (v, seen)))
-            out[row, real] = self._across(*alone, start)[0]
+            out[row, real] = self._across(q[row, real][None], k[row, seen][None], v[row, seen][None], start)[0]
         return out
 
     def _across(self, q: Tensor, k: Tensor, v: Tensor, start: int) -> Tensor:

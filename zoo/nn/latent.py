@@ -26,7 +26,7 @@ class LatentAttention(nn.Module):
 
     The cache keeps that latent (C) and one rotary key (R) per token and layer, nothing else. One new token at a time
     is attended in latent space, with the up-projections absorbed into query and output; longer spans expand.
-    Without `rope` the R channels do not rotate and are one more key that all heads share; `bias` is added to the scores.
+    Without `rope` the R channels do not rotate; `bias` is added to the scores.
     """
 
     def __init__(

@@ -1,0 +1,79 @@
+"""The names of DeepSeek's tensors on the hub: one per expert, multi-token prediction as layers after the last.
+
+Apart from hf.py, which reads and writes config.json, because the modules that need not be loaded make a table of their
+own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from zoo.weights import Entry, Table, TensorInfo, alias, ignore, rename, rule, split, stack, under
+
+from .config import DeepSeekConfig
+
+PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+ATTENTION = {
+    "q_proj": "q_proj", "q_down": "q_a_proj", "q_norm": "q_a_layernorm", "q_up": "q_b_proj",
+    "kv_down": "kv_a_proj_with_mqa", "kv_norm": "kv_a_layernorm", "kv_up": "kv_b_proj", "o_proj": "o_proj",
+}  # fmt: skip
+MODULE = {
+    "embed": "embed_tokens", "embed_norm": "enorm", "hidden_norm": "hnorm", "proj": "eh_proj",
+    "norm": "shared_head.norm", "lm_head": "shared_head.head",
+}  # fmt: skip
+UNASKED = "multi-token prediction, loaded when asked for: model.num_mtp_layers"
+
+
+def mapping(c: DeepSeekConfig) -> Table:
+    """The table of files that hold just what the model does."""
+    return mapping_of(c, {})
+
+
+def mapping_of(c: DeepSeekConfig, tensors: Mapping[str, TensorInfo]) -> Table:
+    """The table of files that hold `tensors`: the modules among them that nobody asked for are left out.
+
+    Only a layer with an `eh_proj` is one: a layer too many is an error still.
+    """
+    found = (re.fullmatch(r"model\.layers\.(\d+)\.eh_proj\.weight", name) for name in tensors)
+    modules = [int(match[1]) for match in found if match]
+    return Table(
+        rename("embed", "model.embed_tokens"),
+        under("layers.{i}", "model.layers.{i}", *_layer(c)),
+        rename("norm", "model.norm"),
+        alias("lm_head.weight", of="model.embed_tokens.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
+        [entry for k in range(c.num_mtp_layers) for entry in _module(c, k)],
+        [ignore(f"model.layers.{n}", UNASKED) for n in modules if n >= c.num_layers + c.num_mtp_layers],
+    )
+
+
+def _layer(c: DeepSeekConfig) -> list[Entry]:
+    width = c.moe_intermediate_size
+    return [
+        rename("attn_norm", "input_layernorm"),
+        *(rename(f"attn.{ours}", f"self_attn.{theirs}") for ours, theirs in ATTENTION.items()),
+        rename("mlp_norm", "post_attention_layernorm"),
+        *(rename(f"mlp.{name}", f"mlp.{name}") for name in PROJECTIONS),
+        rename("mlp.router.weight", "mlp.gate.weight"),
+        rename("mlp.router.bias", "mlp.gate.e_score_correction_bias"),
+        rename("mlp.shared", "mlp.shared_experts"),
+        *(
+            rule(f"mlp.experts.{name}", f"mlp.experts.{{e}}.{name}.weight", stack(c.num_experts), e=c.num_experts)
+            for name in PROJECTIONS
+        ),
+        # As transformers 5 keeps them in memory.
+        rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj", split(width, width, dim=1)),
+        rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
+        ignore("self_attn.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
+    ]
+
+
+def _module(c: DeepSeekConfig, k: int) -> list[Entry]:
+    """Module k; files that leave out its copies of embedding and head mean the main model's."""
+    theirs = f"model.layers.{c.num_layers + k}"
+    return [
+        *under(f"mtp.{k}", theirs, *(rename(ours, name) for ours, name in MODULE.items())),
+        *under(f"mtp.{k}.layer", theirs, *_layer(c)),
+        rename(f"mtp.{k}.embed", "model.embed_tokens"),
+        rename(f"mtp.{k}.lm_head", "model.embed_tokens" if c.tie_embeddings else "lm_head"),
+    ]

@@ -1,0 +1,6 @@
+"""Images and the frames of videos as the tensors that models read. Needs Pillow: the extra `vision`."""
+
+from zoo.vision.images import read_image
+from zoo.vision.processing import Processing, patches_of, pixels_of, smart_size
+
+__all__ = ["Processing", "patches_of", "pixels_of", "read_image", "smart_size"]

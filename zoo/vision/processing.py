@@ -1,0 +1,172 @@
+"""From pictures to numbers, as `preprocessor_config.json` says and transformers' Pillow processors do it, bit for bit.
+
+Shapes: I images, C channels, H and W pixels, P patches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
+from zoo.vision.images import centre, on_white
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+HALF = (0.5, 0.5, 0.5)
+MOST_ASPECT = 200  # the longer side of a picture that is cut into patches over the shorter
+KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file is silent
+    "CLIP": {"size": {"shortest_edge": 224}, "crop_size": 224, "resample": 3, "image_mean": CLIP_MEAN, "image_std": CLIP_STD},
+    "ViT": {"size": {"height": 224, "width": 224}, "resample": 2, "image_mean": HALF, "image_std": HALF},
+    "Qwen2VL": {
+        "size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}, "resample": 3,
+        "image_mean": CLIP_MEAN, "image_std": CLIP_STD,
+    },
+}  # fmt: skip
+SUFFIXES = ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor")
+INERT = {"image_processor_type", "feature_extractor_type", "processor_class", "data_format", "input_data_format",
+         "device", "disable_grouping", "return_tensors", "default_to_square", "size_divisor", "min_pixels", "max_pixels",
+         "auto_map", "_valid_processor_keys"}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Processing:
+    """How pictures become pixels. Sizes are in pixels, `resample` is Pillow's number: 2 bilinear, 3 bicubic."""
+
+    height: int | None = None  # of every picture; None: see shortest_edge, min_pixels
+    width: int | None = None  # of every picture
+    shortest_edge: int | None = None  # the shorter side, the longer in proportion
+    crop: tuple[int, int] | None = None  # height and width of the middle that is kept
+    min_pixels: int | None = None  # pictures of any size between these areas, for `patches_of`
+    max_pixels: int | None = None
+    resample: int = 3
+    scale: float | None = 1 / 255  # factor on the bytes
+    mean: tuple[float, ...] | None = CLIP_MEAN
+    std: tuple[float, ...] | None = CLIP_STD
+    is_resized: bool = True
+    patch_size: int = 14
+    temporal_patch_size: int = 2
+    merge_size: int = 2
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], file: object = "preprocessor_config.json") -> Processing:
+        """What a file says. Raises CheckpointError for a processor or a key that is not known here."""
+        named = str(raw.get("image_processor_type", raw.get("feature_extractor_type", "")))
+        kind = next((named.removesuffix(s) for s in SUFFIXES if named.endswith(s)), named)
+        if kind not in KINDS:
+            raise CheckpointError(
+                file, "image_processor_type", f"{clean(named)!r} is not known here", why=did_you_mean(kind, KINDS)
+            )
+        values = {**KINDS[kind], **{k: v for k, v in raw.items() if v is not None}}
+        size, crop = values.pop("size"), values.pop("crop_size", None)
+        if isinstance(size, int):
+            size = {"shortest_edge": size} if kind == "CLIP" else {"height": size, "width": size}
+        does = {
+            name: bool(values.pop(f"do_{name}", True))
+            for name in ("resize", "rescale", "normalize", "center_crop", "convert_rgb")
+        }
+        known = {
+            name: values.pop(name) for name in ("patch_size", "temporal_patch_size", "merge_size") if name in values
+        }
+        if kind == "Qwen2VL":
+            size = {
+                "min_pixels": raw.get("min_pixels") or size["shortest_edge"],
+                "max_pixels": raw.get("max_pixels") or size["longest_edge"],
+            }
+        mean, std = tuple(values.pop("image_mean")), tuple(values.pop("image_std"))
+        made = cls(
+            **size, **known, resample=int(values.pop("resample")), is_resized=does["resize"],
+            scale=values.pop("rescale_factor", 1 / 255) if does["rescale"] else None,
+            mean=mean if does["normalize"] else None, std=std if does["normalize"] else None,
+            crop=_sides(crop) if crop is not None and does["center_crop"] and kind == "CLIP" else None,
+        )  # fmt: skip
+        if unknown := sorted(values.keys() - INERT):
+            raise CheckpointError(file, unknown[0], f"the key is not known here, nor {clean(some(unknown[1:]))}")
+        return made
+
+    @classmethod
+    def square(cls, side: int) -> Processing:
+        """As the first Qwen-VL does: bicubically to a square, whatever the shape, with CLIP's mean and deviation."""
+        return cls(height=side, width=side)
+
+
+def pixels_of(images: Sequence[Image], how: Processing) -> Tensor:
+    """Pictures as pixels [I, C, H, W], float32, for towers that read images of one size."""
+    return torch.stack([torch.from_numpy(_numbers(_resized(on_white(image), how), how)) for image in images])
+
+
+def patches_of(images: Sequence[Image], how: Processing, *, is_video: bool = False) -> tuple[Tensor, Tensor]:
+    """Pictures as flattened patches [P, ...] and their grid [I, 3], for Qwen2-VL's tower.
+
+    With `is_video` the pictures are the frames of one video, all of one size, and the grid has one row.
+    Raises UsageError for frames of several sizes, and for pictures too long and narrow.
+    """
+    groups = [list(images)] if is_video else [[image] for image in images]
+    cut = [_patches([_numbers(_resized(on_white(frame), how), how) for frame in frames], how) for frames in groups]
+    return torch.cat([patches for patches, _ in cut]), torch.tensor([sides for _, sides in cut])
+
+
+def smart_size(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
+    """Sides that are multiples of `factor`, nearly in proportion, with an area between the bounds."""
+    if max(height, width) > MOST_ASPECT * min(height, width):
+        raise UsageError(
+            f"a picture of {height} x {width} pixels is too long and narrow", why=f"at most {MOST_ASPECT} to 1"
+        )
+    rows, columns = round(height / factor) * factor, round(width / factor) * factor
+    if rows * columns > max_pixels:
+        shrink = math.sqrt(height * width / max_pixels)
+        return tuple(max(factor, math.floor(x / shrink / factor) * factor) for x in (height, width))  # type: ignore[return-value]
+    if rows * columns < min_pixels:
+        stretch = math.sqrt(min_pixels / (height * width))
+        return tuple(math.ceil(x * stretch / factor) * factor for x in (height, width))  # type: ignore[return-value]
+    return rows, columns
+
+
+def _resized(image: Image, how: Processing) -> Image:
+    size = None
+    if how.min_pixels is not None and how.max_pixels is not None:
+        factor = how.patch_size * how.merge_size
+        size = smart_size(image.height, image.width, factor, how.min_pixels, how.max_pixels)
+    elif how.height is not None and how.width is not None:
+        size = how.height, how.width
+    elif how.shortest_edge is not None:
+        short, long = sorted(image.size)
+        longer = int(how.shortest_edge * long / short)
+        size = (longer, how.shortest_edge) if image.width <= image.height else (how.shortest_edge, longer)
+    if size is not None and how.is_resized:
+        image = image.resize((size[1], size[0]), resample=how.resample)
+    return image if how.crop is None else centre(image, *how.crop)
+
+
+def _numbers(image: Image, how: Processing) -> np.ndarray:
+    """[C, H, W] in float32; the product in float64 and the rest in float32, in the reference's order."""
+    x = np.asarray(image)
+    x = x.astype(np.float32) if how.scale is None else (x.astype(np.float64) * how.scale).astype(np.float32)
+    if how.mean is not None and how.std is not None:
+        x = (x - np.array(how.mean, np.float32)) / np.array(how.std, np.float32)
+    return np.ascontiguousarray(x.transpose(2, 0, 1))
+
+
+def _patches(frames: list[np.ndarray], how: Processing) -> tuple[Tensor, list[int]]:
+    """Frames as patches in the order of the tower; the last frame is repeated to fill the last patch in time."""
+    if len({frame.shape for frame in frames}) != 1:
+        raise UsageError("the frames of a video have several sizes, or there are none")
+    frames = frames + frames[-1:] * (-len(frames) % how.temporal_patch_size)
+    channels, height, width = frames[0].shape
+    m, p = how.merge_size, how.patch_size
+    sides = [len(frames) // how.temporal_patch_size, height // p, width // p]
+    x = torch.from_numpy(np.stack(frames))
+    x = x.reshape(sides[0], -1, channels, sides[1] // m, m, p, sides[2] // m, m, p)
+    return x.permute(0, 3, 6, 4, 7, 2, 1, 5, 8).reshape(math.prod(sides), -1), sides
+
+
+def _sides(size: Any) -> tuple[int, int]:
+    return (size, size) if isinstance(size, int) else (size["height"], size["width"])
