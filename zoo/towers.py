@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, multiple_of, one_of
 from zoo.errors import ConfigError
 
 ACTIVATIONS = ("quick_gelu", "gelu", "gelu_tanh", "relu", "silu")
+
+
+class Layered(Protocol):
+    """What `describe_layers` reads of a config."""
+
+    hidden_size: int
+    intermediate_size: int
+    num_layers: int
+    num_heads: int
+
+
+class Patched(Protocol):
+    """What `describe_embeddings` reads of a config."""
+
+    hidden_size: int
+    patch_size: int
+    num_channels: int
+
+    @property
+    def num_patches(self) -> int:
+        """Patches of a training image."""
+        ...
 
 
 @dataclass
@@ -46,7 +69,7 @@ def check_sizes(record: object, path: str, *names: str) -> None:
             raise ConfigError(f"{path}.{name}={getattr(record, name)} is below 1")
 
 
-def describe_embeddings(a: Anatomy, c: TowerConfig, *, has_class_token: bool, has_bias: bool) -> None:
+def describe_embeddings(a: Anatomy, c: Patched, *, has_class_token: bool, has_bias: bool) -> None:
     """The weights of zoo.nn.vision.ImageEmbeddings, below `embed`."""
     with a.under("embed"):
         shape = (c.hidden_size, c.num_channels, c.patch_size, c.patch_size)
@@ -58,7 +81,7 @@ def describe_embeddings(a: Anatomy, c: TowerConfig, *, has_class_token: bool, ha
         a.embedding("positions", c.num_patches + has_class_token, c.hidden_size, role="vision")
 
 
-def describe_layers(a: Anatomy, c: TowerConfig, *, has_qkv_bias: bool = True, role: str = "vision") -> None:
+def describe_layers(a: Anatomy, c: Layered, *, has_qkv_bias: bool = True, role: str = "vision") -> None:
     """The weights of `num_layers` of zoo.nn.vision.vision_layer, below `layers`; a text tower has such layers too."""
     heads = c.num_heads, c.num_heads, c.hidden_size // c.num_heads
     with a.under("layers.{i}", range(c.num_layers)):

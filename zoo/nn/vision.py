@@ -66,8 +66,11 @@ class ImageEmbeddings(nn.Module):
         return x + table
 
 
-class VisionTower(nn.Module):
-    """Embeddings, a norm before the layers (CLIP has one), layers in which every patch sees all, a norm after them."""
+class VisionLayers(nn.Module):
+    """Embeddings, a norm before the layers (CLIP has one), layers in which every patch sees all, a norm after them.
+
+    What is made of the states is the subclass's own; `VisionTower` gives them all.
+    """
 
     def __init__(
         self,
@@ -81,13 +84,8 @@ class VisionTower(nn.Module):
         self.embed, self.embed_norm = embed, embed_norm
         self.layers, self.norm = nn.ModuleList(layers), norm
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """pixels [B, C, H, W] to states [B, P, D]."""
-        x = self.states(pixels)
-        return x if self.norm is None else self.norm(x)
-
     def states(self, pixels: Tensor) -> Tensor:
-        """What leaves the last layer, before the norm."""
+        """pixels [B, C, H, W] to what leaves the last layer, [B, P, D], before the norm."""
         x = self.embed(pixels)
         if self.embed_norm is not None:
             x = self.embed_norm(x)
@@ -95,6 +93,15 @@ class VisionTower(nn.Module):
         for layer in self.layers:
             x = layer(x, span)
         return x
+
+
+class VisionTower(VisionLayers):
+    """Images to the normed states of all their patches."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """pixels [B, C, H, W] to states [B, P, D]."""
+        x = self.states(pixels)
+        return x if self.norm is None else self.norm(x)
 
 
 def vision_layer(

@@ -24,7 +24,9 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 HALF = (0.5, 0.5, 0.5)
 MOST_ASPECT = 200  # the longer side of a picture that is cut into patches over the shorter
 KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file is silent
-    "CLIP": {"size": {"shortest_edge": 224}, "crop_size": 224, "resample": 3, "image_mean": CLIP_MEAN, "image_std": CLIP_STD},
+    "CLIP": {
+        "size": {"shortest_edge": 224}, "crop_size": 224, "resample": 3, "image_mean": CLIP_MEAN, "image_std": CLIP_STD,
+    },
     "ViT": {"size": {"height": 224, "width": 224}, "resample": 2, "image_mean": HALF, "image_std": HALF},
     "Qwen2VL": {
         "size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}, "resample": 3,
@@ -32,9 +34,10 @@ KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file
     },
 }  # fmt: skip
 SUFFIXES = ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor")
-INERT = {"image_processor_type", "feature_extractor_type", "processor_class", "data_format", "input_data_format",
-         "device", "disable_grouping", "return_tensors", "default_to_square", "size_divisor", "min_pixels", "max_pixels",
-         "auto_map", "_valid_processor_keys"}  # fmt: skip
+INERT = frozenset(
+    "image_processor_type feature_extractor_type processor_class data_format input_data_format device return_tensors "
+    "disable_grouping default_to_square size_divisor min_pixels max_pixels auto_map _valid_processor_keys".split()
+)
 
 
 @dataclass(frozen=True)

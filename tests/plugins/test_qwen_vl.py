@@ -1,0 +1,294 @@
+"""Qwen-VL, Qwen2-VL and Qwen2.5-VL: what images do to positions, caches, batches; what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+import zoo
+from zoo.errors import CheckpointError, ConfigError, UsageError
+from zoo.nn import Span, hidden_states, traced
+from zoo.registry import installed
+from zoo.testing.subject import peaked
+from zoo.weights import ForeignConfig
+
+FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+IMAGE, VIDEO, START, END = 61, 62, 63, 64
+
+
+def tiny(family: str) -> Any:
+    return installed()[family].config_class.tiny()
+
+
+@pytest.fixture(params=FAMILIES)
+def model(request: pytest.FixtureRequest) -> nn.Module:
+    return peaked(zoo.build(tiny(request.param), device="cpu", dtype="float64").eval())
+
+
+def patches(grid: list[list[int]], seed: int = 0) -> dict[str, Tensor]:
+    count = sum(t * h * w for t, h, w in grid)
+    generator = torch.Generator().manual_seed(seed)
+    pixels = torch.randn(count, 96, generator=generator, dtype=torch.float64)
+    return {"pixels": pixels, "grid": torch.tensor(grid)}
+
+
+TEXT = [[3, 4, 5, *[IMAGE] * 6, 6, 7, 8], [9, 10, *[IMAGE] * 4, 11, *[IMAGE] * 2, 12]]
+GRIDS = [[[1, 4, 6]], [[1, 4, 4], [1, 2, 4]]]
+
+
+@torch.no_grad()
+def test_rows_of_a_batch_give_what_each_gives_alone(model: nn.Module) -> None:
+    tokens = torch.tensor([TEXT[0], [1, 1, *TEXT[1]]])
+    mask = tokens != 1
+    both = patches(GRIDS[0] + GRIDS[1])
+    found = model(tokens, attention_mask=mask, **both)
+    first = {"pixels": both["pixels"][:24], "grid": both["grid"][:1]}
+    second = {"pixels": both["pixels"][24:], "grid": both["grid"][1:]}
+    assert torch.allclose(found[0], model(tokens[:1], **first)[0], atol=1e-9)
+    assert torch.allclose(found[1, 2:], model(tokens[1:, 2:], **second)[0], atol=1e-9)
+
+
+@torch.no_grad()
+def test_a_cache_goes_on_after_images_and_takes_images_later(model: nn.Module) -> None:
+    tokens, images = torch.tensor(TEXT[1:]), patches(GRIDS[1])
+    whole, cache = model(tokens, **images), model.new_cache(1, 20)
+    first, second = patches(GRIDS[1][:1]), {"pixels": images["pixels"][16:], "grid": images["grid"][1:]}
+    first["pixels"] = images["pixels"][:16]
+    parts = [model(tokens[:, :2], cache=cache), model(tokens[:, 2:7], cache=cache, **first)]
+    parts += [model(tokens[:, 7:9], cache=cache, **second), model(tokens[:, 9:], cache=cache)]
+    assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-9)
+    with pytest.raises(UsageError, match="cannot be rewound to 3"):
+        cache.rewind(3)
+
+
+@torch.no_grad()
+def test_reordered_rows_keep_their_positions(model: nn.Module) -> None:
+    tokens = torch.tensor([[2, 3, 4, 5, 6, 7, 8, 9, 10], TEXT[0][:9]])
+    cache, index, more = model.new_cache(2, 12), torch.tensor([1, 1]), torch.tensor([[11], [12]])
+    model(tokens, cache=cache, **patches(GRIDS[0]))
+    cache.reorder(index)
+    whole = torch.cat((tokens[index], more), 1)
+    images = {k: torch.cat((v, v)) for k, v in patches(GRIDS[0]).items()}
+    assert torch.allclose(model(more, cache=cache), model(whole, **images)[:, -1:], atol=1e-9)
+
+
+def test_gradients_reach_the_tower(model: nn.Module) -> None:
+    model(torch.tensor(TEXT[:1]), **patches(GRIDS[0])).square().sum().backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize(("family", "after"), [("qwen2_vl", 9), ("qwen2_5_vl", 3 + 5 * 4 + 1)])
+def test_text_after_a_video_goes_on_after_its_largest_position(family: str, after: int) -> None:
+    """Six times four by four patches after three tokens; transformers 5.23 goes on at 5, within the video."""
+    config = tiny(family)
+    if family == "qwen2_5_vl":
+        config = replace(config, vision=replace(config.vision, tokens_per_second=4))
+    model = zoo.build(config)
+    tokens = torch.tensor([[3, 4, 5, *[VIDEO] * 24, 6, 7, 8]])
+    found, offsets = model.places(tokens, Span(1, 30, tokens.device), video_grid=torch.tensor([[6, 4, 4]]))
+    assert found[:, 0, -3:].tolist() == [[after, after + 1, after + 2]] * 3
+    assert offsets.tolist() == [after + 3 - 30]
+
+
+def test_time_is_counted_in_seconds() -> None:
+    """Two steps a second, four seconds from patch to patch (half a frame a second): 0, 8; images stand still."""
+    model, tokens = zoo.build(tiny("qwen2_5_vl")), torch.tensor([[*[VIDEO] * 2, *[IMAGE] * 2]])
+    grids = {"video_grid": torch.tensor([[2, 2, 2]]), "grid": torch.tensor([[2, 2, 2]]), "seconds_per_grid": [4.0]}
+    found, _ = model.places(tokens, Span(1, 4, tokens.device), **grids)
+    assert found[0, 0].tolist() == [0, 8, 9, 10]
+
+
+@torch.no_grad()
+def test_windows_see_no_further_than_their_side() -> None:
+    """With windows only, a patch changes the tokens of its own window, and with a full layer all of them."""
+    config = tiny("qwen2_5_vl")
+    for full, expected in (([], 4), ([1], 9)):
+        vision = replace(config.vision, full_layers=full)
+        model = peaked(zoo.build(replace(config, vision=vision), device="cpu", dtype="float64"))
+        images = patches([[1, 6, 6]])
+        before = model.visual(**{"patches": images["pixels"], "grid": images["grid"]})
+        images["pixels"][0] += 1
+        after = model.visual(**{"patches": images["pixels"], "grid": images["grid"]})
+        assert int(((after - before).abs().amax(1) > 1e-9).sum()) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "grid", "message"),
+    [
+        ([3, *[IMAGE] * 6], None, "placeholders of images or videos, and there are none"),
+        ([3, *[IMAGE] * 5], [[1, 4, 6]], "6 tokens 61 in a row"),
+        ([3, *[IMAGE] * 12], [[1, 4, 6]], "no more images"),
+        ([3, *[IMAGE] * 6], [[1, 4, 6], [1, 2, 2]], "more images or videos than the text"),
+        ([3, *[IMAGE] * 4], [[1, 3, 8]], "does not fall into squares of 2"),
+    ],
+)
+def test_texts_and_images_that_do_not_go_together_are_refused(
+    model: nn.Module, text: list[int], grid: list[list[int]] | None, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        model(torch.tensor([text]), **({} if grid is None else patches(grid)))
+
+
+def test_pixels_without_grid_and_of_another_shape_are_refused(model: nn.Module) -> None:
+    images = patches(GRIDS[0])
+    with pytest.raises(UsageError, match="do not fill grids"):
+        model(torch.tensor(TEXT[:1]), pixels=images["pixels"][:-1], grid=images["grid"])
+    with pytest.raises(UsageError, match="go together"):
+        model(torch.tensor([[3, 4]]), pixels=images["pixels"])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"rope_sections": [1, 1, 2]}, "do not share out"), ({"image_token_id": VIDEO}, "are the same")],
+)
+def test_configs_that_contradict_themselves_are_refused(family: str, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        replace(tiny(family), **change)
+
+
+def read(family: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    dialect = installed()[family].dialect("hf")
+    keys = ForeignConfig(change(json.loads(json.dumps(dialect.to_config(tiny(family))))))
+    config = dialect.from_config(keys)
+    keys.check(where=family)
+    return config
+
+
+def as_of_2024(raw: dict[str, Any]) -> dict[str, Any]:
+    """The text's keys flat, with the rotary settings of then."""
+    text = raw.pop("text_config")
+    rope = text.pop("rope_parameters")
+    del text["model_type"]
+    scaling = {"type": "mrope", "mrope_section": rope["mrope_section"]}
+    return raw | text | {"rope_theta": rope["rope_theta"], "rope_scaling": scaling, "vision_token_id": 7}
+
+
+def as_of_2025(raw: dict[str, Any]) -> dict[str, Any]:
+    """Both at once, with ids of images in the group that mean nothing."""
+    flat = as_of_2024(json.loads(json.dumps(raw)))
+    scaling = flat["rope_scaling"] | {"type": "default", "rope_type": "default"}
+    text = {k: v for k, v in raw["text_config"].items() if k != "rope_parameters"}
+    text |= {
+        "rope_theta": flat["rope_theta"],
+        "rope_scaling": scaling,
+        "image_token_id": None,
+        "torch_dtype": "float16",
+    }
+    return flat | {"rope_scaling": scaling, "text_config": text}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("style", [as_of_2024, as_of_2025])
+def test_configs_of_every_year_say_the_same(family: str, style: Callable[..., Any]) -> None:
+    assert read(family, style) == tiny(family)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_keys_that_nobody_reads_are_refused_in_groups_too(family: str) -> None:
+    def strange(raw: dict[str, Any]) -> dict[str, Any]:
+        raw["vision_config"]["deepstack"] = [1]
+        return raw
+
+    with pytest.raises(CheckpointError, match=r"vision_config.*deepstack"):
+        read(family, strange)
+
+    def double_tongued(raw: dict[str, Any]) -> dict[str, Any]:
+        return raw | {"rms_norm_eps": 0.5}
+
+    with pytest.raises(CheckpointError, match=r"rms_norm_eps: 0\.5, but"):
+        read(family, double_tongued)
+
+
+# The first generation, against numbers of its own released code.
+
+
+@pytest.fixture(scope="module")
+def chat(shared: Path) -> tuple[nn.Module, dict[str, Tensor], dict[str, Tensor]]:
+    folder = shared / "golden" / "qwen-vl-chat"
+    files = (load_file(folder / f"{name}.safetensors") for name in ("inputs", "expected"))
+    return zoo.load(folder, dtype="float64"), *files
+
+
+def near(found: Tensor, expected: Tensor) -> None:
+    """The golden numbers are float32 of a float64 run."""
+    assert found.shape == expected.shape
+    assert (found - expected.double()).abs().max().item() < 1e-6
+
+
+@torch.no_grad()
+def test_Qwen_VL_reads_images_as_its_released_code(chat: Any) -> None:
+    model, given, expected = chat
+    near(model.visual(given["pixel_values"]), expected["visual.output"])
+    near(model.visual.tower(given["pixel_values"])[:, ::8], expected["visual.trunk_rows"])
+    for case, count in (("one", 1), ("two", 2)):
+        with traced(model, "norm", "layers.0.input") as kept:
+            logits = model(given[f"{case}.input_ids"], pixels=given["pixel_values"][:count])
+        rows = given[f"{case}.rows"]
+        near(logits[:, rows], expected[f"{case}.logits_rows"])
+        near(kept["norm"][:, rows], expected[f"{case}.last_hidden_rows"])
+        near(kept["layers.0.input"][:, rows], expected[f"{case}.embeddings_rows"])
+
+
+@torch.no_grad()
+def test_Qwen_VL_reads_and_writes_text_as_its_released_code(chat: Any) -> None:
+    model, given, expected = chat
+    near(model(given["text.input_ids"]), expected["text.logits"])
+    states = hidden_states(model, given["text.input_ids"][:1])
+    near(torch.stack([*states[:-2], states[-1]]), expected["text.hidden_states"])
+    tokens = given["one.input_ids"]
+    cache = model.new_cache(1, tokens.shape[1] + 6)
+    steps = [model(tokens, pixels=given["pixel_values"][:1], cache=cache, last=True)]
+    while len(steps) < 6:
+        steps.append(model(steps[-1].argmax(-1), cache=cache))
+    near(torch.cat(steps, 1), expected["decode.logits"])
+    assert torch.equal(torch.cat(steps, 1).argmax(-1), expected["decode.generated_ids"])
+
+
+@torch.no_grad()
+def test_Qwen_VL_resamples_with_two_heads_and_other_grids(shared: Path, tmp_path: Path) -> None:
+    """The folder has a tower only, and its config a decoder of which nothing else is there."""
+    folder = tmp_path / "visual"
+    shutil.copytree(shared / "golden" / "qwen-vl-visual", folder)
+    raw = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(raw | {"kv_channels": 64}))
+    allowed = [f"{name}*" for name in ("transformer.wte", "transformer.h.", "transformer.ln_f", "lm_head")]
+    model = zoo.load(folder, dtype="float64", allow=allowed)
+    given, expected = (load_file(folder / f"{name}.safetensors") for name in ("inputs", "expected"))
+    for grid in ("grid16", "grid24"):
+        near(model.visual(given[f"{grid}.pixel_values"]), expected[f"{grid}.output"])
+
+
+def test_Qwen_VL_comes_back_byte_for_byte(shared: Path, tmp_path: Path) -> None:
+    folder = shared / "golden" / "qwen-vl-chat"
+    zoo.save(zoo.load(folder), tmp_path / "out")
+    stored, back = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "out"))
+    assert stored.keys() == back.keys()
+    assert all(stored[k].dtype == back[k].dtype and torch.equal(stored[k], back[k]) for k in stored)
+    assert zoo.inspect(tmp_path / "out").config == zoo.inspect(folder).config
+
+
+@torch.no_grad()
+def test_Qwen_VL_refuses_texts_that_do_not_name_their_images() -> None:
+    config = tiny("qwen_vl")
+    config = replace(config, vision=replace(config.vision, image_start_id=50))
+    model = peaked(zoo.build(config, device="cpu"))
+    image, name = torch.randn(1, 3, 12, 12), [7] * 9
+    whole = torch.tensor([[3, 50, *name, 51, 4]])
+    other = torch.tensor([[3, 50, *[8] * 9, 51, 4]])
+    assert torch.equal(model(whole, pixels=image), model(other, pixels=image))  # the name is never seen
+    with pytest.raises(UsageError, match="the text has 1 images, 0 are given"):
+        model(whole)
+    with pytest.raises(UsageError, match="is not ended after 9"):
+        model(whole[:, :-2], pixels=image)
+    with pytest.raises(UsageError, match=r"49 tokens are more than model\.trained_seq_len=48"):
+        model(torch.full((1, 49), 3))
