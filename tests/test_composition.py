@@ -147,7 +147,7 @@ MISTAKES = [
     (["llama3", "model.num_layers=???"], "model.num_layers has no value\ntype: model.num_layers=VALUE"),
     (["llama3", "model.num_layers=[1,"], "cannot read 'model.num_layers=[1,'\na bracket is not closed"),
     (["llama3", "model.hub=${nope}"], "Interpolation key 'nope' not found"),
-    (["llama3", "device=cpu"], "no key 'device'\nknown: model, rope"),
+    (["llama3", "device=cpu"], "no key 'device'\nknown: attention, block, mlp, model, norm, position, rope"),
     (["model=null"], "which model?\ntype a name, for example: zoo build llama3 (zoo list names them all)"),
     (["llama3", "model.num_heads=30"], "model.num_heads=30 is not a multiple of model.num_kv_heads=8"),
 ]

@@ -19,17 +19,17 @@ def error(*words: str) -> str:
 
 def test_grammar_is_read_from_the_primary_config():
     assert set(BUILD.keys) == {"device", "dtype", "seed", "save", "format", "hydra"}
-    assert BUILD.groups["rope"] == ("dynamic", "linear", "llama3", "none", "yarn")
+    assert BUILD.groups["rope"] == ("dynamic", "linear", "llama3", "longrope", "none", "yarn")
     assert "rope" in BUILD.defaults
 
 
 def test_grammar_knows_the_groups_of_a_users_folder(tmp_path):
-    (tmp_path / "attention").mkdir()
-    (tmp_path / "attention" / "mla.yaml").touch()
+    (tmp_path / "memory").mkdir()
+    (tmp_path / "memory" / "ring.yaml").touch()
     (tmp_path / "model").mkdir()
     known = grammar("build", folder=tmp_path)
-    assert known.groups["attention"] == ("mla",)
-    assert expand(["attention=mla"], known) == ["+attention=mla"]  # no defaults list names it
+    assert known.groups["memory"] == ("ring",)
+    assert expand(["memory=ring"], known) == ["+memory=ring"]  # no defaults list names it
 
 
 def test_a_bare_word_is_the_model():
@@ -76,7 +76,10 @@ def test_a_number_can_be_asked_for_as_a_model():
         (["llama3", "num_layers=4"], "no key 'num_layers'\ndid you mean model.num_layers=4?"),
         (["llama3", "rope_theta=4"], "no key 'rope_theta'\ndid you mean model.rope.theta=4?"),
         (["devise=cpu"], "no key 'devise'\ndid you mean device=cpu?"),
-        (["qqq=1"], "no key 'qqq'\nknown: device, dtype, format, hydra, model, rope, save, seed"),
+        (
+            ["qqq=1"],
+            "no key 'qqq'\nknown: attention, block, device, dtype, format, hydra, mlp, model, norm, position, rope, save, seed",
+        ),
         (["=3"], "'=3' names no key\ntype: KEY=VALUE, for example model.num_layers=4"),
         (["model.num_layers"], "'model.num_layers' has no value\ntype: model.num_layers=VALUE"),
         (["rope"], "'rope' has no value\ntype: rope=VALUE"),

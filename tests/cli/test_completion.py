@@ -71,7 +71,7 @@ def test_one_model_is_enough():
 
 
 def test_options_of_a_group_are_offered():
-    options = ("dynamic", "linear", "llama3", "none", "yarn")
+    options = ("dynamic", "linear", "llama3", "longrope", "none", "yarn")
     assert fish("zoo build llama3 rope=").keys() == {f"rope={option}" for option in options}
     assert fish("zoo build llama3 +rope=y").keys() == {"+rope=yarn"}
 
@@ -104,7 +104,7 @@ def test_zsh_is_offered_the_same():
     [  # the words are cut as readline cuts them, at = too
         ("zoo bui", ["zoo", "bui"], ["build"]),
         ("zoo build model=gpt2-x", ["zoo", "build", "model", "=", "gpt2-x"], ["gpt2-xl"]),
-        ("zoo build rope=", ["zoo", "build", "rope", "="], ["dynamic", "linear", "llama3", "none", "yarn"]),
+        ("zoo build rope=", ["zoo", "build", "rope", "="], ["dynamic", "linear", "llama3", "longrope", "none", "yarn"]),
         ("zoo build llama3 devi", ["zoo", "build", "llama3", "devi"], ["nospace", "device="]),
         ("zoo build llama3 model.ro", ["zoo", "build", "llama3", "model.ro"], ["nospace", "model.rope."]),
         ("zoo build -m model=a,gpt2-x", ["zoo", "build", "-m", "model", "=", "a,gpt2-x"], ["a,gpt2-xl"]),

@@ -5,6 +5,7 @@ Both sides sum in float64 in another order: 1e-12 is a thousand roundings of out
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -12,50 +13,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor
 
 from tests.nn import naive
+from tests.nn.layers import CPU, HIDDEN, attention, padded, rope, run
 from tests.nn.naive import close
-from zoo.config import RopeConfig
 from zoo.errors import ConfigError
-from zoo.nn import Alibi, Attend, Attention, Cache, Mask, RMSNorm, Rope, Span, causal, everything, sliding
-
-HIDDEN = 12
-CPU = torch.device("cpu")
-
-
-def attention(num_heads: int = 6, num_kv_heads: int = 2, head_dim: int = 4, **settings: Any) -> Attention:
-    """Weights large enough that the softmax is far from flat."""
-    attn = Attention(HIDDEN, num_heads, num_kv_heads, head_dim, **settings)
-    for parameter in attn.parameters():
-        nn.init.normal_(parameter, std=0.6)
-    return attn
-
-
-def rope(**settings: Any) -> Rope:
-    return Rope(4, RopeConfig(theta=20.0), 64, **settings)
-
-
-def run(attn: Attention, x: Tensor, real: Tensor | None = None, chunks: tuple[int, ...] = ()) -> Tensor:
-    """What `attn` gives for x [B, T, D]; in `chunks` through a cache if there are any."""
-    if not chunks:
-        return attn(x, Span(*x.shape[:2], CPU, attention_mask=real))
-    batch_size, length = x.shape[:2]
-    cache = Cache([attn.new_cache(batch_size, length)], batch_size, length)
-    out, at = [], 0
-    for size in chunks:
-        part = None if real is None else real[:, at : at + size]
-        span = Span(batch_size, size, CPU, attention_mask=part, cache=cache)
-        out.append(attn(x[:, at : at + size], span, cache.layers[0]))
-        cache.advance(span)
-        at += size
-    return torch.cat(out, 1)
-
-
-def padded(*drawn: str) -> Tensor:
-    return torch.tensor([[cell == "x" for cell in row] for row in drawn])
+from zoo.nn import Alibi, Attend, Cache, Mask, RMSNorm, Span, causal, everything, sliding
 
 
 def distance(n: int, t: int, s: int) -> float:
@@ -138,22 +102,6 @@ def partitions(length: int) -> st.SearchStrategy[list[int]]:
     return cuts.map(lambda at: [b - a for a, b in pairwise([0, *sorted(at), length])])
 
 
-@pytest.mark.parametrize("window", [2, 3, 4, 7])
-@pytest.mark.parametrize("length", [8, 9, 12, 14])
-@pytest.mark.parametrize("drawn", ["xx", ".x", "x."], ids=["unpadded", "left", "right"])
-def test_a_window_cut_out_by_index_equals_the_window_by_mask(window: int, length: int, drawn: str) -> None:
-    """The banded path, for lengths that are and are not multiples of the window, against one mask over all keys."""
-    attn, x = attention(rope=rope(), mask=sliding(window)), torch.randn(2, length, HIDDEN)
-    fill = {"xx": "x" * length, ".x": "..." + "x" * (length - 3), "x.": "x" * (length - 2) + ".."}[drawn]
-    real = padded("x" * length, fill)
-    span = Span(2, length, CPU, attention_mask=real)
-    assert span.is_banded(attn.mask, "new")
-    q, k, v = torch.randn(2, length, 6, 4), torch.randn(2, length, 2, 4), torch.randn(2, length, 2, 4)
-    whole = Attend(0.5)(q, k, v, span.allowed(attn.mask, "new"))
-    close(Attend(0.5).banded(q, k, v, span, attn.mask, "new"), whole, real)
-    close(run(attn, x, real), naive.by_row(attn, x, real), real)
-
-
 @pytest.mark.parametrize("settings", [{}, {"softcap": 2.0}, {"is_upcast": True}], ids=["sdpa", "softcap", "upcast"])
 def test_is_causal_is_the_causal_mask(settings: dict[str, Any]) -> None:
     q, k, v = torch.randn(2, 7, 6, 4), torch.randn(2, 7, 2, 4), torch.randn(2, 7, 2, 5)
@@ -205,6 +153,16 @@ def test_bfloat16_stays_bfloat16_and_near_float64(settings: dict[str, Any]) -> N
         assert (out.double() - expected).square().mean().sqrt() < 0.03 * expected.std()
 
 
+def test_upcast_scores_keep_what_bfloat16_would_round_away() -> None:
+    """Scores of 300 and 301 are one number in bfloat16; in float32 the second key weighs e times the first."""
+    q = torch.tensor([[[[1.0, 1.0]]]]).bfloat16()
+    k = torch.tensor([[[[300.0, 0.0]], [[300.0, 1.0]]]]).bfloat16()
+    v = torch.tensor([[[[0.0]], [[1.0]]]]).bfloat16()
+    found = Attend(1.0, is_upcast=True)(q, k, v)
+    assert found.dtype == torch.bfloat16
+    assert found.item() == pytest.approx(math.e / (1 + math.e), abs=2**-8)
+
+
 def test_works_on_meta() -> None:
     with torch.device("meta"):
         attn = attention(rope=rope(), mask=sliding(3))
@@ -224,29 +182,3 @@ def test_the_cache_is_of_the_masks_kind() -> None:
 def test_heads_must_divide() -> None:
     with pytest.raises(ConfigError, match="num_heads=6 is not a multiple of num_kv_heads=4"):
         attention(6, 4)
-
-
-def flops(attn: Attention, length: int, chunks: tuple[int, ...] = ()) -> int:
-    """FLOPs of the two products of attention alone: what a forward pass costs less its four projections."""
-    x = torch.randn(1, length, HIDDEN)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
-        run(attn, x, None, chunks)
-    projections = sum(2 * length * p.weight.numel() for p in (attn.q_proj, attn.k_proj, attn.v_proj, attn.o_proj))
-    return counter.get_total_flops() - projections
-
-
-def test_the_cost_of_a_window_is_linear_in_the_text_and_of_full_attention_quadratic() -> None:
-    windowed, full = attention(mask=sliding(16)), attention()
-    per_query = 2 * 2 * 6 * 4  # two products of 6 heads of 4 channels, a multiplication and an addition each
-    for length in (64, 128, 256, 512):
-        assert flops(full, length) == per_query * length**2
-        # every block of 16 queries sees the 16 keys of its own and the 15 before it; the first has none before it
-        assert flops(windowed, length) == per_query * (length * 31 - 16 * 15)
-
-
-def test_the_cost_of_a_window_is_linear_through_a_cache_too() -> None:
-    attn = attention(mask=sliding(16))
-    costs = [flops(attn, 64 * n, (64,) * n) for n in (2, 4, 8)]
-    assert costs[2] - costs[1] == 2 * (costs[1] - costs[0])
-    decoding = [flops(attn, n, (1,) * n) for n in (32, 64, 128)]
-    assert decoding[2] - decoding[1] == 2 * (decoding[1] - decoding[0])

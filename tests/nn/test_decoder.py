@@ -155,7 +155,7 @@ def padding(length: int = 12) -> Tensor:
     return mask
 
 
-@pytest.mark.parametrize("mask", [None, padding()], ids=["unpadded", "padded"])
+@pytest.mark.parametrize("mask", [pytest.param(None, marks=pytest.mark.slow), padding()], ids=["unpadded", "padded"])
 @torch.inference_mode()
 def test_compiles_into_one_graph(model: Decoder, mask: Tensor | None) -> None:
     tokens = texts()
@@ -165,6 +165,7 @@ def test_compiles_into_one_graph(model: Decoder, mask: Tensor | None) -> None:
     close(compiled(tokens, attention_mask=mask), model(tokens, attention_mask=mask), real)
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_compiles_into_one_graph_with_a_cache(model: Decoder) -> None:
     tokens, cache = texts(), model.new_cache(2, 12)

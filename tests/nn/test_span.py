@@ -63,7 +63,9 @@ def test_last_is_the_last_real_token() -> None:
     assert padded.last(x).flatten().tolist() == [4, 7, 12, 18]
 
 
-@pytest.mark.parametrize("mask", [causal, sliding(2), sliding(9), everything, Mask(is_causal=False, window=2)])
+@pytest.mark.parametrize(
+    "mask", [causal, sliding(2), sliding(4), sliding(9), everything, *(Mask(is_causal=False, window=w) for w in (2, 4))]
+)
 @pytest.mark.parametrize("padding", [None, (LEFT, LEFT), (RIGHT, BOTH), (HOLE, NONE)], ids=str)
 def test_a_real_query_sees_the_real_keys_that_the_mask_allows(mask: Mask, padding: tuple[str, str] | None) -> None:
     real = torch.ones(2, 5, dtype=torch.bool) if padding is None else rows(*padding)

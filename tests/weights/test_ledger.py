@@ -120,6 +120,13 @@ def test_the_copy_serves_where_the_first_is_absent() -> None:
     assert a.actual["wte.weight"] == "head.weight"
 
 
+def test_a_tensor_that_two_of_ours_come_from_is_loaded_once() -> None:
+    shapes = {"embed.weight": (7, 4), "head.weight": (7, 4)}
+    a = settle(Table(rename("embed", "wte"), rename("head", "wte")), shapes, infos({"wte.weight": (7, 4)}))
+    assert a.is_settled
+    assert a.loaded == ["wte.weight"]
+
+
 def test_names_are_told_as_the_file_spells_them() -> None:
     a = account({f"old.{n}": s for n, s in WHOLE.items()} | {"old.extra": (1,)})
     assert a.loaded == ["old.wte.weight", "old.h.0.qk", "old.h.1.qk"]

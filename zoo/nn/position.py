@@ -31,7 +31,7 @@ class LearnedPositions(nn.Embedding):
     def __init__(self, max_seq_len: int, hidden_size: int) -> None:
         super().__init__(max_seq_len, hidden_size)
 
-    def forward(self, span: Span) -> Tensor:
+    def forward(self, span: Span) -> Tensor:  # type: ignore[override]  # positions are the span's
         """[B or 1, T, D] of the new tokens. Raises UsageError beyond the last learned position."""
         limit, needed = self.num_embeddings, span.start + span.num_new
         if needed > limit and span.counts is not None:

@@ -20,7 +20,8 @@ class Span:
 
     `padding` [B, T] tells real tokens (True) from padding; a row's positions count its real tokens only. `counts` [B]
     is how many real tokens each row has after this pass, or None where no row has ever been padded. Rotary embeddings
-    take `rotary_positions` where they are given: those of tokens that stand for images are no single numbers.
+    take `rotary_positions` where they are given: those of tokens that stand for images are no single numbers. `reach`
+    [B or 1, T], where it is set, is the last position that each token sees under a causal mask, if it is a later one.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Span:
         else:
             self._place_rows(batch_size)
         self.rotary_positions = rotary_positions
+        self.reach: Tensor | None = None
         self._is_one_sided: bool | None = None
         self._rotations: dict[int, Rotation] = {}
         self._biases: dict[tuple[int, str], Tensor] = {}
@@ -112,7 +114,8 @@ class Span:
 
     def is_banded(self, mask: Mask, kind: str) -> bool:
         """Whether keys and queries stand in order, so that a window can be cut out of them by index."""
-        return mask.window is not None and mask.is_causal and self.num_new > mask.window and self._is_orderly(kind)
+        is_band = mask.window is not None and mask.is_causal and self.reach is None
+        return is_band and self.num_new > (mask.window or 0) and self._is_orderly(kind)
 
     def stored(self, window: int | None) -> tuple[Tensor, Tensor]:
         """(row, column) of the new real tokens that a cache of `window` slots must keep (None: all)."""
@@ -140,7 +143,7 @@ class Span:
     def _needs_no_mask(self, mask: Mask, kind: str) -> bool:
         if kind.startswith("all"):
             return True
-        if self.counts is not None or kind.startswith("ring"):
+        if self.counts is not None or self.reach is not None or kind.startswith("ring"):
             return False
         total = self.start + self.num_new
         is_wide = mask.window is None or mask.window >= total
@@ -148,7 +151,10 @@ class Span:
 
     def _build(self, mask: Mask, kind: str) -> Tensor:
         keys = self.key_positions(kind)
-        allowed = mask(self.positions[:, :, None], keys[:, None, :])
+        q, k = self.positions[:, :, None], keys[:, None, :]
+        allowed = mask(q, k)
+        if self.reach is not None and mask.is_causal:
+            allowed = allowed | ((k > q) & (k <= self.reach[:, :, None]))
         if (real := self._real_keys(kind, keys)) is not None:
             allowed = allowed & real[:, None, :]
         if self.padding is not None and kind != "slots":

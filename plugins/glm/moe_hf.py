@@ -1,0 +1,93 @@
+"""GLM-4.5 as Hugging Face stores it: one tensor per expert, or transformers 5's stacks; a dialect of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from zoo.weights import (
+    Entry,
+    ForeignConfig,
+    Table,
+    TensorInfo,
+    ignore,
+    key,
+    rename,
+    rule,
+    split,
+    stack,
+    write_keys,
+    write_tokens,
+)
+from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+
+from .config import GLM4MoEConfig
+from .hf import rope_parameters
+
+DEFAULTS = {"num_kv_heads": 8, "max_seq_len": 131_072, "norm_eps": 1e-5}  # as transformers' Glm4MoeConfig
+KEYS = (
+    *(key(k.ours, k.theirs, default=DEFAULTS[k.ours]) if k.ours in DEFAULTS else k for k in DECODER_KEYS),
+    key("attention_bias", default=False),
+    key("has_qk_norm", "use_qk_norm", default=False),
+    key("num_dense_layers", "first_k_dense_replace"),
+    key("num_experts", "n_routed_experts", also=("num_local_experts",)),
+    key("experts_per_token", "num_experts_per_tok"),
+    key("moe_intermediate_size"),
+    key("num_shared_experts", "n_shared_experts", default=0),
+    key("num_groups", "n_group", default=1),
+    key("groups_per_token", "topk_group", default=1),
+    key("is_renormalised", "norm_topk_prob", default=True),
+    key("routed_scale", "routed_scaling_factor", default=1.0),
+)
+INERT = ("attention_dropout", "output_router_logits", "num_nextn_predict_layers", "num_mtp_layers", "num_local_experts")
+
+
+def from_config(hf: ForeignConfig) -> GLM4MoEConfig:
+    hf.require(hidden_act="silu", scoring_func="sigmoid", topk_method="noaux_tc")
+    hf.ignore(*INERT)
+    return GLM4MoEConfig(**hf.read(GLM4MoEConfig, KEYS), **hf.tokens(), rope=hf.rope(partial=0.5))
+
+
+def to_config(c: GLM4MoEConfig) -> dict[str, Any]:
+    return {
+        "architectures": ["Glm4MoeForCausalLM"],
+        "model_type": "glm4_moe",
+        "hidden_act": "silu",
+        **write_keys(c, KEYS),
+        **write_tokens(c),
+        "rope_parameters": rope_parameters(c),
+        "num_nextn_predict_layers": 0,
+    }
+
+
+def mapping(c: GLM4MoEConfig) -> Table:
+    """The table of files that hold just what the model does."""
+    return mapping_of(c, {})
+
+
+def mapping_of(c: GLM4MoEConfig, tensors: Mapping[str, TensorInfo]) -> Table:
+    """The table of files that hold `tensors`: multi-token prediction layers among them are left out.
+
+    Only a layer with an `eh_proj` is one: a layer too many is an error still.
+    """
+    found = (re.fullmatch(r"model\.layers\.(\d+)\.eh_proj\.weight", name) for name in tensors)
+    ahead = [int(match[1]) for match in found if match and int(match[1]) >= c.num_layers]
+    skipped = tuple(ignore(f"model.layers.{n}", "a multi-token prediction layer, which is not built") for n in ahead)
+    return decoder_table(c, *_experts(c), *LAYER, more=skipped)
+
+
+def _experts(c: GLM4MoEConfig) -> list[Entry]:
+    e, width = c.num_experts, c.moe_intermediate_size
+    return [
+        rename("mlp.router.weight", "mlp.gate.weight"),
+        rename("mlp.router.bias", "mlp.gate.e_score_correction_bias"),
+        rename("mlp.shared", "mlp.shared_experts"),
+        *(
+            rule(f"mlp.experts.{part}", f"mlp.experts.{{e}}.{part}.weight", stack(e), e=e)
+            for part in ("gate_proj", "up_proj", "down_proj")
+        ),
+        # As transformers 5 keeps them in memory.
+        rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj", split(width, width, dim=1)),
+        rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
+    ]

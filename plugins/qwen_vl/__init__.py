@@ -1,0 +1,33 @@
+"""Qwen-VL, Qwen2-VL and Qwen2.5-VL: decoders that read images and, from the second on, videos."""
+
+from zoo import Family, hookimpl
+
+
+@hookimpl
+def zoo_families():
+    return [
+        Family(
+            name="qwen_vl",
+            config=f"{__name__}.v1_config:QwenVLConfig",
+            model=f"{__name__}.v1_model:QwenVL",
+            formats={"hf": f"{__name__}.v1_hf"},
+            hf_types=("qwen",),
+            summary="Qwen-7B with a ViT-bigG whose patches a resampler turns into 256 tokens per image",
+        ),
+        Family(
+            name="qwen2_vl",
+            config=f"{__name__}.config:Qwen2VLConfig",
+            model=f"{__name__}.model:Qwen2VL",
+            formats={"hf": f"{__name__}.hf"},
+            hf_types=("qwen2_vl",),
+            summary="Qwen2 with images and videos of any size, and rotary positions of time, height and width",
+        ),
+        Family(
+            name="qwen2_5_vl",
+            config=f"{__name__}.config:Qwen2_5VLConfig",
+            model=f"{__name__}.model:Qwen2VL",
+            formats={"hf": f"{__name__}.hf_2_5"},
+            hf_types=("qwen2_5_vl",),
+            summary="Qwen2-VL whose tower attends within windows and whose time is counted in seconds",
+        ),
+    ]

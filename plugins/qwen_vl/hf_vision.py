@@ -1,0 +1,80 @@
+"""The towers of Qwen2-VL and Qwen2.5-VL as Hugging Face stores them; apart from `hf` for its length."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.errors import UsageError
+from zoo.weights import Entry, ForeignConfig, key, rename, reshape, rule, split, under, write_keys
+
+from .config import VisionConfig, WindowedVisionConfig
+
+SHARED_KEYS = (
+    key("num_layers", "depth", default=32),
+    key("num_heads", default=16),
+    key("num_channels", "in_channels", also=("in_chans",), default=3),
+    key("patch_size", default=14),
+    key("temporal_patch_size", default=2),
+    key("merge_size", "spatial_merge_size", default=2),
+)
+KEYS = (key("hidden_size", "embed_dim", default=1280), *SHARED_KEYS)
+WINDOWED_KEYS = (
+    key("hidden_size"),
+    key("intermediate_size", default=3420),
+    *SHARED_KEYS,
+    key("window_size", default=112),
+    key("full_layers", "fullatt_block_indexes", default=[7, 15, 23, 31]),
+    key("tokens_per_second", default=4),  # the class's; every released file says 2
+)
+ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "silu": "silu"}
+AXIAL = {"rope_theta": 10000.0, "rope_type": "axial"}
+
+
+def read_vision(hf: ForeignConfig, kind: type[VisionConfig], width: int) -> Any:
+    """The tower under `vision_config`, which must give states of the decoder's `width`."""
+    is_windowed = kind is WindowedVisionConfig
+    values = hf.read(kind, WINDOWED_KEYS if is_windowed else KEYS)
+    values["activation"] = hf.one_of("hidden_act", ACTIVATIONS, "silu" if is_windowed else "quick_gelu")
+    hf.require(**{"out_hidden_size" if is_windowed else "hidden_size": width}, rope_parameters=AXIAL)
+    hf.require(spatial_patch_size=values["patch_size"], in_chans=values["num_channels"])
+    if not is_windowed:
+        ratio = hf.as_type(float, hf.get("mlp_ratio", 4), "mlp_ratio")
+        values["intermediate_size"] = int(values["hidden_size"] * ratio)
+    return kind(**values)
+
+
+def write_vision(v: VisionConfig, width: int) -> dict[str, Any]:
+    """The same, backwards."""
+    out: dict[str, Any] = {"hidden_act": next(a for a, b in ACTIVATIONS.items() if b == v.activation)}
+    if isinstance(v, WindowedVisionConfig):
+        return {**out, **write_keys(v, WINDOWED_KEYS), "out_hidden_size": width}
+    if v.intermediate_size % v.hidden_size:
+        raise UsageError(
+            f"a qwen2_vl config.json has no word for model.vision.intermediate_size={v.intermediate_size}",
+            why=f"it can only be a multiple of model.vision.hidden_size={v.hidden_size}",
+        )
+    return {**out, **write_keys(v, KEYS), "mlp_ratio": v.intermediate_size // v.hidden_size, "hidden_size": width}
+
+
+def tower_rules(v: VisionConfig) -> list[Entry]:
+    """The tower's tensors below `visual`."""
+    dim, names = v.hidden_size, ("q_proj", "k_proj", "v_proj")
+    conv = (dim, v.num_channels, v.temporal_patch_size, v.patch_size, v.patch_size)
+    plain = [rename("mlp.up_proj", "mlp.fc1"), rename("mlp.down_proj", "mlp.fc2")]
+    layer = under(
+        "layers.{i}", "blocks.{i}",
+        rename("attn_norm", "norm1"),
+        *(rule(tuple(f"attn.{n}.{kind}" for n in names), f"attn.qkv.{kind}", split(dim, dim, dim))
+          for kind in ("weight", "bias")),
+        rename("attn.o_proj", "attn.proj"),
+        rename("mlp_norm", "norm2"),
+        *([rename("mlp", "mlp")] if isinstance(v, WindowedVisionConfig) else plain),
+    )  # fmt: skip
+    return under(
+        "visual", "visual",
+        rule("patch_embed.weight", "patch_embed.proj.weight", reshape((dim, v.patch_dim), conv)),
+        *layer,
+        rename("merger.norm", "merger.ln_q"),
+        rename("merger.up_proj", "merger.mlp.0"),
+        rename("merger.down_proj", "merger.mlp.2"),
+    )  # fmt: skip

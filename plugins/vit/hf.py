@@ -1,0 +1,120 @@
+"""ViT as Hugging Face stores it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.errors import CheckpointError, clean, did_you_mean
+from zoo.weights import (
+    ForeignConfig,
+    Table,
+    ignore,
+    key,
+    rename,
+    reshape,
+    respell,
+    rule,
+    under,
+    write_keys,
+    write_tokens,
+)
+
+from .config import ViTConfig
+
+HEADS = {"ViTModel": "none", "ViTForImageClassification": "image_classification"}
+ACTIVATIONS = {
+    "gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "quick_gelu": "quick_gelu",
+    "relu": "relu", "silu": "silu", "swish": "silu",
+}  # fmt: skip
+KEYS = (
+    key("hidden_size", default=768),
+    key("intermediate_size", default=3072),
+    key("num_layers", "num_hidden_layers", default=12),
+    key("num_heads", "num_attention_heads", default=12),
+    key("image_size", default=224),
+    key("patch_size", default=16),
+    key("num_channels", default=3),
+    key("norm_eps", "layer_norm_eps", default=1e-12),
+    key("qkv_bias", default=True),
+)
+
+
+def from_config(hf: ForeignConfig) -> ViTConfig:
+    named = hf.get("architectures", ["ViTModel"])
+    if not isinstance(named, list) or len(named) != 1 or named[0] not in HEADS:
+        why = did_you_mean(str(named), HEADS)
+        raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is not supported here", why=why)
+    head, values = HEADS[named[0]], hf.read(ViTConfig, KEYS)
+    hf.require(pooler_act="tanh", pooler_output_size=values["hidden_size"])
+    hf.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "encoder_stride", "classifier_dropout_prob")
+    values["activation"] = hf.one_of("hidden_act", ACTIVATIONS, "gelu")
+    if head == "none":
+        # No key of theirs says it: whether there is a pooler is an argument of their class, and seen in the files.
+        is_there = not hf.tensors or any("pooler." in name for name in hf.tensors)
+        values |= hf.read(ViTConfig, [key("has_pooler", "add_pooling_layer", default=is_there)])
+    else:
+        values |= read_labels(hf)
+    return ViTConfig(**values, **hf.tokens(), head=head)
+
+
+def to_config(c: ViTConfig) -> dict[str, Any]:
+    out = {
+        "architectures": [name for name, head in HEADS.items() if head == c.head],
+        "model_type": "vit",
+        "hidden_act": next(theirs for theirs, ours in ACTIVATIONS.items() if ours == c.activation),
+        **write_keys(c, KEYS),
+        **write_tokens(c),
+    }
+    if c.num_labels is None:
+        return out | ({} if c.has_pooler else {"add_pooling_layer": False})
+    names = c.labels or unnamed(c.num_labels)
+    return out | {
+        "id2label": {str(i): name for i, name in enumerate(names)},
+        "label2id": {name: i for i, name in enumerate(names)},
+    }
+
+
+def mapping(c: ViTConfig) -> Table:
+    base, dim = "" if c.head == "none" else "vit", c.hidden_size
+    token, positions = (1, 1, dim), (c.num_patches + 1, dim)
+    layer = under(
+        "layers.{i}", "encoder.layer.{i}",
+        rename("attn_norm", "layernorm_before"),
+        rename("attn.q_proj", "attention.attention.query"),
+        rename("attn.k_proj", "attention.attention.key"),
+        rename("attn.v_proj", "attention.attention.value"),
+        rename("attn.o_proj", "attention.output.dense"),
+        rename("mlp_norm", "layernorm_after"),
+        rename("mlp.up_proj", "intermediate.dense"),
+        rename("mlp.down_proj", "output.dense"),
+    )  # fmt: skip
+    return Table(
+        under(
+            "", base,
+            rule("embed.class_token", "embeddings.cls_token", reshape((dim,), token)),
+            rule("embed.positions.weight", "embeddings.position_embeddings", reshape(positions, (1, *positions))),
+            rename("embed.patches", "embeddings.patch_embeddings.projection"),
+            *layer,
+            rename("norm", "layernorm"),
+            rename("pooler", "pooler.dense") if c.has_pooler else ignore("pooler", "a pooler that nothing reads"),
+        ),
+        rename("classifier", "classifier"),
+        spelling=None if base else respell((r"^vit\.", "")),
+    )  # fmt: skip
+
+
+def read_labels(hf: ForeignConfig) -> dict[str, Any]:
+    """Number and names of the classes; transformers writes neither if there are two without a name."""
+    names = hf.get("id2label", {})
+    if not isinstance(names, dict) or set(names) != {str(i) for i in range(len(names))}:
+        raise CheckpointError(hf.file, "id2label", f"{clean(repr(names))} does not number the classes from 0")
+    values = hf.read(ViTConfig, [key("num_labels", default=len(names) or 2)])
+    if names and values["num_labels"] != len(names):
+        raise CheckpointError(hf.file, "num_labels", f"{values['num_labels']} classes, but id2label has {len(names)}")
+    labels = [str(names[str(i)]) for i in range(len(names))]
+    return {**values, "labels": [] if labels == unnamed(len(labels)) else labels}
+
+
+def unnamed(number: int) -> list[str]:
+    """What transformers calls classes that have no name."""
+    return [f"LABEL_{i}" for i in range(number)]

@@ -1,0 +1,55 @@
+"""Sliding windows: cut out of the keys by index where that can be, and at a cost in proportion to the text."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from tests.nn import naive
+from tests.nn.layers import CPU, HIDDEN, attention, padded, rope, run
+from tests.nn.naive import close
+from zoo.nn import Attend, Attention, Span, sliding
+
+
+@pytest.mark.parametrize("window", [2, 3, 4, 7])
+@pytest.mark.parametrize("length", [8, 9, 12, 14])
+@pytest.mark.parametrize("drawn", ["xx", ".x", "x."], ids=["unpadded", "left", "right"])
+def test_a_window_cut_out_by_index_equals_the_window_by_mask(window: int, length: int, drawn: str) -> None:
+    """The banded path, for lengths that are and are not multiples of the window, against one mask over all keys."""
+    attn, x = attention(rope=rope(), mask=sliding(window)), torch.randn(2, length, HIDDEN)
+    fill = {"xx": "x" * length, ".x": "..." + "x" * (length - 3), "x.": "x" * (length - 2) + ".."}[drawn]
+    real = padded("x" * length, fill)
+    span = Span(2, length, CPU, attention_mask=real)
+    assert span.is_banded(attn.mask, "new")
+    q, k, v = torch.randn(2, length, 6, 4), torch.randn(2, length, 2, 4), torch.randn(2, length, 2, 4)
+    whole = Attend(0.5)(q, k, v, span.allowed(attn.mask, "new"))
+    close(Attend(0.5).banded(q, k, v, span, attn.mask, "new"), whole, real)
+    close(run(attn, x, real), naive.by_row(attn, x, real), real)
+
+
+def flops(attn: Attention, length: int, chunks: tuple[int, ...] = ()) -> int:
+    """FLOPs of the two products of attention alone: what a forward pass costs less its four projections."""
+    x = torch.randn(1, length, HIDDEN)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        run(attn, x, None, chunks)
+    projections = sum(2 * length * p.weight.numel() for p in (attn.q_proj, attn.k_proj, attn.v_proj, attn.o_proj))
+    return counter.get_total_flops() - projections
+
+
+def test_the_cost_of_a_window_is_linear_in_the_text_and_of_full_attention_quadratic() -> None:
+    windowed, full = attention(mask=sliding(16)), attention()
+    per_query = 2 * 2 * 6 * 4  # two products of 6 heads of 4 channels, a multiplication and an addition each
+    for length in (64, 128, 256, 512):
+        assert flops(full, length) == per_query * length**2
+        # every block of 16 queries sees the 16 keys of its own and the 15 before it; the first has none before it
+        assert flops(windowed, length) == per_query * (length * 31 - 16 * 15)
+
+
+def test_the_cost_of_a_window_is_linear_through_a_cache_too() -> None:
+    attn = attention(mask=sliding(16))
+    costs = [flops(attn, 64 * n, (64,) * n) for n in (2, 3, 5)]
+    assert costs[2] - costs[1] == 2 * (costs[1] - costs[0])
+    decoding = [flops(attn, n, (1,) * n) for n in (20, 30, 50)]
+    assert decoding[2] - decoding[1] == 2 * (decoding[1] - decoding[0])

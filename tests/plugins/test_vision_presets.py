@@ -1,0 +1,34 @@
+"""Presets of the vision families have as many parameters as the hub counts in each repository's weights."""
+
+from __future__ import annotations
+
+import pytest
+
+from zoo import presets
+from zoo.composition import compose
+from zoo.size import Size
+
+PUBLISHED = {
+    "qwen2-vl-2b": 2_208_985_600,
+    "qwen2-vl-7b": 8_291_375_616,
+    "qwen2-vl-72b": 73_405_560_320,
+    "qwen2.5-vl-3b": 3_754_622_976,
+    "qwen2.5-vl-7b": 8_292_166_656,
+    "qwen2.5-vl-32b": 33_452_718_336,
+    "qwen2.5-vl-72b": 73_410_777_344,
+    "qwen-vl-chat": 9_656_935_168,
+    "clip-vit-b32": 151_277_313,
+    "clip-vit-b16": 149_620_737,
+    "clip-vit-l14": 427_616_513,
+    "clip-vit-l14-336": 427_944_193,
+    "clip-vit-h14": 986_109_441,
+    "vit-base": 86_567_656,
+    "vit-large": 304_326_632,
+}
+
+
+@pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
+def test_presets_have_the_published_number_of_parameters(name: str, parameters: int) -> None:
+    config = compose(name)
+    assert Size.of(config).parameters == parameters
+    assert presets.config(name) == config

@@ -1,0 +1,93 @@
+"""Pictures become the numbers of transformers' Pillow processors, bit for bit, and of Qwen-VL's own code."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from zoo.errors import CheckpointError, UsageError
+from zoo.vision import Processing, patches_of, pixels_of, read_image, smart_size
+
+Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
+SHAPES = ((300, 200, 3), (97, 411, 3), (30, 31, 3), (240, 333, 4), (225, 224, 3))
+QWEN = {"image_processor_type": "Qwen2VLImageProcessor"}
+
+
+@pytest.fixture(scope="module")
+def images() -> list[Any]:
+    draw = np.random.default_rng(0)
+    return [Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8)) for shape in SHAPES]
+
+
+def processor(module: str, name: str, **keys: Any) -> Any:
+    pytest.importorskip("transformers", reason="the reference extra is not installed")
+    return getattr(import_module(f"transformers.models.{module}"), name)(**keys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [{}, {"min_pixels": 4 * 784, "max_pixels": 30 * 784}])
+def test_patches_equal_the_reference(images: list[Any], keys: dict[str, int]) -> None:
+    reference = processor("qwen2_vl.image_processing_pil_qwen2_vl", "Qwen2VLImageProcessorPil", **keys)
+    expected = reference(images, return_tensors="np")
+    patches, grid = patches_of(images, Processing.of(QWEN | keys))
+    assert np.array_equal(patches, expected["pixel_values"])
+    assert np.array_equal(grid, expected["image_grid_thw"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", [224, 336])
+def test_pixels_of_CLIP_equal_the_reference(images: list[Any], side: int) -> None:
+    sizes = {"size": {"shortest_edge": side}, "crop_size": {"height": side, "width": side}}
+    expected = processor("clip.image_processing_pil_clip", "CLIPImageProcessorPil", **sizes)(
+        images, return_tensors="np"
+    )
+    old = {"feature_extractor_type": "CLIPFeatureExtractor", "size": side, "crop_size": side, "do_center_crop": True}
+    for raw in (old, {"image_processor_type": "CLIPImageProcessor", **sizes}):
+        assert np.array_equal(pixels_of(images, Processing.of(raw)), expected["pixel_values"])
+
+
+@pytest.mark.slow
+def test_pixels_of_ViT_equal_the_reference(images: list[Any]) -> None:
+    images = [image for image in images if image.mode == "RGB"]
+    expected = processor("vit.image_processing_pil_vit", "ViTImageProcessorPil")(images, return_tensors="np")
+    found = pixels_of(images, Processing.of({"image_processor_type": "ViTImageProcessor", "size": 224}))
+    assert np.array_equal(found, expected["pixel_values"])
+
+
+def test_pixels_of_Qwen_VL_equal_its_released_code(shared: Path) -> None:
+    folder = shared / "golden" / "qwen-vl-chat"
+    images = [read_image(folder / f"img{i}.png") for i in (0, 1)]
+    expected = load_file(folder / "inputs.safetensors")["pixel_values"]
+    assert torch.equal(pixels_of(images, Processing.square(64)), expected)
+
+
+def test_a_still_video_repeats_the_patches_of_its_picture(images: list[Any]) -> None:
+    how = Processing.of(QWEN)
+    (one, _), (three, grid) = patches_of(images[:1], how), patches_of(images[:1] * 3, how, is_video=True)
+    assert grid.tolist() == [[2, 22, 14]]
+    assert torch.equal(three, torch.cat((one, one)))
+    with pytest.raises(UsageError, match="several sizes"):
+        patches_of(images[:2], how, is_video=True)
+
+
+def test_sides_are_multiples_within_bounds() -> None:
+    assert smart_size(1000, 500, 28, 3136, 100_000) == (420, 196)
+    assert smart_size(10, 20, 28, 3136, 100_000) == (56, 84)
+    with pytest.raises(UsageError, match="too long and narrow"):
+        smart_size(2, 1000, 28, 3136, 100_000)
+
+
+def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="did you mean: CLIP"):
+        Processing.of({"image_processor_type": "CLIPPImageProcessor"})
+    with pytest.raises(CheckpointError, match="do_flip: the key is not known"):
+        Processing.of(QWEN | {"do_flip": True})
+    (tmp_path / "x.png").write_bytes(b"no picture")
+    with pytest.raises(CheckpointError, match="not a picture"):
+        read_image(tmp_path / "x.png")
