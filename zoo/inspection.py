@@ -164,8 +164,10 @@ def home_of(source: str | Path) -> str | Path:
         if source.endswith((".gguf", ".safetensors", ".bin")):
             return source
         raise UnknownName(f"{clean(source)!r} is neither a folder, a file nor a preset", source, presets)
-    from zoo.presets import config
+    from zoo.presets import config, in_the_box
 
+    if source in in_the_box():
+        return f"pkg://zoo/models/{source}"
     if not (hub := config(source).hub):
         raise UsageError(f"the preset {source!r} names no home of its weights", hint="give a folder or hf://org/name")
     return hub

@@ -51,6 +51,7 @@ def write_card(folder: Path, corpus: Corpus, recipe: Recipe, run: Run) -> None:
         train_chapters=len(corpus.train),
         epochs=run.best_step * recipe.batch_size * c.max_seq_len / len(training.ids),
         num_new=NUM_NEW,
+        torch_version=torch.__version__.partition("+")[0],
         samples="\n".join(_quote(prompt, text) for prompt, text in says.items()),
         loop=_quote(PROMPTS[0], _greedy(model, tokenizer, PROMPTS[0], 1.0)),
     )  # fmt: skip

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  zoo generate tiny -p "In the beginning"
-  zoo generate tiny -p "The king" --temperature 0.8 --seed 1 --tokens 40
-  zoo generate tiny -p "And it came to pass" --beams 4 --tokens 20 --json
+  zoo generate tiny -p "One day"
+  zoo generate tiny -p "She had been" --temperature 0.8 --seed 1 --tokens 40
+  zoo generate tiny -p "It was a truth" --beams 4 --tokens 20 --json
 """
 
 

@@ -17,9 +17,16 @@ LIMIT = 1e-9
 
 
 def runnable(s: Subject) -> Subject:
-    """The subject, if the kit can make its inputs: tokens, or the tokens of both sides of an encoder-decoder."""
-    if s.inputs != ("tokens",) and not s.is_encoder_decoder:
-        raise Skipped(f"it takes {', '.join(s.inputs)}; the kit makes tokens only")
+    """The subject, if the kit can make what it reads."""
+    if unknown := [name for name in s.inputs if name not in ("tokens", "decoder_tokens", "pixels")]:
+        raise Skipped(f"it takes {', '.join(unknown)}, which the kit does not know how to make")
+    return s
+
+
+def reading(s: Subject) -> Subject:
+    """The subject, if it reads text."""
+    if "tokens" not in runnable(s).inputs:
+        raise Skipped("it reads no text")
     return s
 
 

@@ -56,9 +56,13 @@ class Subject:
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """What the model must be given, by the names of `forward`'s parameters that have no default."""
+        """What the model is given, by the names of `forward`'s parameters: those that have no default.
+
+        Of a model that insists on nothing, and reads whatever it is given, the tokens and pixels.
+        """
         parameters = inspect.signature(self.model.forward).parameters.values()
-        return tuple(p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD)
+        needed = tuple(p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD)
+        return needed or tuple(p.name for p in parameters if p.name in ("tokens", "pixels"))
 
     @property
     def is_decoder(self) -> bool:
@@ -85,8 +89,8 @@ class Subject:
     @property
     def longest(self) -> int:
         """Tokens of the longest text worth testing: beyond every window, within the context."""
-        windows = [spec.window or 0 for spec in self.anatomy.attention] if self.anatomy else []
-        return min(max(12, *windows, *(2 * w + 3 for w in windows)), getattr(self.config, "max_seq_len", 12))
+        windows = [spec.window for spec in self.anatomy.attention if spec.window] if self.anatomy else []
+        return min(max(12, *(2 * w + 3 for w in (0, *windows))), found(self.config, "max_seq_len", 12))
 
     def decoder(self, rows: Iterable[int], dtype: str = "float64") -> Any:
         """What keeps the contract of decoders: the model, or an encoder-decoder given a source for each of the rows."""
@@ -100,24 +104,32 @@ class Subject:
     def tokens(self, batch_size: int, length: int, seed: int = 0) -> Tensor:
         """Random texts [B, T] without the tokens that mean something to the config."""
         special = {self.config.pad_token_id, self.config.bos_token_id, *self.config.eos_token_id}
-        plain = [token for token in range(getattr(self.config, "vocab_size", 2)) if token not in special]
+        plain = [token for token in range(found(self.config, "vocab_size", 2)) if token not in special]
         generator = torch.Generator().manual_seed(seed)
         return torch.tensor(plain)[torch.randint(len(plain), (batch_size, length), generator=generator)]
+
+    def pixels(self, rows: Iterable[int], dtype: torch.dtype) -> Tensor:
+        """Random images [B, C, H, W], by the numbers of the rows."""
+        side, channels = found(self.config, "image_size", 8), found(self.config, "num_channels", 3)
+        images = torch.randn(8, channels, side, side, generator=torch.Generator().manual_seed(98))
+        return images[list(rows)].to(dtype)
 
     def run(
         self, tokens: Tensor, model: nn.Module | None = None, *, rows: Iterable[int] | None = None, **settings: Any
     ) -> dict[str, Tensor]:
         """Every floating-point tensor that the model gives for tokens [B, T], by its name in the output.
 
-        `rows` are the numbers of the rows, to which an encoder-decoder's sources belong; 0, 1, ... if None.
+        `rows` are the numbers of the rows, to which images and an encoder-decoder's sources belong; 0, 1, ... if None.
         """
-        model = model or self.model
-        if not self.is_encoder_decoder:
-            return outputs(model(tokens, **settings))
-        rows = range(len(tokens)) if rows is None else rows
-        if "attention_mask" in settings:  # of these tokens: only what is given its source already takes one
+        model, rows = model or self.model, list(range(len(tokens)) if rows is None else rows)
+        if self.is_encoder_decoder and "attention_mask" in settings:  # of these tokens, not of the source
             return outputs(self.decoder(rows)(tokens, **settings))
-        return outputs(model(self.source(rows), tokens, **settings))
+        given: dict[str, Any] = {"tokens": tokens}
+        if self.is_encoder_decoder:
+            given = {"tokens": self.source(rows), "decoder_tokens": tokens}
+        if "pixels" in self.inputs:
+            given["pixels"] = self.pixels(rows, next(model.parameters()).dtype)
+        return outputs(model(**{name: given[name] for name in self.inputs}, **settings))
 
 
 def outputs(found: Any) -> dict[str, Tensor]:
@@ -129,6 +141,13 @@ def outputs(found: Any) -> dict[str, Tensor]:
     elif hasattr(found, "_asdict"):
         found = found._asdict()
     return {name: x for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point()}
+
+
+def found(config: Any, name: str, default: int) -> int:
+    """A field of the config, or of a record in it that has one of that name."""
+    records = [value for value in vars(config).values() if is_dataclass(value) and not isinstance(value, type)]
+    values = [getattr(config, name, None), *(found(record, name, 0) for record in records)]
+    return next((value for value in values if value), default)
 
 
 def peaked(model: nn.Module, seed: int = 0) -> nn.Module:
