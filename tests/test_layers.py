@@ -51,7 +51,7 @@ def in_a_child(code: str) -> str:
         "from zoo.registry import installed\n"
         "for f in installed().families.values():\n"
         "    f.config_class.tiny().anatomy()\n"
-        "    [f.dialect(d).mapping(f.config_class.tiny()) for d in f.formats]",
+        "    'hf' in f.formats and f.dialect('hf').mapping(f.config_class.tiny())",
     ],
     ids=["zoo", "registry", "list_models", "cli", "inspection", "configs, anatomies and tables"],
 )

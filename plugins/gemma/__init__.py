@@ -13,5 +13,13 @@ def zoo_families():
             formats={"hf": f"{__name__}.hf"},
             hf_types=("gemma", "gemma2", "gemma3_text"),
             summary="(1 + w) RMSNorm, GeGLU, scaled embeddings; local and global layers from Gemma 2 on",
-        )
+        ),
+        Family(
+            name="gemma3_vl",
+            config=f"{__name__}.vl_config:Gemma3VLConfig",
+            model=f"{__name__}.vl_model:Gemma3VL",
+            formats={"hf": f"{__name__}.vl_hf"},
+            hf_types=("gemma3",),
+            summary="Gemma 3 with a SigLIP tower, whose tokens of one image see each other in both directions",
+        ),
     ]

@@ -53,6 +53,10 @@ class Qwen2Config(DecoderConfig):
             if self.sliding_window is None:
                 raise ConfigError("model.sliding_layers needs model.sliding_window")
             layers_below("model.sliding_layers", self.sliding_layers, self.num_layers)
+            if not self.sliding_layers:
+                raise ConfigError("model.sliding_layers names no layer", hint="leave model.sliding_window out")
+            if len(self.sliding_layers) == self.num_layers:
+                self.sliding_layers = None
         if self.dual_chunk is not None and (self.sliding_window or self.rope.scaling != "none"):
             raise ConfigError("model.dual_chunk goes with neither model.sliding_window nor a model.rope.scaling")
 

@@ -80,12 +80,14 @@ def sliding(hf: ForeignConfig, num_layers: int) -> dict[str, Any]:
     if kinds is None:
         kinds = [KINDS[is_used and window is not None and i >= first] for i in range(num_layers)]
     if len(kinds) != num_layers or not set(kinds) <= set(KINDS):
-        raise CheckpointError(hf.file, "layer_types", f"are not {num_layers} of {' and '.join(KINDS)}")
+        raise CheckpointError(
+            hf.file, "layer_types", f"it does not say {' or '.join(KINDS)} of each of {num_layers} layers"
+        )
     layers = [i for i, kind in enumerate(kinds) if kind == KINDS[1]]
     if not layers:
         return {}
     if not is_used or window is None:
-        raise CheckpointError(hf.file, "layer_types", "has sliding layers, use_sliding_window or sliding_window not")
+        raise CheckpointError(hf.file, "layer_types", "it names sliding layers, but no sliding_window is in use")
     return {"sliding_window": window, "sliding_layers": layers}
 
 

@@ -1,4 +1,4 @@
-"""GGUF files of a zoo LLaMA's weights, laid out as llama.cpp's convert_hf_to_gguf.py does it."""
+"""GGUF files of a zoo LLaMA's or Qwen's weights, laid out as llama.cpp's convert_hf_to_gguf.py does it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 NAMES = {
     "embed": "token_embd", "norm": "output_norm", "lm_head": "output", "attn_norm": "attn_norm", "mlp_norm": "ffn_norm",
     "attn.q_proj": "attn_q", "attn.k_proj": "attn_k", "attn.v_proj": "attn_v", "attn.o_proj": "attn_output",
+    "attn.q_norm": "attn_q_norm", "attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
 }  # fmt: skip
 
@@ -41,20 +42,22 @@ def write(
     path: Path,
     model: nn.Module,
     *,
+    arch: str = "llama",
     quantised: gguf.GGMLQuantizationType | None = None,
     divisors: np.ndarray | None = None,
     **metadata: Any,
 ) -> Path:
     """A file of float32 weights, matrices `quantised` if asked; `metadata` with __ for dots replaces or adds keys."""
     c = model.config
-    writer = gguf.GGUFWriter(path, "llama")
+    writer = gguf.GGUFWriter(path, arch)
     keys: dict[str, Any] = {
-        "llama.block_count": c.num_layers, "llama.context_length": c.max_seq_len,
-        "llama.embedding_length": c.hidden_size, "llama.feed_forward_length": c.intermediate_size,
-        "llama.attention.head_count": c.num_heads, "llama.attention.head_count_kv": c.num_kv_heads,
-        "llama.attention.key_length": c.head_dim, "llama.attention.value_length": c.head_dim,
-        "llama.rope.dimension_count": c.head_dim, "llama.rope.freq_base": float(c.rope.theta),
-        "llama.attention.layer_norm_rms_epsilon": float(c.norm_eps), "general.name": "a test", "general.type": "model",
+        f"{arch}.block_count": c.num_layers, f"{arch}.context_length": c.max_seq_len,
+        f"{arch}.embedding_length": c.hidden_size, f"{arch}.feed_forward_length": c.intermediate_size,
+        f"{arch}.attention.head_count": c.num_heads, f"{arch}.attention.head_count_kv": c.num_kv_heads,
+        f"{arch}.attention.key_length": c.head_dim, f"{arch}.attention.value_length": c.head_dim,
+        f"{arch}.rope.dimension_count": c.head_dim, f"{arch}.rope.freq_base": float(c.rope.theta),
+        f"{arch}.attention.layer_norm_rms_epsilon": float(c.norm_eps),
+        "general.name": "a test", "general.type": "model",
         "tokenizer.ggml.model": "gpt2", "tokenizer.ggml.tokens": [f"t{i}" for i in range(c.vocab_size)],
         "tokenizer.ggml.bos_token_id": 1, "tokenizer.ggml.eos_token_id": 2, "tokenizer.ggml.eot_token_id": 3,
     } | {name.replace("__", "."): value for name, value in metadata.items()}  # fmt: skip
@@ -65,7 +68,7 @@ def write(
         data = parameter.detach().float().numpy()
         stem, _, kind = name.rpartition(".")
         layer, _, inner = stem.removeprefix("layers.").partition(".") if stem.startswith("layers.") else ("", "", stem)
-        if inner in ("attn.q_proj", "attn.k_proj"):
+        if arch == "llama" and inner in ("attn.q_proj", "attn.k_proj"):
             data = permuted(data, c.num_heads if inner == "attn.q_proj" else c.num_kv_heads)
         their = f"blk.{layer}.{NAMES[inner]}.{kind}" if layer else f"{NAMES[inner]}.{kind}"
         if quantised is not None and data.ndim == 2:

@@ -116,7 +116,7 @@ def test_preset_has_the_released_size(name: str) -> None:
     assert ours.prefill_flops(5000) == theirs.prefill_flops(5000)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", EQUAL)
 @torch.no_grad()
 def test_it_equals_its_family_bit_for_bit(name: str, dtype: str) -> None:
@@ -161,7 +161,7 @@ MIXTURES: dict[str, dict[str, Any]] = {
        for kind in POSITIONS},
     **{f"{kind} block": {"block": {"kind": kind}, "norm": {"kind": "layernorm"}, "mlp": {"kind": "plain"}}
        for kind in ("post", "sandwich", "parallel", "deepnorm")},
-    "post mla moe": {"block": {"kind": "deepnorm"}, "attention": MLA,
+    "deepnorm mla moe": {"block": {"kind": "deepnorm"}, "attention": MLA,
                      "mlp": {"kind": "moe", "num_experts": 5, "num_shared_experts": 1, "has_shared_gate": True}},
     "dca": {"attention": DCA, "norm": {"kind": "rmsnorm_unit_offset"}},
     "longrope": {"rope": {"scaling": "longrope", "short_factor": [1.1] * 5, "long_factor": [2.0] * 5,
@@ -170,6 +170,7 @@ MIXTURES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MIXTURES)
 def test_mixture_keeps_the_contract(name: str) -> None:
     checks = check_family("decoder", config=mixture(**MIXTURES[name]), groups=["model", "cache"])
@@ -184,7 +185,9 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
-@pytest.mark.parametrize("preset", ["llama3", "gemma3", "deepseek-v3"])
+@pytest.mark.parametrize(
+    "preset", ["llama3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gemma3", "deepseek-v3"))]
+)
 def test_every_option_composes_and_builds(preset: str, group: str, option: str) -> None:
     extra = ["model.has_local_rope=false"] if preset == "gemma3" else []
     extra += ["position=rope", "rope=none", "model.position.is_interleaved=false"] if option == "dca" else []

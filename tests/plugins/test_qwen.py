@@ -16,7 +16,8 @@ import zoo
 from zoo.composition import compose
 from zoo.errors import CheckpointError, ConfigError, UsageError
 from zoo.registry import installed
-from zoo.saving import exported, export_steps
+from zoo.saving import export_steps, exported
+from zoo.size import Size
 from zoo.weights import ForeignConfig
 
 COMMON = {
@@ -65,7 +66,9 @@ RELEASED = {
         rope_theta=1000000.0, sliding_window=131072, moe_intermediate_size=2560, norm_topk_prob=False, num_experts=64,
         num_experts_per_tok=8, shared_expert_intermediate_size=20480, **MOE,
     ),
-    "qwen3-0.6b": hub("qwen3", "151936 1024 3072 28 16 8 40960", max_window_layers=28, **QWEN3 | {"tie_word_embeddings": True}),
+    "qwen3-0.6b": hub(
+        "qwen3", "151936 1024 3072 28 16 8 40960", max_window_layers=28, **QWEN3 | {"tie_word_embeddings": True}
+    ),
     "qwen3-30b-a3b": hub(
         "qwen3_moe", "151936 2048 6144 48 32 4 40960", max_window_layers=48, mlp_only_layers=[], norm_topk_prob=True,
         moe_intermediate_size=768, num_experts=128, num_experts_per_tok=8, **QWEN3, **MOE,
@@ -123,15 +126,15 @@ def test_windows_are_those_that_are_used(keys: dict[str, Any], window: int | Non
 @pytest.mark.parametrize(
     ("name", "keys", "message"),
     [
-        ("qwen1.5-4b", {"layer_types": ["sliding_attention"] * 40}, "layer_types: has sliding layers, use_sliding_window"),
-        ("qwen1.5-4b", {"layer_types": ["full_attention"] * 3}, "layer_types: are not 40 of"),
-        ("qwen1.5-4b", {"layer_types": ["linear_attention"] * 40}, "layer_types: are not 40 of"),
+        ("qwen1.5-4b", {"layer_types": ["sliding_attention"] * 40}, "layer_types: it names sliding layers"),
+        ("qwen1.5-4b", {"layer_types": ["full_attention"] * 3}, "layer_types: it does not say"),
+        ("qwen1.5-4b", {"layer_types": ["linear_attention"] * 40}, "layer_types: it does not say"),
         ("qwen1.5-4b", {"hidden_act": "gelu"}, "hidden_act"),
         ("qwen1.5-4b", {"use_mrope": True}, "use_mrope"),
         ("qwen1.5-4b", {"is_causal": False}, "is_causal.*not known"),  # embedding models that see both ways
         ("qwen2-57b-a14b", {"use_sliding_window": True}, "use_sliding_window: True is not supported here"),
         ("qwen2-57b-a14b", {"decoder_sparse_step": 0}, "decoder_sparse_step: 0 is below 1"),
-        ("qwen3-30b-a3b", {"shared_expert_intermediate_size": 7}, "shared_expert_intermediate_size: 7 is not supported"),
+        ("qwen3-30b-a3b", {"shared_expert_intermediate_size": 7}, "shared_expert_intermediate_size: 7 is not"),
         ("qwen3-30b-a3b", {"use_qk_norm": False}, "use_qk_norm: False is not supported"),
         ("qwen3-30b-a3b", {"layer_types": ["linear_attention"]}, "layer_types: only full_attention"),
         ("qwen3-30b-a3b", {"num_experts": None}, "num_experts: the key is missing"),
@@ -237,7 +240,7 @@ def test_names_without_prefix_are_read(tmp_path: Path, name: str) -> None:
     stored(
         name, bare, lambda tensors: {k.removeprefix("model."): t for k, t in tensors.items() if k != "lm_head.weight"}
     )
-    with pytest.raises(CheckpointError, match="missing +lm_head.weight"):
+    with pytest.raises(CheckpointError, match=r"missing +lm_head\.weight"):
         zoo.load(bare)
 
 
@@ -279,8 +282,6 @@ def test_preset_has_the_published_number_of_parameters(preset: str, parameters: 
 
 
 def test_presets_of_experts_have_the_active_parameters_they_are_named_after() -> None:
-    from zoo.size import Size
-
-    billions = {name: Size.of(compose(name)).active_parameters / 1e9 for name in
-                ("qwen1.5-moe-a2.7b", "qwen2-57b-a14b", "qwen3-30b-a3b", "qwen3-235b-a22b")}  # fmt: skip
-    assert [round(x, 1) for x in billions.values()] == [2.7, 14.2, 3.3, 22.2]
+    names = ("qwen1.5-moe-a2.7b", "qwen2-57b-a14b", "qwen3-30b-a3b", "qwen3-235b-a22b")
+    billions = [Size.of(compose(name)).active_parameters / 1e9 for name in names]
+    assert billions == pytest.approx([2.7, 14, 3.3, 22], abs=0.25)

@@ -104,7 +104,7 @@ def test_source_and_target_may_have_vocabularies_of_their_own() -> None:
 
 
 def test_a_model_without_biases_is_no_marian() -> None:
-    with pytest.raises(UsageError, match="model.attention_bias=False"):
+    with pytest.raises(UsageError, match="attention_bias=False"):
         installed()["transformer"].dialect("hf").to_config(
             replace(presets.config("opus-mt-en-de"), attention_bias=False)
         )

@@ -43,7 +43,7 @@ class Settings:
         formats = ["zoo", *installed()[config.family].formats]
         if settings.save is not None and settings.device == "meta":
             raise UsageError(f"save={settings.save} needs weights, and device=meta has none", hint="add device=cpu")
-        if settings.format not in formats:
+        if settings.save is not None and settings.format not in formats:
             why = did_you_mean(settings.format, formats)
             raise UsageError(f"format={settings.format!r} is no format of {config.family}", why=why)
         return settings

@@ -103,7 +103,7 @@ def _padded(s: Subject, *, before: int, after: int) -> str:
     found, alone = s.run(torch.cat((row, other)), attention_mask=mask), s.run(text)
     worst = 0.0
     for name, x in alone.items():
-        if x.ndim == 2 and x.shape[1] == 1:
+        if x.shape[:2] != text.shape and x.shape[1:] != found[name].shape[1:]:
             continue  # of pairs of rows
         kept = found[name][:1, before : before + length] if x.shape[:2] == text.shape else found[name][:1]
         gap = difference(kept, x)
