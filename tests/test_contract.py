@@ -30,6 +30,7 @@ def test_family_keeps_the_contract(name: str, group: str) -> None:
     assert not failed(check_family(name, groups=[group]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(installed().presets()))
 def test_preset_survives_its_foreign_config(name: str) -> None:
     """What `zoo convert` writes for Hugging Face describes the model that the preset describes."""
@@ -37,6 +38,8 @@ def test_preset_survives_its_foreign_config(name: str) -> None:
     family = installed()[config.family]
     if "hf" not in family.formats:
         pytest.skip(f"{family.name} has no hf format")
+    if not config.hub:  # what was released on the hub can be said there; our own mixtures need not be
+        pytest.skip("no checkpoint of it was released")
     raw = json.loads(json.dumps(family.dialect("hf").to_config(config)))
     back = family.dialect("hf").from_config(ForeignConfig(raw)).to_dict()
     expected = config.to_dict()

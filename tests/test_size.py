@@ -31,7 +31,7 @@ def test_every_preset_builds_the_parameters_and_the_cache_that_were_computed(nam
     model, size = on_meta(config), Size.of(config)
     assert size.parameters == count(model)
     if hasattr(model, "new_cache"):  # an encoder keeps none
-        for batch, length in ((1, 1), (3, 40), (2, size.anatomy.max_seq_len)):
+        for batch, length in ((1, 1), (3, 40), (2, size.anatomy.max_seq_len or 500)):
             assert size.cache_bytes(length, batch, "float32") == model.new_cache(batch, length).nbytes
 
 
@@ -132,7 +132,7 @@ def test_sizes_count_in_the_released_dtype_unless_told_otherwise():
     size = Size.of(presets.config("llama3-8b"))
     assert size.weight_bytes() == size.weight_bytes("bfloat16") == size.weight_bytes("float32") // 2
     assert size.cache_bytes_per_token() == 128 * 1024
-    with pytest.raises(UsageError, match="did you mean: bfloat16"):
+    with pytest.raises(UsageError, match=r"did you mean: .*bfloat16"):
         size.weight_bytes("bfloat61")
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.nn import Cache, LayerCache, Mask, Span
+from zoo.nn import Cache, LayerCache, Mask, Span, has_values
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class PrefixSpan(Span):
 
         length, mask, gmask = first(marks.sop), first(marks.mask), first(marks.gmask)
         target = torch.where(gmask < length, gmask, mask)
-        if not (tokens.is_meta or torch.compiler.is_compiling()):
+        if has_values(tokens):
             if is_kept and bool((endless := length == none).any()):
                 raise UsageError(
                     f"row {int(endless.int().argmax())} of the tokens has no <sop> (token {marks.sop})",

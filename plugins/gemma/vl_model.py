@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import ACTIVATIONS, Cache, Span, UnitOffsetRMSNorm
+from zoo.nn import ACTIVATIONS, Cache, Span, UnitOffsetRMSNorm, has_values
 from zoo.nn.vision import ImageEmbeddings, VisionTower, vision_layer
 
 from .model import Gemma
@@ -60,7 +60,7 @@ class Gemma3VL(Gemma):
 
     def _refuse_odd_places(self, where: Tensor, num_images: int) -> None:
         """Places [B, T] must be as many as the images fill; a single token is one that the model itself wrote."""
-        if not num_images and (where.shape[1] == 1 or torch.compiler.is_compiling()):
+        if not num_images and (where.shape[1] == 1 or not has_values(where)):
             return
         each, found = self.config.tokens_per_image, where.sum(1)
         if int(found.sum()) != num_images * each or bool((found % each).any()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 from zoo.anatomy import Anatomy, heads_in_words, rope_in_words
@@ -19,15 +19,17 @@ TINY = {
 class DualChunkConfig:
     """Dual chunk attention (arXiv:2402.17463), which lets a model read further than it was trained."""
 
-    chunk_size: int = 8192  # tokens; up to here attention is ordinary
-    local_size: int = 1024  # tokens by which chunks are shorter, for the neighbours across their borders
+    chunk_size: int | None = None  # tokens; up to here attention is ordinary, and everywhere if None
+    local_size: int | None = None  # tokens by which chunks are shorter, for the neighbours across their borders
     original_max_seq_len: int | None = None  # tokens beyond which the scores' temperature sinks; None: never
 
     def __post_init__(self) -> None:
         for name in ("local_size", "original_max_seq_len"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"model.dual_chunk.{name}={value} is below 1")
-        if self.local_size >= self.chunk_size:
+        if (self.chunk_size is None) != (self.local_size is None):
+            raise ConfigError("model.dual_chunk.chunk_size and model.dual_chunk.local_size need each other")
+        if self.chunk_size is not None and self.local_size is not None and self.local_size >= self.chunk_size:
             raise ConfigError(
                 f"model.dual_chunk.local_size={self.local_size} leaves nothing of "
                 f"model.dual_chunk.chunk_size={self.chunk_size}"
@@ -42,7 +44,7 @@ class Qwen2Config(DecoderConfig):
     norm_eps: float = 1e-6  # added to the mean square
     sliding_window: int | None = None  # tokens that sliding layers see, their own among them; None: all layers see all
     sliding_layers: list[int] | None = None  # layers with the window; None: all
-    dual_chunk: DualChunkConfig | None = None  # attention in chunks, for texts longer than those of training
+    dual_chunk: DualChunkConfig = field(default_factory=DualChunkConfig)  # attention in chunks, for longer texts
 
     has_qk_norm: ClassVar[bool] = False
 
@@ -57,7 +59,7 @@ class Qwen2Config(DecoderConfig):
                 raise ConfigError("model.sliding_layers names no layer", hint="leave model.sliding_window out")
             if len(self.sliding_layers) == self.num_layers:
                 self.sliding_layers = None
-        if self.dual_chunk is not None and (self.sliding_window or self.rope.scaling != "none"):
+        if self.dual_chunk.chunk_size and (self.sliding_window or self.rope.scaling != "none"):
             raise ConfigError("model.dual_chunk goes with neither model.sliding_window nor a model.rope.scaling")
 
     @property
@@ -97,7 +99,7 @@ class Qwen2Config(DecoderConfig):
         return f"SwiGLU {self.intermediate_size}"
 
     def _reach_in_words(self) -> str:
-        if self.dual_chunk is not None:
+        if self.dual_chunk.chunk_size:
             return f", dual chunks of {self.dual_chunk.chunk_size}"
         sliding = sum(self.window_of(i) is not None for i in range(self.num_layers))
         return f", window {self.sliding_window} in {sliding} of {self.num_layers} layers" if sliding else ""

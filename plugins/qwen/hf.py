@@ -66,7 +66,7 @@ def read_rest(hf: ForeignConfig) -> dict[str, Any]:
 def write_rest(c: Qwen2Config) -> dict[str, Any]:
     """The same, backwards."""
     out = {"hidden_act": "silu", **write_tokens(c), "rope_parameters": write_rope(c.rope)}
-    if c.dual_chunk is not None:
+    if c.dual_chunk.chunk_size is not None:
         out["dual_chunk_attention_config"] = {a: getattr(c.dual_chunk, b) for a, b in DUAL_CHUNK.items()}
     return out
 
@@ -91,12 +91,12 @@ def sliding(hf: ForeignConfig, num_layers: int) -> dict[str, Any]:
     return {"sliding_window": window, "sliding_layers": layers}
 
 
-def dual_chunk(hf: ForeignConfig) -> DualChunkConfig | None:
+def dual_chunk(hf: ForeignConfig) -> DualChunkConfig:
     """The 1M models' attention; the keys of the sparse attention that approximates it are let pass."""
     name = "dual_chunk_attention_config"
     group = hf.as_type(dict[str, Any] | None, hf.get(name), name)
     if group is None:
-        return None
+        return DualChunkConfig()
     if unknown := [k for k in group if k not in DUAL_CHUNK and not k.startswith("sparse_attention_")]:
         raise CheckpointError(hf.file, name, f"{clean(some(unknown))} is not known here")
     if absent := [k for k in ("chunk_size", "local_size") if group.get(k) is None]:

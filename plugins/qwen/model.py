@@ -51,7 +51,7 @@ class QwenMoE(Decoder):
 
 def layers(c: Qwen2Config, mlp: Callable[[int], nn.Module]) -> Iterator[PreNormLayer]:
     """The stack, each layer with an MLP by its number."""
-    attention = windows(c) if c.dual_chunk is None else chunks(c)
+    attention = windows(c) if c.dual_chunk.chunk_size is None else chunks(c)
     for i in range(c.num_layers):
         yield PreNormLayer(
             attn=attention(i),
@@ -79,8 +79,9 @@ def windows(c: Qwen2Config) -> Callable[[int], Attention]:
 
 def chunks(c: Qwen2Config) -> Callable[[int], DualChunkAttention]:
     """Attention in dual chunks, the same in each layer."""
-    assert c.dual_chunk is not None
     chunk_size, local_size, (bias, out_bias) = c.dual_chunk.chunk_size, c.dual_chunk.local_size, c.biases
+    assert chunk_size is not None
+    assert local_size is not None
     rope = DualChunkRope(c.head_dim, c.rope, c.max_seq_len, chunk_size=chunk_size, local_size=local_size)
     norm = partial(RMSNorm, eps=c.norm_eps) if c.has_qk_norm else None
     return lambda layer: DualChunkAttention(

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import Attention, Cache, Decoder, GatedMLP, PreNormLayer, RMSNorm, Span
+from zoo.nn import Attention, Cache, Decoder, GatedMLP, PreNormLayer, RMSNorm, Span, has_values
 from zoo.nn.rope_grid import MRope
 
 from .config import Qwen2VLConfig, WindowedVisionConfig
@@ -143,11 +143,7 @@ class Qwen2VL(Decoder):
 
     def _refuse_placeholders(self, tokens: Tensor, span: Span) -> None:
         """A prompt with a placeholder and no image is a mistake; a single token is one that the model itself wrote."""
-        if (
-            span.num_new > 1
-            and not torch.compiler.is_compiling()
-            and bool(_real(self._is_placeholder(tokens), span).any())
-        ):
+        if span.num_new > 1 and has_values(tokens) and bool(_real(self._is_placeholder(tokens), span).any()):
             raise UsageError(
                 "the text has placeholders of images or videos, and there are none",
                 hint="give pixels= and grid=, or video_pixels= and video_grid=",

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import Attention, Cache, Decoder, GatedMLP, PreNormLayer, RMSNorm, Rope, Span
+from zoo.nn import Attention, Cache, Decoder, GatedMLP, PreNormLayer, RMSNorm, Rope, Span, has_values
 
 from .v1_config import QwenVLConfig
 from .v1_visual import Visual
@@ -55,7 +55,7 @@ class QwenVL(Decoder):
     def _places(self, tokens: Tensor, span: Span, num_images: int) -> Tensor:
         """Where in tokens [B, T] the images' tokens stand, [B, T]."""
         v, where = self.config.vision, torch.zeros_like(tokens, dtype=torch.bool)
-        if torch.compiler.is_compiling() and not num_images:
+        if not num_images and not has_values(tokens):
             return where
         starts = tokens == v.image_start_id if span.padding is None else (tokens == v.image_start_id) & span.padding
         found = starts.nonzero().tolist()

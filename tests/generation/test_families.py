@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from zoo.construction import build
 from zoo.errors import UsageError
 from zoo.generation import generate
+from zoo.nn import EncoderDecoder
 from zoo.registry import installed
 
-PROMPTS = [[3, 4, 5, 6, 7], [8], [9, 10, 11]]
+SOURCE = torch.tensor([[12, 13, 14, 15]])
 
 
 def decoders() -> list[str]:
@@ -33,7 +34,14 @@ def model(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.4)  # peaked: default weights hide mistakes
-    return model
+    return model.conditioned(SOURCE) if isinstance(model, EncoderDecoder) else model
+
+
+@pytest.fixture
+def prompts(model: nn.Module) -> list[list[int]]:
+    """Three of unequal length, which end as the family's do."""
+    end = [model.config.gmask_token_id, model.config.bos_token_id] if model.config.family == "chatglm" else []
+    return [[3, 4, 5, 6, 7, *end], [8, *end], [9, 10, 11, *end]]
 
 
 def by_hand(model: nn.Module, prompt: list[int], count: int) -> list[int]:
@@ -43,21 +51,21 @@ def by_hand(model: nn.Module, prompt: list[int], count: int) -> list[int]:
     return tokens[len(prompt) :]
 
 
-def test_a_batch_with_a_cache_gives_what_each_row_gives_without(model: nn.Module):
-    found = generate(model, PROMPTS, max_new_tokens=12)
-    assert found.new_tokens == [by_hand(model, prompt, 12) for prompt in PROMPTS]
+def test_a_batch_with_a_cache_gives_what_each_row_gives_without(model: nn.Module, prompts: list[list[int]]):
+    found = generate(model, prompts, max_new_tokens=12)
+    assert found.new_tokens == [by_hand(model, prompt, 12) for prompt in prompts]
 
 
-def test_rows_that_end_early_do_not_disturb_the_others(model: nn.Module):
-    free = generate(model, PROMPTS, max_new_tokens=12).new_tokens
+def test_rows_that_end_early_do_not_disturb_the_others(model: nn.Module, prompts: list[list[int]]):
+    free = generate(model, prompts, max_new_tokens=12).new_tokens
     end = free[1][1]
-    found = generate(model, PROMPTS, max_new_tokens=12, eos_token_id=end)
+    found = generate(model, prompts, max_new_tokens=12, eos_token_id=end)
     assert found.new_tokens == [row[: row.index(end) + 1] if end in row else row for row in free]
 
 
-def test_beams_score_what_the_whole_text_scores(model: nn.Module):
-    found = generate(model, PROMPTS, max_new_tokens=6, num_beams=3)
-    for prompt, new, score in zip(PROMPTS, found.new_tokens, found.scores or [], strict=True):
+def test_beams_score_what_the_whole_text_scores(model: nn.Module, prompts: list[list[int]]):
+    found = generate(model, prompts, max_new_tokens=6, num_beams=3)
+    for prompt, new, score in zip(prompts, found.new_tokens, found.scores or [], strict=True):
         assert score == pytest.approx(log_probability(model, prompt, new) / len(new), abs=1e-5)  # kept in float32
 
 
@@ -67,18 +75,18 @@ def log_probability(model: nn.Module, prompt: list[int], new: list[int]) -> floa
     return sum(float(logits[here, (prompt + new)[following]]) for here, following in steps)
 
 
-def test_samples_do_not_depend_on_the_batch(model: nn.Module):
+def test_samples_do_not_depend_on_the_batch(model: nn.Module, prompts: list[list[int]]):
     settings = {"max_new_tokens": 8, "temperature": 1.0, "seed": 4}
-    batch = generate(model, PROMPTS, **settings).new_tokens
-    assert generate(model, PROMPTS[0], **settings).new_tokens[0] == batch[0]
-    assert generate(model, PROMPTS[:2], **settings).new_tokens == batch[:2]
+    batch = generate(model, prompts, **settings).new_tokens
+    assert generate(model, prompts[0], **settings).new_tokens[0] == batch[0]
+    assert generate(model, prompts[:2], **settings).new_tokens == batch[:2]
 
 
-def test_a_draft_says_the_same_or_is_refused_by_a_cache_that_cannot_forget(model: nn.Module):
-    expected = generate(model, PROMPTS[0], max_new_tokens=20).new_tokens
+def test_a_draft_says_the_same_or_is_refused_by_a_cache_that_cannot_forget(model: nn.Module, prompts: list[list[int]]):
+    expected = generate(model, prompts[0], max_new_tokens=20).new_tokens
     has_ring = any(getattr(layer, "window", None) for layer in model.new_cache(1, 20).layers)
     with pytest.raises(UsageError, match="cannot be rewound") if has_ring else nullcontext():
-        assert generate(model, PROMPTS[0], max_new_tokens=20, draft=Guess()).new_tokens == expected
+        assert generate(model, prompts[0], max_new_tokens=20, draft=Guess()).new_tokens == expected
 
 
 class Guess:

@@ -140,7 +140,7 @@ def test_the_hubs_group_is_read_and_its_approximation_let_pass() -> None:
     }
     assert read(HUB | sparse) == read(HUB)
     assert read({"chunk_size": 8, "local_size": 2}).dual_chunk.original_max_seq_len is None
-    assert read(None).dual_chunk is None
+    assert read(None).dual_chunk.chunk_size is None
 
 
 @pytest.mark.parametrize(
@@ -163,3 +163,12 @@ def test_chunks_do_not_go_with_windows_or_stretched_positions() -> None:
         replace(config, sliding_window=5)
     with pytest.raises(ConfigError, match=r"model\.dual_chunk goes with neither"):
         replace(config, rope=replace(config.rope, scaling="yarn", factor=4.0))
+
+
+def test_chunks_are_switched_on_by_hand() -> None:
+    config = compose("qwen2.5-7b", "model.dual_chunk.chunk_size=32768", "model.dual_chunk.local_size=1024")
+    assert config.anatomy().traits["attention"] == "GQA 28/4, dual chunks of 32768"
+    with pytest.raises(ConfigError, match="need each other"):
+        compose("qwen2.5-7b", "model.dual_chunk.chunk_size=32768")
+    with pytest.raises(ConfigError, match=r"model\.dual_chunk goes with neither"):
+        compose("qwen2.5-7b-1m", "rope=yarn")

@@ -38,12 +38,15 @@ class Settings:
     @classmethod
     def of(cls, composed: DictConfig, config: ModelConfig) -> Settings:
         """Checked against each other and the model's family. Raises ConfigError or UsageError."""
-        kinds = {"device": str, "dtype": str | None, "seed": int, "save": str | None, "format": str}
-        settings = cls(**{name: typed(kind, composed.get(name), name) for name, kind in kinds.items()})
         formats = ["zoo", *installed()[config.family].formats]
+        kinds = {"device": str, "dtype": str | None, "seed": int, "save": str | None, "format": str}
+        given = {name: composed.get(name) for name in kinds}
+        if given["format"] is None:
+            given["format"] = "hf" if "hf" in formats else "zoo"
+        settings = cls(**{name: typed(kind, given[name], name) for name, kind in kinds.items()})
         if settings.save is not None and settings.device == "meta":
             raise UsageError(f"save={settings.save} needs weights, and device=meta has none", hint="add device=cpu")
-        if settings.save is not None and settings.format not in formats:
+        if settings.format not in formats:
             why = did_you_mean(settings.format, formats)
             raise UsageError(f"format={settings.format!r} is no format of {config.family}", why=why)
         return settings

@@ -1,7 +1,7 @@
 """Blocks that families are assembled from. Sequence tensors are [B, T, ...]; masks are bool, True = may attend."""
 
 from zoo.nn.attention import Attend, Attention
-from zoo.nn.cache import Cache, KVCache, LayerCache, SlidingKVCache
+from zoo.nn.cache import Cache, KVCache, LayerCache, SlidingKVCache, StateCache
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer, SandwichLayer
 from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
@@ -15,7 +15,7 @@ from zoo.nn.moe import Experts, MoE, SigmoidRouter, SoftmaxRouter, balancing_los
 from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
 from zoo.nn.position import Alibi, LearnedPositions, RelativeBias, sinusoids
 from zoo.nn.rope import Rope
-from zoo.nn.span import Span
+from zoo.nn.span import Span, has_values
 from zoo.nn.trace import hidden_states, traced
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "LatentAttention", "LayerCache", "LearnedPositions",
     "LogNAttention", "Mask", "Memory", "MoE", "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm",
     "RelativeBias", "Rope", "SandwichLayer", "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span",
-    "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal", "everything", "gelu_bloom",
-    "gelu_tanh", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
+    "StateCache", "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal", "everything",
+    "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu",
+    "sinusoids", "sliding", "traced",
 ]  # fmt: skip

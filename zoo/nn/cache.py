@@ -58,6 +58,11 @@ class Cache:
                 hint="make it longer: model.new_cache(batch_size, max_len)",
             )
 
+    @property
+    def can_rewind(self) -> bool:
+        """Whether every layer can forget its last tokens, as drafts need; a state cannot."""
+        return all(getattr(layer, "can_rewind", True) for layer in self.layers)
+
     def advance(self, span: Span) -> None:
         """Count the tokens of a finished forward pass."""
         self.length += span.num_new
@@ -74,7 +79,7 @@ class Cache:
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` columns, as a rejected draft needs.
 
-        Raises UsageError for padded rows, and where a ring has already overwritten what it must give back.
+        Raises UsageError for padded rows, for states, and where a ring has already overwritten what it must give back.
         """
         if self.counts is not None or not 0 <= length <= self.length:
             raise UsageError(f"a cache of {self.length} tokens cannot be rewound to {length}, nor one of padded rows")
@@ -168,3 +173,37 @@ class SlidingKVCache(KVCache):
             else:
                 row, column = span.stored(self.window)
                 held[row, :, span.positions[row, column] % self.window] = new[row, column]
+
+
+class StateCache:
+    """A state of fixed size that every token changes: tensors [B, ...] by name, in a layer that never looks back.
+
+    `state["conv"]` is read and replaced by the layer. Padding must leave a row's state as it is.
+    """
+
+    can_rewind = False
+
+    def __init__(self, **state: Tensor) -> None:
+        self.state = state
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self.state[name]
+
+    def __setitem__(self, name: str, value: Tensor) -> None:
+        self.state[name] = value
+
+    @property
+    def nbytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.state.values())
+
+    def reorder(self, index: Tensor) -> None:
+        self.state = {name: tensor[index] for name, tensor in self.state.items()}
+
+    def rewind(self, length: int, before: int) -> None:
+        if length == 0:
+            self.state = {name: torch.zeros_like(tensor) for name, tensor in self.state.items()}
+        elif length != before:
+            raise UsageError(
+                f"a state that has read {before} tokens cannot be rewound to {length}: they are added up in it",
+                hint="generate without draft=",
+            )

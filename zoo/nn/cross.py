@@ -71,18 +71,25 @@ class CrossCache:
 
 @dataclass
 class DecoderLayerCache:
-    """What a decoder layer keeps: its own keys and values, and the source's."""
+    """What a decoder layer keeps: its own keys and values, and the source's once they are known."""
 
     own: KVCache
-    source: CrossCache
+    source: CrossCache | None = None
+
+    def source_of(self, cross: CrossAttention, memory: Memory) -> CrossCache:
+        """Keys and values of the source, computed the first time and never again."""
+        if self.source is None:
+            self.source = cross.keys_and_values(memory)
+        return self.source
 
     @property
     def nbytes(self) -> int:
-        return self.own.nbytes + self.source.nbytes
+        return self.own.nbytes + (0 if self.source is None else self.source.nbytes)
 
     def reorder(self, index: Tensor) -> None:
         self.own.reorder(index)
-        self.source.reorder(index)
+        if self.source is not None:
+            self.source.reorder(index)
 
     def rewind(self, length: int, before: int) -> None:
         self.own.rewind(length, before)

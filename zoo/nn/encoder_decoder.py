@@ -104,16 +104,19 @@ class EncoderDecoder(nn.Module):
         x = self.embed_target(tokens, span)
         for i, layer in enumerate(self.decoder.layers):
             held: Any = None if cache is None else cache.layers[i]
-            source = layer.cross.keys_and_values(memory) if held is None else held.source
+            source = layer.cross.keys_and_values(memory) if held is None else held.source_of(layer.cross, memory)
             x = layer(x, span, held, source)
         if cache is not None:
             cache.advance(span)
         return self.logits(span.last(x) if last else x)
 
-    def new_cache(self, batch_size: int, max_len: int, memory: Memory) -> Cache:
-        """A cache for the target tokens, with the keys and values of the source in it."""
+    def new_cache(self, batch_size: int, max_len: int, memory: Memory | None = None) -> Cache:
+        """A cache for the target tokens; it holds the source's keys and values too, from the first `decode` at last."""
         layers: list[LayerCache] = [
-            DecoderLayerCache(layer.attn.new_cache(batch_size, max_len), layer.cross.keys_and_values(memory))
+            DecoderLayerCache(
+                layer.attn.new_cache(batch_size, max_len),
+                None if memory is None else layer.cross.keys_and_values(memory),
+            )
             for layer in self.decoder.layers
         ]
         return Cache(layers, batch_size, max_len)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from zoo.nn.mlp import Activation
 from zoo.nn.norm import at_least_float32
+from zoo.nn.span import has_values
 
 Route = tuple[Tensor, Tensor]  # chosen experts [M, k] and their weights [M, k]
 
@@ -52,7 +53,7 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """The weighted sum over each token's experts: x [M, D], chosen [M, k], weights [M, k] to [M, D]."""
-        if x.is_meta or torch.compiler.is_compiling():
+        if not has_values(x):
             return self._gathered(x, chosen, weights)
         order = chosen.flatten().argsort(stable=True)
         tokens = order // chosen.shape[1]

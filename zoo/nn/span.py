@@ -15,6 +15,11 @@ from zoo.nn.mask import Mask
 from zoo.nn.rope import Rope, Rotation
 
 
+def has_values(x: Tensor) -> bool:
+    """Whether Python may look at numbers in x: not on meta, and not while a graph is traced."""
+    return not (x.is_meta or torch.compiler.is_compiling())
+
+
 class Span:
     """Positions of T new tokens per row, `start` columns after the beginning.
 
