@@ -45,6 +45,7 @@ SHORT = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRESETS)
 def test_every_preset_is_the_config_that_hydra_composes(name):
     assert presets.config(name) == compose(name)

@@ -47,8 +47,8 @@ class QwenVLConfig(DecoderConfig):
     family: str = "qwen_vl"
     norm_eps: float = 1e-6  # added to the mean square
     trained_seq_len: int = MISSING  # tokens of context in training
-    has_dynamic_ntk: bool = True  # beyond trained_seq_len the rotary base grows; zoo refuses such texts
-    has_logn: bool = True  # beyond trained_seq_len queries grow; zoo refuses such texts
+    has_dynamic_ntk: bool = True  # beyond trained_seq_len the rotary base grows
+    has_logn: bool = True  # beyond trained_seq_len queries grow by a logarithm
     linear_bias: bool = False  # o and the MLP have biases; q, k and v always do
     vision: ViTConfig = field(default_factory=ViTConfig)  # what reads images
 

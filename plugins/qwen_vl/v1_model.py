@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import Attention, Cache, Decoder, GatedMLP, PreNormLayer, RMSNorm, Rope, Span, has_values
+from zoo.nn import Cache, Decoder, GatedMLP, LogNAttention, PreNormLayer, RMSNorm, Rope, Span, SteppedRope, has_values
 
 from .v1_config import QwenVLConfig
 from .v1_visual import Visual
@@ -23,7 +23,8 @@ class QwenVL(Decoder):
     """Pre-norm layers of multi-head attention with biases on q, k and v, SwiGLU, and eyes."""
 
     def __init__(self, c: QwenVLConfig) -> None:
-        rope = Rope(c.head_dim, c.rope, c.max_seq_len)
+        rope = SteppedRope(c.head_dim, c.rope, c.trained_seq_len) if c.has_dynamic_ntk else None
+        rope = rope or Rope(c.head_dim, c.rope, c.max_seq_len)
         super().__init__(c, (_layer(c, rope) for _ in range(c.num_layers)), RMSNorm(c.hidden_size, c.norm_eps))
         self.visual = Visual(c.vision, c.hidden_size)
 
@@ -38,11 +39,10 @@ class QwenVL(Decoder):
     ) -> Tensor:
         """Logits as of any decoder; `pixels` [I, C, H, H] are the images in the order in which the texts name them.
 
-        Raises UsageError where texts and images do not go together, and for texts longer than those of training.
+        Raises UsageError where texts and images do not go together.
         """
         batch_size, num_new = tokens.shape
         span = Span(batch_size, num_new, tokens.device, attention_mask=attention_mask, cache=cache)
-        self._refuse_length(span)
         x = self.encode(tokens, span)
         if span.num_new > 1:  # a single token that begins an image is one that the model itself wrote
             where = self._places(tokens, span, 0 if pixels is None else len(pixels))
@@ -69,20 +69,14 @@ class QwenVL(Decoder):
             where[row, column + 1 : end] = True
         return where
 
-    def _refuse_length(self, span: Span) -> None:
-        """Beyond the trained length the released code stretches positions and queries, which this model does not."""
-        c = self.config
-        if (c.has_dynamic_ntk or c.has_logn) and span.start + span.num_new > c.trained_seq_len:
-            length = int(span.lengths.max())
-            if length > c.trained_seq_len:
-                raise UsageError(f"{length} tokens are more than model.trained_seq_len={c.trained_seq_len}")
-
 
 def _layer(c: QwenVLConfig, rope: Rope) -> PreNormLayer:
-    heads = c.num_heads, c.num_kv_heads, c.head_dim
     return PreNormLayer(
-        attn=Attention(c.hidden_size, *heads, rope=rope, has_bias=True, has_out_bias=c.linear_bias),
+        attn=LogNAttention(
+            c.hidden_size, c.num_heads, c.head_dim, rope=rope, has_out_bias=c.linear_bias,
+            trained_seq_len=c.trained_seq_len if c.has_logn else None,
+        ),
         mlp=GatedMLP(c.hidden_size, c.intermediate_size, F.silu, bias=c.linear_bias),
         attn_norm=RMSNorm(c.hidden_size, c.norm_eps),
         mlp_norm=RMSNorm(c.hidden_size, c.norm_eps),
-    )
+    )  # fmt: skip

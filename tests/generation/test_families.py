@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from itertools import pairwise
+from pkgutil import resolve_name
 
 import pytest
 import torch
@@ -19,11 +20,9 @@ SOURCE = torch.tensor([[12, 13, 14, 15]])
 
 
 def decoders() -> list[str]:
-    """Families whose models read text with a cache."""
+    """Families whose models write text with a cache."""
     registry = installed()
-    with torch.device("meta"):
-        built = {name: registry[name].build(registry[name].config_class.tiny()) for name in registry.families}
-    return [name for name, model in built.items() if hasattr(model, "new_cache")]
+    return [name for name in registry.families if hasattr(resolve_name(registry[name].model), "new_cache")]
 
 
 @pytest.fixture(params=decoders())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -290,5 +290,18 @@ def test_Qwen_VL_refuses_texts_that_do_not_name_their_images() -> None:
         model(whole)
     with pytest.raises(UsageError, match="is not ended after 9"):
         model(whole[:, :-2], pixels=image)
-    with pytest.raises(UsageError, match=r"49 tokens are more than model\.trained_seq_len=48"):
-        model(torch.full((1, 49), 3))
+
+
+@torch.no_grad()
+def test_Qwen_VL_reads_texts_beyond_its_training_as_the_first_Qwen_does() -> None:
+    config = replace(tiny("qwen_vl"), trained_seq_len=12)
+    shared = {f.name for f in fields(tiny("qwen"))} & {f.name for f in fields(config)} - {"family", "vision"}
+    blind = replace(tiny("qwen"), **{name: getattr(config, name) for name in shared})
+    model = peaked(zoo.build(config, device="cpu", dtype="float64"))
+    reader = zoo.build(blind, device="cpu", dtype="float64")
+    reader.load_state_dict({n: x for n, x in model.state_dict().items() if not n.startswith("visual.")})
+    text = torch.randint(61, (2, 30), generator=torch.Generator().manual_seed(3))
+    assert torch.equal(model(text), reader(text))
+    short = zoo.build(replace(config, trained_seq_len=48), device="cpu", dtype="float64")
+    short.load_state_dict(model.state_dict())
+    assert (model(text) - short(text)).abs().max() > 0.1  # beyond 12 tokens both stretches do something
