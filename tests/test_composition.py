@@ -81,6 +81,7 @@ def test_composing_twice_gives_the_same():
     assert composed("llama3", "rope=yarn") == composed("llama3", "rope=yarn")
 
 
+@pytest.mark.slow
 def test_composing_in_threads_gives_the_same():
     with ThreadPoolExecutor(4) as pool:
         configs = list(pool.map(lambda n: composed("llama3", f"model.num_layers={n}"), range(1, 9)))

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.some import some
 from tests.testing.faults import FAULTS
 from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
 from zoo.composition import compose
@@ -25,7 +26,7 @@ def failed(checks: list[Check]) -> str:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("name", sorted(installed().families))
+@pytest.mark.parametrize("name", some(sorted(installed().families), "llama", "bert", "deepseek", "t5", "clip"))
 def test_family_keeps_the_contract(name: str, group: str) -> None:
     assert not failed(check_family(name, groups=[group]))
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.some import some
 from zoo import presets
 from zoo.anatomy import Anatomy
 from zoo.config import ModelConfig
@@ -25,7 +26,7 @@ FEW_LAYERS = ["llama2-70b", "llama3.2-1b", "smollm2-135m", "tinyllama-1.1b"]
 LENGTH = 11
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("name", some(PRESETS, "tiny", "llama3.1-405b", "deepseek-v2-lite", "gemma3-4b", "t5-base"))
 def test_every_preset_builds_the_parameters_and_the_cache_that_were_computed(name):
     config = presets.config(name)
     model, size = on_meta(config), Size.of(config)
@@ -35,7 +36,7 @@ def test_every_preset_builds_the_parameters_and_the_cache_that_were_computed(nam
             assert size.cache_bytes(length, batch, "float32") == model.new_cache(batch, length).nbytes
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", some(FAMILIES, "llama", "gpt2", "bert", "gemma", "deepseek", "mixtral", "chatglm"))
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_cache_of_every_tiny_model_takes_the_bytes_that_were_computed(name, dtype):
     config = installed()[name].config_class.tiny()
@@ -46,12 +47,12 @@ def test_cache_of_every_tiny_model_takes_the_bytes_that_were_computed(name, dtyp
         assert Size.of(config).cache_bytes(length, batch, dtype) == model.new_cache(batch, length).nbytes
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", some(FAMILIES, "llama", "gpt2", "bert", "gemma", "deepseek", "mixtral", "chatglm"))
 def test_flops_of_every_tiny_forward_pass_are_those_that_were_counted(name):
     _check_prefill(installed()[name].config_class.tiny())
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", some(FAMILIES, "llama", "gpt2", "bert", "gemma", "deepseek", "mixtral", "chatglm"))
 def test_flops_of_one_more_token_are_those_that_were_counted(name):
     _check_decoding(installed()[name].config_class.tiny())
 

@@ -83,6 +83,7 @@ def test_greedy_text_is_what_the_card_says(model: Any, tokenizer: Tokenizer, pro
     assert zoo.generate(model, prompt, tokenizer=tokenizer, config=settings).text == text
 
 
+@pytest.mark.slow
 def test_perplexity_on_the_sample_is_what_the_card_says(model: Any, tokenizer: Tokenizer) -> None:
     ids, nats = sample_ids(tokenizer), 0.0
     with torch.no_grad():
@@ -101,6 +102,7 @@ def test_transformers_gives_the_same_logits(model: Any, reference: Any, tokenize
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)  # float32, five layers
 
 
+@pytest.mark.slow
 def test_transformers_says_what_the_card_says(reference: Any) -> None:
     transformers = pytest.importorskip("transformers")
     tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)

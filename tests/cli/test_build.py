@@ -123,6 +123,7 @@ def test_a_bare_info_takes_no_override_for_its_value(run):
     assert "Defaults List" in result.stdout
 
 
+@pytest.mark.slow
 def test_saving_gives_the_same_bytes_for_the_same_seed(run):
     small = "smollm2-135m model.num_layers=1 model.vocab_size=64 device=cpu dtype=bfloat16"
     for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
@@ -133,6 +134,7 @@ def test_saving_gives_the_same_bytes_for_the_same_seed(run):
     assert a != c
 
 
+@pytest.mark.slow
 def test_a_folder_of_ones_own_presets(run):
     own = Path("own/model")
     own.mkdir(parents=True)
@@ -166,12 +168,14 @@ def test_a_sweep_leaves_a_result_per_job_and_prints_one_table(run):
     assert (folder / "3" / ".hydra" / "overrides.yaml").is_file()
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_where_it_is_sent(run):
     told = json.loads(run("-m llama3 model.num_layers=1,2 hydra.sweep.dir=there --json").stdout)
     assert told["folder"] == "there"
     assert [job["num_layers"] for job in told["jobs"]] == [1, 2]
 
 
+@pytest.mark.slow
 def test_a_combination_that_contradicts_itself_is_told_and_the_others_are_built(run):
     result = run("-m llama3 model.num_layers=1 model.num_heads=32,30")
     assert result.exit_code == 2
@@ -179,6 +183,7 @@ def test_a_combination_that_contradicts_itself_is_told_and_the_others_are_built(
     assert result.stdout.splitlines()[1].startswith("0\t32\t1")
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_sweep_stops_it_before_the_first_job(run):
     result = run("-m llama3 model.num_layers=1,two")
     assert (result.exit_code, result.stdout) == (2, "")

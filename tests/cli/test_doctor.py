@@ -83,6 +83,7 @@ def test_completion_is_found_where_shells_look(tmp_path):
     assert words(HOME=str(tmp_path))["completion"] == "bash, zsh"
 
 
+@pytest.mark.slow
 def test_nothing_connects():
     code = """if True:
         import sys

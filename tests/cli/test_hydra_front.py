@@ -38,6 +38,7 @@ def test_a_job_runs_in_this_process_and_writes_nothing():
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("job", "error"), [(fail, UsageError), (stumble, UsageError), (crash, KeyError)])
 def test_a_jobs_error_comes_back_without_a_word_from_hydra(job, error, capfd):
     with pytest.raises(error):
@@ -45,6 +46,7 @@ def test_a_jobs_error_comes_back_without_a_word_from_hydra(job, error, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_arguments_and_environment_are_put_back(monkeypatch):
     monkeypatch.delenv("HYDRA_FULL_ERROR", raising=False)
     before = sys.argv
@@ -65,11 +67,13 @@ def test_a_sweeps_results_come_in_order_from_files():
     assert (folder / "1" / "result.json").is_file()
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_the_message_of_a_job_that_failed():
     _, results = run_sweep("build", ["seed=1,2"], [], fail)
     assert [(r["job"], r["error"], r["exit_code"]) for r in results] == [(0, "no\nbecause", 2), (1, "no\nbecause", 2)]
 
 
+@pytest.mark.slow
 def test_results_of_an_older_sweep_in_the_same_folder_are_not_mixed_in():
     run_sweep("build", ["seed=1,2", "hydra.sweep.dir='here/${now:%Y}'"], [], seed)
     for file in os.scandir(next(os.scandir("here")).path):

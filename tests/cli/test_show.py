@@ -40,10 +40,12 @@ def test_lines_that_an_override_changed_name_it():
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_an_override_without_effect_is_named_nowhere():
     assert not any("←" in text for text in lines("llama3-8b", "model.norm_eps=1e-5").values())
 
 
+@pytest.mark.slow
 def test_json_carries_the_exact_numbers():
     found = json.loads(zoo("show", "llama3.1-8b", "--json").stdout)
     size = Size.of(presets.config("llama3.1-8b"))

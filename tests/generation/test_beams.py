@@ -15,6 +15,7 @@ PROMPTS = torch.tensor([[0, 0, 3, 4], [7, 8, 9, 10], [0, 6, 6, 7]])
 MASK = PROMPTS > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num_beams", "length_penalty", "early_stopping"),
     [

@@ -86,6 +86,7 @@ def test_any_padding_in_any_chunks_gives_what_each_row_gives_alone(data: st.Data
     close(run(attn, x, real, chunks), expected, real)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.data())
 def test_any_chunks_without_padding_give_what_the_whole_gives(data: st.DataObject) -> None:

@@ -155,6 +155,7 @@ def padding(length: int = 12) -> Tensor:
     return mask
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [pytest.param(None, marks=pytest.mark.slow), padding()], ids=["unpadded", "padded"])
 @torch.inference_mode()
 def test_compiles_into_one_graph(model: Decoder, mask: Tensor | None) -> None:

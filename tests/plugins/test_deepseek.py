@@ -162,6 +162,7 @@ def test_temperature_goes_to_the_softmax_scale() -> None:
     assert replace(c, rope=plain).softmax_scale == (8 + 6) ** -0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "parameters", "active"),
     [

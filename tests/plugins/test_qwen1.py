@@ -248,6 +248,7 @@ def test_rotary_settings_without_a_key_are_not_written() -> None:
         family.dialect("hf").to_config(config)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "parameters"),
     [

@@ -109,6 +109,7 @@ def test_without_temperature_steps_equal_one_pass(model: Any, inputs: Any, expec
     assert (torch.cat([plain(part, cache=cache) for part in parts], 1) - whole).abs().max() < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2", "qwen2_moe", "qwen3", "qwen3_moe"])
 def test_every_qwen_keeps_the_contract_in_chunks(name: str) -> None:
     tiny = installed()[name].config_class.tiny()

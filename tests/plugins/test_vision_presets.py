@@ -27,6 +27,7 @@ PUBLISHED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "parameters"), PUBLISHED.items())
 def test_presets_have_the_published_number_of_parameters(name: str, parameters: int) -> None:
     config = compose(name)

@@ -142,6 +142,7 @@ def test_a_template_that_does_not_come_to_an_end_is_stopped(source: str, monkeyp
     assert time.monotonic() - begin < 3  # ten times the limit: the machine may be busy
 
 
+@pytest.mark.slow
 def test_a_long_conversation_is_no_offence():
     source = (
         "{% set ns = namespace(all=[]) %}{% for m in messages %}{% set ns.all = ns.all + [m] %}"

@@ -109,6 +109,7 @@ values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(st.dictionaries(st.text(), values, max_size=4))
 def test_whatever_json_writes_reads_back(value: dict[str, object]) -> None:

@@ -117,6 +117,7 @@ def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
         read_header(tmp_path / "x")
 
 
+@pytest.mark.slow
 def test_a_header_of_100_000_tensors_is_read_in_about_a_second(tmp_path: Path) -> None:
     header = {f"model.layers.{i}.weight": entry("F32", [4, 2], 32 * i, 32 * i + 32) for i in range(100_000)}
     path = raw(tmp_path / "x", header)

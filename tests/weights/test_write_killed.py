@@ -70,6 +70,7 @@ def killed_at(call: int, action: Callable[[], None]) -> int:
     return in_fork(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["new", "exchanged", "in two steps"])
 def test_killed_at_any_call_the_target_is_whole_and_a_second_run_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
