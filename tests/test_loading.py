@@ -47,6 +47,7 @@ def test_writing_to_a_loaded_weight_leaves_the_file_alone(folder: Path) -> None:
     assert (folder / "model.safetensors").read_bytes() == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_loading_takes_no_more_memory_than_the_file(folder: Path, tmp_path: Path) -> None:
     small = zoo.save(zoo.build(installed()["llama"].config_class.tiny(), device="cpu"), tmp_path / "small")

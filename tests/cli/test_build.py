@@ -96,6 +96,7 @@ def test_a_single_run_writes_nothing(run):
     assert os.listdir() == []
 
 
+@pytest.mark.slow
 def test_flags_may_stand_between_overrides(run):
     first, last = run("--json llama3 model.num_layers=2"), run("llama3 --json model.num_layers=2")
     assert json.loads(first.stdout)["parameters"] == json.loads(last.stdout)["parameters"]
@@ -112,6 +113,7 @@ def test_cfg_refuses_what_build_refuses(run):
     assert run("llama3 +model.hiden_size=3 --cfg job").exit_code == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", ["llama3 --info searchpath", "--info searchpath llama3"])
 def test_info_searchpath(run, words):
     assert "pkg://zoo.conf" in run(words).stdout
@@ -154,6 +156,7 @@ def test_a_folders_presets_are_data(run, line):
     assert result.stderr.startswith("error: own/model/mine.yaml: line 4: ")
 
 
+@pytest.mark.slow
 def test_a_sweep_leaves_a_result_per_job_and_prints_one_table(run):
     result = run("model=llama3,smollm2-135m -m model.num_layers=2,4")  # flags first and last
     assert result.exit_code == 0, result.stderr

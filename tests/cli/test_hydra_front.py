@@ -60,6 +60,7 @@ def test_arguments_and_environment_are_put_back(monkeypatch):
     assert os.environ["HYDRA_FULL_ERROR"] == "0"
 
 
+@pytest.mark.slow
 def test_a_sweeps_results_come_in_order_from_files():
     folder, results = run_sweep("build", ["seed=3,1,2"], [], seed)
     assert [result["seed"] for result in results] == [3, 1, 2]

@@ -30,6 +30,7 @@ def test_show_tells_shape_traits_and_costs(tmp_path):
     assert told["Weights"] == "hf://meta-llama/Meta-Llama-3-8B   not in the cache, 14.96 GiB, licence llama3 (gated)"
 
 
+@pytest.mark.slow
 def test_lines_that_an_override_changed_name_it():
     told = lines("llama3-8b", "rope=yarn", "model.rope.factor=8")
     assert told["Position"] == "RoPE 500k YaRN ×8   ← rope=yarn model.rope.factor=8 (command line)"

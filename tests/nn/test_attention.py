@@ -70,6 +70,7 @@ def test_a_bias_is_added_to_cached_keys_too(mask: Mask, chunks: tuple[int, ...])
     close(run(attn, x, real, chunks), naive.by_row(attn, x, real, bias=distance), real)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(st.data())
 def test_any_padding_in_any_chunks_gives_what_each_row_gives_alone(data: st.DataObject) -> None:

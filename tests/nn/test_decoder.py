@@ -185,6 +185,7 @@ def test_compiles_with_the_other_backends(model: Decoder, backend: str) -> None:
     close(torch.compile(model, fullgraph=True, backend=backend)(tokens), model(tokens))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mask", [None, padding()], ids=["unpadded", "padded"])
 def test_exports(model: Decoder, mask: Tensor | None) -> None:
     tokens = texts()

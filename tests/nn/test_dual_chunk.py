@@ -55,6 +55,7 @@ def turned(x: Tensor, position: int) -> Tensor:
     return torch.cat((z.real, z.imag))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [1, 5, 6, 8, 9, 10, 11, 16, 23])
 @torch.no_grad()
 def test_every_key_meets_the_query_of_its_age(length: int) -> None:

@@ -13,6 +13,7 @@ from tests.nn.naive import close
 from zoo.nn import Attend, Attention, Span, sliding
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [2, 3, 4, 7])
 @pytest.mark.parametrize("length", [8, 9, 12, 14])
 @pytest.mark.parametrize("drawn", ["xx", ".x", "x."], ids=["unpadded", "left", "right"])

@@ -16,7 +16,7 @@ import zoo
 from tests.some import some
 from zoo.config import RopeConfig
 from zoo.construction import materialise, on_meta
-from zoo.errors import ConfigError
+from zoo.errors import ConfigError, UsageError
 from zoo.overrides import grammar
 from zoo.preset_file import resolve
 from zoo.presets import config as read_preset
@@ -185,6 +185,7 @@ OPTIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 @pytest.mark.parametrize(
     "preset", ["llama3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gemma3", "deepseek-v3"))]
@@ -263,3 +264,10 @@ def test_a_layer_without_local_angles_of_its_own_takes_those_of_all() -> None:
     assert model.layers[0].attn.rope is model.layers[1].attn.rope
     model = on_meta(replace(mixture(attention=window), has_local_rope=True, local_rope=RopeConfig(theta=50.0)))
     assert [layer.attn.rope.rope.theta for layer in model.layers] == [50.0, 1000.0, 50.0]
+
+
+def test_a_group_on_a_family_without_that_part_points_here() -> None:
+    with pytest.raises(UsageError) as found:
+        zoo.compose("llama3", "attention=mla")
+    assert "no key 'model.attention'" in str(found.value)
+    assert "parts are chosen in decoder, for example: decoder/llama3 attention=mla" in str(found.value)

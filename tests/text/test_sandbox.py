@@ -69,6 +69,7 @@ DOUBLING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", DOUBLING.values(), ids=DOUBLING)
 def test_a_text_that_keeps_doubling_is_stopped(step: str):
     tracemalloc.start()

@@ -174,6 +174,7 @@ for path in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_memory_grows_by_no_more_than_the_files(tmp_path: Path) -> None:
     weights = {f"w{i}": torch.ones(1024, 2048) for i in range(8)}  # 64 MiB
