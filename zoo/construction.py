@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pkgutil import resolve_name
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from zoo.config import ModelConfig
 from zoo.errors import UsageError
+from zoo.pretrained import equip
 from zoo.registry import installed
 
 
@@ -39,8 +41,17 @@ def build(
 def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> nn.Module:
     """The module with shapes only."""
     family = installed()[config.family]
+    model_class(config.family)
     with _Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
         return family.build(config)
+
+
+def model_class(family: str) -> type[nn.Module]:
+    """The class of a family's models, with `from_pretrained`, `save_pretrained` and `push_to_hub` (zoo.pretrained).
+
+    Raises UnknownName for a family that is not installed.
+    """
+    return equip(resolve_name(installed()[family].model))
 
 
 class _Uninitialised(TorchFunctionMode):

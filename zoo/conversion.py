@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.inspection import Ledger, inspect
+from zoo.provenance import origin
 from zoo.weights.files import sha256_of
 from zoo.weights.table import Step
 
@@ -122,8 +123,7 @@ def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str])
 
     plugin = installed().origin[ledger.family.name]
     return {
-        "source": ledger.source,
-        "commit": ledger.commit,
+        **origin(ledger),
         "source_files": {file.name: sha256_of(file) for file in ledger.checkpoint.files},
         "family": ledger.family.name,
         "plugin": f"{plugin.distribution} {plugin.version}",

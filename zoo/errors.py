@@ -58,6 +58,10 @@ class NetworkError(ZooError):
     exit_code = 3
 
 
+class ZooWarning(UserWarning):
+    """What a caller should know though it is no error; the commands print it as one line that starts with `note:`."""
+
+
 def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
     """One line that names the nearest of `known`, or, where none is near, the first few."""
     known = sorted(known)

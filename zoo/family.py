@@ -42,6 +42,10 @@ class Family:
     model: str  # a torch.nn.Module class, called as model(config)
     formats: Mapping[str, str] = field(default_factory=dict)
     hf_types: tuple[str, ...] = ()  # the `model_type` values in config.json that are this family's
+    near: Mapping[str, str] = field(
+        default_factory=dict
+    )  # other `model_type` values near it -> what zoo lacks for them
+    pictures: str = ""  # a function that brings pictures into prompts, see zoo.vision.Pictures; empty: it reads none
     summary: str = ""
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.config import ModelConfig
 from zoo.errors import CheckpointError, ConfigError, UnknownName, UsageError, ZooError, clean, some
@@ -20,6 +20,9 @@ from zoo.weights.ledger import Account, settle
 from zoo.weights.ops import Shape
 from zoo.weights.table import Identity, Table
 from zoo.weights.tensor_info import TensorInfo
+
+if TYPE_CHECKING:
+    from zoo.weights.hub import Place
 
 MAX_LAYERS = 10_000
 
@@ -39,6 +42,8 @@ class Ledger:
     account: Account
     checkpoint: Checkpoint
     commit: str | None = None  # the hub's commit that the source resolved to
+    repo: str | None = None  # the hub's repository
+    revision: str | None = None  # the branch, tag or commit that was asked for; None: main
     random: list[str] = field(default_factory=list)  # weights that were missing, allowed to be, and drawn at random
     looks_like: tuple[str, float] | None = None  # a family that fits better, and how well
 
@@ -98,6 +103,8 @@ class Ledger:
         """Everything above as JSON values."""
         return {
             "source": self.source,
+            "repo": self.repo,
+            "revision": self.revision,
             "commit": self.commit,
             "family": self.family.name,
             "dialect": self.dialect,
@@ -118,7 +125,7 @@ class Ledger:
 
 
 def inspect(
-    source: str | Path,
+    source: str | Path | Place,
     *,
     family: str | None = None,
     overrides: Iterable[str] = (),
@@ -127,18 +134,22 @@ def inspect(
 ) -> Ledger:
     """The ledger of a checkpoint, problems included: ask `ledger.check()` whether it may be loaded.
 
-    `source` is a folder, a file, a preset's name, hf://org/name@rev, org/name (from the cache) or pkg://package/path.
+    `source` is a folder, a file, a preset's name, hf://org/name@rev, org/name (from the cache), pkg://package/path, or
+    what `locate` found.
     `family` overrules the detection, `overrides` (`model.has_pooler=false`) what the config says; `allow` are shell
     patterns of tensors and config keys that may be left over or missing.
     Raises CheckpointError for what cannot be read or belongs to no family.
     """
-    from zoo.weights.hub import locate
+    from zoo.weights.hub import Place, locate
 
-    place = locate(home_of(source), allow_pickle=allow_pickle)
+    place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
     allow = tuple(allow)
     chosen, match = _family(checkpoint, family)
-    keys, config = read_config(chosen, checkpoint, allow)
+    try:
+        keys, config = read_config(chosen, checkpoint, allow)
+    except CheckpointError as error:
+        raise _with_a_better_fit(error, checkpoint, chosen) from None
     if keys.assumed.pop("dtype", None):  # the files themselves are the better witness
         config = replace(config, dtype=_main_dtype(checkpoint))
     config = overridden(config, overrides)
@@ -147,8 +158,8 @@ def inspect(
     account = settle(table, shapes, checkpoint.tensors)
     account.allow(allow)
     ledger = Ledger(
-        str(source), chosen, checkpoint.dialect, match.reasons, config, keys, table, shapes, account, checkpoint,
-        place.commit,
+        place.source if isinstance(source, Place) else str(source), chosen, checkpoint.dialect, match.reasons, config,
+        keys, table, shapes, account, checkpoint, place.commit, place.repo, place.revision,
     )  # fmt: skip
     if not account.is_settled:
         ledger.looks_like = _better_fit(checkpoint, chosen, account.fit)
@@ -187,9 +198,14 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
             keys.check(where=family.name, allow=allow)
     except ConfigError as error:
         raise CheckpointError(config_file(checkpoint), "", clean(error.what, 200), why=error.why) from None
+    _refuse_endless(config, checkpoint)
+    return keys, config
+
+
+def _refuse_endless(config: ModelConfig, checkpoint: Checkpoint) -> None:
+    """A number in a file must not make us list a billion weights."""
     if getattr(config, "num_layers", 0) > MAX_LAYERS:
         raise CheckpointError(config_file(checkpoint), "", f"more than {MAX_LAYERS} layers are refused")
-    return keys, config
 
 
 def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
@@ -261,7 +277,11 @@ def _family(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
 
 def _no_family(checkpoint: Checkpoint) -> ZooError:
     key = "general.architecture" if checkpoint.dialect == "gguf" else "model_type"
-    kind = clean(repr(checkpoint.config.get(key)))
+    value = checkpoint.config.get(key)
+    kind = clean(repr(value))
+    for family in installed().families.values():
+        if checkpoint.dialect == "hf" and isinstance(value, str) and value in family.near:
+            return CheckpointError(config_file(checkpoint), key, f"zoo does not know {kind}", why=family.near[value])
     better = _better_fit(checkpoint, None, 0.5)
     return CheckpointError(
         config_file(checkpoint),
@@ -281,6 +301,7 @@ def _better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tu
         try:
             dialect = family.dialect(checkpoint.dialect)
             config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors))
+            _refuse_endless(config, checkpoint)
             table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
             account = settle(table, our_shapes(family, config), checkpoint.tensors)
         except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):
@@ -288,6 +309,15 @@ def _better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tu
         if account.fit > max(fit, best[1] if best else 0.0, 0.8):
             best = family.name, account.fit
     return best
+
+
+def _with_a_better_fit(error: CheckpointError, checkpoint: Checkpoint, chosen: Family) -> CheckpointError:
+    """The same error, ending with the family that a config is of that is refused as the chosen one's."""
+    if better := _better_fit(checkpoint, chosen, 0.0):
+        looks = f"this looks like {better[0]} (score {better[1]:.2f}).  Try: family={better[0]}"
+        error.args = ("\n".join((str(error), looks)),)
+        error.hint = "\n".join(line for line in (error.hint, looks) if line)
+    return error
 
 
 def _main_dtype(checkpoint: Checkpoint) -> str:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-from zoo.construction import as_device, as_dtype, assign, on_meta, shared_parameters
+from zoo.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
 from zoo.errors import CheckpointError
-from zoo.inspection import Ledger, inspect
+from zoo.inspection import Ledger, home_of, inspect
+
+if TYPE_CHECKING:
+    from zoo.weights.hub import Place
 
 
 def load(
-    source: str | Path,
+    source: str | Path | Place,
     *,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
@@ -31,6 +35,49 @@ def load(
     """
     device, dtype = as_device(device), as_dtype(dtype)
     ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    return realise(ledger, dtype=dtype, device=device)
+
+
+def from_pretrained(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+    model_class: type[nn.Module] | None = None,
+) -> nn.Module:
+    """The model of a folder, a file, a preset or a repository of the hub: `load` with the names that people know.
+
+    Unlike `load` it fetches a bare org/name, unless `local_files_only`. `revision` is a branch, tag or commit;
+    `model.ledger.commit` is the commit that it was. `dtype` "auto" or None keeps the file's. HF_HOME, HF_TOKEN,
+    HF_HUB_OFFLINE and HF_ENDPOINT are honoured. Warns with a ZooWarning where the cache stands in for a hub that is
+    out of reach. Raises NetworkError for what cannot be had, CheckpointError for what has no place or is not a
+    `model_class`.
+    """
+    from zoo.weights.hub import locate
+
+    device, dtype = as_device(device), as_dtype(None if dtype == "auto" else dtype)
+    place = locate(
+        home_of(source), revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+        allow_network=True, allow_pickle=allow_pickle,
+    )  # fmt: skip
+    place = place._replace(source=str(source))
+    ledger = inspect(place, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    if model_class is not None:
+        _check_class(ledger, model_class)
+    return realise(ledger, dtype=dtype, device=device)
+
+
+def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | torch.device) -> nn.Module:
+    """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place."""
+    device, dtype = as_device(device), as_dtype(dtype)
     ledger.check()
     if ledger.dialect == "gguf" and dtype is None:
         dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
@@ -83,6 +130,14 @@ def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -
     if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and not torch.isfinite(out).all():
         raise CheckpointError(ledger.source, name, f"a value overflows {str(dtype).removeprefix('torch.')}")
     return out
+
+
+def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
+    """Refuse a checkpoint whose model would be of another class."""
+    found = model_class(ledger.family.name)
+    if not issubclass(found, expected):
+        what = f"it is a {ledger.family.name}, whose class is {found.__name__}, not {expected.__name__}"
+        raise CheckpointError(ledger.source, "", what, hint=f"zoo.from_pretrained({ledger.source!r}) takes any")
 
 
 def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:

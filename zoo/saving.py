@@ -13,7 +13,9 @@ from zoo.construction import shared_parameters
 from zoo.errors import ZooError
 from zoo.family import Family
 from zoo.inspection import table_for
+from zoo.provenance import origin
 from zoo.registry import installed
+from zoo.weights.hub_files import COMPANIONS
 from zoo.weights.ops import Shape
 from zoo.weights.table import Step, foreign_shapes
 from zoo.weights.write import write_folder
@@ -43,20 +45,20 @@ def save(
     dtypes = {dtype for dtype, _ in specs.values()}
     config = _with_dtype(config, dtypes.pop()) if len(dtypes) == 1 else config
     steps = export_steps(family, format, config, specs)
-    origin = getattr(model, "ledger", None)
+    ledger = getattr(model, "ledger", None)
     provenance: dict[str, Any] = {"family": family.name, "format": format, "plugin": _plugin(family)}
-    if origin is not None:
-        provenance |= {"source": origin.source, "commit": origin.commit}
+    if ledger is not None:
+        provenance |= origin(ledger)
     return write_folder(
         Path(folder),
         foreign_specs(steps, specs),
         exported(steps, ours.__getitem__),
         config=foreign_config(family, format, config),
-        extra=companions(origin.checkpoint.path) if origin is not None else {},
+        extra=companions(ledger.checkpoint.path) if ledger is not None else {},
         provenance=provenance,
         max_shard_size=max_shard_size,
         force=force,
-        sources=[origin.checkpoint.path] if origin is not None else [],
+        sources=[ledger.checkpoint.path] if ledger is not None else [],
         **file_names(family, format),
     )
 
@@ -101,14 +103,6 @@ def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str
 
         return {"zoo": __version__, **config.to_dict()}
     return family.dialect(format).to_config(config)
-
-
-COMPANIONS = (
-    "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
-    "tokenizer.model spiece.model sentencepiece.bpe.model qwen.tiktoken ice_text.model chat_template.jinja "
-    "chat_template.json generation_config.json preprocessor_config.json processor_config.json "
-    "video_preprocessor_config.json"
-).split()
 
 
 def companions(path: Path) -> dict[str, Path]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+
+from zoo.errors import UsageError, clean
+
 
 def human_count(number: float) -> str:
     """Three digits and a unit: 512, 41.7k, 1.05M, 8.03B, 405B, 1.60T."""
@@ -22,6 +26,18 @@ def human_bytes(number: float) -> str:
         number /= 1024
     shown = f"{number:.{2 if number < 100 else 1}f}".rstrip("0").rstrip(".")
     return f"{shown} {unit}"
+
+
+def parse_bytes(text: str | int) -> int:
+    """Bytes of 5GB, 200MB, 1.5GiB or a plain number; a unit without i is decimal. Raises UsageError for all else."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([KMGT])(i?))?B?", str(text), re.IGNORECASE)
+    if not found or not (nbytes := int(float(found[1]) * (1024 if found[3] else 1000) ** _power(found[2]))):
+        raise UsageError(f"{clean(text)!r} is no number of bytes", hint="try 5GB, 200MB or 1073741824")
+    return nbytes
+
+
+def _power(unit: str | None) -> int:
+    return "KMGT".index(unit.upper()) + 1 if unit else 0
 
 
 def human_flops(number: float) -> str:

@@ -1,25 +1,26 @@
-"""Enough of the Hugging Face hub on the loopback for the real client, and that client in a process of its own."""
+"""Enough of the Hugging Face hub on the loopback for the real client."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 _INFO = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/revision/(?P<rev>.+)")
 _TREE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/tree/(?P<rev>[^/]+)")
 _FILE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<rev>[^/]+)/(?P<path>.+)")
+_ABOUT = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)(?P<refs>/refs)?")
+_WRITE = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+)/(?P<what>preupload|commit|branch)/(?P<rev>.+)")
+_LFS = re.compile(r"/(?P<repo>[^/]+/[^/]+)\.git/info/lfs/objects/batch")
+TOKEN = "hf_of_the_tests"  # of the user `acme`
 LARGE = (".safetensors", ".gguf", ".bin", ".pth")
 
 
@@ -34,7 +35,16 @@ class Hub:
     down: set[str] = field(default_factory=set)  # paths whose content is not to be had
     spoilt: set[str] = field(default_factory=set)  # paths of which other bytes are sent than announced
     requests: list[str] = field(default_factory=list)
+    private: set[str] = field(default_factory=set)
+    stored: dict[str, bytes] = field(default_factory=dict)  # sha256 -> content of large files
+    messages: dict[str, str] = field(default_factory=dict)  # commit -> what it says
+    moves: list[tuple[str, dict[str, bytes]]] = field(default_factory=list)  # pushed by others before the next commit
+    spoils_uploads: bool = False  # other bytes are kept than were sent
     url: str = ""
+
+    def clear(self) -> None:
+        """Forget everything but the address."""
+        self.__dict__.update(Hub(url=self.url).__dict__)
 
     def publish(self, repo: str, files: dict[str, bytes], revision: str = "main") -> str:
         """Commit `files` to a branch and return the commit."""
@@ -48,6 +58,10 @@ class Hub:
         """Status, headers and body for a request."""
         if self.fail:
             return self.fail.pop(0), {}, b""
+        if path == "/api/whoami-v2":
+            return 200, {}, b'{"name": "acme", "type": "user"}'
+        if found := _ABOUT.fullmatch(path):
+            return self._about(found["repo"], bool(found["refs"]))
         for pattern, reply in ((_INFO, self._info), (_TREE, self._tree), (_FILE, self._file)):
             if found := pattern.fullmatch(path):
                 repo, rev = found["repo"], found["rev"]
@@ -61,8 +75,96 @@ class Hub:
                 return reply(repo, commit, found.groupdict().get("path", ""))
         return 404, {}, b""
 
+    def take(self, path: str, body: bytes, token: str) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body for a request that writes."""
+        if path == "/api/validate-yaml":
+            is_wrong = "license: nonsense" in json.loads(body)["content"]
+            told = {"errors": [{"message": "no such licence"}] if is_wrong else [], "warnings": []}
+            return 400 if is_wrong else 200, {}, json.dumps(told).encode()
+        if path.startswith("/upload/"):
+            self.stored[path.removeprefix("/upload/")] = body
+            return 200, {}, b""
+        if token != TOKEN:
+            return 401 if not token else 403, {}, b'{"error": "no"}'
+        if path == "/api/repos/create":
+            return self._create(json.loads(body))
+        if found := _LFS.fullmatch(path):
+            return self._batch(json.loads(body))
+        if found := _WRITE.fullmatch(path):
+            if found["repo"] not in self.repos:
+                return 404, {"X-Error-Code": "RepoNotFound"}, b""
+            return getattr(self, f"_{found['what']}")(found["repo"], found["rev"], body)
+        return 404, {}, b""
+
+    def _create(self, asked: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        repo = f"{asked['organization'] or 'acme'}/{asked['name']}"
+        if repo in self.repos:
+            return 409, {}, json.dumps({"url": f"{self.url}/{repo}"}).encode()
+        if asked.get("visibility") == "private":
+            self.private.add(repo)
+        self.publish(repo, {".gitattributes": b"*.safetensors filter=lfs"})
+        return 200, {}, json.dumps({"url": f"{self.url}/{repo}"}).encode()
+
+    def _batch(self, asked: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        objects = [
+            o if o["oid"] in self.stored else o | {"actions": {"upload": {"href": f"{self.url}/upload/{o['oid']}"}}}
+            for o in asked["objects"]
+        ]
+        return 200, {}, json.dumps({"transfer": "basic", "objects": objects}).encode()
+
+    def _branch(self, repo: str, branch: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        if branch in self.repos[repo]:
+            return 409, {}, b"{}"
+        self.repos[repo][branch] = self.repos[repo]["main"]
+        return 200, {}, b"{}"
+
+    def _preupload(self, repo: str, branch: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        there = self.files[self.repos[repo][branch]]
+        files = [
+            {"path": f["path"], "uploadMode": "lfs" if f["path"].endswith(LARGE) else "regular", "shouldIgnore": False}
+            | ({"oid": _oid(f["path"], there[f["path"]])} if f["path"] in there else {})
+            for f in json.loads(body)["files"]
+        ]
+        return 200, {}, json.dumps({"files": files}).encode()
+
+    def _commit(self, repo: str, branch: str, body: bytes) -> tuple[int, dict[str, str], bytes]:
+        for name, files in self.moves:
+            self.publish(name, self.files[self.repos[name][branch]] | files, branch)
+        self.moves.clear()
+        lines = [json.loads(line) for line in body.splitlines()]
+        header, head = lines[0]["value"], self.repos[repo][branch]
+        if header.get("parentCommit", head) != head:
+            return 412, {}, b'{"error": "the branch has moved"}'
+        files = dict(self.files[head])
+        for line in lines[1:]:
+            value = line["value"]
+            if line["key"] == "deletedFile":
+                del files[value["path"]]
+            elif line["key"] == "lfsFile":
+                files[value["path"]] = self.stored[value["oid"]][:: -1 if self.spoils_uploads else 1]
+            else:
+                files[value["path"]] = base64.b64decode(value["content"])
+        commit = self.publish(repo, files, branch)
+        self.messages[commit] = header["summary"]
+        return 200, {}, json.dumps({"commitOid": commit, "commitUrl": f"{self.url}/{repo}/commit/{commit}"}).encode()
+
+    def _about(self, repo: str, refs: bool) -> tuple[int, dict[str, str], bytes]:
+        if repo not in self.repos:
+            return 404, {"X-Error-Code": "RepoNotFound"}, b""
+        if not refs:
+            return self._info(repo, self.repos[repo]["main"], "")
+        branches = [
+            {"name": name, "ref": f"refs/heads/{name}", "targetCommit": commit}
+            for name, commit in self.repos[repo].items()
+        ]
+        return 200, {}, json.dumps({"branches": branches, "converts": [], "tags": []}).encode()
+
     def _info(self, repo: str, commit: str, _: str) -> tuple[int, dict[str, str], bytes]:
-        return 200, {}, json.dumps({"id": repo, "sha": commit, "siblings": [], "private": False}).encode()
+        return (
+            200,
+            {},
+            json.dumps({"id": repo, "sha": commit, "siblings": [], "private": repo in self.private}).encode(),
+        )
 
     def _tree(self, repo: str, commit: str, _: str) -> tuple[int, dict[str, str], bytes]:
         entries = []
@@ -95,7 +197,11 @@ def serving() -> Iterator[Hub]:
         def _reply(self) -> None:
             path = unquote(urlsplit(self.path).path)
             hub.requests.append(f"{self.command} {path}")
-            status, headers, body = hub.answer(path)
+            sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.command in ("POST", "PUT"):
+                status, headers, body = hub.take(path, sent, (self.headers.get("Authorization") or "")[7:])
+            else:
+                status, headers, body = hub.answer(path)
             first = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
             if first and status == 200:
                 end = int(first[2]) if first[2] else len(body) - 1
@@ -108,7 +214,7 @@ def serving() -> Iterator[Hub]:
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_GET = do_HEAD = _reply
+        do_GET = do_HEAD = do_POST = do_PUT = _reply
 
         def log_message(self, format: str, *args: Any) -> None:
             pass
@@ -124,48 +230,8 @@ def serving() -> Iterator[Hub]:
         server.server_close()
 
 
-# The endpoint is read when huggingface_hub is imported, so the client lives in a process of its own: a call per line.
-CLIENT = """
-import json, sys, warnings
-from zoo.errors import ZooError
-from zoo.weights import hub, hub_client
-hub_client.PAUSES = (0, 0)
-for line in sys.stdin:
-    name, args, options = json.loads(line)
-    with warnings.catch_warnings(record=True) as told:
-        warnings.simplefilter("always")
-        try:
-            found = getattr(hub, name)(*args, **options)
-            answer = {"found": [vars(f) for f in found] if isinstance(found, list) else [str(found.path), found.commit]}
-        except ZooError as error:
-            answer = {"error": type(error).__name__, "exit_code": error.exit_code, "text": str(error)}
-    answer["told"] = [str(warning.message) for warning in told if warning.category is UserWarning]
-    print(json.dumps(answer), flush=True)
-"""
-
-
-class Client:
-    """The real client of huggingface_hub, behind ours, talking to the test's server."""
-
-    def __init__(self, url: str, home: Path) -> None:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
-        environment |= {"HF_ENDPOINT": url, "HF_HOME": str(home), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-        environment |= {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", "NO_PROXY": "*"}
-        pipe = subprocess.PIPE
-        command = [sys.executable, "-c", CLIENT]
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment, text=True)
-
-    def __call__(self, name: str, *args: Any, **options: Any) -> dict[str, Any]:
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps([name, args, options]) + "\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        assert line, "the client died"
-        return json.loads(line)
-
-    def close(self) -> None:
-        self.process.communicate(timeout=30)
+def _oid(path: str, data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest() if path.endswith(LARGE) else _git(data)
 
 
 def _git(data: bytes) -> str:

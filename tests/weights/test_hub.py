@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import save
 
 from tests.weights import make
-from tests.weights.hub_server import Client, Hub, serving
+from tests.weights.hub_client import Client
+from tests.weights.hub_server import Hub, serving
+from zoo.errors import UsageError
 from zoo.weights.checkpoint import open_checkpoint
 from zoo.weights.hub import locate
 from zoo.weights.hub_files import choose
@@ -39,10 +41,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Hub, Clie
 
 @pytest.fixture
 def hub(served: tuple[Hub, Client]) -> Hub:
-    hub = served[0]
-    for state in (hub.repos, hub.files, hub.gated, hub.fail, hub.down, hub.spoilt, hub.requests):
-        state.clear()
-    return hub
+    served[0].clear()
+    return served[0]
 
 
 class Calls:
@@ -189,7 +189,7 @@ def test_content_other_than_announced_is_refused(hub: Hub, client: Calls) -> Non
 @pytest.mark.parametrize(
     ("prepare", "source", "error", "message"),
     [
-        ("", "hf://acme/nothing", "NetworkError", "acme/nothing is not on the hub, or is private"),
+        ("", "hf://acme/nothing", "Absent", "acme/nothing is not on the hub, or is private"),
         ("", f"hf://{REPO}@v9", "NetworkError", "acme/tiny has no revision 'v9'"),
         ("gated", f"hf://{REPO}", "NetworkError", "accept the licence at https://huggingface.co/acme/tiny"),
         ("502", f"hf://{REPO}", "Unreachable", "the hub answered 502"),
@@ -263,8 +263,10 @@ def test_a_revision_named_twice_must_be_the_same(hub: Hub, client: Calls) -> Non
 
 
 def test_a_local_path_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert locate(tmp_path) == (tmp_path, None)
-    assert locate(str(tmp_path / "nothing")) == (tmp_path / "nothing", None)
+    assert locate(tmp_path)[:2] == (tmp_path, None)
+    assert locate(str(tmp_path / "nothing"))[:2] == (tmp_path / "nothing", None)
+    with pytest.raises(UsageError, match="no repository of the hub"):
+        locate(tmp_path, revision="v1")
 
 
 def test_companions_come_from_the_weights_own_folder() -> None:

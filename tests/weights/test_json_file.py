@@ -121,3 +121,13 @@ def test_whatever_json_writes_reads_back(value: dict[str, object]) -> None:
 def test_noise_is_read_or_refused_and_nothing_else(data: bytes) -> None:
     with read_or_refused(FILE):
         assert isinstance(parse_json(data, FILE), dict)
+
+
+def test_an_infinite_bound_is_a_record_that_no_number_field_takes() -> None:
+    """Python's json writes the bare word; transformers 5 writes this record in its place."""
+    from zoo.weights import ForeignConfig
+
+    found = parse_json(b'{"limit": [0.0, Infinity], "eps": Infinity}', Path("config.json"))
+    assert found == {"limit": [0.0, {"__float__": "Infinity"}], "eps": {"__float__": "Infinity"}}
+    with pytest.raises(CheckpointError, match=r"config\.json: eps: "):
+        ForeignConfig(found).as_type(float, found["eps"], "eps")

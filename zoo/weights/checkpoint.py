@@ -17,6 +17,7 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -151,28 +152,32 @@ def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
     block = block_size(config, config_file)
     shown = unscaled_infos(stored, block) if block else stored
 
-    def opener() -> OpenTensors:
-        reader = (PickleReader if is_pickle else SafetensorsReader)(stored)
-        opened = OpenTensors(stored, reader, reader.close)
-        return OpenTensors(shown, BlockFP8(opened, block).__getitem__, opened.close) if block else opened
-
+    opener = partial(_open_stored, stored, shown, block, is_pickle)  # no closure: a model with its ledger is pickled
     return _checkpoint(path, "zoo" if "zoo" in config else "hf", config_file, config, shown, opener)
+
+
+def _open_stored(
+    stored: dict[str, TensorInfo], shown: dict[str, TensorInfo], block: tuple[int, int] | None, is_pickle: bool
+) -> OpenTensors:
+    reader = (PickleReader if is_pickle else SafetensorsReader)(stored)
+    opened = OpenTensors(stored, reader, reader.close)
+    return OpenTensors(shown, BlockFP8(opened, block).__getitem__, opened.close) if block else opened
 
 
 def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
     tensors = read_parts(folder, allow_pickle=allow_pickle)
     file = folder / "params.json"
-    return _checkpoint(folder, "meta", file, read_json(file), tensors, lambda: open_parts(tensors))
+    return _checkpoint(folder, "meta", file, read_json(file), tensors, partial(open_parts, tensors))
 
 
 def _open_gguf(path: Path, file: Path) -> Checkpoint:
     config, tensors = read_gguf_header(file)
+    return _checkpoint(path, "gguf", file, config, tensors, partial(_open_quantised, tensors))
 
-    def opener() -> OpenTensors:
-        reader = GGUFReader(tensors)
-        return OpenTensors(tensors, reader, reader.close)
 
-    return _checkpoint(path, "gguf", file, config, tensors, opener)
+def _open_quantised(tensors: dict[str, TensorInfo]) -> OpenTensors:
+    reader = GGUFReader(tensors)
+    return OpenTensors(tensors, reader, reader.close)
 
 
 def _checkpoint(

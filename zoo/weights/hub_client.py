@@ -1,16 +1,20 @@
-"""The only module that imports huggingface_hub: what we ask of it, with its errors told in our words."""
+"""What we ask huggingface_hub for, with its errors told in our words; hub_upload.py is what we send through it.
+
+No other module imports that library. HF_HOME, HF_TOKEN, HF_HUB_OFFLINE and HF_ENDPOINT are its to read, not ours.
+"""
 
 from __future__ import annotations
 
 import glob
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from zoo.errors import CheckpointError, NetworkError, UsageError, ZooError, clean
+from zoo.errors import CheckpointError, NetworkError, UsageError, ZooError, clean, did_you_mean
+from zoo.weights.hub_files import HubFile
 
 T = TypeVar("T")
 PAUSES = (1.0, 3.0)  # seconds before the second and the third try, where the hub has trouble
@@ -18,6 +22,10 @@ PAUSES = (1.0, 3.0)  # seconds before the second and the third try, where the hu
 
 class Unreachable(NetworkError):
     """Nobody answered, or the hub has trouble of its own: what is in the cache may do."""
+
+
+class Absent(NetworkError):
+    """The hub has no such repository, or none that the asker may see."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +40,29 @@ class HubClient:
         """The commit that a branch or tag stands for now."""
         from huggingface_hub import HfApi
 
-        with self._errors(revision):
+        with self.errors(revision):
             found = _tried(lambda: HfApi(token=self.token).model_info(self.name, revision=revision))
         if not found.sha:
             raise NetworkError(f"{self.name}: the hub names no commit")
         return found.sha
 
-    def sizes(self, commit: str) -> dict[str, int]:
-        """Every file of the repository and its bytes; asks nobody where the cache knows."""
+    def branches(self) -> dict[str, str]:
+        """Every branch and its commit now."""
+        from huggingface_hub import HfApi
+
+        with self.errors(None):
+            refs = _tried(lambda: HfApi(token=self.token).list_repo_refs(self.name))
+        return {ref.name: ref.target_commit for ref in refs.branches}
+
+    def is_private(self) -> bool:
+        """Whether only its owners see the repository."""
+        from huggingface_hub import HfApi
+
+        with self.errors(None):
+            return bool(_tried(lambda: HfApi(token=self.token).model_info(self.name)).private)
+
+    def files(self, commit: str) -> list[HubFile]:
+        """Every file of the repository; asks nobody where the cache knows. Whether they are cached is not looked up."""
         from huggingface_hub import HfApi, get_cached_repo_tree
         from huggingface_hub.errors import CachedRepoTreeNotFoundError
         from huggingface_hub.hf_api import RepoFile
@@ -48,12 +71,15 @@ class HubClient:
             tree = HfApi(token=self.token).list_repo_tree(self.name, recursive=True, revision=commit)
             return [entry for entry in tree if isinstance(entry, RepoFile)]
 
-        with self._errors(commit):
+        with self.errors(commit):
             try:
                 entries = get_cached_repo_tree(self.name, revision=commit, cache_dir=self.cache_dir)
             except CachedRepoTreeNotFoundError:
                 entries = _tried(ask)
-        return {entry.path: entry.size for entry in entries}
+        return [
+            HubFile(entry.path, entry.size, False, entry.lfs.sha256 if entry.lfs else "", entry.blob_id or "")
+            for entry in entries
+        ]
 
     def is_cached(self, commit: str, file: str) -> bool:
         """Whether the file is on this machine."""
@@ -66,7 +92,7 @@ class HubClient:
         from huggingface_hub import snapshot_download  # hf_hub_download takes 23 s to see that nobody answers
 
         patterns = [glob.escape(name) for name in files]
-        with self._errors(commit):
+        with self.errors(commit):
             folder = _tried(
                 lambda: snapshot_download(
                     self.name, revision=commit, token=self.token, cache_dir=self.cache_dir, allow_patterns=patterns
@@ -79,7 +105,7 @@ class HubClient:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError
 
-        with self._errors(revision):
+        with self.errors(revision):
             try:
                 folder = snapshot_download(
                     self.name,
@@ -100,7 +126,8 @@ class HubClient:
         return sorted(p.name.removeprefix("models--").replace("--", "/", 1) for p in folder.glob("models--*--*"))
 
     @contextmanager
-    def _errors(self, revision: str | None) -> Iterator[None]:
+    def errors(self, revision: str | None) -> Iterator[None]:
+        """Tell the library's errors as ours."""
         import httpx2
         from huggingface_hub import errors
 
@@ -122,17 +149,27 @@ class HubClient:
             hint = f"accept the licence at https://huggingface.co/{self.name}, then: hf auth login"
             return NetworkError(f"{self.name} is gated, and you have no access yet", hint=hint)
         if isinstance(error, errors.RepositoryNotFoundError):
-            return NetworkError(f"{self.name} is not on the hub, or is private", hint="if it is private: hf auth login")
+            return Absent(f"{self.name} is not on the hub, or is private", hint="if it is private: hf auth login")
         if isinstance(error, errors.RevisionNotFoundError):
-            return NetworkError(f"{self.name} has no revision {clean(revision)!r}")
+            return NetworkError(f"{self.name} has no revision {clean(revision)!r}", why=self._nearest(revision or ""))
         if isinstance(error, errors.RemoteEntryNotFoundError):
             return CheckpointError(self.name, "", "the repository lacks a file that it lists")
         if (status := _status(error)) is not None:
             kind = Unreachable if status >= 500 else NetworkError
             return kind(f"{self.name}: the hub answered {status}", hint="try again later" if status >= 500 else "")
         if isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError | httpx2.TransportError):
-            return Unreachable(f"{self.name}: the hub cannot be reached")
+            is_forbidden = isinstance(error, errors.OfflineModeIsEnabled)
+            return Unreachable(f"{self.name}: the hub cannot be reached" + is_forbidden * ": HF_HUB_OFFLINE is set")
         return NetworkError(f"{self.name} was not fetched: {clean(getattr(error, 'strerror', None) or error)}")
+
+    def _nearest(self, revision: str) -> str:
+        """The branches and tags that `revision` may have meant; nothing where the hub does not list them."""
+        from huggingface_hub import HfApi
+
+        with suppress(Exception):  # a hint is not worth an error of its own
+            refs = HfApi(token=self.token).list_repo_refs(self.name)
+            return did_you_mean(revision, [ref.name for ref in (*refs.branches, *refs.tags)])
+        return ""
 
 
 def parse_uri(text: str) -> tuple[str, str | None, str]:

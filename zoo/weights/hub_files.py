@@ -10,7 +10,14 @@ from pathlib import Path
 from zoo.errors import CheckpointError, clean, some
 from zoo.weights.shards import read_index
 
+COMPANIONS = (  # what goes along with the weights from folder to folder
+    "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
+    "tokenizer.model spiece.model sentencepiece.bpe.model qwen.tiktoken ice_text.model chat_template.jinja "
+    "chat_template.json generation_config.json preprocessor_config.json processor_config.json "
+    "video_preprocessor_config.json"
+).split()
 _COMPANION = re.compile(r"(.*\.(json|jinja|model|tiktoken)|vocab\.txt|merges\.txt)")
+_TEXT = re.compile(r"(README|LICEN[CS]E|COPYING|NOTICE|USE_POLICY)([.-].*)?", re.IGNORECASE)
 _PARTS = re.compile(r"consolidated\.[0-9]{2}\.pth")
 _INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 
@@ -22,6 +29,8 @@ class HubFile:
     name: str  # with its folders
     nbytes: int
     is_cached: bool
+    sha256: str = ""  # of large files, as the hub tells it
+    oid: str = ""  # git's name of small ones
 
 
 def choose(
@@ -46,6 +55,18 @@ def choose(
 def companions(names: Iterable[str], folder: str) -> set[str]:
     """Configs, tokenizer files and chat templates: all that is small and no weights."""
     return {name for name in names if name.rpartition("/")[0] == folder and _COMPANION.fullmatch(_base(name))}
+
+
+def texts(names: Iterable[str], folder: str) -> set[str]:
+    """The card and the licence that lie in `folder`, or else those of the whole repository."""
+    found = {name for name in names if _TEXT.fullmatch(_base(name))}
+    here = {name for name in found if name.rpartition("/")[0] == folder}
+    return here or {name for name in found if "/" not in name}
+
+
+def is_text(name: str) -> bool:
+    """Whether a file is a card or a licence, which people may edit without another model coming of it."""
+    return _TEXT.fullmatch(name) is not None
 
 
 def _weights(here: dict[str, str], allow_pickle: bool, read: Callable[[str], Path]) -> set[str]:

@@ -91,7 +91,11 @@ def _loads(data: bytes, refused: list[_Refused]) -> Any:
         # A function per number is half the time of a large header, and few files have a number to refuse.
         parse_int=(lambda literal: number(int, literal)) if has_long_number else None,
         parse_float=lambda literal: number(float, literal),
-        parse_constant=lambda literal: refuse(f"{literal} is not a JSON number"),
+        # Python writes the infinite bound of a range so. It is read in the JSON spelling of transformers 5, a record,
+        # which no field of numbers takes: only a family that knows the key can make anything of it.
+        parse_constant=lambda literal: (
+            {"__float__": literal} if literal == "Infinity" else refuse(f"{literal} is not a JSON number")
+        ),
     )
     if b"\\u" in data and re.search(rb"\\u[dD][89a-fA-F]", data):
         _refuse_lone_surrogates(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +40,12 @@ def listed_files(folder: Path) -> dict[str, Digest]:
     return digests
 
 
-def verify_folder(folder: Path) -> int:
-    """Compare every file with zoo.json and return their number. Raises CheckpointError for the first that differs."""
-    listed = listed_files(folder)
+def verify_folder(folder: Path, *, free: Callable[[str], bool] = lambda name: False) -> int:
+    """Compare every file with zoo.json and return their number; those whose names are `free` may have changed.
+
+    Raises CheckpointError for the first that differs.
+    """
+    listed = {name: digest for name, digest in listed_files(folder).items() if not free(name)}
     for name, digest in listed.items():
         if (size := size_of(folder / name)) != digest.size:
             raise CheckpointError(folder / name, "", f"has {size:,} bytes, {MANIFEST} says {digest.size:,}")

@@ -6,16 +6,18 @@ huggingface_hub checks only the size.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import warnings
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from zoo.errors import CheckpointError, NetworkError, some
-from zoo.weights.files import sha256_of
+from zoo.errors import CheckpointError, NetworkError, ZooWarning, some
+from zoo.weights.files import sha256_of, size_of
 from zoo.weights.hub_client import HubClient, Unreachable
-from zoo.weights.hub_files import HubFile, choose
+from zoo.weights.hub_files import HubFile, choose, is_text, texts
 
 IN_THE_BOX = "tiny"
 _HEX = frozenset("0123456789abcdef")
@@ -52,23 +54,54 @@ class Repository:
             folder = self.client.download(commit, [file.name for file in files])
         except Unreachable as error:
             return self._despite(error, allow_pickle)
-        for file in files:
-            if not file.is_cached:
-                _check_content(folder / file.name)
+        check_content(folder, (file for file in files if not file.is_cached))
         self._remember(folder, commit)
         return folder / self.path, commit
 
-    def wanted(self, commit: str, *, allow_pickle: bool) -> list[HubFile]:
+    def settle(self, *, allow_pickle: bool) -> tuple[str, list[HubFile]]:
+        """The commit, and the files of its checkpoint with card and licence, none of them fetched yet.
+
+        Where the hub cannot be reached: the cached commit, saying so, without the texts that the cache lacks.
+        """
+        try:
+            commit, is_offline = self.commit(), False
+        except Unreachable as error:
+            commit, is_offline = self._despite(error, allow_pickle)[1], True
+        try:
+            files = self.wanted(commit, allow_pickle=allow_pickle, with_texts=True)
+        except Unreachable as error:
+            raise self._absent(error, is_partial=True) from error
+        return commit, [file for file in files if file.is_cached or not is_offline or not is_text(file.name)]
+
+    def bring(self, commit: str, files: list[HubFile]) -> Path:
+        """The snapshot's folder with these files in it, each of them checked.
+
+        Raises NetworkError where one is not to be had, CheckpointError for one that the hub did not announce so.
+        """
+        try:
+            folder = self.client.download(commit, [file.name for file in files])
+        except Unreachable as error:
+            raise self._absent(error, is_partial=True) from error
+        check_content(folder, files)
+        self._remember(folder, commit)
+        return folder
+
+    def wanted(self, commit: str, *, allow_pickle: bool, with_texts: bool = False) -> list[HubFile]:
         """The files that make up the checkpoint, the index of its weights being fetched to know them."""
-        sizes = self.client.sizes(commit)
-        names = choose(
-            str(self),
-            list(sizes),
-            self.path,
-            allow_pickle=allow_pickle,
-            read=lambda name: self.client.download(commit, [name]) / name,
-        )
-        return [HubFile(n, size, self.client.is_cached(commit, n)) for n, size in sizes.items() if n in names]
+        files = self.client.files(commit)
+        listed = [file.name for file in files]
+        fresh: set[str] = set()
+
+        def read(name: str) -> Path:
+            if not self.client.is_cached(commit, name):
+                fresh.add(name)
+            return self.client.download(commit, [name]) / name
+
+        names = choose(str(self), listed, self.path, allow_pickle=allow_pickle, read=read)
+        if with_texts:
+            names |= texts(listed, self.path if self.path not in listed else self.path.rpartition("/")[0])
+        here = {name for name in names - fresh if self.client.is_cached(commit, name)}
+        return [replace(file, is_cached=file.name in here) for file in files if file.name in names]
 
     def cached(self) -> tuple[Path, str]:
         """The path in the cache and its commit, without connecting. Raises NetworkError where it is not there.
@@ -83,11 +116,10 @@ class Repository:
         """What the cache has where the hub could not be asked."""
         folder = self.client.cached_folder(self.revision)
         if folder is None or self._is_partial(folder.name, allow_pickle):
-            what = f"offline, and {self.client.name} is not in the cache" + (", or not all of it" if folder else "")
-            raise Unreachable(what, why=f"{error.what}\n{self._known()}", hint=self._how()) from error
+            raise self._absent(error, is_partial=folder is not None) from error
         if not self.is_pinned:
             what = f"{error.what}: {self} is the cached commit {folder.name}, and may have moved since"
-            warnings.warn(what, stacklevel=4)
+            warnings.warn(what, ZooWarning, stacklevel=4)
         return folder / self.path, folder.name
 
     def _is_partial(self, commit: str, allow_pickle: bool) -> bool:
@@ -107,6 +139,10 @@ class Repository:
             fresh.write_text(commit)
             fresh.replace(note)
 
+    def _absent(self, error: Unreachable, *, is_partial: bool) -> Unreachable:
+        what = f"offline, and {self.client.name} is not in the cache" + (", or not all of it" if is_partial else "")
+        return Unreachable(what, why=f"{error.what}\n{self._known()}", hint=self._how())
+
     def _known(self) -> str:
         names = self.client.cached_names()
         return f"In the box: {IN_THE_BOX}. Cached: {some(names, most=6) if names else 'nothing'}."
@@ -115,9 +151,22 @@ class Repository:
         return f"To fetch: {self}, or elsewhere: hf download {self.client.name} --local-dir X, then zoo inspect X"
 
 
-def _check_content(path: Path) -> None:
-    """Large files lie in the cache under their sha256, which the hub told before they came."""
-    name = path.resolve().name
-    if len(name) == 64 and set(name) <= _HEX and sha256_of(path) != name:
+def check_content(folder: Path, files: Iterable[HubFile]) -> None:
+    """Raise CheckpointError for the first file whose size or hash is not what the hub tells."""
+    for file in files:
+        path = folder / file.name
         hint = f"remove {path.resolve()} and fetch it again"
-        raise CheckpointError(path, "", "is not the file that the hub announced: its sha256 differs", hint=hint)
+        if (size := size_of(path)) != file.nbytes:
+            what = f"has {size:,} bytes, the hub announced {file.nbytes:,}"
+            raise CheckpointError(path, "", what, hint=hint)
+        if file.sha256 and sha256_of(path) != file.sha256:
+            what = "is not the file that the hub announced: its sha256 differs"
+            raise CheckpointError(path, "", what, hint=hint)
+        if not file.sha256 and file.oid and git_oid(path.read_bytes()) != file.oid:
+            what = "is not the file that the hub announced: its hash differs"
+            raise CheckpointError(path, "", what, hint=hint)
+
+
+def git_oid(data: bytes) -> str:
+    """Git's name of a file with this content."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()

@@ -69,6 +69,21 @@ def write_folder(
     return target
 
 
+def copy_folder(target: Path, files: Mapping[str, Path], *, provenance: Mapping[str, Any], force: bool = False) -> Path:
+    """Copy `files` as they are, with a zoo.json that lists them, under the terms of `write_folder`."""
+    target = Path(os.path.abspath(target))
+    for name in files:
+        plain_name(name, target, "")
+    _check_free(target, force)
+    try:
+        with staged(target, lambda path: _check_free(path, force)) as folder:
+            digests = _write_others(folder, files)
+            _write_file(folder / MANIFEST, manifest_text(digests, provenance).encode())
+    except OSError as error:
+        raise _refused(target, error) from error
+    return target
+
+
 def cut(tensors: Mapping[str, TensorSpec], max_shard_size: int) -> dict[str, dict[str, TensorSpec]]:
     """Files of at most `max_shard_size` bytes of tensors, filled in order; a larger tensor has a file of its own."""
     shards: list[dict[str, TensorSpec]] = []

@@ -1,0 +1,74 @@
+"""`zoo push`: a folder that zoo wrote published on the hub, checked first."""
+
+from __future__ import annotations
+
+import click
+
+from zoo.cli import output
+from zoo.cli.inspect import chosen, shared_options
+from zoo.cli.output import Column
+from zoo.pushing import Push, push
+from zoo.units import human_bytes
+
+EPILOG = """\b
+Examples:
+  zoo push ./tiny org/tiny --dry-run
+  zoo push ./tiny org/tiny --private --message "First weights"
+  zoo push ./tiny org/tiny --revision v2
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("folder", type=click.Path())
+@click.argument("repo", metavar="ORG/NAME")
+@shared_options
+@click.option("--private", is_flag=True, help="Make the repository one that only its owners see.")
+@click.option("--revision", metavar="BRANCH", help="The branch to commit to, made from main if need be.")
+@click.option("--message", help="What the commit says.")
+@click.option("--dry-run", is_flag=True, help="Check the folder and say what would be sent; connects to nothing.")
+@click.option("--json", "is_json", is_flag=True, help="Commit, files and bytes as JSON.")
+def command(
+    folder: str,
+    repo: str,
+    choices: tuple[str, ...],
+    allow: tuple[str, ...],
+    allow_pickle: bool,
+    private: bool,
+    revision: str | None,
+    message: str | None,
+    dry_run: bool,
+    is_json: bool,
+) -> None:
+    """Publish FOLDER, which zoo wrote, as ORG/NAME in one commit.
+
+    The folder is held against its zoo.json and inspected first. Without a README.md a card is made of what is known.
+    """
+    found = push(
+        folder, repo, revision=revision, private=private, message=message, **chosen(choices), allow=allow,
+        allow_pickle=allow_pickle, dry_run=dry_run, announce=None if is_json else announce,
+    )  # fmt: skip
+    if is_json:
+        output.as_json({**found.to_dict(), "dry_run": dry_run})
+        return
+    if dry_run:
+        output.table([Column("file"), Column("bytes", human_bytes, is_number=True)], found.files)
+        return
+    output.fields([("published", f"hf://{found.repo}@{found.commit}"), ("branch", found.revision),
+                   ("files", _count(found))])  # fmt: skip
+
+
+def announce(found: Push) -> None:
+    """Say what will be sent before it is."""
+    output.note(f"{found.folder} → hf://{found.repo}@{found.revision} · {_count(found)}")
+    if found.has_new_card:
+        output.note(
+            f"card: made of what is known, licence {found.license or 'not stated'}; write a README.md to say more"
+        )
+    if found.left_out:
+        output.note(f"left out: {', '.join(found.left_out)}")
+    if found.deleted:
+        output.note(f"removed there: {', '.join(found.deleted)}")
+
+
+def _count(found: Push) -> str:
+    return f"{len(found.files)} files, {human_bytes(found.nbytes)}"
