@@ -22,17 +22,29 @@ _LAZY = {  # public name -> the module that defines it
     "RopeConfig": "zoo.config",
     "list_models": "zoo.presets",
     "compose": "zoo.composition",
+    "compare": "zoo.comparison",
+    "verify": "zoo.verification",
+    "rerun_goldens": "zoo.verification",
+    "bench": "zoo.measurement",
+    "evaluate": "zoo.measurement",
     "build": "zoo.construction",
     "inspect": "zoo.inspection",
     "load": "zoo.loading",
+    "from_pretrained": "zoo.loading",
+    "model_class": "zoo.construction",
+    "pull": "zoo.pulling",
+    "push": "zoo.pushing",
+    "Pretrained": "zoo.pretrained",
     "save": "zoo.saving",
     "convert": "zoo.conversion",
     "generate": "zoo.generation",
+    "illustrate": "zoo.illustration",
 }
 
 __all__ = [
-    "MISSING", "Family", "Match", "ModelConfig", "RopeConfig", "ZooError", "__version__", "build", "compose", "convert",
-    "generate", "hookimpl", "inspect", "list_models", "load", "save",
+    "MISSING", "Family", "Match", "ModelConfig", "Pretrained", "RopeConfig", "ZooError", "__version__", "build",
+    "compare", "compose", "convert", "from_pretrained", "generate", "hookimpl", "illustrate", "inspect", "list_models",
+    "load", "model_class", "pull", "push", "rerun_goldens", "save", "verify",
 ]  # fmt: skip
 
 
@@ -49,12 +61,19 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from zoo.comparison import compare
     from zoo.composition import compose
     from zoo.config import MISSING, ModelConfig, RopeConfig
-    from zoo.construction import build
+    from zoo.construction import build, model_class
     from zoo.conversion import convert
     from zoo.generation import generate
+    from zoo.illustration import illustrate
     from zoo.inspection import inspect
-    from zoo.loading import load
+    from zoo.loading import from_pretrained, load
+    from zoo.measurement import bench, evaluate
     from zoo.presets import list_models
+    from zoo.pretrained import Pretrained
+    from zoo.pulling import pull
+    from zoo.pushing import push
     from zoo.saving import save
+    from zoo.verification import rerun_goldens, verify

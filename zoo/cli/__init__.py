@@ -6,7 +6,9 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -14,7 +16,7 @@ from typing import Any, NamedTuple
 import click
 
 from zoo import __version__
-from zoo.errors import ZooError
+from zoo.errors import ZooError, ZooWarning
 
 COMPLETION = "_ZOO_COMPLETE"
 
@@ -30,13 +32,21 @@ class Entry(NamedTuple):
 COMMANDS = {
     "list": Entry("Look", "zoo.cli.list:command", "Families and presets, with traits and sizes."),
     "show": Entry("Look", "zoo.cli.show:command", "What a model is and what it costs; no weights, no torch."),
+    "compare": Entry("Look", "zoo.cli.compare:command", "What differs between models, in words and pictures."),
     "build": Entry("Make", "zoo.cli.build:command", "Compose, build, summarise; -m sweeps."),
     "inspect": Entry("Make", "zoo.cli.inspect:command", "Which family a checkpoint is; reads headers only."),
     "convert": Entry("Make", "zoo.cli.convert:command", "Any dialect to any other: strict ledger, atomic."),
+    "pull": Entry("Make", "zoo.cli.pull:command", "A checkpoint of the hub to this machine, pinned and checked."),
+    "push": Entry("Make", "zoo.cli.push:command", "A folder that zoo wrote onto the hub, checked first."),
+    "verify": Entry("Prove", "zoo.cli.verify:command", "Parity with a reference; where and why it parts."),
+    "check-plugin": Entry("Prove", "zoo.cli.check_plugin:command", "Hold a plugin's families to the contract."),
     "doctor": Entry("Prove", "zoo.cli.doctor:command", "Environment, plugins, cache, network."),
     "chat": Entry("Run", "zoo.cli.chat:command", "Terminal chat."),
     "generate": Entry("Run", "zoo.cli.generate:command", "One-shot text, all decoding methods."),
+    "eval": Entry("Run", "zoo.cli.eval:command", "Perplexity on texts; tasks of lm-evaluation-harness."),
+    "bench": Entry("Run", "zoo.cli.bench:command", "Prefill and decode speed, memory; -m sweeps."),
     "plugins": Entry("Extend", "zoo.cli.plugins:command", "What is loaded, from where, which version, why not."),
+    "new-plugin": Entry("Extend", "zoo.cli.new_plugin:command", "A working package in one command."),
     "completion": Entry("Shell", "zoo.cli.completion:command", "Print or install the script for bash, zsh or fish."),
 }
 
@@ -78,7 +88,7 @@ class Zoo(click.Group):
         for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
             if rows := [(name, COMMANDS[name].about) for name in names if COMMANDS[name].group == group]:
                 with formatter.section(group):
-                    formatter.write_dl(rows, col_max=12, col_spacing=12 - max(len(name) for name, _ in rows))
+                    formatter.write_dl(rows, col_max=14, col_spacing=14 - max(len(name) for name, _ in rows))
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run a command line and leave the process with its exit code; `--debug` lets errors through whole."""
@@ -90,7 +100,8 @@ class Zoo(click.Group):
             block(blocked)
         options = {"prog_name": "zoo", **options, "complete_var": COMPLETION, "standalone_mode": False}
         try:
-            code = super().main(words, *rest, **options)
+            with notes():
+                code = super().main(words, *rest, **options)
             sys.stdout.flush()
         except Exception as error:
             if is_debugging:
@@ -107,6 +118,23 @@ class Zoo(click.Group):
 @click.version_option(__version__, "--version", prog_name="zoo", message="%(prog)s %(version)s")
 def main() -> None:
     """zoo: language and vision-language models from presets and checkpoints, never a wrong one quietly."""
+
+
+@contextmanager
+def notes() -> Iterator[None]:
+    """Print zoo's own warnings as a note each, once, where Python would name a line of our code."""
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def tell_user(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
+            if issubclass(category, ZooWarning):
+                click.echo(f"note: {message}", err=True)
+            else:
+                show(message, category, *where, **options)
+
+        warnings.simplefilter("once", ZooWarning)
+        warnings.showwarning = tell_user
+        yield
 
 
 def take_globals(args: Sequence[str]) -> tuple[list[str], bool, list[str]]:

@@ -1,0 +1,122 @@
+"""`zoo compare`: what differs between models, in words and by arithmetic; with --html in pictures too."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from zoo.adapters import RANK
+from zoo.cli import output
+from zoo.comparison import Comparison, compare
+from zoo.comparison.record import LENGTH
+from zoo.errors import UsageError, clean
+from zoo.registry import installed
+from zoo.units import human_bytes
+
+EPILOG = """\b
+Examples:
+  zoo compare gpt2 llama3 deepseek-v2-lite
+  zoo compare llama3 'llama3 model.num_kv_heads=4' --length 131072 --json
+  zoo compare gpt2 llama3 gemma2-9b --html report.html
+"""
+
+
+def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The models that a word may become, or a path where it looks like one."""
+    if incomplete.startswith((".", "/", "~")):
+        return [CompletionItem(incomplete, type="file")]
+    return [CompletionItem(name) for name in installed().presets() if name.startswith(incomplete)]
+
+
+@click.command(epilog=EPILOG)
+@click.argument("subjects", nargs=-1, metavar="A B [C]...", shell_complete=complete)
+@click.option("--length", type=click.IntRange(1), default=LENGTH, show_default=True, help="Tokens of the text.")
+@click.option("--rank", type=click.IntRange(1), default=RANK, show_default=True, help="Rank of the LoRA adapters.")
+@click.option("--dtype", metavar="DTYPE", help="Count bytes of all in this type, not in the released one.")
+@click.option("--text", metavar="FILE", help="Measure the weights on a text, or on sample: the one in the box.")
+@click.option("--speed", is_flag=True, help="With --text: time them too, each in a process of its own.")
+@click.option("--window", type=click.IntRange(1), metavar="TOKENS", help="Of the text, seen at once.")
+@click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="From one window to the next.")
+@click.option("--compute-dtype", metavar="DTYPE", help="Cast the weights before they are measured.")
+@click.option("--device", default="cpu", show_default=True, help="What measures: cpu, cuda, ...")
+@click.option("--json", "is_json", is_flag=True, help="Configs, traits and exact numbers as JSON.")
+@click.option("--md", "is_markdown", is_flag=True, help="The table as Markdown.")
+@click.option("--html", "page", metavar="FILE", help="Write a page with pictures to FILE; needs torch.")
+def command(
+    subjects: tuple[str, ...],
+    length: int,
+    rank: int,
+    dtype: str | None,
+    text: str | None,
+    speed: bool,
+    window: int | None,
+    stride: int | None,
+    compute_dtype: str | None,
+    device: str,
+    is_json: bool,
+    is_markdown: bool,
+    page: str | None,
+) -> None:
+    """Tell what differs between models: architecture, parameters, memory, compute, training.
+
+    A, B, C are models that `zoo list` names, checkpoints (folders, files, org/name, hf://org/name@rev), or either with
+    overrides behind it in quotes: 'llama3 model.num_kv_heads=4'. Nothing but headers is read of weights, unless --text
+    asks for perplexity, agreement and KL with the first, and what each says: one model is in memory at a time.
+    """
+    if is_json and is_markdown:
+        raise UsageError("--json and --md are two answers", hint="leave one of them out")
+    file = _html_file(page) if page is not None else None
+    measuring = {"speed": speed, "window": window, "stride": stride, "compute_dtype": compute_dtype}
+    if text is None and any(measuring.values()):
+        raise UsageError("--speed, --window, --stride and --compute-dtype go with --text", hint="add --text sample")
+    tell = output.note if sys.stderr.isatty() else None
+    found = compare(
+        *subjects, length=length, lora_rank=rank, dtype=dtype, text=text,
+        **(measuring | {"device": device, "tell": tell} if text is not None else {}),
+    )  # fmt: skip
+    if file is not None:
+        _write(file, found.html())
+    if is_json:
+        output.as_json(found.to_dict())
+    elif is_markdown:
+        click.echo(found.markdown())
+    elif file is None:
+        _print(found)
+
+
+def _print(found: Comparison) -> None:
+    if not sys.stdout.isatty():
+        from zoo.report.table import as_tsv
+
+        click.echo(as_tsv(found))
+        return
+    click.echo(found.table(shutil.get_terminal_size((100, 24)).columns))
+    names = " ".join(shlex.quote(s.name) for s in found.subjects)
+    output.note(f"Pictures: zoo compare {names} --html out.html")
+
+
+def _html_file(text: str) -> Path:
+    """Where the page goes: a file that ends as such do, so that a slip overwrites nothing else."""
+    file = Path(text)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--html {clean(text)!r} does not end in .html", hint="type: --html report.html")
+    if not file.parent.is_dir():
+        raise UsageError(f"--html {clean(text)!r}: there is no folder {clean(file.parent)!r}")
+    return file
+
+
+def _write(file: Path, text: str) -> None:
+    """Write all of it or nothing: beside the file first."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}.incomplete")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+    output.note(f"wrote {clean(file, 200)}, {human_bytes(file.stat().st_size)}")

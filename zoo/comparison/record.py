@@ -1,0 +1,188 @@
+"""A comparison: the models, the facts, what was measured of them, and how to show it all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from zoo.adapters import RANK, adapter_parameters, lora_bytes
+from zoo.comparison.rows import Row, Terms, rows, short
+from zoo.comparison.subject import Subject, distinct
+from zoo.config import ModelConfig
+from zoo.errors import UsageError, some
+from zoo.size import Size, item_bytes
+
+LENGTH = 32 * 1024
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What running the models has shown: `rows` as in the table, one value per model, and losses where there are any.
+
+    `losses` are nats per token of one text, one sequence per model, None for a model that was not measured; `notes`
+    are sentences that tell how it was measured. `pieces` are the first tokens of the text with their losses, as each
+    model cuts it, and `detail` everything that was measured, as JSON values.
+    """
+
+    rows: tuple[Row, ...]
+    losses: tuple[tuple[float, ...] | None, ...] = ()
+    notes: tuple[str, ...] = ()
+    pieces: tuple[tuple[tuple[str, float], ...] | None, ...] = ()
+    detail: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `zoo compare` tells, in words and by arithmetic; in numbers too, where `measurements` are given."""
+
+    subjects: tuple[Subject, ...]
+    rows: tuple[Row, ...]
+    length: int = LENGTH  # tokens that cache, FLOPs and training are counted for
+    lora_rank: int = RANK
+    dtype: str | None = None  # that bytes are counted in; None: the one that each model was released in
+    measurements: Measurements | None = None
+
+    @property
+    def differing(self) -> tuple[Row, ...]:
+        """The rows in which the models differ."""
+        return tuple(row for row in self.rows if not row.is_same)
+
+    @property
+    def same(self) -> tuple[Row, ...]:
+        """The rows in which all are alike."""
+        return tuple(row for row in self.rows if row.is_same)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the table must know."""
+        told = [f"bytes are counted in {self.dtype}"] if self.dtype else []
+        limits = [(s.name, s.size.anatomy.max_seq_len) for s in self.subjects if s.size]
+        if over := [f"{name} ({limit:,})" for name, limit in limits if limit and limit < self.length]:
+            told.append(f"{short(self.length)} tokens are beyond the context of {some(over, 8)}")
+        if unknown := [s.name for s in self.subjects if s.size is None]:
+            told.append(f"no arithmetic for the size of {some(unknown, 8)}: the family describes no anatomy")
+        return tuple(told)
+
+    def table(self, width: int | None = None) -> str:
+        """The rows that differ, aligned, and a line of what is the same; cells wrap so that lines fit `width`."""
+        from zoo.report.table import as_text
+
+        return as_text(self, width)
+
+    def markdown(self) -> str:
+        """The same as a table in Markdown."""
+        from zoo.report.table import as_markdown
+
+        return as_markdown(self)
+
+    def html(self) -> str:
+        """The report with pictures: one page that needs no network and no script. Imports torch for the masks."""
+        from zoo.report.page import page
+
+        return page(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values, numbers exact."""
+        told: dict[str, Any] = {
+            "length": self.length,
+            "lora_rank": self.lora_rank,
+            "dtype": self.dtype,
+            "subjects": [_subject(s, self) for s in self.subjects],
+            "rows": _rows(self.rows),
+            "notes": list(self.notes),
+        }
+        if m := self.measurements:
+            losses = [None if loss is None else list(loss) for loss in m.losses]
+            told["measurements"] = {
+                "rows": _rows(m.rows),
+                "losses": losses,
+                "notes": list(m.notes),
+                "detail": m.detail,
+            }
+        return told
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        """The report in a frame of its own, so that its style and the notebook's do not meet."""
+        from html import escape
+
+        style = "width:100%;height:80vh;border:0"
+        return f'<iframe title="zoo compare" style="{style}" srcdoc="{escape(self.html())}"></iframe>'
+
+
+def compare(
+    *subjects: str | Path | ModelConfig,
+    length: int = LENGTH,
+    lora_rank: int = RANK,
+    dtype: str | None = None,
+    text: str | Path | None = None,
+    **measuring: Any,
+) -> Comparison:
+    """Two models or more side by side: `compare("gpt2", "llama3 model.num_kv_heads=4", "./folder")`.
+
+    Subjects are what `zoo list` names, overrides behind it, checkpoints (their headers are read) and configs. Cache,
+    FLOPs and training are counted for `length` tokens, bytes in `dtype` or else in that of each one's released weights.
+    With a `text`, a file or `sample`, the weights are read too and measured on it: `measuring` are further arguments of
+    `zoo.comparison.measured.measured`. Raises UsageError for fewer than two and for what is no dtype, and what the
+    subjects do.
+    """
+    if len(subjects) < 2:
+        raise UsageError("nothing to compare with", hint="name two models or more: zoo compare gpt2 llama3")
+    if length < 1:
+        raise UsageError(f"length={length} is no number of tokens")
+    if dtype is not None:
+        item_bytes(dtype)
+    found = distinct([Subject.of(what) for what in subjects])
+    told = rows(found, Terms(length, lora_rank, dtype))
+    numbers = None
+    if text is not None:
+        from zoo.comparison.measured import measured
+
+        numbers = measured(subjects, text=text, **measuring)
+    return Comparison(found, told, length, lora_rank, dtype, numbers)
+
+
+def _subject(s: Subject, c: Comparison) -> dict[str, Any]:
+    return {
+        "name": s.name,
+        "description": s.description,
+        "family": s.config.family,
+        "config": s.config.to_dict(),
+        "traits": s.size.anatomy.traits if s.size else {},
+        "size": _numbers(s.size, c) if s.size else None,
+    }
+
+
+def _numbers(size: Size, c: Comparison) -> dict[str, Any]:
+    """Every number under a name that does not depend on what it is counted for; names as in `zoo show --json`."""
+    full = size.training_bytes(1, c.length, c.dtype)
+    lora = lora_bytes(size, 1, c.length, rank=c.lora_rank, dtype=c.dtype)
+    return {
+        "parameters": size.parameters,
+        "active_parameters": size.active_parameters,
+        "by_role": size.by_role,
+        "dtype": c.dtype or size.dtype,
+        "weight_bytes": size.weight_bytes(c.dtype),
+        "cache_bytes_per_token": size.cache_bytes_per_token(c.dtype),
+        "cache_bytes": size.cache_bytes(c.length, dtype=c.dtype),
+        "prefill_flops": size.prefill_flops(c.length),
+        "flops_per_token": size.flops_per_token(c.length - 1),
+        "training_bytes": vars(full) | {"total": full.total},
+        "lora_parameters": adapter_parameters(size.anatomy, c.lora_rank),
+        "lora_bytes": vars(lora) | {"total": lora.total},
+        "optimal_tokens": size.optimal_tokens,
+    }
+
+
+def _rows(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Rows as JSON values; a part names the row that it is a part of."""
+    told, whole = [], ""
+    for row in rows:
+        whole = whole if row.is_part else row.label
+        known = {"section": row.section, "label": row.label, "part_of": whole if row.is_part else None}
+        told.append(known | {"values": list(row.values), "same": row.is_same})
+    return told

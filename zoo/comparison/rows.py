@@ -1,0 +1,171 @@
+"""What is told of each model, a row per fact: its traits in words, its costs by arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.adapters import adapter_parameters, lora_bytes
+from zoo.anatomy import ROLES, Anatomy
+from zoo.comparison.subject import Subject
+from zoo.size import Size, Training
+from zoo.units import human_bytes, human_count, human_flops
+
+TRAITS = ("attention", "position", "norm", "block", "mlp")
+SECTIONS = ("model", "parameters", "memory", "compute", "training")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fact about every model; `values` are JSON values, None where a model has none, `texts` word them."""
+
+    section: str
+    label: str
+    values: tuple[Any, ...]
+    texts: tuple[str, ...]
+    is_number: bool = False  # of one unit, so that bars may show its proportions
+    is_part: bool = False  # a part of the row above
+
+    @property
+    def is_same(self) -> bool:
+        """Whether all models are alike in it."""
+        return all(value == self.values[0] for value in self.values)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What costs are counted for."""
+
+    length: int  # tokens of the text
+    rank: int  # of the adapters
+    dtype: str | None = None  # that bytes are counted in; None: the one that each model was released in
+
+
+def rows(subjects: Sequence[Subject], terms: Terms) -> tuple[Row, ...]:
+    """Every fact, in the order in which it is told; one that no model has is left out."""
+    all_rows = [*_traits(subjects), *_parameters(subjects), *_costs(subjects, terms), *_training(subjects, terms)]
+    return tuple(row for row in all_rows if any(value is not None for value in row.values))
+
+
+def _traits(subjects: Sequence[Subject]) -> list[Row]:
+    sizes = [s.size for s in subjects]
+    told = [size.anatomy.traits if size else {} for size in sizes]
+    names = dict.fromkeys((*TRAITS, *(name for traits in told for name in traits)))
+    configs = [s.config for s in subjects]
+    return [
+        _words("family", [c.family for c in configs]),
+        _words("kind", [_of(size, lambda z: kind(z.anatomy)) for size in sizes]),
+        _words("layers × width", [shape(c) for c in configs]),
+        *(_words(name, [traits.get(name) for traits in told]) for name in names),
+        _row("model", "vocabulary", [getattr(c, "vocab_size", None) for c in configs], "{:,}".format),
+        _row("model", "context", [_of(z, lambda z: z.anatomy.max_seq_len) for z in sizes], "{:,}".format),
+        _words("tied embedding", [_tied(s) for s in subjects]),
+        _words("released in", [c.dtype for c in configs]),
+    ]
+
+
+def kind(anatomy: Anatomy) -> str:
+    """What sees what: causal, decoder-only; encoder-decoder; ..."""
+    cached = [a.is_causal for a in anatomy.attention if a.cached and a.layers]
+    read = [a.is_causal for a in anatomy.attention if not a.cached and a.layers]
+    if cached and read:
+        return "encoder-decoder"
+    if anatomy.states and not read:
+        return "causal, decoder-only"
+    if cached:
+        return "causal, decoder-only" if all(cached) else "prefix, decoder-only"
+    return "encoder, causal" if read and all(read) else "encoder, bidirectional"
+
+
+def shape(config: Any) -> str | None:
+    """Layers and width, as 32 × 4,096."""
+    layers, width = getattr(config, "num_layers", None), getattr(config, "hidden_size", None)
+    return None if layers is None or width is None else f"{layers:,} × {width:,}"
+
+
+def _tied(s: Subject) -> str | None:
+    if s.size is None or not hasattr(s.config, "vocab_size"):
+        return None
+    if s.size.anatomy.tied_head:
+        return "yes"
+    return "no" if "head" in s.size.by_role else None
+
+
+def _parameters(subjects: Sequence[Subject]) -> list[Row]:
+    sizes = [s.size for s in subjects]
+    known = [role for role in ROLES if any(size and role in size.by_role for size in sizes)]
+    return [
+        _number("parameters", "parameters", [_of(z, lambda z: z.parameters) for z in sizes], human_count),
+        *(
+            _number("parameters", role, [z.by_role.get(role) if z else None for z in sizes], human_count, part=True)
+            for role in known
+        ),
+        _number("parameters", "active per token", [_of(z, lambda z: z.active_parameters) for z in sizes], human_count),
+    ]
+
+
+def _costs(subjects: Sequence[Subject], terms: Terms) -> list[Row]:
+    sizes, at = [s.size for s in subjects], short(terms.length)
+    decoders = [size if size and size.cache_bytes(1) else None for size in sizes]
+
+    def tell(section: str, label: str, cost: Callable[[Size], int], text: Any, of: Sequence[Size | None]) -> Row:
+        return _number(section, label, [_of(size, cost) for size in of], text)
+
+    n, dtype = terms.length, terms.dtype
+    return [
+        tell("memory", "weights", lambda z: z.weight_bytes(dtype), human_bytes, sizes),
+        tell("memory", "cache / token", lambda z: z.cache_bytes_per_token(dtype), human_bytes, decoders),
+        tell("memory", f"cache at {at}", lambda z: z.cache_bytes(n, dtype=dtype), human_bytes, decoders),
+        tell("compute", f"prefill of {at}", lambda z: z.prefill_flops(n), human_flops, sizes),
+        tell("compute", f"decode at {at}", lambda z: z.flops_per_token(n - 1), human_flops, decoders),
+    ]
+
+
+def _training(subjects: Sequence[Subject], terms: Terms) -> list[Row]:
+    sizes, at = [s.size for s in subjects], f"1 × {short(terms.length)}"
+    n, rank, dtype = terms.length, terms.rank, terms.dtype
+    full = [_of(z, lambda z: z.training_bytes(1, n, dtype)) for z in sizes]
+    lora = [_of(z, lambda z: lora_bytes(z, 1, n, rank=rank, dtype=dtype)) for z in sizes]
+    adapters = [_of(z, lambda z: adapter_parameters(z.anatomy, rank)) for z in sizes]
+    return [
+        *_needs(f"train, {at}", full),
+        *_needs(f"LoRA {rank}, {at}", lora),
+        _number("training", "LoRA parameters", adapters, human_count),
+        _number("training", "optimal tokens", [_of(z, lambda z: z.optimal_tokens) for z in sizes], human_count),
+    ]
+
+
+def _needs(label: str, needs: Sequence[Training | None]) -> list[Row]:
+    parts = ("weights", "gradients", "optimizer", "activations")
+    totals = [None if need is None else need.total for need in needs]
+    return [
+        _number("training", label, totals, human_bytes),
+        *(
+            _number("training", p, [None if n is None else getattr(n, p) for n in needs], human_bytes, part=True)
+            for p in parts
+        ),
+    ]
+
+
+def short(length: int) -> str:
+    """32k for 32,768 tokens, 8,000 for 8000."""
+    return f"{length // 1024}k" if length >= 1024 and length % 1024 == 0 else f"{length:,}"
+
+
+def _of(size: Size | None, fact: Callable[[Size], Any]) -> Any:
+    return None if size is None else fact(size)
+
+
+def _row(section: str, label: str, values: Sequence[Any], text: Callable[[Any], str], **about: bool) -> Row:
+    return Row(section, label, tuple(values), tuple("–" if v is None else text(v) for v in values), **about)
+
+
+def _words(label: str, values: Sequence[str | None]) -> Row:
+    return _row("model", label, values, str)
+
+
+def _number(
+    section: str, label: str, values: Sequence[int | None], text: Callable[[float], str], *, part: bool = False
+) -> Row:
+    return _row(section, label, values, text, is_number=True, is_part=part)

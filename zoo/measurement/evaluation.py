@@ -1,0 +1,148 @@
+"""One model on texts (perplexity) and on tasks of lm-evaluation-harness."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import MissingExtra, UnknownName, UsageError
+from zoo.measurement.passages import SAMPLE, encode, read_text
+from zoo.measurement.perplexity import Reading, read
+from zoo.measurement.subject import Subject, main_dtype, open_subject
+
+if TYPE_CHECKING:
+    import torch
+
+WIDEST = 1024  # tokens of a window, unless asked for more
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of one task."""
+
+    task: str
+    metric: str
+    filter: str  # what the harness did to the answer first
+    value: float
+    stderr: float | None  # as the harness estimates it; None: it does not
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one model scored."""
+
+    source: str
+    family: str
+    dtype: str  # that it was computed in
+    texts: dict[str, Reading] = field(default_factory=dict)  # by file
+    scores: list[Score] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values; losses of single tokens are left out."""
+        return {
+            "source": self.source,
+            "family": self.family,
+            "dtype": self.dtype,
+            "texts": {name: reading.to_dict() for name, reading in self.texts.items()},
+            "tasks": [vars(score) for score in self.scores],
+            "environment": self.environment,
+        }
+
+
+def evaluate(
+    source: str | Path,
+    *,
+    text: str | Path | Sequence[str | Path] = (),
+    tasks: Sequence[str] = (),
+    include_path: str | Path | None = None,
+    window: int | None = None,
+    stride: int | None = None,
+    limit: int | None = None,
+    num_fewshot: int | None = None,
+    batch_size: int = 8,
+    dtype: str | torch.dtype | None = None,
+    device: str = "cpu",
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+    tell: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """Perplexity on texts, by default the one in the box, and the scores of harness tasks, if any are named.
+
+    `text` are files or `sample`; how they are read stands in zoo.measurement. `tasks` are names that the harness knows
+    or that a folder `include_path` of task files describes; it may hold code, which is run. `limit` examples of each
+    task at most. Raises MissingExtra without lm-eval, UnknownName for a task that is not there.
+    """
+    files = [text] if isinstance(text, str | Path) else list(text)
+    files = files or ([] if tasks else [SAMPLE])
+    passages = {str(file): read_text(file) for file in files}  # a name mistyped is told before a model is loaded
+    manager = _manager(tasks, include_path) if tasks else None
+    say = tell or (lambda line: None)
+    say(f"loading {source}")
+    subject = open_subject(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    model = subject.load(dtype=dtype, device=device)
+    size = window or min(WIDEST, subject.max_seq_len or WIDEST)
+    readings = {}
+    for name, content in passages.items():
+        say(f"reading {name}")
+        readings[name] = read(model, encode(subject.tokenizer, content), window=size, stride=stride)
+    scores: list[Score] = []
+    if manager is not None:
+        say(f"running {', '.join(tasks)}")
+        options = {"limit": limit, "num_fewshot": num_fewshot}
+        scores = run_tasks(model, subject, tasks, manager, batch_size=batch_size, options=options)
+    from zoo.measurement.environment import environment
+
+    return Evaluation(
+        str(source), subject.ledger.family.name, main_dtype(model), readings, scores, environment(device)
+    )
+
+
+def _manager(tasks: Sequence[str], include_path: str | Path | None) -> Any:
+    """The harness' list of tasks, with all of `tasks` in it. Its own thousands are read only where they are needed."""
+    if find_spec("lm_eval") is None:
+        raise MissingExtra("lm-eval", "eval", "--tasks")
+    from lm_eval.tasks import TaskManager  # pyrefly: ignore[missing-import]  # an extra
+
+    if include_path is not None:
+        if not Path(include_path).is_dir():
+            raise UsageError(f"{include_path} is not a folder of tasks")
+        manager = TaskManager(include_path=str(include_path), include_defaults=False)
+        if set(tasks) <= set(manager.all_tasks):
+            return manager
+    manager = TaskManager(include_path=None if include_path is None else str(include_path))
+    if missing := [task for task in tasks if task not in manager.all_tasks]:
+        raise UnknownName(f"there is no task {missing[0]!r}", missing[0], manager.all_tasks)
+    return manager
+
+
+def run_tasks(
+    model: Any, subject: Subject, tasks: Sequence[str], manager: Any, *, batch_size: int, options: dict[str, Any]
+) -> list[Score]:
+    """The scores of `tasks`, seeded as the harness does by default."""
+    from lm_eval import simple_evaluate  # pyrefly: ignore[missing-import]  # an extra
+
+    from zoo.measurement.harness import ZooLM
+
+    lm = ZooLM(model, subject.tokenizer, settings=subject.settings, batch_size=batch_size)
+    found = simple_evaluate(model=lm, tasks=list(tasks), task_manager=manager, log_samples=False, **options)
+    assert found is not None, "None comes from ranks other than the first alone"
+    return [score for task, told in found["results"].items() for score in scores_of(task, told)]
+
+
+def scores_of(task: str, told: dict[str, Any]) -> list[Score]:
+    """The harness' `metric,filter` entries as records."""
+    found = []
+    for key, value in told.items():
+        metric, comma, name = key.partition(",")
+        if not comma or metric.endswith("_stderr") or not isinstance(value, int | float):
+            continue
+        stderr = told.get(f"{metric}_stderr,{name}")
+        is_known = isinstance(stderr, int | float)
+        found.append(Score(task, metric, name, float(value), float(stderr) if is_known else None))
+    return found

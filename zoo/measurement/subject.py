@@ -1,0 +1,121 @@
+"""A source opened to be measured: its ledger, its tokenizer, and its model when its turn comes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import UsageError
+from zoo.inspection import Ledger, inspect
+from zoo.text import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo.generation import GenerationConfig
+
+
+@dataclass
+class Subject:
+    """One source; nothing but headers and the tokenizer is read until `load`."""
+
+    source: str
+    ledger: Ledger
+    tokenizer: Tokenizer
+    options: dict[str, Any] = field(default_factory=dict)  # what zoo.load takes besides dtype and device
+
+    @property
+    def name(self) -> str:
+        """What the source is called in tables."""
+        return self.source
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the model's output."""
+        return int(getattr(self.ledger.config, "vocab_size", 0))
+
+    @property
+    def max_seq_len(self) -> int | None:
+        """Tokens of context that the model was made for."""
+        return getattr(self.ledger.config, "max_seq_len", None)
+
+    @property
+    def vocabulary(self) -> str:
+        """A checksum of the tokenizer as it is, not of how its file is written."""
+        told = json.dumps(json.loads(self.tokenizer.backend.to_str()), sort_keys=True)
+        return hashlib.sha256(told.encode()).hexdigest()
+
+    @property
+    def settings(self) -> GenerationConfig:
+        """What generation_config.json sets, where there is one."""
+        from zoo.generation import GenerationConfig, config_from_hf
+        from zoo.weights.json_file import read_json
+
+        file = self.ledger.checkpoint.folder / "generation_config.json"
+        if self.ledger.checkpoint.dialect not in ("hf", "zoo") or not file.is_file():
+            return GenerationConfig()
+        return config_from_hf(read_json(file), file)[0]
+
+    def load(self, *, dtype: str | torch.dtype | None = None, device: str = "cpu") -> Any:
+        """The model. Raises UsageError for one that does not predict the next token of a text."""
+        from zoo.loading import load
+
+        return check_decoder(load(self.source, dtype=dtype, device=device, **self.options), self.source)
+
+
+def open_subject(
+    source: str | Path,
+    *,
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+) -> Subject:
+    """Read the headers and the tokenizer of a source. Raises ZooError for what is wrong with either."""
+    options: dict[str, Any] = {
+        "family": family, "overrides": tuple(overrides), "allow": tuple(allow), "allow_pickle": allow_pickle
+    }  # fmt: skip
+    ledger = inspect(source, **options)
+    ledger.check()
+    check_kind(ledger, str(source))
+    return Subject(str(source), ledger, read_tokenizer(ledger), options)
+
+
+def read_tokenizer(ledger: Ledger) -> Tokenizer:
+    """The tokenizer that lies with the weights."""
+    checkpoint = ledger.checkpoint
+    if checkpoint.dialect == "gguf":
+        return Tokenizer.from_gguf(checkpoint.metadata(), checkpoint.files[0])
+    return Tokenizer.from_folder(checkpoint.folder)
+
+
+def check_kind(ledger: Ledger, source: str) -> None:
+    """Raise UsageError for a family that is known to predict no next token, before anything is loaded."""
+    from zoo.construction import on_meta
+
+    check_decoder(on_meta(ledger.config), source)
+
+
+def check_decoder(model: Any, source: str) -> Any:
+    """The model, if it is one that predicts the next token of a text alone."""
+    family = model.config.family
+    if hasattr(model, "conditioned"):
+        why = "an encoder-decoder predicts one text given another: a text alone has no probability under it"
+        raise UsageError(f"{source} is a {family}, which has no perplexity on a text", why=why)
+    if not hasattr(model, "new_cache"):
+        why = "it sees what stands on both sides of a token, or no text at all"
+        raise UsageError(f"{source} is a {family}, which predicts no next token", why=why)
+    return model
+
+
+def main_dtype(model: Any) -> str:
+    """The dtype of most of a model's weights."""
+    sizes: dict[str, int] = {}
+    for p in model.parameters():
+        name = str(p.dtype).removeprefix("torch.")
+        sizes[name] = sizes.get(name, 0) + p.numel()
+    return max(sizes, key=sizes.__getitem__)
