@@ -26,7 +26,7 @@ def failed(checks: list[Check]) -> str:
 
 
 @pytest.mark.parametrize("group", GROUPS)
-@pytest.mark.parametrize("name", some(sorted(installed().families), "llama", "bert", "deepseek", "t5", "clip"))
+@pytest.mark.parametrize("name", some(sorted(installed().families), "llama", "bert", "deepseek", "t5"))
 def test_family_keeps_the_contract(name: str, group: str) -> None:
     assert not failed(check_family(name, groups=[group]))
 
@@ -53,7 +53,11 @@ def test_a_strangers_family_keeps_the_contract_whole(plant: Plant) -> None:  # n
     plant()
     checks = check_family("stranger")
     assert not failed(checks)
-    assert [check.name for check in checks if check.state == "skip"] == ["padding of the source changes nothing"]
+    assert [check.name for check in checks if check.state == "skip"] == [
+        "padding of the source changes nothing",
+        "rotary layers see distances only",
+        "an odd ratio of heads decodes as well",
+    ]
     assert {check.group for check in checks} == set(GROUPS)
 
 

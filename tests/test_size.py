@@ -238,3 +238,19 @@ def _bytes_kept_for_backward(model: nn.Module, tokens: torch.Tensor) -> int:
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         F.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())
     return sum(storage.nbytes() for storage in kept.values())
+
+
+def test_a_state_costs_the_same_at_any_length() -> None:
+    """Two layers that carry 10 numbers and 6 wide ones, beside one that attends: by hand."""
+    a = Anatomy()
+    a.attends([0], 4, 2, 8)
+    a.carries([1, 2], 10)
+    a.carries([1, 2], 6, is_wide=True, flops=30, width=5)
+    size = Size(a, "bfloat16")
+    assert size.state_bytes() == 2 * (10 * 2 + 6 * 4)
+    assert size.state_bytes("float64") == 2 * (10 + 6) * 8
+    assert size.cache_bytes_per_token() == 2 * 2 * 8 * 2
+    assert size.cache_bytes(7, batch=3) == 3 * (7 * 64 + 88)
+    assert size.flops_per_token(9) == 2 * 4 * 16 * 10 + 2 * 30
+    assert size.prefill_flops(3) == 2 * 4 * 16 * (1 + 2 + 3) + 3 * 2 * 30
+    assert size.training_bytes(1, 1).activations == (4 * 8 + 2 * 5) * 2

@@ -15,7 +15,7 @@ from zoo.config import RopeConfig
 
 Shape = tuple[int, ...]
 
-ROLES = ("embedding", "position", "attention", "mlp", "experts", "router", "norm", "head", "vision", "other")
+ROLES = ("embedding", "position", "attention", "mixer", "mlp", "experts", "router", "norm", "head", "vision", "other")
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,25 @@ class AttentionSpec:
     decode_dims: tuple[int, int] | None = None  # qk_dim and v_dim of a single token, where it is computed otherwise
 
 
+@dataclass(frozen=True)
+class StateSpec:
+    """What some layers carry from token to token in a state of fixed size, as recurrences and convolutions do."""
+
+    layers: tuple[int, ...]
+    numbers: int  # kept per row and layer, however long the text
+    is_wide: bool = False  # kept in float32 at least, for it adds up what all tokens bring
+    flops: int = 0  # per token and layer, beside those of the weights
+    width: int = 0  # channels that leave the state for what follows
+    stack: str = "layers"  # which stack the layers belong to
+
+
 @dataclass
 class Anatomy:
     """A description under construction; the block methods mirror the modules of zoo.nn."""
 
     weights: list[Weight] = field(default_factory=list)
     attention: list[AttentionSpec] = field(default_factory=list)
+    states: list[StateSpec] = field(default_factory=list)
     traits: dict[str, str] = field(default_factory=dict)  # attention, position, norm, block, mlp, ... in words
     max_seq_len: int | None = None
     _prefix: str = ""
@@ -161,6 +174,19 @@ class Anatomy:
         self.attention.append(
             AttentionSpec(tuple(layers), num_heads, head_dim, head_dim, cached, window, is_causal, stack)
         )
+
+    def carries(
+        self,
+        layers: Iterable[int],
+        numbers: int,
+        *,
+        is_wide: bool = False,
+        flops: int = 0,
+        width: int = 0,
+        stack: str = "layers",
+    ) -> None:
+        """Say that `layers` carry a state of `numbers` numbers per row from token to token; see StateSpec."""
+        self.states.append(StateSpec(tuple(layers), numbers, is_wide, flops, width, stack))
 
     def gated_mlp(
         self, hidden_size: int, intermediate_size: int, *, name: str = "mlp", bias: bool = False, role: str = "mlp"

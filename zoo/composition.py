@@ -110,6 +110,11 @@ def translated() -> Iterator[None]:
         yield
     except (HydraException, errors.OmegaConfBaseException) as error:
         raise translate(error) from error
+    except AssertionError as error:  # how OmegaConf ends where a key leads into a record that is null
+        if "Unexpected type for root: NoneType" not in str(error):
+            raise
+        what = "a field of a part is set, and the part is null"
+        raise UsageError(what, hint="leave the field out, or start from a preset that has the part") from error
 
 
 def translate(error: Exception) -> ZooError:
@@ -153,13 +158,28 @@ def _unknown_key(found: errors.ConfigKeyError | errors.ConfigAttributeError, err
     known = [str(name) for name in node] if isinstance(node, DictConfig) else []
     if isinstance(kind, type) and is_dataclass(kind):
         known = list(fields_of(kind))
-    return no_key(str(found.full_key).removesuffix(key).rstrip("."), key, known, where=_where(error))
+    path = str(found.full_key).removesuffix(key).rstrip(".")
+    return no_key(path, key, known, where=_mixable(path, key, error) or _where(error))
 
 
 def _bad_value(found: errors.ValidationError, error: Exception) -> ZooError:
     kind = found.object_type
     doc = doc_of(kind, str(found.key)) if isinstance(kind, type) and is_dataclass(kind) else ""
     return bad_value(str(found).partition("\n")[0], str(found.full_key), doc, where=_where(error))
+
+
+def _mixable(path: str, key: str, error: Exception) -> str:
+    """Where an option group may be chosen that sets `model.<key>`, a part that the chosen family has not."""
+    found = re.match(r"In '(\w+)/(\w+)': \w+ raised while composing", str(error))
+    if path != "model" or not found:
+        return ""
+    presets, registry = installed().presets(), installed()
+    able = [name for name, family in registry.families.items() if key in fields_of(family.config_class)]
+    names = [name for name in presets if name.partition("/")[0] in able]
+    if not names:
+        return ""
+    example = next((name for name in names if name.endswith("/llama3")), names[0])
+    return f"parts are chosen in {', '.join(able)}, for example: {example} {found[1]}={found[2]}"
 
 
 def _sweep(override: str) -> ZooError:

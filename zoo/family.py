@@ -35,6 +35,9 @@ class Family:
         mapping_of(config, tensors)       the same for given files, where the layout depends on them  (optional)
 
     None of these may import torch: inspecting a checkpoint needs none of it.
+
+    Goldens, numbers that `zoo verify --golden` reruns, are files golden/*.json beside the module of the config: see
+    zoo.verification.golden_file.
     """
 
     name: str

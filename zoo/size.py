@@ -77,25 +77,31 @@ class Size:
     def cache_bytes(self, length: int, batch: int = 1, dtype: str | None = None) -> int:
         """Bytes of `model.new_cache(batch, length)`: a layer with a window keeps no more than its window."""
         numbers = sum(len(a.layers) * a.cached * _kept(a, length) for a in self.anatomy.attention)
-        return batch * numbers * item_bytes(dtype or self.dtype)
+        return batch * (numbers * item_bytes(dtype or self.dtype) + self.state_bytes(dtype))
+
+    def state_bytes(self, dtype: str | None = None) -> int:
+        """Bytes of the cache of one row that do not depend on the length: the states of recurrent layers."""
+        width = item_bytes(dtype or self.dtype)
+        return sum(len(s.layers) * s.numbers * (max(width, 4) if s.is_wide else width) for s in self.anatomy.states)
 
     def cache_bytes_per_token(self, dtype: str | None = None) -> int:
         """Bytes that one more token adds to the cache of one row while no window is full."""
-        return self.cache_bytes(1, dtype=dtype)
+        return self.cache_bytes(1, dtype=dtype) - self.state_bytes(dtype)
 
     def flops_per_token(self, context: int = 0) -> int:
         """FLOPs of a forward pass of one token with `context` tokens before it, in the cache.
 
         2 for every matrix element that the token is multiplied by, the output head's included even if tied, and 2 for
-        every query-key and weight-value product: 2 * heads * (qk_dim + v_dim) per key seen, its own among them.
+        every query-key and weight-value product: 2 * heads * (qk_dim + v_dim) per key seen, its own among them. What a
+        state costs, the family says.
         """
         attention = (_per_key(a, a.decode_dims) * _keys(a, context + 1) for a in self.anatomy.attention)
-        return self._matmul_flops + sum(attention)
+        return self._fixed_flops + sum(attention)
 
     def prefill_flops(self, length: int) -> int:
         """FLOPs of a forward pass of a whole text with logits at every position; masked keys are not counted."""
         attention = sum(_per_key(a) * _pairs(a, length) for a in self.anatomy.attention)
-        return length * self._matmul_flops + attention
+        return length * self._fixed_flops + attention
 
     def training_bytes(self, batch: int, length: int, dtype: str | None = None) -> Training:
         """Bytes of a training step with AdamW on `batch` texts of `length` tokens, without sharding or recomputation.
@@ -121,6 +127,11 @@ class Size:
         return tied + sum(2 * _used(weight) for weight in self.anatomy.weights if weight.is_matmul)
 
     @property
+    def _fixed_flops(self) -> int:
+        """FLOPs per token that do not depend on how many came before."""
+        return self._matmul_flops + sum(len(s.layers) * s.flops for s in self.anatomy.states)
+
+    @property
     def _vocab_size(self) -> int:
         """Rows of the head: the loss keeps a float32 probability for each."""
         heads = [w.shape[0] for w in self.anatomy.weights if w.role == "head" and w.is_matmul]
@@ -131,7 +142,7 @@ class Size:
         """Numbers per token that autograd keeps, in the dtype of the weights.
 
         The result of every matrix product (it enters a rotation, an activation, a product or the residual stream that
-        the next norm reads), the result of every norm, what attention gives to its output projection, and twice what
+        the next norm reads), the result of every norm, what attention or a state gives to what follows, and twice what
         enters a down projection: the activation's result, and its product with the other half if gated.
         """
         kept = 0.0
@@ -143,6 +154,7 @@ class Size:
                 kept += layers * weight.used * prod(weight.shape) / weight.shape[-2] * 2
             if weight.role == "norm" and weight.name.endswith("weight"):
                 kept += layers * weight.shape[0]
+        kept += sum(len(s.layers) * s.width for s in self.anatomy.states)
         return kept + sum(len(a.layers) * a.num_heads * a.v_dim for a in self.anatomy.attention)
 
 

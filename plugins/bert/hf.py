@@ -1,17 +1,23 @@
-"""BERT as Hugging Face stores it, from the files of 2018 to transformers 5, and what its two offspring share of it."""
+"""BERT as Hugging Face stores it, from the files of 2018 to transformers 5."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 
-from zoo.errors import CheckpointError, clean, did_you_mean
-from zoo.weights import ForeignConfig, Table, alias, ignore, key, rename, respell, under, write_keys, write_tokens
-from zoo.weights.table import Entry, Spelling
-
-from .config import CLASSIFIERS, LM_HEADS, PAIR_HEADS, POOLED_HEADS, BertConfig, EncoderConfig
-
-Fields = dict[str, Any]
+from .config import LM_HEADS, PAIR_HEADS, POOLED_HEADS, BertConfig
+from .hf_shared import (
+    KEYS,
+    UNUSED_HEAD,
+    Fields,
+    bias,
+    encoder,
+    older_names,
+    read_head,
+    read_shared,
+    shared_weight,
+    write_pooler,
+    write_shared,
+)
 
 HEADS = {  # the first is what a config without `architectures` is taken for
     "BertModel": "none",
@@ -21,26 +27,6 @@ HEADS = {  # the first is what a config without `architectures` is taken for
     "BertForSequenceClassification": "sequence_classification",
     "BertForTokenClassification": "token_classification",
 }
-ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
-KEYS = (
-    key("vocab_size"),
-    key("hidden_size"),
-    key("intermediate_size"),
-    key("num_layers", "num_hidden_layers"),
-    key("num_heads", "num_attention_heads"),
-    key("max_seq_len", "max_position_embeddings", default=512),
-    key("type_vocab_size", default=2),
-    key("norm_eps", "layer_norm_eps", default=1e-12),
-    key("tie_embeddings", "tie_word_embeddings", default=True),
-)
-UNUSED_HEAD = "a pretraining head that model.head has no use for"
 
 
 def from_config(hf: ForeignConfig) -> BertConfig:
@@ -72,107 +58,3 @@ def mapping(c: BertConfig) -> Table:
         rename("classifier", "classifier"),
         spelling=older_names("bert", base),
     )  # fmt: skip
-
-
-def encoder(base: str, *, has_pooler: bool) -> list[Entry]:
-    """The trunk below `base`, as BERT and RoBERTa name it."""
-    layer = under(
-        "layers.{i}", "encoder.layer.{i}",
-        rename("attn.q_proj", "attention.self.query"),
-        rename("attn.k_proj", "attention.self.key"),
-        rename("attn.v_proj", "attention.self.value"),
-        rename("attn.o_proj", "attention.output.dense"),
-        rename("attn_norm", "attention.output.LayerNorm"),
-        rename("mlp.up_proj", "intermediate.dense"),
-        rename("mlp.down_proj", "output.dense"),
-        rename("mlp_norm", "output.LayerNorm"),
-    )  # fmt: skip
-    return under(
-        "", base,
-        rename("embed.tokens", "embeddings.word_embeddings"),
-        rename("embed.positions", "embeddings.position_embeddings"),
-        rename("embed.token_types", "embeddings.token_type_embeddings"),
-        rename("embed.norm", "embeddings.LayerNorm"),
-        ignore("embeddings.position_ids", "a buffer that counts 0, 1, 2, ..."),
-        *layer,
-        rename("pooler", "pooler") if has_pooler else ignore("pooler", "a pooler that model.head has no use for"),
-    )  # fmt: skip
-
-
-def bias(c: EncoderConfig) -> list[Entry]:
-    """A masked-LM head's bias, which stands beside the decoder, inside it, or in both places.
-
-    Tied, transformers writes `bias` alone, and some files have a copy. Untied, transformers 5 reads `decoder.bias`.
-    """
-    if c.tie_embeddings:
-        return [rename("decoder.bias", "bias"), alias("decoder.bias", of="bias")]
-    return [rename("decoder", "decoder"), alias("bias", of="decoder.bias")]
-
-
-def shared_weight(c: EncoderConfig, copy: str, *, of: str) -> list[Entry]:
-    """The masked-LM head's copy of the embedding in the trunk `of`, which older files have."""
-    tied = c.tie_embeddings and c.head in LM_HEADS
-    return [alias(copy, of=f"{of}.embeddings.word_embeddings.weight")] if tied else []
-
-
-def older_names(name: str, base: str) -> Spelling:
-    """LayerNorm's gamma and beta of 2018; the trunk's prefix, which only files of models with a head have."""
-    prefix = (rf"^{name}\.", "") if not base else (r"^(?=(?:embeddings|encoder|transformer|pooler)\.)", f"{base}.")
-    return respell((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias"), prefix)
-
-
-def read_head(hf: ForeignConfig, heads: Mapping[str, str]) -> str:
-    """Our head by the one class that `architectures` names; any other is refused."""
-    named = hf.get("architectures", [next(iter(heads))])
-    if isinstance(named, list) and len(named) == 1 and named[0] in heads:
-        return heads[named[0]]
-    raise CheckpointError(
-        hf.file, "architectures", f"{clean(repr(named))} is not supported here", why=did_you_mean(str(named), heads)
-    )
-
-
-def read_shared(hf: ForeignConfig, head: str, activation: str = "hidden_act") -> Fields:
-    """The fields that are stored alike in all three families; what would make another model of it is refused."""
-    hf.require(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False, pruned_heads={})
-    hf.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "output_past")
-    values = {"head": head, "activation": hf.one_of(activation, ACTIVATIONS, "gelu")}
-    return values | read_labels(hf) if head in CLASSIFIERS else values
-
-
-def read_labels(hf: ForeignConfig) -> Fields:
-    """Number and names of the classes; transformers writes neither if there are two without a name."""
-    names = hf.get("id2label", {})
-    if not isinstance(names, dict) or set(names) != {str(i) for i in range(len(names))}:
-        raise CheckpointError(hf.file, "id2label", f"{clean(repr(names))} does not number the classes from 0")
-    values = hf.read(EncoderConfig, [key("num_labels", default=len(names) or 2)])
-    if names and values["num_labels"] != len(names):
-        raise CheckpointError(hf.file, "num_labels", f"{values['num_labels']} classes, but id2label has {len(names)}")
-    labels = [str(names[str(i)]) for i in range(len(names))]
-    return {**values, "labels": [] if labels == unnamed(len(labels)) else labels}
-
-
-def write_shared(c: EncoderConfig, model_type: str, heads: Mapping[str, str], activation: str = "hidden_act") -> Fields:
-    """What `read_shared` and `read_head` read."""
-    spelt = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
-    config: Fields = {
-        "architectures": [theirs for theirs, ours in heads.items() if ours == c.head],
-        "model_type": model_type,
-        activation: spelt[c.activation],
-    }
-    if c.num_labels is None:
-        return config
-    names = c.labels or unnamed(c.num_labels)
-    return config | {
-        "id2label": {str(i): name for i, name in enumerate(names)},
-        "label2id": {name: i for i, name in enumerate(names)},
-    }
-
-
-def write_pooler(c: Any) -> Fields:
-    """A base model has a pooler unless it says otherwise; transformers takes this as an argument, not from a config."""
-    return {"add_pooling_layer": False} if c.head == "none" and not c.has_pooler else {}
-
-
-def unnamed(number: int) -> list[str]:
-    """What transformers calls classes that have no name."""
-    return [f"LABEL_{i}" for i in range(number)]

@@ -8,7 +8,7 @@ from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_
 from zoo.weights.table import Entry
 
 from .config import DistilBertConfig
-from .hf import UNUSED_HEAD, older_names, read_head, read_shared, shared_weight, write_shared
+from .hf_shared import UNUSED_HEAD, older_names, read_head, read_shared, shared_weight, write_shared
 
 HEADS = {
     "DistilBertModel": "none",

@@ -7,7 +7,7 @@ from typing import Any
 from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 
 from .config import LM_HEADS, RobertaConfig
-from .hf import (
+from .hf_shared import (
     KEYS,
     UNUSED_HEAD,
     bias,

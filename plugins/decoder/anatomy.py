@@ -114,9 +114,10 @@ def traits(c: SandboxConfig) -> dict[str, str]:
 
 def attention_in_words(c: SandboxConfig) -> str:
     p = c.attention
+    prefix = "" if p.prefix_token is None else f", both ways before token {p.prefix_token}"
     if p.kind == "mla":
-        return f"MLA {p.kv_lora_rank} + {p.rope_head_dim}"
-    words = heads_in_words(c.num_heads, c.num_kv_heads)
+        return f"MLA {p.kv_lora_rank} + {p.rope_head_dim}{prefix}"
+    words = heads_in_words(c.num_heads, c.num_kv_heads) + prefix
     if p.kind == "dca":
         words += f", dual chunks of {p.chunk_size}"
     if p.sliding_window is not None:

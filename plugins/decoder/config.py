@@ -70,6 +70,8 @@ class SandboxConfig(ModelConfig):
                 )
         if a.kind == "dca":
             self._check_chunks()
+        if a.prefix_token is not None:
+            self._check_prefix(a.prefix_token)
         if self.has_local_rope and (a.sliding_window is None or self.position.kind != "rope"):
             raise ConfigError(
                 "model.has_local_rope=true needs model.attention.sliding_window and model.position.kind=rope",
@@ -77,6 +79,15 @@ class SandboxConfig(ModelConfig):
             )
         if self.local_rope != RopeConfig() and not self.has_local_rope:
             raise ConfigError("model.local_rope has numbers that nothing reads: set model.has_local_rope=true")
+
+    def _check_prefix(self, token: int) -> None:
+        if token >= self.vocab_size:
+            raise ConfigError(f"model.attention.prefix_token={token} is not below model.vocab_size={self.vocab_size}")
+        if self.position.kind in ("alibi", "t5"):
+            raise ConfigError(
+                f"model.attention.prefix_token does not go with model.position.kind={self.position.kind}",
+                why="its scores are those of tokens before, and in a prefix later ones are seen too",
+            )
 
     def _check_chunks(self) -> None:
         if self.position.kind != "rope":

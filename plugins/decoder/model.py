@@ -22,27 +22,25 @@ from zoo.nn import (
     Cache,
     Decoder,
     DualChunkAttention,
-    DualChunkRope,
     Experts,
     GatedMLP,
     LatentAttention,
-    LearnedPositions,
     MoE,
     RelativeBias,
     RMSNorm,
-    Rope,
+    SettledCache,
     SigmoidRouter,
     SoftmaxRouter,
     Span,
     UnitOffsetRMSNorm,
     causal,
     initialise,
-    sinusoids,
     sliding,
 )
 
 from .blocks import block
 from .config import SandboxConfig
+from .positions import Rotations, added_positions, prefix_reach, score_bias
 
 NORMS = {"layernorm": nn.LayerNorm, "rmsnorm": RMSNorm, "rmsnorm_unit_offset": UnitOffsetRMSNorm}
 
@@ -59,6 +57,7 @@ class Sandbox(Decoder):
         super().__init__(c, layers, last)
         self.embed_norm = norm(c.hidden_size) if c.norm_embeddings else None
         self.position_embed = added_positions(c)
+        self.prefix_token = c.attention.prefix_token
         self.max_positions = c.max_seq_len if c.position.kind == "learned" else None
         self.is_scaled, self.softcap = c.scale_embeddings, c.final_softcap
         self.gain = (8 * c.num_layers) ** -0.25 if c.block.kind == "deepnorm" else None
@@ -72,7 +71,16 @@ class Sandbox(Decoder):
             x = self.embed_norm(x)
         if self.position_embed is not None:
             x = x + self.position_embed(span).to(x.dtype)
+        if self.prefix_token is not None:
+            span.reach = prefix_reach(tokens, span, self.prefix_token)
         return x
+
+    def read(self, x: Tensor, span: Span, *, cache: Cache | None = None, last: bool = False) -> Tensor:
+        """Logits as of any decoder; a prefix is kept whole in the cache."""
+        logits = super().read(x, span, cache=cache, last=last)
+        if span.reach is not None and isinstance(cache, SettledCache):
+            cache.settle()
+        return logits
 
     def decode(self, x: Tensor) -> Tensor:
         """Logits, capped where the model is."""
@@ -81,7 +89,9 @@ class Sandbox(Decoder):
 
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
         """An empty cache, no longer than there are learned positions, so that what does not fit is refused early."""
-        return super().new_cache(batch_size, min(max_len, self.max_positions or max_len))
+        max_len = min(max_len, self.max_positions or max_len)
+        kind = Cache if self.prefix_token is None else SettledCache
+        return kind([layer.new_cache(batch_size, max_len) for layer in self.layers], batch_size, max_len)
 
     def reset_parameters(self) -> None:
         """Random weights; DeepNorm shrinks those of values, outputs and MLPs by (8 num_layers)^(-1/4)."""
@@ -93,49 +103,6 @@ class Sandbox(Decoder):
             for name, weight in self.named_parameters():
                 if name.removesuffix(".weight").endswith(ends):
                     weight.mul_(self.gain)
-
-
-class Rotations:
-    """The rotary angles of layers that see all, of those with a window, and of chunks; shared between layers."""
-
-    def __init__(self, c: SandboxConfig) -> None:
-        self.everywhere = self.local = self.chunked = None
-        if c.position.kind != "rope":
-            return
-        if c.attention.kind == "dca":
-            sizes = {"chunk_size": c.attention.chunk_size, "local_size": c.attention.local_size}
-            self.chunked = DualChunkRope(c.head_dim, c.rope, c.max_seq_len, **sizes)
-            return
-        make = partial(Rope, c.rotary_dim, max_seq_len=c.max_seq_len, is_interleaved=c.position.is_interleaved)
-        self.everywhere = make(rope=c.rope)
-        self.local = make(rope=c.local_rope) if c.has_local_rope else self.everywhere
-
-
-class SinusoidalPositions(nn.Module):
-    """Sinusoids to add to the embeddings (arXiv:1706.03762). Holds no tensor."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.dim = dim
-
-    def forward(self, span: Span) -> Tensor:
-        """[B or 1, T, D] of the new tokens, in float64."""
-        return sinusoids(span.positions, self.dim, torch.float64)
-
-
-def added_positions(c: SandboxConfig) -> nn.Module | None:
-    if c.position.kind == "learned":
-        return LearnedPositions(c.max_seq_len, c.hidden_size)
-    return SinusoidalPositions(c.hidden_size) if c.position.kind == "sinusoidal" else None
-
-
-def score_bias(c: SandboxConfig) -> Alibi | RelativeBias | None:
-    """What is added to the scores, the same in all layers."""
-    if c.position.kind == "alibi":
-        return Alibi(c.num_heads)
-    if c.position.kind == "t5":
-        return RelativeBias(c.num_heads, c.position.num_buckets, c.position.max_distance, is_bidirectional=False)
-    return None
 
 
 def attention(

@@ -73,6 +73,7 @@ class AttentionConfig:
     softcap: float | None = None  # scores stay within ± this
     sliding_window: int | None = None  # heads: tokens that local layers see, their own among them; None: all
     local_per_global: int | None = None  # local layers before each that sees all; None: with a window all are local
+    prefix_token: int | None = None  # tokens before the first of these see one another; None: none do
     q_lora_rank: int | None = None  # mla: width that queries are squeezed through; None: they are not
     kv_lora_rank: int = 512  # mla: width of the latent that keys and values are rebuilt from
     nope_head_dim: int = 128  # mla: channels of a query or key head that never rotate
@@ -88,6 +89,10 @@ class AttentionConfig:
         names += " local_size original_max_seq_len"
         at_least("attention", 1, **{name: getattr(self, name) for name in names.split()})
         at_least("attention", 2, rope_head_dim=self.rope_head_dim)
+        at_least("attention", 0, prefix_token=self.prefix_token)
+        if self.prefix_token is not None and (self.sliding_window is not None or self.kind == "dca"):
+            bound = "model.attention.kind=dca" if self.kind == "dca" else "model.attention.sliding_window"
+            raise ConfigError(f"model.attention.prefix_token does not go with {bound}", why="a prefix is seen whole")
         if self.kind == "dca" and self.local_size >= self.chunk_size:
             raise ConfigError(
                 f"model.attention.local_size={self.local_size} leaves nothing of "

@@ -9,11 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from zoo.weights import Entry, Table, TensorInfo, alias, ignore, rename, rule, split, stack, under
+from zoo.weights import Entry, Table, TensorInfo, alias, ignore, rename, under
+from zoo.weights.hf_layout import PROJECTIONS, expert_rules
 
 from .config import DeepSeekConfig
 
-PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 ATTENTION = {
     "q_proj": "q_proj", "q_down": "q_a_proj", "q_norm": "q_a_layernorm", "q_up": "q_b_proj",
     "kv_down": "kv_a_proj_with_mqa", "kv_norm": "kv_a_layernorm", "kv_up": "kv_b_proj", "o_proj": "o_proj",
@@ -48,7 +48,6 @@ def mapping_of(c: DeepSeekConfig, tensors: Mapping[str, TensorInfo]) -> Table:
 
 
 def _layer(c: DeepSeekConfig) -> list[Entry]:
-    width = c.moe_intermediate_size
     return [
         rename("attn_norm", "input_layernorm"),
         *(rename(f"attn.{ours}", f"self_attn.{theirs}") for ours, theirs in ATTENTION.items()),
@@ -57,13 +56,7 @@ def _layer(c: DeepSeekConfig) -> list[Entry]:
         rename("mlp.router.weight", "mlp.gate.weight"),
         rename("mlp.router.bias", "mlp.gate.e_score_correction_bias"),
         rename("mlp.shared", "mlp.shared_experts"),
-        *(
-            rule(f"mlp.experts.{name}", f"mlp.experts.{{e}}.{name}.weight", stack(c.num_experts), e=c.num_experts)
-            for name in PROJECTIONS
-        ),
-        # As transformers 5 keeps them in memory.
-        rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj", split(width, width, dim=1)),
-        rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
+        *expert_rules(c.num_experts, c.moe_intermediate_size),
         ignore("self_attn.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
     ]
 

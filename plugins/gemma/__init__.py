@@ -2,6 +2,9 @@
 
 from zoo import Family, hookimpl
 
+NANO = "zoo lacks its AltUp and LAuReL blocks, its embeddings per layer and its keys shared between layers"
+FOUR = "zoo lacks its embeddings per layer, its keys shared between layers and its global heads of another width"
+
 
 @hookimpl
 def zoo_families():
@@ -12,6 +15,7 @@ def zoo_families():
             model=f"{__name__}.model:Gemma",
             formats={"hf": f"{__name__}.hf"},
             hf_types=("gemma", "gemma2", "gemma3_text"),
+            near={**dict.fromkeys(("gemma3n", "gemma3n_text"), NANO), **dict.fromkeys(("gemma4", "gemma4_text"), FOUR)},
             summary="(1 + w) RMSNorm, GeGLU, scaled embeddings; local and global layers from Gemma 2 on",
         ),
         Family(
@@ -20,6 +24,7 @@ def zoo_families():
             model=f"{__name__}.vl_model:Gemma3VL",
             formats={"hf": f"{__name__}.vl_hf"},
             hf_types=("gemma3",),
+            pictures=f"{__name__}.pictures:read",
             summary="Gemma 3 with a SigLIP tower, whose tokens of one image see each other in both directions",
         ),
     ]

@@ -12,7 +12,7 @@ from zoo.errors import CheckpointError
 from zoo.towers import TowerConfig
 from zoo.weights import Entry, ForeignConfig, Table, alias, key, rename, respell, rule, transpose, under
 from zoo.weights.foreign_config import write_keys, write_tokens
-from zoo.weights.foreign_group import group
+from zoo.weights.foreign_group import group, tokens_of
 from zoo.weights.hf_layout import decoder_table
 
 from .hf import SANDWICH, read_text, write_text
@@ -57,16 +57,7 @@ def from_config(hf: ForeignConfig) -> Gemma3VLConfig:
     if (tied := hf.get("tie_word_embeddings", values["tie_embeddings"])) != values["tie_embeddings"]:
         raise CheckpointError(hf.file, "tie_word_embeddings", f"{tied!r}, but text_config says otherwise")
     tower = TowerConfig(**vision.read(TowerConfig, VISION_KEYS), activation=act)
-    return Gemma3VLConfig(**values, **_tokens(hf, text), **hf.read(Gemma3VLConfig, KEYS), vision=tower)
-
-
-def _tokens(hf: ForeignConfig, text: ForeignConfig) -> dict[str, Any]:
-    """dtype and special tokens, which may stand beside `text_config` or in it; those beside it count."""
-    outer, inner = hf.tokens(), text.tokens()
-    if "dtype" in hf.assumed and "dtype" not in text.assumed:
-        outer["dtype"] = inner["dtype"]
-        del hf.assumed["dtype"]
-    return {name: inner[name] if value in (None, []) else value for name, value in outer.items()}
+    return Gemma3VLConfig(**values, **tokens_of(hf, text), **hf.read(Gemma3VLConfig, KEYS), vision=tower)
 
 
 def to_config(c: Gemma3VLConfig) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import ACTIVATIONS, Cache, Span, UnitOffsetRMSNorm, has_values
+from zoo.nn import ACTIVATIONS, Cache, SettledCache, Span, UnitOffsetRMSNorm, has_values
 from zoo.nn.vision import ImageEmbeddings, VisionTower, vision_layer
 
 from .model import Gemma
@@ -51,7 +51,13 @@ class Gemma3VL(Gemma):
         if pixels is not None:
             x = x.masked_scatter(where[..., None], self.visual(pixels).to(x.dtype))
             span.reach = ends_of_runs(where, span.positions)
-        return self.read(x, span, cache=cache, last=last)
+        logits = self.read(x, span, cache=cache, last=last)
+        if pixels is not None and isinstance(cache, SettledCache):
+            cache.settle()
+        return logits
+
+    def new_cache(self, batch_size: int, max_len: int) -> Cache:
+        return SettledCache([layer.new_cache(batch_size, max_len) for layer in self.layers], batch_size, max_len)
 
     @property
     def _is_beyond(self) -> bool:

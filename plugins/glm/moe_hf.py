@@ -14,13 +14,10 @@ from zoo.weights import (
     ignore,
     key,
     rename,
-    rule,
-    split,
-    stack,
     write_keys,
     write_tokens,
 )
-from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table, expert_rules
 
 from .config import GLM4MoEConfig
 from .hf import rope_parameters
@@ -78,16 +75,9 @@ def mapping_of(c: GLM4MoEConfig, tensors: Mapping[str, TensorInfo]) -> Table:
 
 
 def _experts(c: GLM4MoEConfig) -> list[Entry]:
-    e, width = c.num_experts, c.moe_intermediate_size
     return [
         rename("mlp.router.weight", "mlp.gate.weight"),
         rename("mlp.router.bias", "mlp.gate.e_score_correction_bias"),
         rename("mlp.shared", "mlp.shared_experts"),
-        *(
-            rule(f"mlp.experts.{part}", f"mlp.experts.{{e}}.{part}.weight", stack(e), e=e)
-            for part in ("gate_proj", "up_proj", "down_proj")
-        ),
-        # As transformers 5 keeps them in memory.
-        rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj", split(width, width, dim=1)),
-        rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
+        *expert_rules(c.num_experts, c.moe_intermediate_size),
     ]

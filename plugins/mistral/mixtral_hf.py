@@ -11,14 +11,11 @@ from zoo.weights import (
     key,
     must_be,
     rename,
-    rule,
-    split,
-    stack,
     write_keys,
     write_rope,
     write_tokens,
 )
-from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table, expert_rules
 
 from .config import MixtralConfig
 
@@ -49,16 +46,7 @@ def to_config(c: MixtralConfig) -> dict[str, Any]:
 
 
 def mapping(c: MixtralConfig) -> Table:
-    moe, e = "block_sparse_moe", c.num_experts
-    names = {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}
-    experts: list[Entry] = [
-        rule(f"mlp.experts.{ours}", f"{moe}.experts.{{e}}.{theirs}.weight", stack(e), e=e)
-        for ours, theirs in names.items()
-    ]
-    stacked: list[Entry] = [  # as transformers 5 keeps them in memory
-        rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj",
-             split(c.intermediate_size, c.intermediate_size, dim=1)),
-        rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
-    ]  # fmt: skip
+    moe = "block_sparse_moe"
+    experts = expert_rules(c.num_experts, c.intermediate_size, module=moe, names=("w1", "w3", "w2"))
     router: list[Entry] = [rename("mlp.router", f"{moe}.gate"), rename("mlp.router", "mlp.gate")]
-    return decoder_table(c, *experts, *stacked, *router, *LAYER)
+    return decoder_table(c, *experts, *router, *LAYER)

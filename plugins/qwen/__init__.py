@@ -2,6 +2,8 @@
 
 from zoo import Family, hookimpl
 
+DELTA = "most of its layers are gated delta nets, a recurrence that zoo does not have"
+
 
 @hookimpl
 def zoo_families():
@@ -44,6 +46,7 @@ def zoo_families():
             model=f"{__name__}.model:QwenMoE",
             formats={"hf": f"{__name__}.qwen3_moe_hf"},
             hf_types=("qwen3_moe",),
+            near=dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"), DELTA),
             summary="Qwen3 with 128 experts, 8 per token, none shared",
         ),
     ]

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.errors import CheckpointError, UsageError
-from zoo.weights import Entry, ForeignConfig, Key, Table, key, must_be, rename, rule, split, stack, write_keys
-from zoo.weights.hf_layout import LAYER, decoder_table
+from zoo.weights import ForeignConfig, Key, Table, key, must_be, rename, write_keys
+from zoo.weights.hf_layout import LAYER, decoder_table, expert_rules
 
 from .hf import HEAD_DIM, KEYS, SPELLING, read_rest, write_rest
 from .moe_config import Qwen2MoEConfig
@@ -61,19 +61,10 @@ class Sparse:
         }
 
     def mapping(self, c: Qwen2MoEConfig) -> Table:
-        e, width = c.num_experts, c.moe_intermediate_size
-        experts: list[Entry] = [
-            rule(f"mlp.experts.{part}", f"mlp.experts.{{e}}.{part}.weight", stack(e), e=e)
-            for part in ("gate_proj", "up_proj", "down_proj")
-        ]
-        stacked: list[Entry] = [
-            rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj",
-                 split(width, width, dim=1)),
-            rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
-        ]  # fmt: skip
+        experts = expert_rules(c.num_experts, c.moe_intermediate_size)
         names = {"router": "gate", "shared": "shared_expert", "shared_gate": "shared_expert_gate"}
         rest = [rename(f"mlp.{ours}", f"mlp.{theirs}") for ours, theirs in names.items()]
-        return decoder_table(c, *experts, *stacked, *rest, *LAYER, spelling=SPELLING)
+        return decoder_table(c, *experts, *rest, *LAYER, spelling=SPELLING)
 
 
 def dense_layers(hf: ForeignConfig, num_layers: int) -> list[int]:

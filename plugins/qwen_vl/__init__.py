@@ -2,6 +2,8 @@
 
 from zoo import Family, hookimpl
 
+DEEP = "its decoder takes in images at several depths and interleaves positions of time and place: zoo lacks both"
+
 
 @hookimpl
 def zoo_families():
@@ -12,6 +14,7 @@ def zoo_families():
             model=f"{__name__}.v1_model:QwenVL",
             formats={"hf": f"{__name__}.v1_hf"},
             hf_types=("qwen",),
+            pictures=f"{__name__}.pictures:read_v1",
             summary="Qwen-7B with a ViT-bigG whose patches a resampler turns into 256 tokens per image",
         ),
         Family(
@@ -20,6 +23,7 @@ def zoo_families():
             model=f"{__name__}.model:Qwen2VL",
             formats={"hf": f"{__name__}.hf"},
             hf_types=("qwen2_vl",),
+            pictures=f"{__name__}.pictures:read",
             summary="Qwen2 with images and videos of any size, and rotary positions of time, height and width",
         ),
         Family(
@@ -28,6 +32,8 @@ def zoo_families():
             model=f"{__name__}.model:Qwen2VL",
             formats={"hf": f"{__name__}.hf_2_5"},
             hf_types=("qwen2_5_vl",),
+            pictures=f"{__name__}.pictures:read",
+            near=dict.fromkeys(("qwen3_vl", "qwen3_vl_text", "qwen3_vl_moe", "qwen3_vl_moe_text"), DEEP),
             summary="Qwen2-VL whose tower attends within windows and whose time is counted in seconds",
         ),
     ]

@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, UsageError
 from zoo.weights import ForeignConfig, Table, key, respell, write_keys, write_rope, write_tokens
-from zoo.weights.foreign_group import accept_copies, group
+from zoo.weights.foreign_group import accept_copies, group, tokens_of
 from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
 
 from .config import Qwen2VLConfig, VisionConfig
@@ -88,13 +88,10 @@ def is_tied(hf: ForeignConfig, text: ForeignConfig) -> bool:
 
 
 def read_tokens(hf: ForeignConfig, text: ForeignConfig) -> dict[str, Any]:
-    """dtype and special tokens, which may stand beside `text_config` or in it; with other keys in both places."""
-    outer, inner = hf.tokens(), text.tokens()
-    if "dtype" in hf.assumed and "dtype" not in text.assumed:
-        outer["dtype"] = inner["dtype"]
-        del hf.assumed["dtype"]
+    """dtype and special tokens; like other keys they may stand both beside `text_config` and in it."""
+    found = tokens_of(hf, text)
     accept_copies(hf, text)
-    return {name: inner[name] if value in (None, []) else value for name, value in outer.items()}
+    return found
 
 
 QWEN2_VL = VisionLanguage(Qwen2VLConfig, VisionConfig, "qwen2_vl", "Qwen2VLForConditionalGeneration")

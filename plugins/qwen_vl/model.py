@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import Attention, Cache, Decoder, GatedMLP, PreNormLayer, RMSNorm, Span, has_values
+from zoo.nn import Attention, Cache, Decoder, GatedMLP, PreNormLayer, RMSNorm, SettledCache, Span, has_values
 from zoo.nn.rope_grid import MRope
 
 from .config import Qwen2VLConfig, WindowedVisionConfig
@@ -23,11 +23,10 @@ from .positions import Seen, place
 from .tower import Tower, WindowedTower
 
 
-class VisionCache(Cache):
+class PlaceCache(SettledCache):
     """Remembers besides how far each row's positions are ahead of its number of tokens: `rope_deltas` elsewhere."""
 
     offsets: Tensor | None = None  # [B]; None: no row has seen an image
-    settled: int = 0  # columns up to the last pass that had images
 
     def reorder(self, index: Tensor) -> None:
         super().reorder(index)
@@ -35,11 +34,8 @@ class VisionCache(Cache):
             self.offsets = self.offsets[index]
 
     def rewind(self, length: int) -> None:
-        if 0 < length < self.settled:
-            raise UsageError(f"the cache cannot be rewound to {length}: an image was read with {self.settled} tokens")
         super().rewind(length)
-        if length == 0:
-            self.offsets, self.settled = None, 0
+        self.offsets = self.offsets if length else None
 
 
 class Qwen2VL(Decoder):
@@ -83,10 +79,10 @@ class Qwen2VL(Decoder):
         ):
             x = self._filled(x, _real(tokens == token, span), pixel, sides)
         logits = self.read(x, span, cache=cache, last=last)
-        if isinstance(cache, VisionCache):
+        if isinstance(cache, PlaceCache):
             cache.offsets = offsets
-            has_read = pixels is not None or video_pixels is not None or positions is not None
-            cache.settled = cache.length if has_read else cache.settled
+            if pixels is not None or video_pixels is not None or positions is not None:
+                cache.settle()
         return logits
 
     def places(
@@ -103,7 +99,7 @@ class Qwen2VL(Decoder):
 
         None are the positions and lengths of plain text.
         """
-        offsets = cache.offsets if isinstance(cache, VisionCache) else None
+        offsets = cache.offsets if isinstance(cache, PlaceCache) else None
         if grid is None and video_grid is None:
             self._refuse_placeholders(tokens, span)
             return (None if offsets is None else span.positions + offsets[:, None]), offsets
@@ -119,7 +115,7 @@ class Qwen2VL(Decoder):
         return found.to(tokens.device), torch.tensor(ends, device=tokens.device) - span.lengths
 
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
-        return VisionCache([layer.new_cache(batch_size, max_len) for layer in self.layers], batch_size, max_len)
+        return PlaceCache([layer.new_cache(batch_size, max_len) for layer in self.layers], batch_size, max_len)
 
     def _seen(
         self, grid: Tensor | None, video_grid: Tensor | None, seconds: Sequence[float] | Tensor | None

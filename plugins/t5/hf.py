@@ -10,21 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
-from zoo.weights import (
-    Entry,
-    ForeignConfig,
-    Table,
-    alias,
-    ignore,
-    key,
-    must_be,
-    rename,
-    under,
-    write_keys,
-    write_tokens,
-)
+from zoo.weights import ForeignConfig, key, must_be, write_keys, write_tokens
 
 from .config import T5Config
+from .hf_table import mapping as mapping
 
 KEYS = (
     key("vocab_size"),
@@ -98,41 +87,3 @@ def to_config(c: T5Config) -> dict[str, Any]:
         **write_keys(c, KEYS),
         **write_tokens(c),
     }
-
-
-def mapping(c: T5Config) -> Table:
-    shared = "shared.weight"
-    unused = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
-    copies = [alias("encoder.embed_tokens.weight", of=shared), alias("decoder.embed_tokens.weight", of=shared)]
-    head: list[Entry] = []
-    if c.num_decoder_layers is not None:
-        head = [alias("lm_head.weight", of=shared) if c.tie_embeddings else rename("lm_head", "lm_head")]
-    return Table(
-        rename("embed", "shared"),
-        _stack("encoder", c, mlp_at=1),
-        _stack("decoder", c, mlp_at=2),
-        rename("encoder_norm", "encoder.final_layer_norm"),
-        rename("decoder_norm", "decoder.final_layer_norm"),
-        head,
-        copies,
-        ignore(unused, "the reference never reads it"),
-        *([ignore("decoder", "an encoder alone was asked for")] if c.num_decoder_layers is None else []),
-    )
-
-
-def _stack(name: str, c: T5Config, *, mlp_at: int) -> list[Entry]:
-    def attention(ours: str, theirs: str) -> list[Entry]:
-        return [rename(f"{ours}.{letter}_proj", f"{theirs}.{letter}") for letter in "qkvo"]
-
-    mlp = {"gate_proj": "wi_0", "up_proj": "wi_1"} if c.is_gated else {"up_proj": "wi"}
-    dense = f"layer.{mlp_at}.DenseReluDense"
-    return under(
-        f"{name}.layers.{{i}}", f"{name}.block.{{i}}",
-        rename("attn_norm", "layer.0.layer_norm"),
-        rename("attn.bias", "layer.0.SelfAttention.relative_attention_bias"),
-        *attention("attn", "layer.0.SelfAttention"),
-        rename("cross_norm", "layer.1.layer_norm"),
-        *attention("cross", "layer.1.EncDecAttention"),
-        rename("mlp_norm", f"layer.{mlp_at}.layer_norm"),
-        *(rename(f"mlp.{ours}", f"{dense}.{theirs}") for ours, theirs in {**mlp, "down_proj": "wo"}.items()),
-    )  # fmt: skip

@@ -18,6 +18,7 @@ from zoo.weights import (
     write_keys,
     write_tokens,
 )
+from zoo.weights.hf_labels import read_labels, write_labels
 
 from .config import ViTConfig
 
@@ -53,7 +54,7 @@ def from_config(hf: ForeignConfig) -> ViTConfig:
         is_there = not hf.tensors or any("pooler." in name for name in hf.tensors)
         values |= hf.read(ViTConfig, [key("has_pooler", "add_pooling_layer", default=is_there)])
     else:
-        values |= read_labels(hf)
+        values |= read_labels(hf, ViTConfig)
     return ViTConfig(**values, **hf.tokens(), head=head)
 
 
@@ -65,13 +66,8 @@ def to_config(c: ViTConfig) -> dict[str, Any]:
         **write_keys(c, KEYS),
         **write_tokens(c),
     }
-    if c.num_labels is None:
-        return out | ({} if c.has_pooler else {"add_pooling_layer": False})
-    names = c.labels or unnamed(c.num_labels)
-    return out | {
-        "id2label": {str(i): name for i, name in enumerate(names)},
-        "label2id": {name: i for i, name in enumerate(names)},
-    }
+    no_pooler = {"add_pooling_layer": False} if c.num_labels is None and not c.has_pooler else {}
+    return {**out, **no_pooler, **write_labels(c.num_labels, c.labels)}
 
 
 def mapping(c: ViTConfig) -> Table:
@@ -101,20 +97,3 @@ def mapping(c: ViTConfig) -> Table:
         rename("classifier", "classifier"),
         spelling=None if base else respell((r"^vit\.", "")),
     )  # fmt: skip
-
-
-def read_labels(hf: ForeignConfig) -> dict[str, Any]:
-    """Number and names of the classes; transformers writes neither if there are two without a name."""
-    names = hf.get("id2label", {})
-    if not isinstance(names, dict) or set(names) != {str(i) for i in range(len(names))}:
-        raise CheckpointError(hf.file, "id2label", f"{clean(repr(names))} does not number the classes from 0")
-    values = hf.read(ViTConfig, [key("num_labels", default=len(names) or 2)])
-    if names and values["num_labels"] != len(names):
-        raise CheckpointError(hf.file, "num_labels", f"{values['num_labels']} classes, but id2label has {len(names)}")
-    labels = [str(names[str(i)]) for i in range(len(names))]
-    return {**values, "labels": [] if labels == unnamed(len(labels)) else labels}
-
-
-def unnamed(number: int) -> list[str]:
-    """What transformers calls classes that have no name."""
-    return [f"LABEL_{i}" for i in range(number)]

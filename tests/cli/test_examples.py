@@ -12,7 +12,7 @@ from zoo.presets import config as read_preset
 from zoo.registry import installed
 
 NEEDS = {"hf://": "the network", "./": "a file of yours", "~/": "your home", "--install": "your home", "|": "a shell"}
-NEEDS |= {"eval": "a shell", "zoo chat": "a terminal"}
+NEEDS |= {'eval "': "a shell", "zoo chat": "a terminal"}
 
 
 def examples(*command: str) -> list[str]:
@@ -37,7 +37,10 @@ def test_help_ends_with_three_examples(page):
     assert all("zoo" in example for example in found)
 
 
-@pytest.mark.parametrize("example", RUN)
+SLOW = ("zoo bench", "zoo eval")  # they do what takes a while
+
+
+@pytest.mark.parametrize("example", [pytest.param(e, marks=pytest.mark.slow) if e.startswith(SLOW) else e for e in RUN])
 def test_the_example_runs(example, tmp_path, monkeypatch):
     if " tiny" in example and not read_preset("tiny").hub and " show" not in example:
         pytest.skip("the model in the box has no weights yet")

@@ -42,7 +42,7 @@ def test_help_groups_the_commands(run):
     shown = run("--help").stdout
     order = [shown.index(f"\n{group}:") for group in ("Look", "Make", "Prove", "Run", "Extend", "Shell")]
     assert order == sorted(order)
-    assert "build       Compose, build, summarise; -m sweeps." in shown
+    assert "build         Compose, build, summarise; -m sweeps." in shown
     assert run("-h").stdout == shown
 
 

@@ -1,4 +1,4 @@
-"""Models beside each other on one text: rounding is told from a missing layer, and what cannot be measured has a reason."""
+"""Models on one text: rounding is told from a missing layer, and what cannot be measured has a reason."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Measurements:
-    """Tiny in float32, the same again, in bfloat16, without its third layer, and with tokens that are named otherwise."""
+    """Tiny in float32, the same again, in bfloat16, without its third layer, and with a larger vocabulary."""
     home = tmp_path_factory.mktemp("models")
     sources = [
         same(home / "fp32", torch.float32),

@@ -1,8 +1,9 @@
-"""The loss of a text, against models whose probabilities are known by hand, and against the card of the one in the box."""
+"""The loss of a text, against models whose probabilities are known by hand, and against the card of `tiny`."""
 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -72,7 +73,7 @@ def test_windows_of_one_length_are_read_together() -> None:
 def test_loss_perplexity_and_bits_follow_from_the_table() -> None:
     ids = [0, 2, 1, 2, 2, 0]
     p = Bigrams.TABLE / Bigrams.TABLE.sum(-1, keepdim=True)
-    nats = -sum(math.log(p[a, b]) for a, b in zip(ids, ids[1:], strict=False))
+    nats = -sum(math.log(p[a, b]) for a, b in pairwise(ids))
     found = read(Bigrams(), passage(ids), window=2)
     assert found.loss == pytest.approx(nats / 5, rel=1e-6)  # float32
     assert found.perplexity == pytest.approx(math.exp(nats / 5), rel=1e-6)

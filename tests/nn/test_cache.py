@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zoo.errors import UsageError, ZooError
-from zoo.nn import Cache, KVCache, SlidingKVCache, Span
+from zoo.nn import Cache, KVCache, SlidingKVCache, Span, StateCache
 
 CPU = torch.device("cpu")
 
@@ -177,3 +177,25 @@ def test_rows_may_be_doubled_and_dropped(window: int | None) -> None:
 def test_a_cache_is_where_and_what_it_is_asked_to_be() -> None:
     layer = KVCache(1, 2, 3, 4, dtype=torch.bfloat16, device="meta")
     assert (layer.k.dtype, layer.k.device.type) == (torch.bfloat16, "meta")
+
+
+def test_a_state_is_read_replaced_reordered_and_not_taken_apart() -> None:
+    state = StateCache(conv=torch.tensor([[1.0], [2.0]]).float(), ssm=torch.tensor([[3.0], [4.0]]).double())
+    assert state.nbytes == 2 * 4 + 2 * 8
+    state["conv"] = state["conv"] + 10
+    state.reorder(torch.tensor([1, 1, 0]))
+    assert state["conv"].tolist() == [[12], [12], [11]]
+    assert state["ssm"].tolist() == [[4], [4], [3]]
+    state.rewind(5, 5)
+    with pytest.raises(UsageError, match="a state that has read 5 tokens cannot be rewound to 3"):
+        state.rewind(3, 5)
+    assert state["ssm"].tolist() == [[4], [4], [3]]
+    state.rewind(0, 5)
+    assert not state["conv"].any()
+    assert not state["ssm"].any()
+
+
+def test_a_cache_with_a_state_says_that_it_cannot_be_rewound() -> None:
+    keys = KVCache(1, 4, 1, 2)
+    assert Cache([keys], 1, 4).can_rewind
+    assert not Cache([keys, StateCache(x=torch.zeros(1, 1))], 1, 4).can_rewind

@@ -115,10 +115,16 @@ def test_cached_steps_equal_the_released_codes(models, inputs, expected, case: s
     text, steps = expected[f"{variant}{case}.generated_ids"], stored.shape[1]
     cache = model.new_cache(len(prompt), text.shape[1])
     mask = padding(inputs) if case == "batch" else None
+    spans: list = []
+    hook = model.layers[0].register_forward_pre_hook(lambda _, args: spans.append(args[1]))
     found = [model(prompt, attention_mask=mask, cache=cache, last=True)]
     for t in range(prompt.shape[1], prompt.shape[1] + steps - 1):
         found.append(model(text[:, t : t + 1], cache=cache))
+    hook.remove()
     assert gap(torch.cat(found, 1), stored) < 1e-6
+    numbers = torch.cat([span.rotary_positions[:, -1:].expand(len(prompt), -1, -1) for span in spans], 1).mT
+    fed = expected[f"{variant}{case}.{'decode_' if case == 'batch' else ''}position_ids"]
+    assert torch.equal(numbers, fed)
 
 
 @pytest.mark.parametrize("case", ["decode", "batch"])

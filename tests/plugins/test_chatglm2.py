@@ -83,7 +83,13 @@ def test_left_padded_rows_and_their_steps_equal_the_released_codes(model, inputs
     cache = model.new_cache(3, 17)
     first = model(tokens, attention_mask=mask, cache=cache)
     assert gap(first[mask], expected["batch.logits"][mask]) < 1e-6
+    spans: list = []
+    hook = model.layers[0].register_forward_pre_hook(lambda _, args: spans.append(args[1]))
     steps = [first[:, -1:], *(model(text[:, t : t + 1], cache=cache) for t in range(11, 16))]
+    hook.remove()
+    fed = torch.cat([span.positions for span in spans], 1)
+    assert torch.equal(fed, expected["batch.decode_position_ids"][:, 1:])
+    assert torch.equal(mask.long().cumsum(1)[mask] - 1, inputs["batch.position_ids"][mask])
     assert gap(torch.cat(steps, 1), expected["batch.decode_logits"]) < 1e-6
     out = zoo.generate(model, tokens, attention_mask=mask, max_new_tokens=6, eos_token_id=[])
     assert [list(row) for row in out.new_tokens] == text[:, -6:].tolist()

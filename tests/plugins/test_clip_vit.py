@@ -116,3 +116,8 @@ def test_ViT_keeps_the_names_of_its_classes() -> None:
     assert hf.from_config(ForeignConfig(hf.to_config(config))) == config
     with pytest.raises(CheckpointError, match="is not supported here"):
         hf.from_config(ForeignConfig(hf.to_config(config) | {"architectures": ["ViTForMaskedImageModeling"]}))
+
+
+def test_a_field_of_a_tower_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UsageError, match="a field of a part is set, and the part is null"):
+        zoo.compose("clip-vit-b32", "model.text=null", "model.text.vocab_size=5")

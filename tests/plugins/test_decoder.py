@@ -167,6 +167,8 @@ MIXTURES: dict[str, dict[str, Any]] = {
     "dca": {"attention": DCA, "norm": {"kind": "rmsnorm_unit_offset"}},
     "longrope": {"rope": {"scaling": "longrope", "short_factor": [1.1] * 5, "long_factor": [2.0] * 5,
                           "original_max_seq_len": 32}},
+    "prefix": {"position": {"kind": "learned"}, "attention": {"num_kv_heads": 2, "prefix_token": 3}},
+    "prefix mla": {"attention": MLA | {"prefix_token": 3}},
     "softcap t5": {"position": {"kind": "t5"}, "attention": {"softcap": 9.0, "sliding_window": 5}},
 }  # fmt: skip
 
@@ -237,6 +239,9 @@ def test_a_group_leaves_the_other_parts_alone() -> None:
         ("mlp=moe model.mlp.experts_per_token=9", "model.mlp.experts_per_token=9 exceeds the 8 experts"),
         ("mlp=moe model.mlp.has_bias=true", "experts have no biases"),
         ("mlp=moe model.mlp.has_shared_gate=true", "needs model.mlp.num_shared_experts"),
+        ("attention=prefix position=alibi", "model.attention.prefix_token does not go with model.position.kind=alibi"),
+        ("attention=prefix model.attention.sliding_window=9", "a prefix is seen whole"),
+        ("attention=prefix model.attention.prefix_token=128256", "is not below model.vocab_size=128256"),
         ("rope=longrope", "needs model.rope.short_factor and model.rope.long_factor"),
         ("model.position.kind=rotary", "model.position.kind='rotary' is not one of none, sinusoidal"),
     ],
@@ -271,3 +276,45 @@ def test_a_group_on_a_family_without_that_part_points_here() -> None:
         zoo.compose("llama3", "attention=mla")
     assert "no key 'model.attention'" in str(found.value)
     assert "parts are chosen in decoder, for example: decoder/llama3 attention=mla" in str(found.value)
+
+
+@pytest.mark.parametrize("attention", [{"num_kv_heads": 2}, MLA], ids=["heads", "mla"])
+@torch.no_grad()
+def test_a_prefix_is_seen_both_ways_and_the_rest_from_left_to_right(attention: dict[str, Any]) -> None:
+    mark, config = 3, mixture(attention=attention | {"prefix_token": 3})
+    model = peaked(materialise(on_meta(config), device="cpu")).double().eval()
+    plain = materialise(on_meta(mixture(attention=attention)), device="cpu").double().eval()
+    plain.load_state_dict(model.state_dict())
+    tokens = texts(2, 12)
+    assert torch.equal(model(tokens), plain(tokens))  # without the mark there is no prefix
+    tokens[:, 6], tokens[1, 4] = mark, mark
+    whole, changed = model(tokens), tokens.clone()
+    changed[:, 3] = 60
+    sees = (model(changed) - whole).abs().amax(-1) > 1e-9
+    assert sees.all()  # what stands before the change in the prefix sees it too
+    changed = tokens.clone()
+    changed[:, 8] = 60
+    assert (model(changed) - whole).abs().amax(-1).gt(1e-9).tolist() == [[i >= 8 for i in range(12)]] * 2
+    cache = model.new_cache(2, 12)
+    steps = [model(tokens[:, :9], cache=cache), *(model(tokens[:, i : i + 1], cache=cache) for i in range(9, 12))]
+    assert (torch.cat(steps, 1) - whole).abs().max() < 1e-9  # float64
+    mask = torch.ones(2, 14, dtype=torch.bool)
+    mask[:, :2] = False
+    padded = torch.cat([torch.full((2, 2), mark), tokens], 1)
+    assert (model(padded, attention_mask=mask)[:, 2:] - whole).abs().max() < 1e-9
+
+
+@torch.no_grad()
+def test_a_prefix_is_neither_read_in_pieces_nor_rewound_into() -> None:
+    config = mixture(attention={"prefix_token": 3})
+    model = materialise(on_meta(config), device="cpu").eval()
+    tokens = texts(1, 9)
+    tokens[0, 5] = 3
+    cache = model.new_cache(1, 12)
+    model(tokens[:, :4], cache=cache)
+    with pytest.raises(UsageError, match="a prefix, which token 3 ends, is read in one pass"):
+        model(tokens[:, 4:], cache=cache)
+    cache = model.new_cache(1, 12)
+    model(tokens, cache=cache)
+    with pytest.raises(UsageError, match="cannot be rewound to 2"):
+        cache.rewind(2)

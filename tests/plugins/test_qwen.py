@@ -150,15 +150,14 @@ def test_other_model_is_refused(name: str, keys: dict[str, Any], message: str) -
     [
         ("qwen3_next", "gated delta nets"),
         ("qwen3_5_moe", "gated delta nets"),
-        ("qwen3_vl", "takes in images at several depths|take in images"),
     ],
 )
 def test_neighbour_is_refused_with_the_reason(tmp_path: Path, kind: str, reason: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps(RELEASED["qwen3-30b-a3b"] | {"model_type": kind}))
     save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=f"model_type: '{kind}' is not supported") as error:
+    with pytest.raises(CheckpointError, match=f"zoo does not know '{kind}'") as error:
         zoo.inspect(tmp_path)
-    assert any(word in str(error.value) for word in reason.split("|"))
+    assert reason in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +252,7 @@ def test_a_wrong_model_type_is_found_out_by_the_tensors(tmp_path: Path) -> None:
     assert equal(zoo.load(tmp_path / "a", family="qwen3"), model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "parameters"),
     [

@@ -156,6 +156,18 @@ FAULTS: dict[str, Fault] = {
         "config.py", "num_layers: int = MISSING", "num_layers: tuple[int, str] | int = MISSING",
         "config", "YAML keeps every field", "Unions of containers are not supported",
     ),
+    "a preset with an unknown key": Fault(
+        "conf/model/stranger-small.yaml", "num_heads: 4", "num_heads: 4\nnum_head: 4",
+        "config", "its presets can be composed", "stranger-small: model.num_head is not a field of StrangerConfig",
+    ),
+    "a preset whose values contradict each other": Fault(
+        "conf/model/stranger-small.yaml", "num_heads: 4", "num_heads: 5",
+        "config", "its presets can be composed", "model.hidden_size=24 is not a multiple of model.num_heads=5",
+    ),
+    "a preset that does not say what it is": Fault(
+        "conf/model/stranger-small.yaml", "# Stranger small (a test)\n", "",
+        "config", "its presets can be composed", "no comment on the first line of stranger-small",
+    ),
     "a plugin that imports torch": Fault(
         "__init__.py", "from zoo import", "import torch\n\nfrom zoo import",
         "registry", "its plugin is light to import", "imports torch",

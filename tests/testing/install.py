@@ -25,7 +25,8 @@ def plant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plant]:
 
     def put(file: str = "", this: str = "", that: str = "") -> None:
         package = f"stranger_{next(NUMBERS)}"
-        texts = {path.name: path.read_text(encoding="utf-8") for path in SOURCE.glob("*.py")}
+        paths = [path for path in SOURCE.rglob("*") if path.suffix in (".py", ".yaml")]
+        texts = {str(path.relative_to(SOURCE)): path.read_text(encoding="utf-8") for path in paths}
         if file:
             assert texts[file].count(this) == 1, f"{this!r} is not in {file} exactly once"
             texts[file] = texts[file].replace(this, that)

@@ -91,3 +91,22 @@ def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path
     (tmp_path / "x.png").write_bytes(b"no picture")
     with pytest.raises(CheckpointError, match="not a picture"):
         read_image(tmp_path / "x.png")
+
+
+@pytest.mark.slow
+def test_pixels_of_Gemma_3_equal_the_reference(images: list[Any]) -> None:
+    images = [image for image in images if image.mode == "RGB"]
+    size = {"height": 126, "width": 126}
+    expected = processor("gemma3.image_processing_pil_gemma3", "Gemma3ImageProcessorPil", size=size)(
+        images, return_tensors="np"
+    )
+    raw = {  # as in google/gemma-3-4b-it
+        "do_convert_rgb": None, "do_normalize": True, "do_pan_and_scan": None, "do_rescale": True, "do_resize": True,
+        "image_mean": [0.5, 0.5, 0.5], "image_processor_type": "Gemma3ImageProcessor", "image_seq_length": 256,
+        "image_std": [0.5, 0.5, 0.5], "pan_and_scan_max_num_crops": None, "pan_and_scan_min_crop_size": None,
+        "pan_and_scan_min_ratio_to_activate": None, "processor_class": "Gemma3Processor", "resample": 2,
+        "rescale_factor": 0.00392156862745098, "size": size,
+    }  # fmt: skip
+    assert np.array_equal(pixels_of(images, Processing.of(raw)), expected["pixel_values"])
+    with pytest.raises(CheckpointError, match="do_pan_and_scan"):
+        Processing.of(raw | {"do_pan_and_scan": True})

@@ -71,10 +71,15 @@ def sweep(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:
     if is_json:
         output.as_json({"folder": str(folder), "jobs": results})
     else:
-        keys = _swept(results)
+        keys = swept(results)
         columns = [output.Column("#", is_number=True), *map(output.Column, keys), *COSTS]
-        output.table(columns, ([r["job"], *_values(r, keys), *_costs(r)] for r in results))
+        output.table(columns, ([r["job"], *values_of(r, keys), *_costs(r)] for r in results))
         output.note(f"{len(results)} jobs, each with its config and result.json in {folder}")
+    check_jobs(results)
+
+
+def check_jobs(results: Sequence[dict[str, Any]]) -> None:
+    """Tell which jobs of a sweep failed, and leave with the exit code of the first of them."""
     failed = [result for result in results if "error" in result]
     for result in failed:
         output.note(f"error: job {result['job']}: {result['error']}")
@@ -145,7 +150,7 @@ def _preset(name: str) -> ModelConfig:
     return checked(compose("build", overrides=[f"model='{name}'"]))
 
 
-def _swept(results: Sequence[dict[str, Any]]) -> list[str]:
+def swept(results: Sequence[dict[str, Any]]) -> list[str]:
     """The keys whose values differ between jobs."""
     seen: dict[str, set[str]] = {}
     for result in results:
@@ -158,7 +163,8 @@ def _assignments(result: dict[str, Any]) -> dict[str, str]:
     return dict(override.lstrip("+").split("=", 1) for override in result["overrides"] if "=" in override)
 
 
-def _values(result: dict[str, Any], keys: Sequence[str]) -> list[str]:
+def values_of(result: dict[str, Any], keys: Sequence[str]) -> list[str]:
+    """What a job set these keys to."""
     return [_assignments(result).get(key, "") for key in keys]
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli.inspect import shared_options
-from zoo.cli.speaker import Speaker, open_speaker, sampling_options, settings
+from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
 from zoo.errors import UsageError
 from zoo.size import human_count
 
@@ -31,6 +31,7 @@ HELP = "/reset starts again, /help says this, ctrl-d leaves"
 @click.argument("source", default="tiny")
 @shared_options
 @click.option("--system", help="What the model is told before the conversation.")
+@image_option
 @sampling_options
 def command(
     source: str,
@@ -38,18 +39,21 @@ def command(
     allow: tuple[str, ...],
     allow_pickle: bool,
     system: str | None,
+    images: tuple[str, ...],
     device: str,
     dtype: str | None,
     **chosen: object,
 ) -> None:
-    """Talk with the model SOURCE (default: the one in the box).
+    """Talk with the model SOURCE (default: the one in the box), about pictures too.
 
     A model without a chat template continues the text as it stands.
     """
-    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype)
+    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images)
     has_template = bool(speaker.tokenizer.chat_templates)
     if system and not has_template:
         raise UsageError("--system needs a chat template, and this model has none")
+    if images and not has_template:
+        raise UsageError("--image needs a chat template, and this model has none", hint="use zoo generate")
     manner = "chat" if has_template else "no chat template: it continues your text"
     click.echo(f"{source} · {human_count(speaker.ledger.num_parameters)} parameters · {manner} · {HELP}", err=True)
     config = settings(speaker, **chosen)
@@ -68,15 +72,17 @@ class Conversation:
 
     def __init__(self, speaker: Speaker, config: GenerationConfig, system: str | None = None) -> None:
         self.speaker, self.config = speaker, config
-        self.messages = [{"role": "system", "content": system}] if system else []
+        self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
 
     def answer(self, line: str) -> str:
         """Print the model's answer piece by piece, and return it."""
         from zoo.generation import stream
 
-        self.messages.append({"role": "user", "content": line})
+        self.messages.append({"role": "user", "content": self._content(line)})
         start = time.perf_counter()
-        pieces = stream(self.speaker.model, self._prompt(line), tokenizer=self.speaker.tokenizer, config=self.config)
+        tokens, inputs = self._prompt(line)
+        tokenizer = self.speaker.tokenizer
+        pieces = stream(self.speaker.model, tokens, tokenizer=tokenizer, config=self.config, inputs=inputs)
         said = ""
         for piece in pieces:
             said += piece
@@ -87,11 +93,23 @@ class Conversation:
         self.messages.append({"role": "assistant", "content": said})
         return said
 
-    def _prompt(self, line: str) -> list[int]:
-        tokenizer = self.speaker.tokenizer
-        if tokenizer.chat_templates:
-            return tokenizer.encode_chat(self.messages)
-        return tokenizer.encode(line)
+    def _content(self, line: str) -> str | list[dict[str, Any]]:
+        """What the user says; pictures are shown with the first line, since then all messages are repeated."""
+        images = self.speaker.images
+        if not images or any(message["role"] == "user" for message in self.messages):
+            return line
+        return [*({"type": "image"} for _ in images), {"type": "text", "text": line}]
+
+    def _prompt(self, line: str) -> tuple[list[int], dict[str, Any]]:
+        """Token ids of the conversation, and further arguments of the model's first pass."""
+        speaker, tokenizer = self.speaker, self.speaker.tokenizer
+        if speaker.images:
+            from zoo.illustration import illustrate
+
+            folder = speaker.ledger.checkpoint.folder
+            made = illustrate(speaker.model, self.messages, speaker.images, tokenizer=tokenizer, folder=folder)
+            return made.tokens, made.inputs
+        return (tokenizer.encode_chat(self.messages) if tokenizer.chat_templates else tokenizer.encode(line)), {}
 
 
 def _lines() -> Iterator[str]:

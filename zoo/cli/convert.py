@@ -8,19 +8,20 @@ import time
 import click
 
 from zoo.cli.inspect import chosen, lines, shared_options
+from zoo.cli.proving import is_family
 from zoo.size import human_bytes
 
 EPILOG = """\b
 Examples:
   zoo convert tiny ./tiny --to zoo --dry-run
   zoo convert tiny ./tiny-fp32 --to hf --dtype float32
-  zoo convert hf://org/name@main ./name
+  zoo convert --prove llama gpt2
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("source")
-@click.argument("folder", type=click.Path())
+@click.argument("source", required=False)
+@click.argument("folder", type=click.Path(), required=False)
 @shared_options
 @click.option(
     "--to", default="zoo", show_default=True, metavar="FORMAT", help="zoo, hf, meta or another of the family."
@@ -29,10 +30,11 @@ Examples:
 @click.option("--max-shard-size", type=int, metavar="BYTES", help="Cut the weights into files of at most this size.")
 @click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
 @click.option("--dry-run", is_flag=True, help="Settle the account and say what would be written.")
+@click.option("--prove", is_flag=True, help="First run the weight tables on numbered elements, there and back.")
 @click.option("--json", "as_json", is_flag=True, help="The account as JSON.")
 def command(
-    source: str,
-    folder: str,
+    source: str | None,
+    folder: str | None,
     choices: tuple[str, ...],
     allow: tuple[str, ...],
     allow_pickle: bool,
@@ -41,12 +43,26 @@ def command(
     max_shard_size: int | None,
     force: bool,
     dry_run: bool,
+    prove: bool,
     as_json: bool,
 ) -> None:
     """Write the checkpoint SOURCE to FOLDER in another format.
 
     Nothing is written unless every tensor and config key has its place; FOLDER is replaced whole or left as it was.
+
+    With --prove every number is first shown to land in exactly one place and to come back: for all families and
+    formats, for those named in the place of SOURCE, or for a SOURCE at its own sizes.
     """
+    if prove:
+        from zoo.cli.proving import proven
+
+        options = {"allow": allow, "allow_pickle": allow_pickle}
+        if not proven(source, folder, choices, to=to, as_json=as_json, **options):
+            raise click.exceptions.Exit(1)
+        if source is None or folder is None or is_family(source):
+            return
+    if source is None or folder is None:
+        raise click.UsageError(f"missing {'SOURCE' if source is None else 'FOLDER'}")
     from zoo.conversion import convert
 
     start = time.perf_counter()

@@ -45,6 +45,7 @@ def numbers(size: Size) -> dict[str, Any]:
         "dtype": size.dtype,
         "weight_bytes": size.weight_bytes(),
         "cache_bytes_per_token": size.cache_bytes_per_token(),
+        "state_bytes": size.state_bytes(),
         "flops_per_token": size.flops_per_token(),
         "optimal_tokens": size.optimal_tokens,
         "max_seq_len": length,
@@ -86,6 +87,8 @@ def _memory(size: Size) -> str:
         told += f" · KV cache {human_bytes(per_token)}/token"
         if length := size.anatomy.max_seq_len:
             told += f", {human_bytes(size.cache_bytes(length))} at {length:,}"
+    if state := size.state_bytes():
+        told += f" · state {human_bytes(state)} at any length"
     return told
 
 

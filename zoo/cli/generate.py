@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zoo.cli.inspect import shared_options
-from zoo.cli.speaker import Speaker, open_speaker, sampling_options, settings
+from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ Examples:
   zoo generate tiny -p "One day"
   zoo generate tiny -p "She had been" --temperature 0.8 --seed 1 --tokens 40
   zoo generate tiny -p "It was a truth" --beams 4 --tokens 20 --json
+  zoo generate ./Qwen2.5-VL-3B-Instruct --image cat.png -p "What is this?"
 """
 
 
@@ -27,6 +28,7 @@ Examples:
 @click.argument("source", default="tiny")
 @shared_options
 @click.option("-p", "--prompt", "prompts", multiple=True, required=True, help="Text to continue; may be given again.")
+@image_option
 @click.option("--beams", "num_beams", type=int, help="Beam search that keeps this many texts.")
 @click.option("--length-penalty", type=float, help="Beam search: above 0 favours longer texts.")
 @sampling_options
@@ -37,6 +39,7 @@ def command(
     allow: tuple[str, ...],
     allow_pickle: bool,
     prompts: tuple[str, ...],
+    images: tuple[str, ...],
     device: str,
     dtype: str | None,
     as_json: bool,
@@ -44,9 +47,14 @@ def command(
 ) -> None:
     """Continue texts with the model SOURCE (default: the one in the box).
 
+    With pictures the prompt becomes a message in the source's chat template, where there is one, unless it has
+    markers for them itself; without a template the pictures come first.
+
     Settings not given are those of the checkpoint's generation_config.json; where there is none, decoding is greedy.
     """
-    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype)
+    if images and len(prompts) > 1:
+        raise UsageError(f"pictures go with one prompt, not {len(prompts)}", hint="give -p once")
+    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images)
     for note in speaker.notes:
         click.echo(f"note: generation_config.json: {note}", err=True)
     config = settings(speaker, **chosen)
@@ -55,7 +63,8 @@ def command(
         return
     from zoo.generation import generate
 
-    out = generate(speaker.model, list(prompts), tokenizer=speaker.tokenizer, config=config)
+    given, inputs = _illustrated(speaker, prompts[0]) if images else (list(prompts), {})
+    out = generate(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs)
     texts = out.texts or []
     if as_json:
         rows = zip(prompts, texts, out.new_tokens, out.finish_reasons, strict=True)
@@ -63,7 +72,16 @@ def command(
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
         return
     for prompt, text in zip(prompts, texts, strict=True):
-        click.echo(prompt + text)
+        click.echo(text if images else prompt + text)
+
+
+def _illustrated(speaker: Speaker, prompt: str) -> tuple[list[int], dict[str, Any]]:
+    """The prompt with its pictures: token ids, and the arguments of the model's first pass."""
+    from zoo.illustration import illustrate
+
+    folder = speaker.ledger.checkpoint.folder
+    made = illustrate(speaker.model, prompt, speaker.images, tokenizer=speaker.tokenizer, folder=folder)
+    return made.tokens, made.inputs
 
 
 def _stream(speaker: Speaker, prompt: str, config: GenerationConfig) -> None:
@@ -72,8 +90,10 @@ def _stream(speaker: Speaker, prompt: str, config: GenerationConfig) -> None:
     if not prompt:
         raise UsageError("the prompt is empty", hint="-p 'Some text'")
     start = time.perf_counter()
-    pieces = stream(speaker.model, prompt, tokenizer=speaker.tokenizer, config=config)
-    click.echo(prompt, nl=False)
+    given, inputs = _illustrated(speaker, prompt) if speaker.images else (prompt, {})
+    pieces = stream(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs)
+    if not speaker.images:  # with pictures the text is an answer, and the prompt is not its beginning
+        click.echo(prompt, nl=False)
     for piece in pieces:
         click.echo(piece, nl=False)
     click.echo()

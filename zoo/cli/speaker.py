@@ -29,6 +29,13 @@ class Speaker:
     config: GenerationConfig
     ledger: Ledger
     notes: list[str] = field(default_factory=list)  # what was assumed or left unread in generation_config.json
+    images: list[Any] = field(default_factory=list)  # pictures that were given, read
+
+
+def image_option(function: F) -> F:
+    """Pictures, in the order in which the prompt speaks of them."""
+    text = "A picture that the prompt is about; may be given again."
+    return click.option("--image", "images", multiple=True, metavar="FILE", help=text)(function)
 
 
 def sampling_options(function: F) -> F:
@@ -50,7 +57,13 @@ def sampling_options(function: F) -> F:
 
 
 def open_speaker(
-    source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, device: str, dtype: str | None
+    source: str,
+    choices: tuple[str, ...],
+    allow: tuple[str, ...],
+    allow_pickle: bool,
+    device: str,
+    dtype: str | None,
+    images: tuple[str, ...] = (),
 ) -> Speaker:
     """Load model, tokenizer and settings. Raises ZooError for what is wrong with any of them."""
     from zoo.inspection import inspect
@@ -60,10 +73,22 @@ def open_speaker(
     ledger.check()  # before torch is imported
     tokenizer = read_tokenizer(ledger)
     config, notes = read_settings(ledger)
+    seen = read_pictures(ledger, images)
     model = load(source, dtype=dtype, device=device, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not continue texts")
-    return Speaker(model, tokenizer, config, ledger, notes)
+    return Speaker(model, tokenizer, config, ledger, notes, seen)
+
+
+def read_pictures(ledger: Ledger, images: tuple[str, ...]) -> list[Any]:
+    """The pictures in these files. Raises UsageError for a model that reads none."""
+    if not images:
+        return []
+    from zoo.illustration import seeing
+    from zoo.vision import read_image
+
+    seeing(ledger.family)
+    return [read_image(image) for image in images]
 
 
 def read_tokenizer(ledger: Ledger) -> Tokenizer:

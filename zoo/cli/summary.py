@@ -37,6 +37,7 @@ def numbers(config: ModelConfig) -> dict[str, Any]:
         "weight_bytes": {dtype: size.weight_bytes(dtype) for dtype in DTYPES},
         "cache_dtype": size.dtype,
         "cache_bytes_per_token": size.cache_bytes_per_token(),
+        "state_bytes": size.state_bytes(),
         "max_seq_len": length,
         "cache_bytes": size.cache_bytes(length) if length else None,
         "flops_per_token": size.flops_per_token(),
@@ -95,6 +96,8 @@ def _costs(facts: dict[str, Any]) -> list[tuple[str, str]]:
     if facts["cache_bytes_per_token"]:
         full = f" · {human_bytes(facts['cache_bytes'])} at {length:,}" if length else ""
         told.append(("cache", f"{human_bytes(facts['cache_bytes_per_token'])}/token{full} ({facts['cache_dtype']})"))
+    if facts["state_bytes"]:
+        told.append(("state", f"{human_bytes(facts['state_bytes'])} at any length ({facts['cache_dtype']})"))
     full = f" · {human_flops(facts['flops_per_token_at_full_context'])} at {length:,}" if length else ""
     return [*told, ("compute", f"{human_flops(facts['flops_per_token'])}/token forward{full}")]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -39,11 +41,13 @@ def generate(
     length_penalty: float | None = None,
     tokenizer: Tokenizer | None = None,
     attention_mask: Tensor | None = None,
+    inputs: Mapping[str, Any] | None = None,
     draft: Draft | None = None,
     return_logits: bool = False,
 ) -> Generation:
     """Continue every prompt: texts, lists of token ids, or a tensor [B, T] of them with its attention_mask [B, T].
 
+    `inputs` are further arguments of the model's first pass, as `zoo.illustrate` makes them of pictures.
     Settings given here go before those of `config`; with neither, decoding is greedy. Rows of unequal length give
     what each gives alone. The model is used in the mode it is in: call `model.eval()` if it has dropout.
     Raises UsageError for settings or prompts that cannot be, and ZooError where the logits are not numbers.
@@ -53,10 +57,12 @@ def generate(
         repetition_penalty=repetition_penalty, seed=seed, stop=stop, eos_token_id=eos_token_id,
         num_beams=num_beams, length_penalty=length_penalty,
     )  # fmt: skip
-    batch = _batch(model, prompts, tokenizer, attention_mask)
+    batch = _batch(model, prompts, tokenizer, attention_mask, inputs)
     rows = _rows(model, batch, config, tokenizer)
     if config.num_beams > 1:
-        _refuse_with_beams(config, stop=bool(config.stop), draft=draft is not None, return_logits=return_logits)
+        _refuse_with_beams(
+            config, stop=bool(config.stop), draft=draft is not None, return_logits=return_logits, inputs=bool(inputs)
+        )
         return _result(rows, tokenizer, scores=_search(model, batch, rows, config))
     steps = [step.clone() if return_logits else None for step in _steps(model, batch, rows, config, draft)]
     return _result(rows, tokenizer, logits=[step for step in steps if step is not None])
@@ -77,6 +83,7 @@ def stream(
     seed: int | None = None,
     stop: Sequence[str] | None = None,
     eos_token_id: int | Sequence[int] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     draft: Draft | None = None,
 ) -> Stream:
     """The continuation of one prompt, in pieces of text that never change; arguments and errors as in `generate`."""
@@ -84,7 +91,7 @@ def stream(
         max_new_tokens=max_new_tokens, temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p,
         repetition_penalty=repetition_penalty, seed=seed, stop=stop, eos_token_id=eos_token_id,
     )  # fmt: skip
-    batch = _batch(model, prompt, tokenizer, None)
+    batch = _batch(model, prompt, tokenizer, None, inputs)
     if len(batch.rows) != 1:
         raise UsageError(f"a stream continues one prompt, not {len(batch.rows)}", hint="use generate()")
     if config.num_beams > 1:
@@ -93,11 +100,19 @@ def stream(
     return Stream(rows[0], _steps(model, batch, rows, config, draft))
 
 
-def _batch(model: LanguageModel, prompts: Prompts, tokenizer: Tokenizer | None, mask: Tensor | None) -> Batch:
+def _batch(
+    model: LanguageModel,
+    prompts: Prompts,
+    tokenizer: Tokenizer | None,
+    mask: Tensor | None,
+    inputs: Mapping[str, Any] | None,
+) -> Batch:
     if device_of(model).type == "meta":
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     vocab_size = getattr(model.config, "vocab_size", None)
-    return batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device_of(model))
+    device = device_of(model)
+    batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
+    return replace(batch, inputs=inputs or {})
 
 
 def _rows(model: LanguageModel, batch: Batch, config: GenerationConfig, tokenizer: Tokenizer | None) -> list[Row]:

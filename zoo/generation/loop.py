@@ -27,9 +27,9 @@ def decode(
     A finished row is fed on, since its column must hold something, but takes nothing more.
     """
     cache = open_cache(model, len(rows), batch.width, rows[0].limit)
-    tokens, mask = batch.tokens, batch.mask
+    tokens, mask, inputs = batch.tokens, batch.mask, batch.inputs
     for step in range(rows[0].limit):
-        logits = model(tokens, attention_mask=mask, cache=cache, last=True)
+        logits = model(tokens, attention_mask=mask, cache=cache, last=True, **inputs)
         check_finite(logits, step, [not row.finish_reason for row in rows])
         chosen = choose(logits[:, -1])
         for row, token in zip(rows, chosen.tolist(), strict=True):
@@ -37,7 +37,7 @@ def decode(
         yield logits
         if all(row.finish_reason for row in rows):
             return
-        tokens, mask = chosen[:, None], None
+        tokens, mask, inputs = chosen[:, None], None, {}
 
 
 def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: int) -> Cache:

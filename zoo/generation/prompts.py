@@ -5,8 +5,9 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ class Batch:
     rows: list[list[int]]
     tokens: Tensor
     mask: Tensor | None
+    inputs: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the model's first pass
 
     @property
     def width(self) -> int:

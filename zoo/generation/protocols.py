@@ -13,7 +13,10 @@ from torch import Tensor
 
 
 class Cache(Protocol):
-    """What a model remembers of the tokens it has read. `rewind(length)` is wanted by drafts only."""
+    """What a model remembers of the tokens it has read, in keys and values, a state or anything else.
+
+    `rewind(length)` is wanted by drafts only; a cache that has it and cannot (a state) says `can_rewind = False`.
+    """
 
     length: int
     max_len: int

@@ -60,7 +60,7 @@ class DraftModel:
         """Rewind the cache to what it shares with `tokens`; gives the rest."""
         needed = len(tokens) + most
         if self._cache is None or self._cache.max_len < needed:
-            self._cache, self._read = self.model.new_cache(1, 2 * needed), []
+            self._cache, self._read = rewindable(self.model.new_cache(1, 2 * needed)), []
         pairs = zip(self._read, tokens[:-1], strict=False)
         shared = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(self._read), len(tokens) - 1))
         rewind(self._cache, shared)
@@ -71,11 +71,12 @@ class DraftModel:
 @torch.inference_mode()
 def decode_drafted(model: LanguageModel, batch: Batch, row: Row, draft: Draft) -> Iterator[Tensor]:
     """Push tokens into the only `row` until it is finished; gives raw logits [1, tokens pushed, V] of each pass."""
-    cache = open_cache(model, 1, batch.width, row.limit)
-    new, guess = batch.rows[0], []
+    cache = rewindable(open_cache(model, 1, batch.width, row.limit))
+    new, guess, inputs = batch.rows[0], [], batch.inputs
     while True:
         tokens = torch.tensor([new + guess], device=batch.tokens.device)
-        logits = model(tokens, cache=cache, last=not guess)[:, -len(guess) - 1 :]
+        logits = model(tokens, cache=cache, last=not guess, **inputs)[:, -len(guess) - 1 :]
+        inputs = {}
         check_finite(logits, len(row.tokens))
         answer = logits[0].argmax(-1).tolist()
         right = _count_equal(guess, answer)
@@ -91,15 +92,19 @@ def decode_drafted(model: LanguageModel, batch: Batch, row: Row, draft: Draft) -
         guess = list(takewhile(range(logits.shape[-1]).__contains__, proposed))  # a draft's vocabulary may be larger
 
 
-def rewind(cache: Any, length: int) -> None:
-    """Forget the tokens after the first `length`. Raises UsageError for a cache that cannot."""
-    if cache.length == length:
-        return
-    if not hasattr(cache, "rewind"):
+def rewindable(cache: Any) -> Any:
+    """The cache, if it can forget its last tokens. Raises UsageError for one that cannot, as that of a state."""
+    if not hasattr(cache, "rewind") or not getattr(cache, "can_rewind", True):
         raise UsageError(
             "a draft needs a cache that can forget tokens, and this model's cannot", hint="generate without draft="
         )
-    cache.rewind(length)
+    return cache
+
+
+def rewind(cache: Any, length: int) -> None:
+    """Forget the tokens after the first `length`."""
+    if cache.length != length:
+        cache.rewind(length)
 
 
 def _count_equal(guess: Sequence[int], answer: Sequence[int]) -> int:

@@ -79,7 +79,12 @@ def is_source(model: str, overrides: Sequence[str] = ()) -> bool:
 
 
 def duel(
-    name: str, job: Job, *, repeats: int = REPEATS, against: str | None = None, tell: Callable[[str], None] | None = None
+    name: str,
+    job: Job,
+    *,
+    repeats: int = REPEATS,
+    against: str | None = None,
+    tell: Callable[[str], None] | None = None,
 ) -> Benchmark:
     """Run a job, and the same with another library in between if asked, after a first run of each that does not count.
 

@@ -98,9 +98,7 @@ def evaluate(
         scores = run_tasks(model, subject, tasks, manager, batch_size=batch_size, options=options)
     from zoo.measurement.environment import environment
 
-    return Evaluation(
-        str(source), subject.ledger.family.name, main_dtype(model), readings, scores, environment(device)
-    )
+    return Evaluation(str(source), subject.ledger.family.name, main_dtype(model), readings, scores, environment(device))
 
 
 def _manager(tasks: Sequence[str], include_path: str | Path | None) -> Any:

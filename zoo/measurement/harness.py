@@ -102,7 +102,7 @@ class ZooLM(TemplateLM):
         found: dict[int, tuple[float, bool]] = {}
         longest_first = sorted(range(len(pairs)), key=lambda i: (-len(rows[i]), rows[i]))
         for indices in batched(longest_first, self.batch_size):
-            tokens, mask = padded([rows[i][:-1] for i in indices], self._device)
+            tokens, mask = padded([rows[i][:-1] for i in indices], next(self.model.parameters()).device)
             logits = self.model(tokens, attention_mask=mask)  # [B, T, V]
             for i, row in zip(indices, logits, strict=True):
                 num = min(len(pairs[i][1]), len(rows[i]) - 1)
@@ -131,7 +131,7 @@ class ZooLM(TemplateLM):
 
     def settings(self, asked: dict[str, Any]) -> GenerationConfig:
         """A task's generation_kwargs as ours, before the checkpoint's. Raises UsageError for one that we know not."""
-        known = dict(normalize_gen_kwargs(asked, MAX_NEW))
+        known: dict[str, Any] = dict(normalize_gen_kwargs(asked, MAX_NEW))
         stop, most = known.pop("until", []), known.pop("max_gen_toks")
         is_sampled, temperature = known.pop("do_sample"), known.pop("temperature", 0.0)
         taken = {name: known.pop(name, None) for name in ("top_k", "top_p", "min_p", "repetition_penalty")}

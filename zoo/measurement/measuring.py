@@ -128,7 +128,9 @@ def _unlike(room: _Room, subject: Subject, passage: Passage) -> str:
     return ""
 
 
-def _time(models: Sequence[Measured], opened: Iterable[Subject | ZooError], *, tell: Tell | None, **options: Any) -> None:
+def _time(
+    models: Sequence[Measured], opened: Iterable[Subject | ZooError], *, tell: Tell | None, **options: Any
+) -> None:
     """Speed and peak memory of each, in a process of its own."""
     from zoo.measurement.benchmark import duel
     from zoo.measurement.job import Job
@@ -141,8 +143,7 @@ def _time(models: Sequence[Measured], opened: Iterable[Subject | ZooError], *, t
             found.speed = duel(found.source, job, repeats=3).models[0]
 
 
-def fitting(subject: Subject) -> dict[str, int]:
+def fitting(subject: Subject) -> dict[str, Any]:
     """A prompt and new tokens that the model has room for: 128 and 64, or half and a quarter of its context."""
     longest = subject.max_seq_len or 256
     return {"prompt": min(128, max(1, longest // 2)), "new": min(64, max(1, longest // 4))}
-

@@ -99,9 +99,7 @@ def read(model: Any, passage: Passage, *, window: int, stride: int | None = None
 
 
 @torch.inference_mode()
-def predictions(
-    model: Any, passage: Passage, *, window: int, stride: int
-) -> Iterator[tuple[int, Tensor, Tensor]]:
+def predictions(model: Any, passage: Passage, *, window: int, stride: int) -> Iterator[tuple[int, Tensor, Tensor]]:
     """(index of the first scored token, log probabilities [k, V], the tokens that came [k]), all in order.
 
     The softmax is taken in float32 whatever the model's dtype, in float64 if that is float64.

@@ -1,7 +1,7 @@
 """Blocks that families are assembled from. Sequence tensors are [B, T, ...]; masks are bool, True = may attend."""
 
 from zoo.nn.attention import Attend, Attention
-from zoo.nn.cache import Cache, KVCache, LayerCache, SlidingKVCache, StateCache
+from zoo.nn.cache import Cache, KVCache, LayerCache, SettledCache, SlidingKVCache, StateCache
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer, SandwichLayer
 from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
@@ -23,7 +23,7 @@ __all__ = [
     "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention", "DualChunkRope",
     "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "LatentAttention", "LayerCache", "LearnedPositions",
     "LogNAttention", "Mask", "Memory", "MoE", "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm",
-    "RelativeBias", "Rope", "SandwichLayer", "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span",
+    "RelativeBias", "Rope", "SandwichLayer", "SettledCache", "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span",
     "StateCache", "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal", "everything",
     "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu",
     "sinusoids", "sliding", "traced",

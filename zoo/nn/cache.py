@@ -88,6 +88,25 @@ class Cache:
         self.length = length
 
 
+class SettledCache(Cache):
+    """A cache whose first `settled` columns have seen later ones among them, as those of an image or a prefix do."""
+
+    settled: int = 0
+
+    def settle(self) -> None:
+        """Let what was read so far be kept whole from now on."""
+        self.settled = self.length
+
+    def rewind(self, length: int) -> None:
+        """Forget all but the first `length` columns. Raises UsageError for a part of those that belong together."""
+        if 0 < length < self.settled:
+            raise UsageError(
+                f"the cache cannot be rewound to {length}: of its first {self.settled} tokens some have seen later ones"
+            )
+        super().rewind(length)
+        self.settled = self.settled if length else 0
+
+
 class KVCache:
     """Keys [B, K, S, H] and values of one layer that attends to everything before it."""
 

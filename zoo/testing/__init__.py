@@ -7,7 +7,8 @@
         assert check.state != "fail", check
 
 Each property is one `Check` of a group: registry, config, model, cache, weights, docs. What does not apply to a model
-(an encoder has no cache) is skipped with the reason; nothing is left out in silence.
+(an encoder has no cache) is skipped with the reason; nothing is left out in silence. `zoo check-plugin NAME` prints
+them; zoo.testing.pytest_plugin makes a test of each.
 """
 
 from __future__ import annotations
@@ -17,21 +18,33 @@ from collections.abc import Iterable
 from zoo.config import ModelConfig
 from zoo.errors import UsageError, some
 from zoo.registry import installed
-from zoo.testing import attending, caching, configuration, documentation, modelling, registration, translation
+from zoo.testing import (
+    attending,
+    caching,
+    configuration,
+    documentation,
+    heads,
+    modelling,
+    positions,
+    presets,
+    registration,
+    translation,
+)
 from zoo.testing.check import Broken, Check, Property, Skipped, judged
 from zoo.testing.subject import Subject
 
 PROPERTIES: dict[str, tuple[Property, ...]] = {
     "registry": registration.PROPERTIES,
-    "config": configuration.PROPERTIES,
-    "model": modelling.PROPERTIES + attending.PROPERTIES,
-    "cache": caching.PROPERTIES,
+    "config": configuration.PROPERTIES + presets.PROPERTIES,
+    "model": modelling.PROPERTIES + attending.PROPERTIES + positions.PROPERTIES,
+    "cache": caching.PROPERTIES + heads.PROPERTIES,
     "weights": translation.PROPERTIES,
     "docs": documentation.PROPERTIES,
 }
 GROUPS = tuple(PROPERTIES)
+NUMBERS = {prove: i for i, prove in enumerate((p for group in PROPERTIES.values() for p in group), 1)}
 
-__all__ = ["GROUPS", "PROPERTIES", "Broken", "Check", "Skipped", "Subject", "check_family"]
+__all__ = ["GROUPS", "NUMBERS", "PROPERTIES", "Broken", "Check", "Skipped", "Subject", "check_family"]
 
 
 def check_family(
@@ -50,4 +63,4 @@ def check_family(
 
         config = compose(preset)
     subject = Subject(installed()[name], config)
-    return [judged(group, prove, subject) for group in groups for prove in PROPERTIES[group]]
+    return [judged(group, prove, subject, number=NUMBERS[prove]) for group in groups for prove in PROPERTIES[group]]

@@ -84,7 +84,7 @@ def each_layer_sees_as_far_as_its_anatomy_says(s: Subject) -> str:
             raise Broken(f"{name}: position {q} {verb} position {p}, {abs(q - p)} away")
         seen += 1
     if not seen:
-        raise Skipped("its anatomy has no layer with one kind of attention that text passes through")
+        raise Skipped("its anatomy has no layer with one kind of attention, or a state, that text passes through")
     return f"{seen} layers"
 
 
@@ -114,23 +114,42 @@ def _padded(s: Subject, *, before: int, after: int) -> str:
 
 
 def _layers_and_reach(s: Subject) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(layer, which positions its outputs depend on [T, T], which they should), for layers that attend in one way."""
+    """(layer, which positions its outputs depend on [T, T], which they should), for layers that attend in one way.
+
+    A layer that carries a state sees what came before, as much as has not faded from it, and nothing later.
+    """
     if s.anatomy is None:
         raise Skipped("it describes no anatomy")
     specs = [((spec.stack, i), spec) for spec in s.anatomy.attention for i in spec.layers]
     layers = [layer for layer, _ in specs]
+    for layer, spec in specs:
+        # Of several ways to attend the farthest counts, and what a state remembers beside them is not told apart.
+        if layers.count(layer) > 1 or layer in _carrying(s):
+            continue
+        if (found := _named_reach(s, *layer)) is not None:
+            name, reach = found
+            q, p = torch.arange(len(reach))[:, None], torch.arange(len(reach))[None]
+            window = spec.window or len(reach)
+            yield name, reach, (p <= q) & (p > q - window) if spec.is_causal else (q - p).abs() < window
+    for layer in _carrying(s):
+        if (found := _named_reach(s, *layer)) is not None:
+            name, reach = found
+            yield name, reach, reach.tril()
+
+
+def _carrying(s: Subject) -> list[tuple[str, int]]:
+    """(stack, number) of the layers that carry a state."""
+    assert s.anatomy is not None
+    return list(dict.fromkeys((spec.stack, i) for spec in s.anatomy.states for i in spec.layers))
+
+
+def _named_reach(s: Subject, stack: str, i: int) -> tuple[str, Tensor] | None:
+    """A layer's name and reach; None where text does not pass through it."""
     modules = dict(s.model.named_modules())
-    for (stack, i), spec in specs:
-        if layers.count((stack, i)) > 1:
-            continue  # it attends in several ways, and sees as far as the farthest of them
-        name = next((n for n in (f"{stack}.{i}", f"{stack}.layers.{i}") if n in modules), None)
-        if name is None:
-            raise Broken(f"the anatomy speaks of {stack}.{i}, the model has no such module")
-        if (reach := _reach(s, modules[name])) is None:
-            continue  # text does not pass through it
-        q, p = torch.arange(len(reach))[:, None], torch.arange(len(reach))[None]
-        window = spec.window or len(reach)
-        yield name, reach, (p <= q) & (p > q - window) if spec.is_causal else (q - p).abs() < window
+    name = next((n for n in (f"{stack}.{i}", f"{stack}.layers.{i}") if n in modules), None)
+    if name is None:
+        raise Broken(f"the anatomy speaks of {stack}.{i}, the model has no such module")
+    return None if (reach := _reach(s, modules[name])) is None else (name, reach)
 
 
 def _reach(s: Subject, layer: nn.Module) -> Tensor | None:

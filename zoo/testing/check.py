@@ -20,29 +20,33 @@ class Skipped(Exception):
 
 @dataclass(frozen=True)
 class Check:
-    """A property of a family: `state` is ok, fail or skip, `detail` what was found."""
+    """A property of a family: `state` is ok, fail or skip, `detail` what was found.
+
+    `number` is the property's place in the contract, the same for every family; 0 for a check from elsewhere.
+    """
 
     group: str
     name: str
     state: str
     detail: str
+    number: int = 0
 
     def __str__(self) -> str:
         return f"{self.state:4}  {self.group}: {self.name}" + (f" ({self.detail})" if self.detail else "")
 
 
-def judged(group: str, prove: Property, subject: Subject) -> Check:
+def judged(group: str, prove: Property, subject: Subject, *, number: int = 0) -> Check:
     """The check of one property, whose name is that of the function that proves it."""
-    name = prove.__name__.replace("_", " ")
     # A family under test may raise anything; whatever it is, it is this property's failure and no other's.
     try:
-        return Check(group, name, "ok", prove(subject))
+        state, detail = "ok", prove(subject)
     except Skipped as reason:
-        return Check(group, name, "skip", str(reason))
+        state, detail = "skip", str(reason)
     except Broken as fault:
-        return Check(group, name, "fail", str(fault))
+        state, detail = "fail", str(fault)
     except Exception as error:
-        return Check(group, name, "fail", f"{type(error).__name__}: {'; '.join(str(error).splitlines())}")
+        state, detail = "fail", f"{type(error).__name__}: {'; '.join(str(error).splitlines())}"
+    return Check(group, prove.__name__.replace("_", " "), state, detail, number)
 
 
 def require(holds: bool, fault: str) -> None:

@@ -59,6 +59,10 @@ class Tokenizer:
         """The id of a token as the vocabulary spells it."""
         return self.backend.token_to_id(token)
 
+    def id_to_token(self, index: int) -> str | None:
+        """How the vocabulary spells a token; None for an id that it does not have."""
+        return self.backend.id_to_token(index) if index >= 0 else None
+
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`, with those that the model expects around a text unless told otherwise."""
         try:

@@ -2,5 +2,6 @@
 
 from zoo.vision.images import read_image
 from zoo.vision.processing import Processing, patches_of, pixels_of, smart_size
+from zoo.vision.prompts import Pictures
 
-__all__ = ["Processing", "patches_of", "pixels_of", "read_image", "smart_size"]
+__all__ = ["Pictures", "Processing", "patches_of", "pixels_of", "read_image", "smart_size"]

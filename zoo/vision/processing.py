@@ -32,11 +32,16 @@ KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file
         "size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}, "resample": 3,
         "image_mean": CLIP_MEAN, "image_std": CLIP_STD,
     },
+    "Gemma3": {
+        "size": {"height": 224, "width": 224}, "resample": 2, "image_mean": HALF, "image_std": HALF,
+        "do_pan_and_scan": False,
+    },
 }  # fmt: skip
 SUFFIXES = ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor")
 INERT = frozenset(
     "image_processor_type feature_extractor_type processor_class data_format input_data_format device return_tensors "
-    "disable_grouping default_to_square size_divisor min_pixels max_pixels auto_map _valid_processor_keys".split()
+    "disable_grouping default_to_square size_divisor min_pixels max_pixels auto_map _valid_processor_keys "
+    "image_seq_length pan_and_scan_min_crop_size pan_and_scan_max_num_crops pan_and_scan_min_ratio_to_activate".split()
 )
 
 
@@ -72,6 +77,8 @@ class Processing:
         size, crop = values.pop("size"), values.pop("crop_size", None)
         if isinstance(size, int):
             size = {"shortest_edge": size} if kind == "CLIP" else {"height": size, "width": size}
+        if values.pop("do_pan_and_scan", False):
+            raise CheckpointError(file, "do_pan_and_scan", "zoo shows a picture whole, and cannot cut it up")
         does = {
             name: bool(values.pop(f"do_{name}", True))
             for name in ("resize", "rescale", "normalize", "center_crop", "convert_rgb")

@@ -28,6 +28,15 @@ def refined_group(hf: ForeignConfig, name: str, by: str) -> ForeignConfig:
     return _group(hf, name, {**first, **second})
 
 
+def tokens_of(hf: ForeignConfig, inner: ForeignConfig) -> dict[str, Any]:
+    """dtype and special tokens, which may stand beside a group or in it; those beside it count."""
+    found, held = hf.tokens(), inner.tokens()
+    if "dtype" in hf.assumed and "dtype" not in inner.assumed:
+        found["dtype"] = held["dtype"]
+        del hf.assumed["dtype"]
+    return {name: held[name] if value in (None, []) else value for name, value in found.items()}
+
+
 def accept_copies(hf: ForeignConfig, inner: ForeignConfig) -> None:
     """Let keys of `inner` stand beside it a second time, as some releases of transformers wrote them, if equal."""
     for key, value in inner.raw.items():

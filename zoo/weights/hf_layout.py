@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from zoo.config import DecoderConfig
 from zoo.weights.foreign_config import Key, key
-from zoo.weights.table import Entry, Spelling, Table, alias, ignore, rename, under
+from zoo.weights.ops import split, stack
+from zoo.weights.table import Entry, Spelling, Table, alias, ignore, rename, rule, under
 
 DECODER_KEYS: tuple[Key, ...] = (
     key("vocab_size"),
@@ -26,6 +29,23 @@ LAYER: tuple[Entry, ...] = (
     rename("mlp_norm", "post_attention_layernorm"),
     rename("mlp", "mlp"),
 )
+
+
+PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
+
+
+def expert_rules(
+    num_experts: int, width: int, *, module: str = "mlp", names: Sequence[str] = PROJECTIONS
+) -> list[Entry]:
+    """A layer's experts of `width` channels: a tensor each under `module`, or stacked as transformers 5 keeps them."""
+    return [
+        *(
+            rule(f"mlp.experts.{ours}", f"{module}.experts.{{e}}.{theirs}.weight", stack(num_experts), e=num_experts)
+            for ours, theirs in zip(PROJECTIONS, names, strict=True)
+        ),
+        rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj", split(width, width, dim=1)),
+        rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
+    ]
 
 
 def decoder_table(

@@ -93,7 +93,7 @@ def _prove_step(proof: Proof, step: Step, shapes: Mapping[str, Shape]) -> None:
 
 def _sliced(op: Op, sizes: Sequence[Shape]) -> list[Shape] | None:
     """The same tensors with a short last dimension, if the op's foreign shapes become short in the same way."""
-    cut = [(*shape[:-1], SLICE) for shape in sizes]
+    cut: list[Shape] = [(*shape[:-1], SLICE) for shape in sizes]
     full, short = op.shapes(sizes), op.shapes(cut)
     is_kept = all(a[:-1] == b[:-1] and b[-1:] == (SLICE,) for a, b in zip(full, short, strict=True))
     return cut if is_kept and all(len(shape) > 1 for shape in sizes) else None

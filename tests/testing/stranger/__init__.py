@@ -15,3 +15,8 @@ def zoo_families():
             summary="learned positions and one fused projection",
         )
     ]
+
+
+@hookimpl
+def zoo_config_packages():
+    return [f"{__name__}.conf"]

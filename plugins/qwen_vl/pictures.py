@@ -1,0 +1,40 @@
+"""How pictures enter the prompts of Qwen2-VL and Qwen2.5-VL, and of Qwen-VL, as their released processors do it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from zoo.errors import UsageError
+from zoo.vision import Processing, patches_of, pixels_of
+from zoo.vision.prompts import Pictures, Spell, processing_of
+
+from .config import Qwen2VLConfig
+from .v1_config import QwenVLConfig
+
+
+def read(c: Qwen2VLConfig, images: Sequence[Any], settings: Mapping[str, Any] | None, spell: Spell) -> Pictures:
+    """A placeholder per picture, which becomes as many as the tower gives tokens for a picture of its size."""
+    v = c.vision
+    sizes = {name: getattr(v, name) for name in ("patch_size", "temporal_patch_size", "merge_size")}
+    how = processing_of(settings, {"image_processor_type": "Qwen2VLImageProcessor", **sizes}, **sizes)
+    patches, grid = patches_of(images, how)
+    marker = spell(c.image_token_id)
+    spans = [marker * (int(sides.prod()) // v.merge_size**2) for sides in grid]
+    lead = f"{spell(c.vision_start_token_id)}{marker}{spell(c.vision_end_token_id)}"
+    return Pictures(marker, spans, [lead] * len(spans), {"pixels": patches, "grid": grid})
+
+
+def read_v1(c: QwenVLConfig, images: Sequence[Any], settings: Mapping[str, Any] | None, spell: Spell) -> Pictures:
+    """<img></img>, between which stand padding tokens as many as the queries; released prompts have a path there too.
+
+    The model sees neither, but what the resampler makes of the picture.
+    """
+    v = c.vision
+    if settings is not None:
+        raise UsageError("this folder has settings for pictures, which no released Qwen-VL has and zoo cannot follow")
+    start, end, pad = (spell(v.image_start_id + i) for i in range(3))
+    marker, span = f"{start}{end}", f"{start}{pad * v.num_queries}{end}"
+    leads = [f"Picture {i}: {marker}\n" for i in range(1, len(images) + 1)]
+    pixels = pixels_of(images, Processing.square(v.image_size))
+    return Pictures(marker, [span] * len(images), leads, {"pixels": pixels})

@@ -1,0 +1,112 @@
+"""`zoo bench`: what users see, on mistakes and otherwise. Nothing is timed here."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from zoo.cli import main
+from zoo.cli.benching import cache, lines, quoted, sourced
+from zoo.errors import UsageError
+
+SMALL = "model.num_layers=1 model.vocab_size=64 model.hidden_size=24 model.intermediate_size=32 model.num_heads=3"
+SMALL += " model.num_kv_heads=1 model.head_dim=8 model.bos_token_id=null model.eos_token_id=[]"
+
+MISTAKES = [
+    ("", "which model?\ntype a folder, a file or a name, for example: zoo bench tiny"),
+    ("llama3 model.hiden_size=3", "no key 'model.hiden_size'\ndid you mean: model.hidden_size?"),
+    ("llama3 +model.hiden_size=3", "'model.hiden_size' is not a field of LlamaConfig (did you mean hidden_size?)"),
+    ("llama3 promt=3", "no key 'promt'\ndid you mean prompt=3?"),
+    ("llama3 gpt2", "two models: llama3 and gpt2\nto run both: -m source=llama3,gpt2"),
+    (
+        "./folder model.num_layers=2",
+        "./folder: model.num_layers=2 changes a preset, and this is a checkpoint\nsee: zoo list",
+    ),
+    ("llama3,./folder -m", "llama3,./folder names checkpoints and presets\nrun them one after the other"),
+    ("llama3 --against vllm", "against='vllm' is not known\none of transformers"),
+    ("llama3 --prompt 0", "prompt=0 is not at least 1"),
+    ("llama3 --repeats 0", "repeats=0 is not at least 1"),
+    ("llama3 prompt=few", "prompt='few' is not int"),
+    ("llama3 prompt=1,2", "two values for prompt: add -m to build both"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return lambda words: CliRunner().invoke(main, ["bench", *words.split()])
+
+
+@pytest.mark.parametrize(("typed", "printed"), MISTAKES, ids=[typed for typed, _ in MISTAKES])
+def test_a_mistake_prints_these_lines_and_no_traceback(run, typed: str, printed: str) -> None:
+    result: Result = run(typed)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"error: {printed}\n"
+
+
+def test_words_that_stand_for_weights_become_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert sourced(["tiny", "prompt=3"]) == ["source=tiny", "prompt=3"]
+    assert sourced(["tiny", "model.num_layers=2"]) == ["tiny", "model.num_layers=2"]
+    assert sourced(["./a,./b"]) == ["source=./a,./b"]
+    (tmp_path / "a,b").mkdir()
+    assert sourced(["a,b"]) == ["source='a,b'"]
+    assert quoted("it's") == r"'it\'s'"
+    with pytest.raises(UsageError):
+        sourced(["prompt=3"])
+
+
+def test_the_table_tells_medians_spread_ratios_and_the_formula() -> None:
+    def model(engine: str, formula: int | None) -> dict[str, object]:
+        spread = {"median": 2000.0, "least": 1500.0, "most": 2500.0}
+        held = {"peak_bytes": 3 << 20, "baseline_bytes": 1 << 20}
+        return {
+            "engine": engine, "prefill": spread, "decode": spread, "first_token": {"median": 0.0125}, "memory": held,
+            "cache": {"bytes": 2048, "formula_bytes": formula},
+        }  # fmt: skip
+
+    ratio = {"median": 1.5, "least": 1.25, "most": 2.0}
+    facts = {"prompt": 128, "new": 64, "models": [model("zoo", 2048), model("transformers", None)]}
+    assert lines(facts | {"ratios": {"prefill": ratio, "decode": ratio}}) == [
+        ["prefill 128", *["2.00k tok/s (1.50k to 2.50k)"] * 2, "1.50 (1.25 to 2.00)"],
+        ["decode 64", *["2.00k tok/s (1.50k to 2.50k)"] * 2, "1.50 (1.25 to 2.00)"],
+        ["first token", "12.5 ms", "12.5 ms", ""],
+        ["peak memory", *["3 MiB (1 MiB without a model)"] * 2, ""],
+        ["KV cache", "2 KiB (= formula)", "2 KiB", ""],
+    ]
+    assert cache({"bytes": 2048, "formula_bytes": 1024}) == "2 KiB (formula: 1,024 bytes)"
+
+
+@pytest.mark.slow
+def test_a_preset_runs_with_random_weights_and_says_so(run) -> None:
+    result = run(f"llama3 {SMALL} --prompt 4 --new 2 --repeats 2")
+    assert result.exit_code == 0, result.stderr
+    assert "random weights, seed 0" in result.stderr
+    assert "(= formula)" in result.stdout
+    assert os.listdir() == []
+
+
+@pytest.mark.slow
+def test_json_holds_every_run_with_machine_versions_and_commit(run) -> None:
+    told = json.loads(run("tiny --prompt 8 --new 2 --repeats 2 --json").stdout)
+    assert (told["model"], told["weights"], told["is_random"]) == ("tiny", "tiny", False)
+    (model,) = told["models"]
+    assert len(model["runs"]) == 2
+    assert model["memory"]["how"]
+    assert {"zoo", "torch", "commit", "processor", "threads"} <= set(told["environment"])
+
+
+@pytest.mark.slow
+def test_a_sweep_prints_a_line_for_each_and_tells_which_failed(run) -> None:
+    result = run(f"-m llama3 {SMALL} prompt=2,9000 new=2 repeats=1")
+    assert result.exit_code == 2
+    header, *rows = [line.split("\t") for line in result.stdout.splitlines()]
+    assert header[:4] == ["#", "prompt", "params", "prefill tok/s"]
+    assert rows[0][:2] == ["0", "2"]
+    assert float(rows[0][3]) > 0
+    assert rows[1] == ["1", "9000", *[""] * 7]
+    assert "error: job 1: prompt 9000 + new 2 = 9002 tokens, more than model.max_seq_len=8192" in result.stderr

@@ -1,0 +1,86 @@
+"""Which family a folder is: every family's own is named, a mislabelled one and one of another kind are refused."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from safetensors.torch import save_file
+
+import zoo
+from zoo.cli import main
+from zoo.registry import DISTRIBUTION, installed
+
+OURS = [name for name, family in installed().families.items() if installed().origin[name].distribution == DISTRIBUTION]
+
+# What config.json of a released checkpoint says, as far as it tells its kind.
+UNKNOWN = {
+    "gemma3n": "AltUp and LAuReL blocks",
+    "gemma3n_text": "keys shared between layers",
+    "gemma4": "embeddings per layer",
+    "gemma4_text": "global heads of another width",
+    "qwen3_next": "gated delta nets",
+    "qwen3_vl": "images at several depths",
+    "qwen3_vl_moe": "images at several depths",
+}
+
+
+def inspect(folder: Path) -> Result:
+    return CliRunner().invoke(main, ["inspect", str(folder)], catch_exceptions=False)
+
+
+def written(name: str, folder: Path, **changed: Any) -> Path:
+    family = installed()[name]
+    model = zoo.build(replace(family.config_class.tiny(), **changed), device="cpu")
+    return zoo.save(model, folder / name, format="hf" if "hf" in family.formats else "zoo")
+
+
+def relabel(folder: Path, *dropped: str, **keys: Any) -> None:
+    file = folder / "config.json"
+    raw = {key: value for key, value in json.loads(file.read_text()).items() if key not in dropped}
+    file.write_text(json.dumps(raw | keys))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_folder_of_each_family_is_named(name: str, tmp_path: Path) -> None:
+    done = inspect(written(name, tmp_path))
+    assert done.exit_code == 0, done.stderr
+    assert f"family     {name} (" in done.stdout
+    assert "0 missing · 0 unexpected" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("keys", "refused"),
+    [
+        ({}, "6 tensors of 36 have no place in llama"),
+        # as in the hub's files, whose keys LLaMA's config does not even have
+        ({"use_sliding_window": False, "sliding_window": None, "max_window_layers": 36}, "max_window_layers"),
+    ],
+    ids=["by its tensors", "by its keys"],
+)
+def test_a_mislabelled_folder_is_refused_and_named(keys: dict[str, Any], refused: str, tmp_path: Path) -> None:
+    folder = written("qwen3", tmp_path, sliding_window=None, sliding_layers=None)
+    relabel(
+        folder, "use_sliding_window", "sliding_window", "max_window_layers", "layer_types", model_type="llama", **keys
+    )
+    done = inspect(folder)
+    assert done.exit_code == 1
+    assert refused in done.stderr
+    assert "this looks like qwen3 (score 1.00).  Try: family=qwen3" in done.stderr
+    assert CliRunner().invoke(main, ["inspect", str(folder), "family=qwen3"]).exit_code == 0
+
+
+@pytest.mark.parametrize("kind", UNKNOWN)
+def test_what_zoo_lacks_is_said_of_a_kind_that_it_does_not_know(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": kind, "text_config": {}, "vocab_size": 61}))
+    save_file({"model.embed_tokens.weight": torch.zeros(61, 2)}, tmp_path / "model.safetensors")
+    done = inspect(tmp_path)
+    assert done.exit_code == 1
+    assert f"zoo does not know '{kind}'" in done.stderr
+    assert UNKNOWN[kind] in done.stderr
+    assert "Traceback" not in done.stderr

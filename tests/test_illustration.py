@@ -1,0 +1,213 @@
+"""Pictures in prompts: each family's places for them, generation equal to decoding by hand, and what is refused.
+
+Shapes: T tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from tokenizers import AddedToken
+
+import zoo
+from tests.text.tiny import byte_level, write
+from zoo.cli import main
+from zoo.errors import CheckpointError, UsageError
+from zoo.registry import installed
+from zoo.testing.subject import peaked
+from zoo.text import Tokenizer
+
+Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
+FAMILIES = ("gemma3_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl")
+START, SOFT, END = "<start>", "<soft>", "<end>"  # tokens around and of a picture, at ids 348 to 350
+QWEN2 = {  # small pictures: from 4 x 4 to 8 x 8 patches of 4 pixels
+    "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "min_pixels": 256,
+    "max_pixels": 1024,
+}  # fmt: skip
+TEMPLATE = (
+    "{% for m in messages %}<s>{{ m.role }}\n{% if m.content is string %}{{ m.content }}{% else %}"
+    "{% for part in m.content %}{% if part.type == 'image' %}MARK{% else %}{{ part.text }}{% endif %}{% endfor %}"
+    "{% endif %}<|end|>{% endfor %}{% if add_generation_prompt %}<s>model\n{% endif %}"
+)
+MARKS = {"gemma3_vl": START, "qwen_vl": START + SOFT, "qwen2_vl": SOFT, "qwen2_5_vl": SOFT}
+
+
+def config_of(family: str) -> Any:
+    """The tiny config, whose ids for pictures are now in a vocabulary of 351."""
+    c = replace(installed()[family].config_class.tiny(), vocab_size=351, max_seq_len=512)
+    if family == "gemma3_vl":
+        return replace(c, image_start_id=348, image_token_id=349, image_end_id=350)
+    if family == "qwen_vl":
+        return replace(c, vision=replace(c.vision, image_start_id=348), trained_seq_len=512)
+    ids = {"vision_start_token_id": 348, "image_token_id": 349, "vision_end_token_id": 350, "video_token_id": 351}
+    return replace(c, **ids)
+
+
+@pytest.fixture(scope="module", params=FAMILIES)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint with a tokenizer, and two pictures beside it."""
+    family = request.param
+    folder = tmp_path_factory.mktemp(family) / "model"
+    zoo.save(peaked(zoo.build(config_of(family), device="cpu")), folder)
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (START, SOFT, END)])
+    assert tokenizer.token_to_id(END) == 350
+    write(folder, tokenizer)
+    if family.startswith("qwen2"):
+        (folder / "preprocessor_config.json").write_text(json.dumps(QWEN2))
+    draw = np.random.default_rng(0)
+    for name, shape in (("cat", (22, 30, 3)), ("dog", (32, 18, 3))):
+        Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8)).save(folder.parent / f"{name}.png")
+    return folder
+
+
+def pictures(folder: Path, *names: str) -> list[str]:
+    return [str(folder.parent / f"{name}.png") for name in names]
+
+
+def with_template(folder: Path, tmp_path: Path) -> Path:
+    copy = tmp_path / "chat"
+    copy.mkdir()
+    for file in folder.iterdir():
+        (copy / file.name).write_bytes(file.read_bytes())
+    family = zoo.inspect(folder).family.name
+    (copy / "chat_template.jinja").write_text(TEMPLATE.replace("MARK", MARKS[family]))
+    return copy
+
+
+def run(*words: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(main, list(words), input=stdin, catch_exceptions=False)
+
+
+@torch.inference_mode()
+def by_hand(model: Any, tokens: list[int], inputs: dict[str, Any], steps: int) -> list[int]:
+    """Greedy decoding with a full pass, pictures and all, for every token."""
+    text = list(tokens)
+    for _ in range(steps):
+        text.append(int(model(torch.tensor([text]), **inputs)[0, -1].argmax()))
+    return text[len(tokens) :]
+
+
+def test_generation_with_pictures_equals_full_passes(folder: Path) -> None:
+    model, tokenizer = zoo.load(folder, dtype="float64"), Tokenizer.from_folder(folder)
+    made = zoo.illustrate(model, " the town", pictures(folder, "cat", "dog"), tokenizer=tokenizer)
+    out = zoo.generate(model, made.tokens, inputs=made.inputs, max_new_tokens=6, eos_token_id=[])
+    assert out.new_tokens[0] == by_hand(model, made.tokens, made.inputs, 6)
+    other = zoo.illustrate(model, " the town", pictures(folder, "dog", "cat"), tokenizer=tokenizer)
+    with torch.inference_mode():
+        found, swapped = (model(torch.tensor([m.tokens]), **m.inputs)[0, -1] for m in (made, other))
+    assert (found - swapped).abs().max() > 1e-3  # the pictures are seen, each in its place
+
+
+def test_the_command_says_what_the_function_does(folder: Path) -> None:
+    model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
+    images = pictures(folder, "cat", "dog")
+    made = zoo.illustrate(model, "it's", images, tokenizer=tokenizer)
+    expected = zoo.generate(model, made.tokens, inputs=made.inputs, max_new_tokens=5, eos_token_id=[]).new_tokens[0]
+    words = [word for image in images for word in ("--image", image)]
+    done = run("generate", str(folder), *words, "-p", "it's", "--tokens", "5", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)[0]["tokens"] == expected
+    assert run("generate", str(folder), *words, "-p", "it's", "--tokens", "5").exit_code == 0
+
+
+def test_places_are_as_many_as_the_processors(folder: Path) -> None:
+    """Read from the released processors: Gemma 3 between line breaks, Qwen2-VL by size, Qwen-VL numbered."""
+    model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
+    made = zoo.illustrate(model, "hi", pictures(folder, "cat", "dog"), tokenizer=tokenizer)
+    expected = {
+        "gemma3_vl": f"\n\n{START}{SOFT * 4}{END}\n\n" * 2,
+        "qwen_vl": "".join(f"Picture {i}: {START}{END * 9}{SOFT}\n" for i in (1, 2)),
+        # 22 x 30 pixels are 24 x 32, and 32 x 18 are 32 x 16: 3 x 4 and 4 x 2 squares of 8
+        "qwen2_vl": f"{START}{SOFT * 12}{END}{START}{SOFT * 8}{END}",
+    }
+    text = expected[model.config.family.replace("2_5", "2")]
+    assert made.tokens == tokenizer.encode(text + "hi")
+
+
+def test_a_prompt_may_say_where_pictures_belong(folder: Path) -> None:
+    model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
+    mark = MARKS[model.config.family]
+    made = zoo.illustrate(model, f"a{mark}b{mark}c", pictures(folder, "cat", "dog"), tokenizer=tokenizer)
+    assert made.tokens[0] == tokenizer.encode("a")[0]
+    with pytest.raises(UsageError, match="the prompt has 1 places for pictures, 2 are given"):
+        zoo.illustrate(model, f"a{mark}b", pictures(folder, "cat", "dog"), tokenizer=tokenizer)
+
+
+def test_a_chat_template_words_the_prompt(folder: Path, tmp_path: Path) -> None:
+    chat = with_template(folder, tmp_path)
+    model, tokenizer = zoo.load(chat), Tokenizer.from_folder(chat)
+    mark = MARKS[model.config.family]
+    image = pictures(folder, "cat")
+    made = zoo.illustrate(model, "hi", image, tokenizer=tokenizer)
+    worded = zoo.illustrate(model, f"<s>user\n{mark}hi<|end|><s>model\n", image, tokenizer=tokenizer)
+    assert made.tokens == worded.tokens
+    done = run("chat", str(chat), "--image", image[0], "--tokens", "3", stdin="hi\nmore\n")
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.count(" tok, ") == 2
+    (chat / "chat_template.jinja").write_text("{% for m in messages %}{{ m.role }}{% endfor %}")
+    refused = run("generate", str(chat), "--image", image[0], "-p", "hi")
+    assert (refused.exit_code, "0 places for pictures, 1 are given" in refused.stderr) == (2, True)
+    assert run("chat", str(folder), "--image", image[0]).exit_code == 2
+
+
+def test_a_cache_is_not_rewound_into_a_picture(folder: Path) -> None:
+    model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
+    made = zoo.illustrate(model, "hi", pictures(folder, "cat"), tokenizer=tokenizer)
+    if model.config.family == "qwen_vl":
+        pytest.skip("its pictures are read from left to right like text")
+    if model.config.family == "gemma3_vl":  # a ring forgets on its own
+        model = peaked(zoo.build(replace(model.config, local_per_global=0), device="cpu"))
+    tokens, cache = torch.tensor([made.tokens]), model.new_cache(1, 64)
+    with torch.inference_mode():
+        model(tokens, cache=cache, **made.inputs)
+        first = model(torch.tensor([[5, 6]]), cache=cache)
+    with pytest.raises(UsageError, match=r"cannot be rewound to 3: of its first"):
+        cache.rewind(3)
+    cache.rewind(tokens.shape[1])
+    with torch.inference_mode():
+        assert torch.equal(model(torch.tensor([[5, 6]]), cache=cache), first)
+    cache.rewind(0)
+    assert cache.settled == 0
+
+
+def test_pictures_that_cannot_be_read_are_refused(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "not.png").write_text("a letter")
+    for name, message in (("not.png", "not a picture"), ("nowhere.png", "nowhere.png")):
+        done = run("generate", str(folder), "--image", str(tmp_path / name), "-p", "hi")
+        assert done.exit_code == 1
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
+    image = pictures(folder, "cat")[0]
+    assert run("generate", str(folder), "--image", image, "-p", "hi", "-p", "ho").exit_code == 2
+    assert run("generate", str(folder), "--image", image, "-p", "hi", "--beams", "2").exit_code == 2
+
+
+def test_a_model_of_text_alone_refuses_pictures(folder: Path) -> None:
+    done = run("generate", "tiny", "--image", pictures(folder, "cat")[0], "-p", "hi")
+    assert done.exit_code == 2
+    assert "a llama reads no pictures" in done.stderr
+    assert "gemma3_vl, qwen2_5_vl, qwen2_vl, qwen_vl" in done.stderr
+
+
+def test_absent_pillow_is_named_with_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    done = run("generate", str(folder), "--image", pictures(folder, "cat")[0], "-p", "hi")
+    assert done.exit_code == 3
+    assert "zoo-lm[vision]" in done.stderr
+
+
+def test_settings_that_do_not_fit_the_model_are_refused(folder: Path, tmp_path: Path) -> None:
+    model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
+    kind = "Gemma3" if model.config.family == "gemma3_vl" else "Qwen2VL"
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": f"{kind}ImageProcessor"}))
+    with pytest.raises((CheckpointError, UsageError), match=r"but the model is made for|settings for pictures"):
+        zoo.illustrate(model, "hi", pictures(folder, "cat"), tokenizer=tokenizer, folder=tmp_path)

@@ -1,0 +1,55 @@
+"""zoo.testing.pytest_plugin makes a test of every family and property, and reports what does not apply as skipped."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TEST = """
+import pytest
+
+@pytest.mark.zoo_distribution({name!r})
+def test_contract(zoo_check):
+    assert zoo_check.state == "ok", zoo_check
+"""
+
+
+def run(folder: Path, text: str, *words: str) -> subprocess.CompletedProcess[str]:
+    (folder / "test_mine.py").write_text(text)
+    plain = (
+        "-m pytest -q -rs -p no:cacheprovider -p no:hydra_pytest --strict-markers -p zoo.testing.pytest_plugin".split()
+    )
+    return subprocess.run(
+        [sys.executable, *plain, "--rootdir", str(folder), *words, str(folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_each_property_of_each_family_is_a_test(tmp_path: Path) -> None:
+    done = run(tmp_path, TEST.format(name="zoo-lm"), "-k", "bert-cache and one_by_one or bert-docs")
+    # bert and distilbert: of each one property of caches is skipped and three of docs hold.
+    assert "6 passed, 2 skipped" in done.stdout, done.stdout
+    assert "it does not decode" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_wrong_use_is_said_in_words(tmp_path: Path) -> None:
+    done = run(tmp_path, "def test_contract(zoo_check): ...")
+    assert "zoo_check needs @pytest.mark.zoo_distribution(NAME)" in done.stdout + done.stderr
+    done = run(tmp_path, TEST.format(name="zoo-absent"))
+    assert done.returncode
+    assert "no family, plugin or distribution is called 'zoo-absent'" in done.stdout + done.stderr
+
+
+def test_nobody_pays_for_it_who_does_not_name_it() -> None:
+    from importlib.metadata import entry_points
+
+    assert not [p for p in entry_points(group="pytest11") if p.value.startswith("zoo")]

@@ -1,0 +1,223 @@
+"""Models with one mistake in one layer, planted by hand: nothing here knows how zoo.verification undoes mistakes."""
+
+from __future__ import annotations
+
+import copy
+import types
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from zoo.config import ModelConfig, RopeConfig
+from zoo.construction import materialise, on_meta
+from zoo.nn import MLP, RMSNorm, Rope, sliding
+from zoo.registry import installed
+from zoo.testing.subject import peaked
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What is done to which family, and what must be found: the mistake's name and the place that has it."""
+
+    name: str
+    mistake: str
+    family: str
+    place: str  # a prefix of the module that the diagnosis names; "" is outside of layers
+    plant: Callable[[Any], None]
+    fields: tuple[tuple[str, Any], ...] = ()  # of the tiny config
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def config(self) -> ModelConfig:
+        return replace(installed()[self.family].config_class.tiny(), **dict(self.fields))
+
+
+def right(config: ModelConfig) -> nn.Module:
+    """A model in float64 whose attention is peaked and whose norms and biases are far from 1 and 0."""
+    return peaked(materialise(on_meta(config, dtype="float64"), device="cpu")).eval()
+
+
+def wrong(seed: Seed, model: nn.Module) -> nn.Module:
+    """A copy with the mistake."""
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        seed.plant(other)
+    return other
+
+
+def turned(m: Any) -> None:
+    attn = m.layers[1].attn
+    attn.rope = Rope(attn.head_dim, m.config.rope, m.config.max_seq_len, is_interleaved=True)
+
+
+def rows_of_pairs(projection: nn.Linear, head_dim: int) -> None:
+    """(0, 1, ..., H-1) of each head to (0, H/2, 1, H/2 + 1, ...), as Meta's files have them."""
+    order = [c + half * head_dim // 2 for c in range(head_dim // 2) for half in (0, 1)]
+    heads = projection.weight.shape[0] // head_dim
+    rows = [head * head_dim + c for head in range(heads) for c in order]
+    projection.weight.copy_(projection.weight[rows].clone())
+
+
+def unpermuted(m: Any) -> None:
+    for projection in (m.layers[1].attn.q_proj, m.layers[1].attn.k_proj):
+        rows_of_pairs(projection, m.layers[1].attn.head_dim)
+
+
+def unpermuted_key(m: Any) -> None:
+    rows_of_pairs(m.layers[1].attn.k_proj, m.layers[1].attn.head_dim)
+
+
+def flipped(m: Any) -> None:
+    weight = m.layers[1].attn.o_proj.weight
+    weight.copy_(weight.T.clone())
+
+
+def plain_norm(m: Any) -> None:
+    norm = m.layers[1].mlp_norm
+    m.layers[1].mlp_norm = RMSNorm(len(norm.weight), norm.eps).double()
+    m.layers[1].mlp_norm.weight.copy_(norm.weight)
+
+
+def added_twice(m: Any) -> None:
+    m.layers[2].attn_norm.weight.add_(1)
+
+
+def swapped(m: Any) -> None:
+    mlp = m.layers[1].mlp
+    gate, up = mlp.gate_proj.weight.clone(), mlp.up_proj.weight.clone()
+    mlp.gate_proj.weight.copy_(up)
+    mlp.up_proj.weight.copy_(gate)
+
+
+def swapped_experts(m: Any) -> None:
+    experts = m.layers[0].mlp.experts
+    gate, up = experts.gate_proj.clone(), experts.up_proj.clone()
+    experts.gate_proj.copy_(up)
+    experts.up_proj.copy_(gate)
+
+
+def unscaled(m: Any) -> None:
+    m.encode = types.MethodType(lambda self, tokens, span: self.embed(tokens), m)
+
+
+def scaled(m: Any) -> None:
+    m.encode = types.MethodType(lambda self, tokens, span: self.embed(tokens) * self.config.hidden_size**0.5, m)
+
+
+def by_width(m: Any) -> None:
+    m.layers[1].attn.scale = (m.config.hidden_size / m.config.num_heads) ** -0.5
+
+
+def unscaled_scores(m: Any) -> None:
+    m.layers[0].attn.scale = 1.0
+
+
+def cold(m: Any) -> None:
+    attn = m.layers[1].attn
+    attn.scale = (attn.nope_dim + attn.rope_dim) ** -0.5
+
+
+def wider(m: Any) -> None:
+    m.layers[1].attn.mask = sliding(m.config.sliding_window + 1)
+
+
+def narrower(m: Any) -> None:
+    m.layers[1].attn.mask = sliding(m.config.sliding_window - 1)
+
+
+def exact_gelu(m: Any) -> None:
+    m.layers[1].mlp.act = F.gelu
+
+
+def quick(m: Any) -> None:
+    mlp = m.layers[0].mlp
+    assert isinstance(mlp, MLP)
+    mlp.act = lambda x: x * torch.sigmoid(1.702 * x)
+
+
+def another_eps(m: Any) -> None:
+    m.layers[1].attn_norm.eps = m.layers[1].mlp_norm.eps = 1e-6
+
+
+def eps_of_one_norm(m: Any) -> None:
+    m.layers[1].mlp_norm.eps = 1e-12
+
+
+def tied(m: Any) -> None:
+    m.lm_head.weight = m.embed.weight
+
+
+def untied(m: Any) -> None:
+    m.lm_head.weight = nn.Parameter(torch.randn_like(m.embed.weight, generator=torch.Generator().manual_seed(5)))
+
+
+def raw_weights(m: Any) -> None:
+    m.layers[2].mlp.router.is_renormalised = not m.layers[2].mlp.router.is_renormalised
+
+
+def unscaled_experts(m: Any) -> None:
+    m.layers[2].mlp.router.scale = 1.0
+
+
+def uncapped(m: Any) -> None:
+    m.layers[1].attn.softcap = None
+
+
+def uncapped_logits(m: Any) -> None:
+    m.softcap = None
+
+
+def another_base(m: Any) -> None:
+    attn = m.layers[1].attn
+    attn.rope = Rope(attn.head_dim, RopeConfig(theta=500_000.0), m.config.max_seq_len)
+
+
+YARN = RopeConfig(theta=1000.0, scaling="yarn", factor=4.0, original_max_seq_len=16)
+
+
+def lukewarm(m: Any) -> None:
+    rope = copy.copy(m.layers[1].attn.rope)
+    rope.factor = 1.0
+    m.layers[1].attn.rope = rope
+
+
+GEMMA2 = (("generation", 2), ("local_rope", RopeConfig(theta=5000.0)))
+GEMMA3 = (("attn_softcap", None),)  # as released; transformers reads a cap of Gemma 3's and does not apply it
+
+SEEDS = (
+    Seed("rotary pairs for halves", "rotary halves and pairs", "llama", "layers.1", turned),
+    Seed("q and k rows in pairs", "q/k permuted", "llama", "layers.1", unpermuted),
+    Seed("k rows alone in pairs", "q/k permuted", "llama", "layers.1", unpermuted_key),
+    Seed("o_proj transposed", "square matrix transposed", "gpt2", "layers.1", flipped),
+    Seed("norm without +1", "norm with and without +1", "gemma", "layers.1", plain_norm, GEMMA3),
+    Seed("norm with +1 twice", "norm with and without +1", "gemma", "layers.2", added_twice, GEMMA3),
+    Seed("gate and up swapped", "gate and up swapped", "llama", "layers.1", swapped),
+    Seed("gate and up of experts swapped", "gate and up swapped", "mixtral", "layers.0", swapped_experts),
+    Seed("embeddings not scaled", "missing embedding scale", "gemma", "", unscaled, GEMMA3),
+    Seed("embeddings scaled", "missing embedding scale", "llama", "", scaled),
+    Seed("base of another model", "rotary base and stretch", "llama", "layers.1", another_base),
+    Seed("scale from the width", "attention scale and YaRN mscale", "llama", "layers.1", by_width),
+    Seed("scores not scaled", "attention scale and YaRN mscale", "gpt2", "layers.0", unscaled_scores),
+    Seed("mscale left out of the scale", "attention scale and YaRN mscale", "deepseek", "layers.1", cold),
+    Seed("mscale left out of cos and sin", "attention scale and YaRN mscale", "llama", "layers.1", lukewarm,
+         (("rope", YARN),)),
+    Seed("window one too wide", "window off by one", "mistral", "layers.1", wider),
+    Seed("window one too narrow", "window off by one", "mistral", "layers.1", narrower),
+    Seed("exact GELU for tanh", "GELU kind", "gpt2", "layers.1", exact_gelu),
+    Seed("quick GELU", "GELU kind", "gpt2", "layers.0", quick),
+    Seed("eps of a layer", "eps", "llama", "layers.1", another_eps),
+    Seed("eps of one norm", "eps", "llama", "layers.1", eps_of_one_norm),
+    Seed("head tied", "head tied or not", "llama", "", tied),
+    Seed("head not tied", "head tied or not", "llama", "", untied, (("tie_embeddings", True),)),
+    Seed("experts not renormalised", "router normalisation", "qwen3_moe", "layers.2", raw_weights),
+    Seed("experts renormalised", "router normalisation", "qwen2_moe", "layers.2", raw_weights),
+    Seed("experts not scaled", "router normalisation", "deepseek", "layers.2", unscaled_experts),
+    Seed("scores not capped", "softcap", "gemma", "layers.1", uncapped, GEMMA2),
+    Seed("logits not capped", "softcap", "gemma", "", uncapped_logits, GEMMA2),
+)  # fmt: skip

@@ -1,0 +1,137 @@
+"""Puts the sources of the site together, per language: pages by hand, pages from the code, navigation, settings."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+from . import commands, config_fields, families, python_api
+from .deviations import ROOT
+from .words import LANGUAGES, WORDS
+
+DOCS = ROOT / "docs"
+EXTRA = {"changelog.md": ROOT / "CHANGELOG.md", "contributing.md": ROOT / "CONTRIBUTING.md"}
+SHARED = ("deviations.md", "benchmarks.md")  # pages that lie in docs/ itself, in English
+
+DOCSTRINGS = {
+    "heading_level": 2,
+    "show_root_heading": True,
+    "show_root_full_path": False,
+    "show_source": False,
+    "separate_signature": True,
+    "line_length": 80,
+    "show_signature_annotations": True,
+    "members_order": "source",
+    "docstring_section_style": "list",
+    "filters": ["!^_"],
+}
+
+# Page -> its name in the navigation, in English and Chinese; a title without a page begins a section.
+NAV: tuple[tuple[str, str, str], ...] = (
+    ("index.md", "Home", "首页"),
+    ("quickstart.md", "Quick start", "快速上手"),
+    ("", "Concepts", "核心概念"),
+    ("concepts/configs.md", "Configs and overrides", "配置与覆盖"),
+    ("concepts/ledger.md", "The ledger", "账本"),
+    ("concepts/caches.md", "Caches", "缓存"),
+    ("concepts/weights.md", "Weight tables", "权重表"),
+    ("concepts/plugins.md", "Plugins", "插件"),
+    ("", "Families", "模型家族"),
+    ("families/index.md", "Overview", "总览"),
+    ("families/*", "", ""),
+    ("", "Extend", "扩展"),
+    ("add-a-family.md", "How to add a family", "如何新增一个家族"),
+    ("contributing.md", "Contributing", "参与贡献"),
+    ("", "What is right", "正确性"),
+    ("mistakes.md", "Common mistakes", "常见误解"),
+    ("deviations.md", "Known deviations", "已知差异"),
+    ("benchmarks.md", "Benchmarks", "性能测试"),
+    ("security.md", "Security and reliability", "安全与可靠性"),
+    ("", "Reference", "参考"),
+    ("reference/commands.md", "Commands", "命令"),
+    ("reference/config.md", "Config fields", "配置字段"),
+    ("reference/python.md", "Python", "Python 接口"),
+    ("reference/hooks.md", "Hooks", "钩子"),
+    ("reference/blocks.md", "Blocks", "模块"),
+    ("reference/weights.md", "Weight tables", "权重表接口"),
+    ("reference/description.md", "Anatomy", "结构描述"),
+    ("reference/generation.md", "Generation", "文本生成"),
+    ("reference/testing.md", "Testing", "契约测试"),
+    ("changelog.md", "Changelog", "更新日志"),
+)
+
+
+def pages(language: str) -> dict[str, str]:
+    """Every page of one language by its path in the site."""
+    english = _english()
+    if language == "en":
+        return english
+    own = _by_hand(language) | {"families/index.md": families.index(language)}
+    own |= {f"families/{name}.md": families.page(name, language) for name in families.built_in()}
+    return {path: own[path] if path in own else _untranslated(text, language) for path, text in english.items()} | own
+
+
+def write(folder: Path) -> None:
+    """Write the pages of both languages below `folder`, and their settings beside it, replacing those of earlier runs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for language in LANGUAGES:
+        shutil.rmtree(folder / language, ignore_errors=True)
+        found = pages(language)
+        for path, text in found.items():
+            (folder / language / path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / language / path).write_text(text, encoding="utf-8")
+        shutil.copytree(DOCS / "theme" / "assets", folder / language / "assets")
+        # JSON is YAML, and needs no writer of its own.
+        settings = json.dumps(_settings(language, folder, found), ensure_ascii=False, indent=1)
+        (folder.parent / f"{language}.yml").write_text(settings, encoding="utf-8")
+
+
+def _english() -> dict[str, str]:
+    found = _by_hand("en")
+    found |= {name: (DOCS / name).read_text(encoding="utf-8") for name in SHARED if (DOCS / name).exists()}
+    found |= {name: file.read_text(encoding="utf-8") for name, file in EXTRA.items()}
+    found |= {"families/index.md": families.index("en")}
+    found |= {f"families/{name}.md": families.page(name, "en") for name in families.built_in()}
+    found |= {"reference/commands.md": commands.page(), "reference/config.md": config_fields.page()}
+    return found | {f"reference/{name}.md": text for name, text in python_api.pages().items()}
+
+
+def _by_hand(language: str) -> dict[str, str]:
+    root = DOCS / language
+    return {f.relative_to(root).as_posix(): f.read_text(encoding="utf-8") for f in sorted(root.rglob("*.md"))}
+
+
+def _untranslated(text: str, language: str) -> str:
+    """An English page for readers of another language, with a note that says so below its title."""
+    title, _, body = text.partition("\n")
+    return f"{title}\n\n{WORDS[language]['untranslated']}{body}"
+
+
+def _nav(language: str, found: dict[str, str]) -> list[object]:
+    nav: list[object] = []
+    inside: list[object] = nav
+    for path, *titles in NAV:
+        title = titles[list(LANGUAGES).index(language)]
+        if not path:
+            inside = []
+            nav.append({title: inside})
+        elif path == "families/*":
+            inside += [{name: f"families/{name}.md"} for name in families.built_in()]
+        elif path in found:
+            inside.append({title: path})
+    return nav
+
+
+def _settings(language: str, folder: Path, found: dict[str, str]) -> dict[str, object]:
+    is_english = language == "en"
+    others = [{"name": name, "link": "./", "lang": code} for code, name in LANGUAGES.items()]
+    return {
+        "INHERIT": str(ROOT / "mkdocs.yml"),
+        "docs_dir": f"{folder.name}/{language}",
+        "site_dir": "site" if is_english else f"site/{language}",
+        "theme": {"language": language, "custom_dir": str(DOCS / "theme")},
+        "extra": {"alternate": others, "language": language},
+        "plugins": [{"mkdocstrings": {"handlers": {"python": {"paths": [str(ROOT)], "options": DOCSTRINGS}}}}],
+        "nav": _nav(language, found),
+    }

@@ -1,0 +1,63 @@
+"""`zoo bench`: prefill and decode speed, first token, peak memory and cache of a model; `-m` sweeps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+EPILOG = """\b
+Examples:
+  zoo bench tiny --prompt 128 --new 64
+  zoo bench ./folder --against transformers --json
+  zoo bench -m decoder/llama3 model.num_layers=2 attention=gqa,mla --prompt 512 > ./sweep.tsv
+"""
+
+
+def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a word of the command line may become."""
+    from zoo.cli.completion import overrides
+
+    return overrides("bench", ctx.params.get("words") or (), incomplete)
+
+
+@click.command(epilog=EPILOG)
+@click.argument("words", nargs=-1, metavar="SOURCE|MODEL [KEY=VALUE]...", shell_complete=complete)
+@click.option("-m", "--multirun", is_flag=True, help="Run every combination of values given with commas.")
+@click.option("--prompt", type=int, help="Tokens that are read at once.  [default: 128]")
+@click.option("--new", type=int, help="Tokens that follow, one by one.  [default: 64]")
+@click.option("--batch", type=int, help="Rows.  [default: 1]")
+@click.option("--repeats", type=int, help="Runs that count, after one that does not.  [default: 5]")
+@click.option("--against", metavar="LIBRARY", help="transformers: the same model there, taking turns with ours.")
+@click.option("--device", help="cpu, cuda, ...  [default: cpu]")
+@click.option("--dtype", help="Cast the weights, to float32 for example.")
+@click.option(
+    "-cd", "--config-dir", type=click.Path(exists=True, file_okay=False), help="A folder of your own presets."
+)
+@click.option("--json", "is_json", is_flag=True, help="Every number of every run, with machine, versions and commit.")
+def command(
+    words: tuple[str, ...], multirun: bool, config_dir: str | None, is_json: bool, **given: int | str | None
+) -> None:
+    """Time a checkpoint with its own weights, or a preset with random ones.
+
+    Every option but the flags is a key too: `prompt=128,512 -m` runs both. Each model has a process of its own; after
+    a first run that does not count, the median of the others is told with the least and the most. All runs are
+    greedy. With --against both libraries take turns in one run, on the same weights, and the ratios are of each turn.
+    """
+    from zoo.cli.benching import one, sourced, sweep
+    from zoo.cli.building import check
+    from zoo.cli.hydra_front import run_once
+    from zoo.overrides import expand, grammar, vet
+
+    options = [f"{name}={value}" for name, value in given.items() if value is not None]
+    folder = Path(config_dir) if config_dir else None
+    expanded = expand([*sourced(words), *options], grammar("bench", folder=folder))
+    vet(expanded)
+    flags = [f"--config-dir={config_dir}"] if config_dir else []
+    if multirun:
+        sweep(expanded, flags, is_json=is_json)
+        return
+    if any(word.startswith("+") for word in expanded):  # the only way to a key that is no field
+        run_once("bench", expanded, flags, check)
+    one(expanded, flags, is_json=is_json)

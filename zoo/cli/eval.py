@@ -1,0 +1,119 @@
+"""`zoo eval`: how well a model predicts texts, and what it scores on tasks."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from zoo.cli import output
+from zoo.cli.inspect import chosen, shared_options
+from zoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from zoo.measurement.evaluation import Score
+    from zoo.measurement.perplexity import Reading
+
+EPILOG = """\b
+Examples:
+  zoo eval tiny
+  zoo eval tiny --text ./book.txt --text ./letters.txt --stride 128
+  zoo eval ./folder --tasks lambada_openai,hellaswag --limit 100 --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source")
+@shared_options
+@click.option("--text", "texts", multiple=True, metavar="FILE", help="A text in UTF-8, or sample: the one in the box.")
+@click.option(
+    "--window", type=int, metavar="TOKENS", help="Seen at once.  [default: the model's context, 1024 at most]"
+)
+@click.option("--stride", type=int, metavar="TOKENS", help="From one window to the next.  [default: the window]")
+@click.option("--tasks", metavar="NAMES", help="Tasks of lm-evaluation-harness, with commas between them.")
+@click.option("--include-path", type=click.Path(), metavar="DIR", help="A folder of your own tasks; code in it is run.")
+@click.option("--limit", type=int, help="Examples of each task at most.")
+@click.option("--num-fewshot", type=int, help="Examples shown before each question.  [default: the task's]")
+@click.option("--batch", "batch_size", type=int, default=8, show_default=True, help="Rows at once.")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
+@click.option("--dtype", help="Cast the weights, to float32 for example.")
+@click.option("--json", "is_json", is_flag=True, help="Every number, with machine, versions and commit.")
+def command(
+    source: str,
+    choices: tuple[str, ...],
+    allow: tuple[str, ...],
+    allow_pickle: bool,
+    texts: tuple[str, ...],
+    window: int | None,
+    stride: int | None,
+    tasks: str | None,
+    include_path: str | None,
+    limit: int | None,
+    num_fewshot: int | None,
+    batch_size: int,
+    device: str,
+    dtype: str | None,
+    is_json: bool,
+) -> None:
+    """Perplexity of SOURCE on texts (default: the one in the box), or its scores on tasks.
+
+    A text's tokens are predicted one by one, in windows that are blind to each other unless --stride is less than
+    --window; BOS is read first where the tokenizer puts it, and not predicted. Compare models by bits per byte:
+    perplexity is per token of a model's own vocabulary. Tasks of the harness fetch their data from the hub, unless
+    it is in the cache.
+    """
+    names = [name.strip() for name in tasks.split(",") if name.strip()] if tasks is not None else []
+    if tasks is not None and not names:
+        raise UsageError("--tasks names none", hint="--tasks lambada_openai")
+    if not names and (include_path or limit is not None or num_fewshot is not None):
+        raise UsageError("--include-path, --limit and --num-fewshot go with --tasks")
+    for name, value in (("limit", limit), ("window", window), ("stride", stride), ("batch", batch_size)):
+        if value is not None and value < 1:
+            raise UsageError(f"--{name} {value} is not at least 1")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # the harness would fill a log with bars
+    from zoo.measurement.evaluation import evaluate
+
+    found = evaluate(
+        source, text=texts, tasks=names, include_path=include_path, window=window, stride=stride, limit=limit,
+        num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype, device=device, **chosen(choices), allow=allow,
+        allow_pickle=allow_pickle, tell=output.note if sys.stderr.isatty() else None,
+    )  # fmt: skip
+    if is_json:
+        output.as_json(found.to_dict())
+        return
+    output.note(f"{source} · {found.family} · computed in {found.dtype}")
+    if found.texts:
+        _print_texts(found.texts)
+    if found.scores:
+        _print_scores(found.scores)
+
+
+def _print_texts(texts: dict[str, Reading]) -> None:
+    columns = [
+        output.Column("text"),
+        output.Column("tokens", "{:,}".format, is_number=True),
+        output.Column("bytes", "{:,}".format, is_number=True),
+        output.Column("perplexity", "{:.2f}".format, is_number=True),
+        output.Column("bits/byte", "{:.4f}".format, is_number=True),
+        output.Column("nats/token", "{:.4f}".format, is_number=True),
+        output.Column("right", "{:.1%}".format, is_number=True),
+    ]
+    keys = ("tokens", "bytes", "perplexity", "bits_per_byte", "loss", "accuracy")
+    told = {name: reading.to_dict() for name, reading in texts.items()}
+    output.table(columns, ([name, *(facts[key] for key in keys)] for name, facts in told.items()))
+    facts = next(iter(told.values()))
+    output.note(f"windows of {facts['window']} tokens, {facts['stride']} apart; begins with {facts['begins_with']}")
+
+
+def _print_scores(scores: list[Score]) -> None:
+    columns = [
+        output.Column("task"),
+        output.Column("metric"),
+        output.Column("filter"),
+        output.Column("value", "{:.4f}".format, is_number=True),
+        output.Column("stderr", "{:.4f}".format, is_number=True),
+    ]
+    output.table(columns, ([s.task, s.metric, s.filter, s.value, s.stderr] for s in scores))

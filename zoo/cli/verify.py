@@ -1,0 +1,113 @@
+"""`zoo verify`: a checkpoint against a reference, and the goldens of the installed families."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zoo.cli.inspect import chosen, shared_options
+from zoo.cli.output import as_json as print_json
+
+EPILOG = """\b
+Examples:
+  zoo verify tiny --against tiny
+  zoo verify hf://HuggingFaceTB/SmolLM2-135M --against transformers
+  zoo verify --golden
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("source", required=False)
+@shared_options
+@click.option(
+    "--against", metavar="REF",
+    help="Another source; transformers, on the same checkpoint; or golden, the family's committed numbers."
+    "  [default: transformers]",
+)  # fmt: skip
+@click.option("--golden", is_flag=True, help="Rerun the committed numbers of all families, or of those named.")
+@click.option("--dtype", help="What both sides compute in.  [default: float64 where it fits, else float32]")
+@click.option("--tokens", type=click.IntRange(2), help="Tokens of each text.  [default: 61, or beyond a window]")
+@click.option("--json", "as_json", is_flag=True, help="Every number as JSON.")
+def command(
+    source: str | None,
+    choices: tuple[str, ...],
+    allow: tuple[str, ...],
+    allow_pickle: bool,
+    against: str | None,
+    golden: bool,
+    dtype: str | None,
+    tokens: int | None,
+    as_json: bool,
+) -> None:
+    """Run the same tokens through SOURCE and through a reference; exit code 1 where they differ.
+
+    Where they do, the first module that parts from the reference is named, and the mistake that explains it.
+    Families follow --golden in the place of SOURCE; goldens need neither transformers nor a checkpoint.
+    """
+    if golden and against is not None:
+        raise click.UsageError("--golden takes no --against")
+    if golden:
+        names = [word for word in (source, *choices) if word]
+        passed = rerun(names, as_json=as_json)
+    elif source is None:
+        raise click.UsageError("missing SOURCE, or --golden")
+    elif against == "golden" and not Path("golden").exists():
+        passed = rerun([family_of(source, choices, allow, allow_pickle)], as_json=as_json)
+    else:
+        settings: dict[str, Any] = {
+            **chosen(choices),
+            "allow": allow,
+            "allow_pickle": allow_pickle,
+            "dtype": dtype,
+            "length": tokens,
+        }
+        passed = hold(source, against or "transformers", settings, as_json=as_json)
+    if not passed:
+        raise click.exceptions.Exit(1)
+
+
+def hold(source: str, against: str, settings: dict[str, Any], *, as_json: bool) -> bool:
+    """Verify one source and print the answer."""
+    from zoo.verification import verify
+
+    result = verify(source, against, **settings)
+    if as_json:
+        print_json(result.to_dict())
+    else:
+        click.echo(result.table())
+    return result.passed
+
+
+def rerun(names: list[str], *, as_json: bool) -> bool:
+    """Run goldens and print a line each."""
+    from zoo.verification.golden import rerun_goldens, without_golden
+
+    start = time.perf_counter()
+    results = list(rerun_goldens(names))
+    missing = [name for name in without_golden() if not names or name in names]
+    failed = [result for result in results if not result.passed]
+    if as_json:
+        print_json(
+            {"passed": not failed, "goldens": [result.to_dict() for result in results], "without_golden": missing}
+        )
+        return not failed
+    for result in results:
+        click.echo(str(result))
+    click.echo(
+        f"{len(results) - len(failed)} goldens agree, {len(failed)} do not.  {time.perf_counter() - start:.1f} s"
+    )
+    for name in missing:
+        click.echo(f"note: {name} ships no golden", err=True)
+    return not failed
+
+
+def family_of(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool) -> str:
+    """The family of a source, once every tensor of it has a place."""
+    from zoo.inspection import inspect
+
+    ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
+    ledger.check()
+    return ledger.family.name

@@ -1,0 +1,69 @@
+"""What positions may and may not change.
+
+Shapes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.config import RopeConfig
+from zoo.nn import LogNAttention, Span
+from zoo.testing.check import Skipped, require
+from zoo.testing.measure import LIMIT, difference, reading
+from zoo.testing.subject import Subject
+
+SHIFT = 5  # tokens: odd, and no multiple of the usual windows
+
+
+@torch.no_grad()
+def rotary_layers_see_distances_only(s: Subject) -> str:
+    """Each layer run alone, at the positions of the text and at later ones: rotations cancel but for distances."""
+    if not isinstance(getattr(s.config, "rope", None), RopeConfig):
+        raise Skipped("it has no model.rope")
+    if any(isinstance(m, LogNAttention) or getattr(m, "depends_on_length", False) for m in reading(s).model.modules()):
+        raise Skipped("its attention or its rotations depend on the length of the text as well")
+    seen, worst = 0, 0.0
+    for name, layer in s.model.named_modules():
+        if not name.rpartition(".")[2].isdigit() or (call := _call(s, layer)) is None:
+            continue
+        args, kwargs = call
+        later, before = layer(*_moved(args), **kwargs), layer(*args, **kwargs)
+        gap = difference(later, before)
+        require(gap < LIMIT, f"{name} differs by {gap:.2g} when the same text stands {SHIFT} positions later")
+        seen, worst = seen + 1, max(worst, gap)
+    if not seen:
+        raise Skipped("it has no layers that are called with a zoo.nn.Span")
+    return f"{seen} layers within {worst:.0e}"
+
+
+def _call(s: Subject, layer: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """What a layer is called with for a text, if a Span is among it."""
+    calls = []
+    handle = layer.register_forward_pre_hook(lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True)
+    try:
+        s.run(s.tokens(1, s.longest))
+    finally:
+        handle.remove()
+    return next(((a, k) for a, k in calls if any(isinstance(x, Span) for x in a)), None)
+
+
+def _moved(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple(_later(arg) if isinstance(arg, Span) else arg for arg in args)
+
+
+def _later(span: Span) -> Span:
+    """The same tokens, SHIFT positions later."""
+    moved = copy(span)
+    moved.positions = span.positions + SHIFT
+    if isinstance(span.rotary_positions, Tensor):
+        moved.rotary_positions = span.rotary_positions + SHIFT
+    moved._rotations, moved._biases, moved._allowed = {}, {}, {}
+    return moved
+
+
+PROPERTIES = (rotary_layers_see_distances_only,)

@@ -1,0 +1,141 @@
+"""`zoo.verify`: the same tokens through a model and through what it should equal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.config import ModelConfig
+from zoo.construction import as_dtype, shared_parameters
+from zoo.errors import UsageError
+from zoo.inspection import Ledger
+from zoo.loading import load
+from zoo.verification.comparing import cached_decoding, compare_outputs, limit_of
+from zoo.verification.diagnosis import Doctor
+from zoo.verification.divergence import gap
+from zoo.verification.inputs import Inputs, inputs_for
+from zoo.verification.recording import Side, stacks
+from zoo.verification.reference import transformers_side, zoo_side
+from zoo.verification.result import Verification
+from zoo.weights.manifest import MANIFEST, verify_folder
+
+EXACT_BYTES = 4 << 30  # weights that take no more than this in float64 are compared in float64
+
+
+def verify(
+    source: str | Path | nn.Module,
+    against: str | Path | nn.Module = "transformers",
+    *,
+    dtype: str | torch.dtype | None = None,
+    length: int | None = None,
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+) -> Verification:
+    """Hold a checkpoint or a model to another, or to the same checkpoint in transformers.
+
+    Both sides compute in `dtype`; None: float64 where the weights fit, since rounding then hides nothing, else float32.
+    Texts have `length` tokens; None: 61, or enough to go beyond a window. Where the two differ the answer says from
+    which module on and, where it is a known one, by which mistake.
+    Raises MissingExtra without transformers, and UsageError for what cannot be compared.
+    """
+    start = time.perf_counter()
+    options: dict[str, Any] = {
+        "family": family, "overrides": overrides, "allow": allow, "allow_pickle": allow_pickle,
+    }  # fmt: skip
+    if against == "golden" and not Path(str(against)).exists():
+        raise UsageError("a golden has weights of its own", hint="zoo.rerun_goldens runs those of a family")
+    model, ledger = _model(source, dtype, options)
+    kind = next(model.parameters()).dtype
+    inputs = inputs_for(model, ledger, length=length)
+    notes = _files(ledger)
+    if against == "transformers":
+        if ledger is None:
+            raise UsageError("a model without a checkpoint cannot be read by transformers", hint="save it first")
+        theirs, told = transformers_side(model, ledger, inputs, kind)
+        notes += told
+    else:
+        other, home = _model(against, kind, {"allow_pickle": allow_pickle})
+        name = home.source if home is not None else "a model"
+        theirs = zoo_side(other, inputs, f"{name} · {_family(other)}, {_word(kind)}")
+    ours = zoo_side(model, inputs, str(ledger.source if ledger else "a model"))
+    is_quantised = against == "transformers" and ledger is not None and ledger.dialect == "gguf"
+    result = judge(model, ours, theirs, inputs, limit_of(kind, is_quantised=is_quantised))
+    result.notes += notes
+    result.seconds = time.perf_counter() - start
+    return result
+
+
+def judge(model: nn.Module, ours: Side, theirs: Side, inputs: Inputs, limit: float) -> Verification:
+    """Measure both sides, and find out where and why they part if they do."""
+    with torch.no_grad():
+        measures = compare_outputs(ours.run(), theirs.run(), limit)
+    if (cached := cached_decoding(model, inputs, limit)) is not None:
+        measures.append(cached)
+    known = stacks(model)
+    mine, other = ours.record(known), theirs.record(known)
+    gaps = {
+        event[0]: worst
+        for event, x in mine.items()
+        if event[1] == "out" and event in other and (worst := gap(x, other[event])) is not None
+    }
+    result = Verification(
+        ours.said, theirs.said, _family(model), _word(next(model.parameters()).dtype), inputs.what, measures,
+        gaps, sum((name, "out") in mine for name in known),
+    )  # fmt: skip
+    if not all(m.is_ok for m in measures if m.name != "cached = full"):
+        doctor = Doctor(model, ours, theirs, limit)
+        result.divergence = doctor.locate()
+        result.explanations = doctor.diagnose()
+        result.unexplained = doctor.left
+    return result
+
+
+def _model(
+    source: str | Path | nn.Module, dtype: str | torch.dtype | None, options: dict[str, Any]
+) -> tuple[nn.Module, Ledger | None]:
+    """The model in the dtype that both sides compute in, and where it comes from."""
+    if isinstance(source, nn.Module):
+        wanted = as_dtype(dtype)
+        kind = next(source.parameters()).dtype
+        if wanted is not None and wanted != kind:
+            raise UsageError(f"the model given is {_word(kind)}, {_word(wanted)} was asked for")
+        return source.eval(), _ledger(source)
+    if dtype is None:
+        from zoo.inspection import inspect
+
+        ledger = inspect(source, **options)
+        dtype = "float64" if 8 * ledger.num_parameters <= EXACT_BYTES else "float32"
+    model = load(source, dtype=dtype, **options)
+    if as_dtype(dtype) == torch.float64:
+        for _, parameter in shared_parameters(model):  # what the family keeps exact is as exact as the rest
+            parameter.data = parameter.data.to(torch.float64)
+    return model, _ledger(model)
+
+
+def _ledger(model: nn.Module) -> Ledger | None:
+    """The account of the checkpoint that a model was loaded from."""
+    return getattr(model, "ledger", None)
+
+
+def _family(model: nn.Module) -> str:
+    config = model.config
+    assert isinstance(config, ModelConfig)
+    return config.family
+
+
+def _files(ledger: Ledger | None) -> list[str]:
+    """What zoo.json says of the files, where zoo wrote them. Raises CheckpointError for one that is not as it was."""
+    if ledger is None or not (ledger.checkpoint.folder / MANIFEST).is_file():
+        return []
+    return [f"{verify_folder(ledger.checkpoint.folder)} files are those that zoo.json lists"]
+
+
+def _word(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

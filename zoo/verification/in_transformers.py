@@ -1,0 +1,112 @@
+"""A checkpoint as transformers reads it: its own class, in float64 where that is asked for, strictly."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.errors import MissingExtra, ZooError, clean, some
+from zoo.verification.exact import Float64
+
+
+def load_in_transformers(
+    folder: Path, dtype: torch.dtype, *, gguf_file: str | None = None
+) -> tuple[nn.Module, list[str]]:
+    """The model of a folder in its own class, and the names of weights that transformers drew at random.
+
+    Raises ZooError for what transformers does not know, and MissingExtra where it is not installed.
+    """
+    try:
+        import transformers
+    except ImportError:
+        raise MissingExtra("transformers", "reference", "verifying against transformers") from None
+    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False}
+    with _quiet(), redirect_stderr(StringIO()), Float64() if dtype == torch.float64 else nullcontext():
+        try:
+            if gguf_file is not None:
+                kind: Any = transformers.AutoModelForCausalLM
+                options |= {"gguf_file": gguf_file, "quantization_config": transformers.GgufConfig(dequantize=True)}
+            else:
+                config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+                kind = _class_of(config, folder)
+                _configure(config)
+                options["config"] = config
+            model, info = kind.from_pretrained(folder, attn_implementation="eager", output_loading_info=True, **options)
+        except ImportError as error:
+            raise _refusal(error) from None
+        except Exception as error:  # a third party's, which may raise anything at a config it does not like
+            raise ZooError(f"transformers does not read it: {first_line(error)}") from None
+    _undo_known_faults(model, folder)
+    missing, wrong = sorted(info["missing_keys"]), sorted(map(str, info["mismatched_keys"]))
+    if wrong or info["unexpected_keys"]:
+        raise ZooError(
+            f"transformers reads another model: {some([*wrong, *sorted(info['unexpected_keys'])])} have no place in it"
+        )
+    return model.eval(), missing
+
+
+def _class_of(config: Any, folder: Path) -> Any:
+    """The class that config.json names, else the one that transformers has for the kind of model."""
+    import transformers
+
+    for name in config.architectures or []:
+        if (found := getattr(transformers, name, None)) is not None:
+            return found
+    for auto in (transformers.AutoModelForCausalLM, transformers.AutoModelForSeq2SeqLM, transformers.AutoModel):
+        if type(config) in auto._model_mapping:
+            return auto
+    raise ZooError(f"transformers has no class for {folder.name} ({config.model_type})")
+
+
+def _configure(config: Any) -> None:
+    for part in (config, *(getattr(config, name, None) for name in ("text_config", "vision_config"))):
+        if part is not None:
+            part._experts_implementation = "eager"  # the other kernels refuse float64
+
+
+def _undo_known_faults(model: nn.Module, folder: Path) -> None:
+    """transformers 5 calls every UMT5 tied, whatever its config says, and then scales what enters the head."""
+    config: Any = model.config
+    if config.model_type == "umt5" and (folder / "config.json").is_file():
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        config.tie_word_embeddings = raw.get("tie_word_embeddings", True)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers talks while it loads; what matters of it is in the loading info."""
+    import transformers
+
+    logger, level = logging.getLogger("transformers"), logging.getLogger("transformers").level
+    has_bars = transformers.utils.logging.is_progress_bar_enabled()
+    logger.setLevel(logging.CRITICAL)
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        if has_bars:
+            transformers.utils.logging.enable_progress_bar()
+
+
+def _refusal(error: ImportError) -> ZooError:
+    """transformers reads GGUF files only beside accelerate, and says so with an ImportError."""
+    for package in ("accelerate", "gguf"):
+        if package in str(error):
+            return MissingExtra(package, "reference" if package == "accelerate" else "gguf", "GGUF in transformers")
+    return ZooError(f"transformers does not read it: {first_line(error)}")
+
+
+def first_line(error: Exception) -> str:
+    """What a third party's error says, short and safe to print."""
+    if "trust_remote_code" in str(error) or "custom code" in str(error):
+        return "it has no class for it, only code beside the weights, which is not run"
+    return clean((str(error).strip() or type(error).__name__).splitlines()[0], 200)

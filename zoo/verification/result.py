@@ -1,0 +1,124 @@
+"""The answer of a verification, in words, as JSON values and as HTML."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from zoo.verification.comparing import Measure
+from zoo.verification.diagnosis import Explanation
+from zoo.verification.divergence import Divergence
+
+
+@dataclass
+class Verification:
+    """One model against a reference: what was measured, and, where it fails, where and why."""
+
+    source: str
+    reference: str
+    family: str
+    dtype: str
+    inputs: str
+    measures: list[Measure]
+    layers: dict[str, float]  # layer -> largest difference of what leaves it, in units of its root mean square
+    num_layers: int  # all, with those that the reference has no counterpart of
+    divergence: Divergence | None = None
+    explanations: list[Explanation] = field(default_factory=list)
+    unexplained: Divergence | None = None  # where they still part once all that was found is mended
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything that has a limit is within it."""
+        return all(measure.is_ok for measure in self.measures)
+
+    def table(self) -> str:
+        """The whole answer in lines."""
+        width = max((len(row[0]) for row in self._rows()), default=0)
+        lines = [
+            f"source     {self.source} · {self.family}",
+            f"reference  {self.reference}",
+            f"inputs     {self.inputs}",
+        ]
+        lines += [f"note       {note}" for note in self.notes]
+        lines += [f"  {name:{width}}  {what:52}  {verdict}".rstrip() for name, what, verdict in self._rows()]
+        return "\n".join([*lines, *self._verdict()])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {
+            "passed": self.passed,
+            "source": self.source,
+            "reference": self.reference,
+            "family": self.family,
+            "dtype": self.dtype,
+            "inputs": self.inputs,
+            "measures": [measure.to_dict() for measure in self.measures],
+            "layers": self.layers,
+            "layers_compared": f"{len(self.layers)} of {self.num_layers}",
+            "first_divergence": _divergence(self.divergence),
+            "explanations": [
+                {"mistake": e.mistake, "where": list(e.where), "says": e.says, "advice": e.advice}
+                for e in self.explanations
+            ],
+            "unexplained": _divergence(self.unexplained),
+            "notes": self.notes,
+            "seconds": round(self.seconds, 3),
+        }
+
+    def html(self) -> str:
+        """A table without scripts or styles from elsewhere."""
+        rows = "".join(
+            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(what)}</td><td>{escape(verdict)}</td></tr>"
+            for name, what, verdict in self._rows()
+        )
+        head = f"<p><b>{escape(self.source)}</b> against {escape(self.reference)}<br>{escape(self.inputs)}</p>"
+        tail = "".join(f"<p>{escape(line)}</p>" for line in (*self.notes, *self._verdict()))
+        return f"<div>{head}<table>{rows}</table>{tail}</div>"
+
+    def _repr_html_(self) -> str:
+        return self.html()
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def _rows(self) -> list[tuple[str, str, str]]:
+        rows = [(m.name, _in_words(m), "" if m.limit is None else "ok" if m.is_ok else "FAIL") for m in self.measures]
+        if self.layers:
+            worst = max(self.layers, key=self.layers.__getitem__)
+            counted = f"{len(self.layers)} layers" if len(self.layers) == self.num_layers else (
+                f"{len(self.layers)} of {self.num_layers} layers"
+            )  # fmt: skip
+            rows.append((counted, f"worst {worst}  |Δ| {self.layers[worst]:.1e}", ""))
+        return rows
+
+    def _verdict(self) -> list[str]:
+        if self.passed:
+            return [f"same model.  {self.seconds:.1f} s"]
+        lines = [f"NOT the same model.  {self.seconds:.1f} s"]
+        if self.divergence is not None:
+            lines.append(f"first divergence: {self.divergence}")
+        lines += [f"explained by: {explanation}" for explanation in self.explanations]
+        if not self.explanations:
+            lines.append("explained by: none of the known mistakes")
+        elif self.unexplained is not None:
+            lines.append(f"and more, which no known mistake explains: {self.unexplained}")
+        return lines
+
+
+def _in_words(m: Measure) -> str:
+    parts = [f"max |Δ| {m.max:.1e}"] if m.name != "next token" and not m.said.startswith("not run") else []
+    parts += [f"mean {m.mean:.1e}"] if m.mean is not None else []
+    parts += [f"limit {m.limit:.0e}"] if m.limit is not None and m.name != "next token" else []
+    return "  ".join([*parts, m.said])
+
+
+def _divergence(found: Divergence | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "place": found.place, "event": list(found.event), "after": found.before, "difference": found.gap,
+        "position": found.position, "said": str(found),
+    }  # fmt: skip

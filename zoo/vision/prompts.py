@@ -1,0 +1,74 @@
+"""A prompt with pictures in it: what a family makes of the pictures, and the text in which they have their places."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from zoo.errors import CheckpointError, UsageError
+from zoo.vision.processing import Processing
+from zoo.weights.json_file import read_json
+
+Spell = Callable[[int], str]  # a token's id -> how the vocabulary spells it
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures as a family takes them: their places in a text, and the numbers that go with it.
+
+    A family that reads pictures has a function (config, pictures, settings, spell) that gives this record; its name
+    stands in `Family.pictures`. `settings` is the file beside the weights that says how pictures become pixels, None
+    where there is none; `spell` turns the id of a token into its text.
+    """
+
+    marker: str  # what stands in a prompt for a picture, as the chat templates of the family write it
+    spans: list[str]  # per picture what takes the marker's place: the tokens that the model reads it through
+    leads: list[str]  # per picture what stands before a prompt that has no markers; contains the marker
+    inputs: dict[str, Tensor]  # further arguments of the model's first pass
+
+
+def settings_of(folder: Path) -> Mapping[str, Any] | None:
+    """How pictures become pixels, from preprocessor_config.json or, as transformers 5 has it, processor_config.json."""
+    if (file := folder / "preprocessor_config.json").is_file():
+        return read_json(file)
+    if (file := folder / "processor_config.json").is_file():
+        inner = read_json(file).get("image_processor")
+        if inner is not None and not isinstance(inner, dict):
+            raise CheckpointError(file, "image_processor", "is not a group of keys")
+        return inner
+    return None
+
+
+def processing_of(settings: Mapping[str, Any] | None, default: Mapping[str, Any], **expected: int | None) -> Processing:
+    """The processing that the file asks for, else the default; `expected` are the sizes that the model is made for."""
+    how = Processing.of(default if settings is None else settings)
+    for name, value in expected.items():
+        if getattr(how, name) != value:
+            what = f"{getattr(how, name)}, but the model is made for {value}"
+            raise CheckpointError("the picture settings", name, what)
+    return how
+
+
+def with_leads(prompt: str, pictures: Pictures) -> str:
+    """The prompt with the pictures before it, unless it says itself where they belong."""
+    return prompt if pictures.marker in prompt else "".join(pictures.leads) + prompt
+
+
+def as_messages(prompt: str, count: int) -> list[dict[str, Any]]:
+    """A turn of the user's that shows `count` pictures and then says `prompt`."""
+    return [{"role": "user", "content": [*({"type": "image"} for _ in range(count)), {"type": "text", "text": prompt}]}]
+
+
+def filled(text: str, pictures: Pictures) -> str:
+    """The text with each marker made its picture's span, in order. Raises UsageError where they are not as many."""
+    first, *rest = text.split(pictures.marker)
+    if len(rest) != len(pictures.spans):
+        raise UsageError(
+            f"the prompt has {len(rest)} places for pictures, {len(pictures.spans)} are given",
+            hint=f"write {pictures.marker} once for each, or not at all",
+        )
+    return first + "".join(span + part for span, part in zip(pictures.spans, rest, strict=True))
