@@ -26,7 +26,7 @@ from zoo.testing.subject import peaked
 from zoo.text import Tokenizer
 
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
-FAMILIES = ("gemma3_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl")
+FAMILIES = ("gemma3_vl", "qwen_vl", "qwen2_vl", pytest.param("qwen2_5_vl", marks=pytest.mark.slow))
 START, SOFT, END = "<start>", "<soft>", "<end>"  # tokens around and of a picture, at ids 348 to 350
 QWEN2 = {  # small pictures: from 4 x 4 to 8 x 8 patches of 4 pixels
     "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "min_pixels": 256,

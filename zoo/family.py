@@ -36,6 +36,9 @@ class Family:
 
     None of these may import torch: inspecting a checkpoint needs none of it.
 
+    `pictures` is a function (config, images, settings, spell) -> zoo.vision.Pictures: what stands for each of these
+    Pillow images in a prompt, and the arguments `pixels`, ... of the model's first pass.
+
     Goldens, numbers that `zoo verify --golden` reruns, are files golden/*.json beside the module of the config: see
     zoo.verification.golden_file.
     """
@@ -48,7 +51,7 @@ class Family:
     near: Mapping[str, str] = field(
         default_factory=dict
     )  # other `model_type` values near it -> what zoo lacks for them
-    pictures: str = ""  # a function that brings pictures into prompts, see zoo.vision.Pictures; empty: it reads none
+    pictures: str = ""  # how pictures enter prompts; empty: its models read none
     summary: str = ""
 
     @property

@@ -184,7 +184,7 @@ def show_parent(home: Path) -> None:
     (packages,) = home.glob("lib/python*/site-packages")
     for old in packages.glob("setuptools*"):  # that of Python 3.11 is older than torch wants, and would hide this one's
         shutil.rmtree(old)
-    folders = [path for path in (*site.getsitepackages(), site.getusersitepackages()) if Path(path).is_dir()]
+    folders = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
     (packages / "parent.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in folders))
     script = home / "bin" / "zoo"
     script.write_text(f"#!{home / 'bin' / 'python'}\nfrom zoo.cli import main\n\nmain()\n")

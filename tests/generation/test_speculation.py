@@ -88,3 +88,25 @@ def test_a_cache_that_cannot_forget_is_refused():
     pytest.importorskip("transformers", reason="the model without rewind is one of transformers'")
     with pytest.raises(UsageError, match="a cache that can forget"):
         generate(foreign_llama(), [3, 4, 3], max_new_tokens=20, draft=Liar())
+
+
+class StatefulModel(TableModel):
+    """A model whose cache has the method and cannot use it, as one of states cannot."""
+
+    def new_cache(self, batch_size: int, max_len: int):
+        cache = super().new_cache(batch_size, max_len)
+        cache.can_rewind = False
+        return cache
+
+
+def test_a_cache_that_says_it_cannot_forget_is_refused_before_anything_is_read():
+    model = StatefulModel()
+    with pytest.raises(UsageError, match="a cache that can forget"):
+        generate(model, [3, 4, 5], max_new_tokens=5, draft=PromptLookup())
+    assert not model.passes
+    with pytest.raises(UsageError, match="a cache that can forget"):
+        generate(TableModel(), [3, 4, 5], max_new_tokens=5, draft=DraftModel(model))
+    assert (
+        generate(model, [3, 4, 5], max_new_tokens=5).new_tokens
+        == generate(TableModel(), [3, 4, 5], max_new_tokens=5).new_tokens
+    )

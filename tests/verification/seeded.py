@@ -178,6 +178,56 @@ def another_base(m: Any) -> None:
     attn.rope = Rope(attn.head_dim, RopeConfig(theta=500_000.0), m.config.max_seq_len)
 
 
+def latent_rows(m: Any) -> None:
+    """The rotary rows of the queries, which follow the others in each head, from pairs to halves."""
+    attn = m.layers[1].attn
+    width, size = attn.nope_dim + attn.rope_dim, attn.rope_dim
+    order = [c for half in (0, 1) for c in range(half, size, 2)]
+    rows = [
+        h * width + (c if c < attn.nope_dim else attn.nope_dim + order[c - attn.nope_dim])
+        for h in range(attn.num_heads)
+        for c in range(width)
+    ]
+    attn.q_up.weight.copy_(attn.q_up.weight[rows].clone())
+
+
+def half_turned(m: Any) -> None:
+    attn = m.layers[0].attn
+    attn.rope = Rope(attn.head_dim, m.config.rope, m.config.max_seq_len, is_interleaved=False)
+
+
+def unscaled_head(m: Any) -> None:
+    m.logits = types.MethodType(lambda self, x: self.lm_head(self.decoder_norm(x)), m)
+
+
+def swapped_below(m: Any) -> None:
+    mlp = m.decoder.layers[1].mlp
+    gate, up = mlp.gate_proj.weight.clone(), mlp.up_proj.weight.clone()
+    mlp.gate_proj.weight.copy_(up)
+    mlp.up_proj.weight.copy_(gate)
+
+
+def scaled_cross(m: Any) -> None:
+    m.decoder.layers[1].cross.attend.scale = 1.0
+
+
+def flipped_cross(m: Any) -> None:
+    weight = m.decoder.layers[1].cross.q_proj.weight
+    weight.copy_(weight.T.clone())
+
+
+def tanh_gelu(m: Any) -> None:
+    m.layers[1].mlp.act = lambda x: F.gelu(x, approximate="tanh")
+
+
+def gelu_in_tower(m: Any) -> None:
+    m.vision.layers[1].mlp.act = F.gelu
+
+
+def eps_of_layernorms(m: Any) -> None:
+    m.layers[0].attn_norm.eps = m.layers[0].mlp_norm.eps = 1e-5
+
+
 YARN = RopeConfig(theta=1000.0, scaling="yarn", factor=4.0, original_max_seq_len=16)
 
 
@@ -187,6 +237,7 @@ def lukewarm(m: Any) -> None:
     m.layers[1].attn.rope = rope
 
 
+GATED = (("is_gated", True), ("activation", "gelu_tanh"), ("tie_embeddings", False), ("scale_outputs", False))
 GEMMA2 = (("generation", 2), ("local_rope", RopeConfig(theta=5000.0)))
 GEMMA3 = (("attn_softcap", None),)  # as released; transformers reads a cap of Gemma 3's and does not apply it
 
@@ -219,5 +270,15 @@ SEEDS = (
     Seed("experts renormalised", "router normalisation", "qwen2_moe", "layers.2", raw_weights),
     Seed("experts not scaled", "router normalisation", "deepseek", "layers.2", unscaled_experts),
     Seed("scores not capped", "softcap", "gemma", "layers.1", uncapped, GEMMA2),
+    Seed("latent queries in halves", "q/k permuted", "deepseek", "layers.1", latent_rows),
+    Seed("half-rotary halves for pairs", "rotary halves and pairs", "glm", "layers.0", half_turned),
+    Seed("T5's head not scaled", "head tied or not", "t5", "", unscaled_head),
+    Seed("gate and up swapped in a decoder", "gate and up swapped", "t5", "decoder.layers.1", swapped_below, GATED),
+    Seed("cross-attention not scaled", "attention scale and YaRN mscale", "transformer", "decoder.layers.1",
+         scaled_cross),
+    Seed("cross-attention transposed", "square matrix transposed", "transformer", "decoder.layers.1", flipped_cross),
+    Seed("tanh GELU for exact", "GELU kind", "bert", "layers.1", tanh_gelu),
+    Seed("GELU in a tower", "GELU kind", "clip", "vision.layers.1", gelu_in_tower),
+    Seed("eps of LayerNorms", "eps", "bert", "layers.0", eps_of_layernorms),
     Seed("logits not capped", "softcap", "gemma", "", uncapped_logits, GEMMA2),
 )  # fmt: skip

@@ -1,9 +1,9 @@
 """The code blocks of a page that are marked to be run: a comment stands on the line before them.
 
-    <!-- run -->            its lines are commands, or Python where the fence says so; all must succeed
-    <!-- run: exit 1 -->    the commands end with this exit code
-    <!-- run: slow -->      it takes more than a second or two
-    <!-- file: PATH -->     the block is written to PATH
+<!-- run -->            its lines are commands, or Python where the fence says so; all must succeed
+<!-- run: exit 1 -->    the commands end with this exit code
+<!-- run: slow -->      it takes more than a second or two
+<!-- file: PATH -->     the block is written to PATH
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ class Block:
 
 def marked(page: str) -> list[Block]:
     """The marked blocks of a page, in order."""
-    return [
-        Block(m[1], m[2] or "", m[3], m[4], page.count("\n", 0, m.start()) + 2) for m in MARKED.finditer(page)
-    ]
+    return [Block(m[1], m[2] or "", m[3], m[4], page.count("\n", 0, m.start()) + 2) for m in MARKED.finditer(page)]
 
 
 def count_marks(page: str) -> int:

@@ -54,10 +54,7 @@ def _defaults(config_class: Any, prefix: str = "") -> list[tuple[str, Any]]:
         value = _default(field)
         found.append((prefix + field.name, value))
         if is_dataclass(value) and not isinstance(value, type):
-            found += [
-                (f"{prefix}{field.name}.{path}", inner)
-                for path, inner in _flat(value)
-            ]
+            found += [(f"{prefix}{field.name}.{path}", inner) for path, inner in _flat(value)]
     # A record that a preset must supply, or that may be absent, has the defaults of its class.
     known = {path for path, _ in found}
     for path in fields_of(config_class):
@@ -98,4 +95,8 @@ def _shown(value: Any, required: str) -> str:
         return f"*{required}*"
     if is_dataclass(value):
         return "…"
-    return "" if value in ("", []) else f"`{'null' if value is None else str(value).lower() if isinstance(value, bool) else value}`"
+    return (
+        ""
+        if value in ("", [])
+        else f"`{'null' if value is None else str(value).lower() if isinstance(value, bool) else value}`"
+    )

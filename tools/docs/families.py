@@ -100,7 +100,7 @@ def _glance(name: str, language: str) -> Iterator[str]:
         return
     yield f"## {words['at_a_glance']}\n"
     yield f"{words['as_in']} `{example.name}`{words[':']}\n"
-    yield table([words["part"], words["what"]], [[f"**{key}**", value] for key, value in traits.items()])
+    yield table([words["part"], words["value"]], [[f"**{key}**", value] for key, value in traits.items()])
 
 
 def _sources(name: str, language: str) -> Iterator[str]:

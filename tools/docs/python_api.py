@@ -58,7 +58,7 @@ def public(module: str) -> dict[str, str]:
 def _page(title: str, module: str, lead: str) -> str:
     parts = [f"# {title}\n\n{lead}\n"]
     for name, path in sorted(public(module).items(), key=lambda pair: pair[0].lower()):
-        parts.append(f"::: {path}\n    options:\n      heading: \"{module}.{name}\"\n")
+        parts.append(f'::: {path}\n    options:\n      heading: "{module}.{name}"\n')
     return "\n".join(parts)
 
 

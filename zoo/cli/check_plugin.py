@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -101,6 +102,9 @@ def _tell(checks: dict[str, list[Check]], quiet: bool, *, truncate: bool) -> Non
     ]
     if rows or not quiet:
         output.table(COLUMNS, rows, truncate=truncate)
+    if sys.stdout.isatty() and truncate:  # the table cuts long lines, and these are what one came for
+        for check in (c for found in checks.values() for c in found if c.state == "fail"):
+            output.note(f"{check.number or ''} {check}".strip())
 
 
 def _title(family: str, check: Check) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -20,8 +21,9 @@ def an_odd_ratio_of_heads_decodes_as_well(s: Subject) -> str:
         raise Skipped("it has no model.num_heads and model.num_kv_heads of which one could be a multiple of the other")
     if heads > kv_heads and heads // kv_heads % 2:
         return f"{heads}/{kv_heads}, as in all checks"
+    odd: dict[str, Any] = {"num_heads": 3 * kv_heads}
     try:
-        config = replace(s.config, num_heads=3 * kv_heads)
+        config = replace(s.config, **odd)
     except ConfigError:
         raise Skipped(f"its heads cannot be {3 * kv_heads}/{kv_heads} with its other fields as they are") from None
     return f"{3 * kv_heads}/{kv_heads}: {decoding_one_by_one_equals_the_whole(Subject(s.family, config))}"

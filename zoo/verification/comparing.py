@@ -19,13 +19,12 @@ from zoo.verification.inputs import Inputs
 # same numbers in another order: a sum of n of them errs by about sqrt(n) units in the last place, and tens of layers
 # pile such errors up.
 LIMITS = {
-    "float64": (1e-9, "rounding leaves 1e-14; ten layers of amplification are far below this"),
+    "float64": (1e-9, "rounding leaves 1e-14, and even another eps moves more"),
     "float32": (1e-4, "rounding leaves about 1e-5 after tens of layers"),
-    "float16": (3e-2, "eleven bits: each number errs by 5e-4, and tens of layers add up"),
-    "bfloat16": (2e-1, "eight bits: each number errs by 4e-3, and tens of layers add up"),
+    "float16": (3e-2, "each number errs by 5e-4, and tens of layers add up"),
+    "bfloat16": (2e-1, "each number errs by 4e-3, and tens of layers add up"),
 }
-
-DEQUANTISED = 1e-6  # where each side turns blocks of integers into float32 by itself, which rounds once
+DEQUANTISED = (1e-6, "each side turns blocks of integers into float32 by itself, and rounds there by 6e-8")
 
 
 @dataclass(frozen=True)
@@ -49,9 +48,10 @@ class Measure:
         }  # fmt: skip
 
 
-def limit_of(dtype: torch.dtype, *, is_quantised: bool = False) -> float:
-    """The limit of a dtype, no less than what dequantising by two programs leaves."""
-    return max(DEQUANTISED if is_quantised else 0.0, LIMITS[str(dtype).removeprefix("torch.")][0])
+def limit_of(dtype: torch.dtype, *, is_quantised: bool = False) -> tuple[float, str]:
+    """The limit of a dtype, no less than what dequantising by two programs leaves, and its reason."""
+    own = LIMITS[str(dtype).removeprefix("torch.")]
+    return max(own, DEQUANTISED) if is_quantised else own
 
 
 def compare_outputs(ours: dict[str, Tensor], theirs: dict[str, Tensor], limit: float) -> list[Measure]:

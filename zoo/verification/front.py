@@ -66,7 +66,9 @@ def verify(
         theirs = zoo_side(other, inputs, f"{name} · {_family(other)}, {_word(kind)}")
     ours = zoo_side(model, inputs, str(ledger.source if ledger else "a model"))
     is_quantised = against == "transformers" and ledger is not None and ledger.dialect == "gguf"
-    result = judge(model, ours, theirs, inputs, limit_of(kind, is_quantised=is_quantised))
+    limit, reason = limit_of(kind, is_quantised=is_quantised)
+    result = judge(model, ours, theirs, inputs, limit)
+    result.reason = reason
     result.notes += notes
     result.seconds = time.perf_counter() - start
     return result

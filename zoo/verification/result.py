@@ -26,6 +26,7 @@ class Verification:
     divergence: Divergence | None = None
     explanations: list[Explanation] = field(default_factory=list)
     unexplained: Divergence | None = None  # where they still part once all that was found is mended
+    reason: str = ""  # why the limit is what it is
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -55,6 +56,7 @@ class Verification:
             "family": self.family,
             "dtype": self.dtype,
             "inputs": self.inputs,
+            "limit_reason": self.reason,
             "measures": [measure.to_dict() for measure in self.measures],
             "layers": self.layers,
             "layers_compared": f"{len(self.layers)} of {self.num_layers}",

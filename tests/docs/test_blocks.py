@@ -1,0 +1,52 @@
+"""Every code block of the pages that is marked to be run runs; one child per block, as a reader would."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tools.docs.blocks import Block, marked
+from tools.docs.deviations import ROOT
+
+TUTORIAL = ROOT / "docs" / "en" / "add-a-family.md"  # its blocks are steps: see test_tutorial
+
+
+def found(*, is_slow: bool) -> list[object]:
+    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != TUTORIAL]
+    return [
+        pytest.param(block, id=f"{page.relative_to(ROOT / 'docs')}:{block.line}")
+        for page in pages
+        for block in marked(page.read_text(encoding="utf-8"))
+        if block.is_slow is is_slow and (is_slow or "zh" not in page.parts)  # of the cheap, one language is enough
+    ]
+
+
+@pytest.mark.parametrize("block", found(is_slow=False))
+def test_cheap_block_runs(block: Block, tmp_path: Path) -> None:
+    run(block, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", found(is_slow=True))
+def test_block_runs(block: Block, tmp_path: Path) -> None:
+    run(block, tmp_path)
+
+
+def run(block: Block, folder: Path) -> None:
+    """Run a block in an empty folder, with the `zoo` of this environment first in the path."""
+    scripts = str(Path(sys.executable).parent)
+    words = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euc"]
+    done = subprocess.run(
+        [*words, block.text],
+        cwd=folder,
+        env=os.environ | {"PATH": os.pathsep.join((scripts, os.environ["PATH"])), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == block.exit_code, f"{block.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
