@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -10,21 +10,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import ModelConfig
-from zoo.errors import CheckpointError, ConfigError, UnknownName, UsageError, ZooError, clean, some
-from zoo.family import Family, Match
+from zoo.detection import better_fit, family_of, with_a_better_fit
+from zoo.errors import CheckpointError, UnknownName, UsageError, clean
+from zoo.family import Family
+from zoo.interpretation import main_dtype, our_shapes, overridden, read_config, table_for
 from zoo.registry import installed
-from zoo.weights.block_fp8 import block_size
 from zoo.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights.foreign_config import ForeignConfig
 from zoo.weights.ledger import Account, settle
 from zoo.weights.ops import Shape
-from zoo.weights.table import Identity, Table
-from zoo.weights.tensor_info import TensorInfo
+from zoo.weights.table import Table
 
 if TYPE_CHECKING:
     from zoo.weights.hub import Place
-
-MAX_LAYERS = 10_000
 
 
 @dataclass
@@ -145,13 +143,13 @@ def inspect(
     place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
     allow = tuple(allow)
-    chosen, match = _family(checkpoint, family)
+    chosen, match = family_of(checkpoint, family)
     try:
         keys, config = read_config(chosen, checkpoint, allow)
     except CheckpointError as error:
-        raise _with_a_better_fit(error, checkpoint, chosen) from None
+        raise with_a_better_fit(error, checkpoint, chosen) from None
     if keys.assumed.pop("dtype", None):  # the files themselves are the better witness
-        config = replace(config, dtype=_main_dtype(checkpoint))
+        config = replace(config, dtype=main_dtype(checkpoint))
     config = overridden(config, overrides)
     table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)
     shapes = our_shapes(chosen, config)
@@ -162,7 +160,7 @@ def inspect(
         keys, table, shapes, account, checkpoint, place.commit, place.repo, place.revision,
     )  # fmt: skip
     if not account.is_settled:
-        ledger.looks_like = _better_fit(checkpoint, chosen, account.fit)
+        ledger.looks_like = better_fit(checkpoint, chosen, account.fit)
     return ledger
 
 
@@ -182,148 +180,3 @@ def home_of(source: str | Path) -> str | Path:
     if not (hub := config(source).hub):
         raise UsageError(f"the preset {source!r} names no home of its weights", hint="give a folder or hf://org/name")
     return hub
-
-
-def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
-    """The config a checkpoint's foreign keys describe, every key accounted for."""
-    keys = ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors)
-    if block_size(checkpoint.config, config_file(checkpoint)):
-        keys.used.add("quantization_config")  # the reader undoes it
-    try:
-        if checkpoint.dialect == "zoo":
-            keys.used.update(checkpoint.config)
-            config = family.config_class.from_dict({k: v for k, v in checkpoint.config.items() if k != "zoo"})
-        else:
-            config = family.dialect(checkpoint.dialect).from_config(keys)
-            keys.check(where=family.name, allow=allow)
-    except ConfigError as error:
-        raise CheckpointError(config_file(checkpoint), "", clean(error.what, 200), why=error.why) from None
-    _refuse_endless(config, checkpoint)
-    return keys, config
-
-
-def _refuse_endless(config: ModelConfig, checkpoint: Checkpoint) -> None:
-    """A number in a file must not make us list a billion weights."""
-    if getattr(config, "num_layers", 0) > MAX_LAYERS:
-        raise CheckpointError(config_file(checkpoint), "", f"more than {MAX_LAYERS} layers are refused")
-
-
-def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
-    """The config with fields set by `model.FIELD=VALUE`, values as YAML. Raises ConfigError for an unknown field."""
-    values = config.to_dict()
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        names = path.split(".")
-        if not equals or names[0] != "model" or len(names) < 2:
-            raise UsageError(f"{clean(override)!r} is not model.FIELD=VALUE")
-        import yaml
-
-        group: Any = values
-        for name in names[1:-1]:
-            group = group.get(name) if isinstance(group, dict) else None
-        if not isinstance(group, dict):
-            raise UsageError(f"{clean(path)!r} is no field of {type(config).__name__}")
-        try:
-            group[names[-1]] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UsageError(f"{clean(override)!r}: the value is not YAML") from None
-    return type(config).from_dict(values)
-
-
-def table_for(
-    family: Family, dialect: str, config: ModelConfig, tensors: Mapping[str, TensorInfo] | None = None
-) -> Table:
-    """The weight table of a family's dialect: for the files that hold `tensors`, or as zoo writes it."""
-    if dialect == "zoo":
-        return Identity()
-    if dialect not in family.formats:
-        raise ZooError(f"{family.name} has no {dialect!r} format", why=f"it has: {some(['zoo', *family.formats], 9)}")
-    module = family.dialect(dialect)
-    if tensors is not None and hasattr(module, "mapping_of"):  # the layout depends on how many parts the files have
-        return module.mapping_of(config, tensors)
-    return module.mapping(config)
-
-
-def our_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
-    """Our weights by name and shape: from the family's anatomy, else by building it on meta, which needs torch."""
-    if type(config).anatomy is not ModelConfig.anatomy:
-        return config.anatomy().shapes()
-    from zoo.construction import on_meta
-
-    return {name: tuple(p.shape) for name, p in on_meta(config).named_parameters()}
-
-
-def config_file(checkpoint: Checkpoint) -> Path:
-    """Where the foreign config lies, to be named in errors."""
-    names = {"meta": "params.json", "gguf": checkpoint.files[0].name}
-    return checkpoint.folder / names.get(checkpoint.dialect, "config.json")
-
-
-def _family(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
-    registry = installed()
-    if name:
-        return registry[name], Match(1.0, ("asked for",))
-    if checkpoint.dialect == "zoo":
-        return registry[str(checkpoint.config.get("family"))], Match(1.0, ("zoo wrote it",))
-    found = registry.detect(checkpoint.config, checkpoint.dialect)
-    if not found:
-        raise _no_family(checkpoint)
-    best, match = found[0]
-    if len(found) > 1 and found[1][1].score == match.score:
-        rivals = some([f.name for f, m in found if m.score == match.score], 9)
-        raise CheckpointError(config_file(checkpoint), "", f"it may be any of {rivals}", hint="choose one: family=NAME")
-    return best, match
-
-
-def _no_family(checkpoint: Checkpoint) -> ZooError:
-    key = "general.architecture" if checkpoint.dialect == "gguf" else "model_type"
-    value = checkpoint.config.get(key)
-    kind = clean(repr(value))
-    for family in installed().families.values():
-        if checkpoint.dialect == "hf" and isinstance(value, str) and value in family.near:
-            return CheckpointError(config_file(checkpoint), key, f"zoo does not know {kind}", why=family.near[value])
-    better = _better_fit(checkpoint, None, 0.5)
-    return CheckpointError(
-        config_file(checkpoint),
-        key,
-        f"{kind} belongs to no installed family",
-        why=f"its tensors look like {better[0]} (score {better[1]:.2f})" if better else "",
-        hint=f"try: family={better[0]}" if better else "see: zoo list, zoo plugins",
-    )
-
-
-def _better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tuple[str, float] | None:
-    """The family whose table leaves the fewest tensors over, if it beats `fit` clearly."""
-    best: tuple[str, float] | None = None
-    for family in installed().families.values():
-        if family is chosen or checkpoint.dialect not in family.formats:
-            continue
-        try:
-            dialect = family.dialect(checkpoint.dialect)
-            config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors))
-            _refuse_endless(config, checkpoint)
-            table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
-            account = settle(table, our_shapes(family, config), checkpoint.tensors)
-        except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):
-            continue  # the config is not even of this family's form
-        if account.fit > max(fit, best[1] if best else 0.0, 0.8):
-            best = family.name, account.fit
-    return best
-
-
-def _with_a_better_fit(error: CheckpointError, checkpoint: Checkpoint, chosen: Family) -> CheckpointError:
-    """The same error, ending with the family that a config is of that is refused as the chosen one's."""
-    if better := _better_fit(checkpoint, chosen, 0.0):
-        looks = f"this looks like {better[0]} (score {better[1]:.2f}).  Try: family={better[0]}"
-        error.args = ("\n".join((str(error), looks)),)
-        error.hint = "\n".join(line for line in (error.hint, looks) if line)
-    return error
-
-
-def _main_dtype(checkpoint: Checkpoint) -> str:
-    """The floating-point type of most of the weights' bytes."""
-    nbytes: dict[str, int] = {}
-    for info in checkpoint.tensors.values():
-        if info.dtype.startswith(("float", "bfloat")):
-            nbytes[info.dtype] = nbytes.get(info.dtype, 0) + info.nbytes
-    return max(nbytes, key=nbytes.__getitem__, default="float32")

@@ -12,7 +12,7 @@ from zoo.config import ModelConfig
 from zoo.construction import shared_parameters
 from zoo.errors import ZooError
 from zoo.family import Family
-from zoo.inspection import table_for
+from zoo.interpretation import table_for
 from zoo.provenance import origin
 from zoo.registry import installed
 from zoo.weights.hub_files import COMPANIONS

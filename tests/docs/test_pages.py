@@ -12,14 +12,14 @@ import click
 import pytest
 import yaml
 
-from tools.docs import commands, config_fields, deviations, families, python_api, site
+from tools.docs import commands, config_fields, deviations, families, python_api, shelf, site
 from tools.docs.blocks import count_marks, marked
 from tools.docs.deviations import ROOT
 from tools.docs.links import broken
 from tools.docs.words import LANGUAGES, WORDS
 from zoo import hookspecs
 
-NAMES = sorted(families.built_in())
+NAMES = sorted(shelf.built_in())
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def test_every_command_and_option_is_in_the_reference(pages: dict[str, dict[str,
 
 
 def test_every_field_has_its_meaning(pages: dict[str, dict[str, str]]) -> None:
-    for name, family in families.built_in().items():
+    for name, family in shelf.built_in().items():
         assert not config_fields.undocumented(family.config_class), name
         for path in config_fields.fields_of(family.config_class):
             assert f"| `{path}` |" in pages["en"][f"families/{name}.md"]

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from tools.docs.deviations import ROOT
-from tools.docs.families import built_in
+from tools.docs.shelf import built_in
 
 pytestmark = pytest.mark.slow
 

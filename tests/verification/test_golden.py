@@ -93,7 +93,7 @@ def test_a_stranger_ships_a_golden_beside_the_config(plant: Plant, tmp_path: Pat
 def test_the_numbers_are_those_of_transformers(golden: Golden, tmp_path: Path) -> None:
     """Computed again from the golden's config and weights, without a model of zoo."""
     pytest.importorskip("transformers", reason="the reference extra is not installed")
-    from zoo.inspection import table_for
+    from zoo.interpretation import table_for
     from zoo.verification.exact import Float64
     from zoo.verification.in_transformers import load_in_transformers
     from zoo.verification.reference import NAMES, named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ from zoo.verification.comparing import LIMITS, compare_outputs
 from zoo.verification.divergence import first_divergence, gap
 from zoo.verification.inputs import inputs_for
 from zoo.verification.names import resolve
-from zoo.verification.recording import Side, View
-from zoo.verification.reference import zoo_side
+from zoo.verification.recording import Side, View, leaves, stacks
+from zoo.verification.reference import transformers_side, zoo_side
 
 torch.set_num_threads(1)
 
@@ -151,3 +152,30 @@ def test_a_reference_that_sees_less_is_compared_where_it_sees() -> None:
     blind = Side("outputs alone", side.run, {"norm": View(model.norm)}, lambda name: None)
     events = blind.record(["norm", "layers.0"])
     assert set(events) == {("norm", "in"), ("norm", "out"), ("logits", "output")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", sorted(installed().families))
+def test_modules_of_transformers_are_taken_for_the_right_ones_of_ours(family: str, tmp_path: Path) -> None:
+    """Where outputs agree, so must everything on the way: a module that is taken for another's would differ."""
+    pytest.importorskip("transformers", reason="the reference extra is not installed")
+    config = installed()[family].config_class.tiny()
+    if family.startswith("gemma"):
+        config = replace(config, attn_softcap=None)  # see docs/deviations.md
+    if "hf" not in installed()[family].formats:
+        pytest.skip("it has no hf format")
+    zoo.save(right(config), tmp_path / "model")
+    model = zoo.load(tmp_path / "model", dtype="float64")
+    inputs = inputs_for(model)
+    if family in ("chatglm", "chatglm2", "qwen", "qwen_vl"):
+        with pytest.raises(ZooError, match="it has no class for it"):
+            transformers_side(model, model.ledger, inputs, torch.float64)
+        return
+    theirs, _ = transformers_side(model, model.ledger, inputs, torch.float64)
+    names = [*leaves(model), *stacks(model)]
+    mine, other = zoo_side(model, inputs, "").record(names), theirs.record(names)
+    gaps = {event: gap(x, other[event]) for event, x in mine.items() if event in other}
+    seen = {event: worst for event, worst in gaps.items() if worst is not None}
+    assert max(seen.values()) < 1e-9, max(seen, key=seen.__getitem__)
+    layers = [name for name in stacks(model) if (name, "out") in mine]
+    assert {name for name, direction in seen if direction == "out"} >= set(layers)

@@ -12,34 +12,27 @@ from typing import Any
 
 import yaml
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import ZooError
 from zoo.family import Family
-from zoo import presets
-from zoo.presets import ModelRecord, list_models
-from zoo.registry import installed
+from zoo.presets import ModelRecord
 from zoo.units import human_count
 
 from . import deviations
+from .checkpoints import checkpoints, weights
 from .config_fields import fields_table
 from .deviations import ROOT
+from .shelf import built_in, config_of, models_of
 from .words import WORDS, indented, table
 
 PROSE = ROOT / "docs" / "families"
 CHECKED = ROOT / "tools" / "docs" / "checked.yaml"  # family -> what it was compared with, and the test that does it
 
 
-def built_in() -> dict[str, Family]:
-    """The families of this repository by name."""
-    registry = installed()
-    ours = {n: f for n, f in registry.families.items() if registry.origin[n].distribution == "zoo-lm"}
-    return dict(sorted(ours.items()))
-
-
 def index(language: str) -> str:
     """All families at a glance."""
     words = WORDS[language]
     rows = [
-        [f"[{name}]({name}.md)", _lead(name, language) or family.summary, str(len(_models(name)))]
+        [f"[{name}]({name}.md)", _lead(name, language) or family.summary, str(len(models_of(name)))]
         for name, family in built_in().items()
     ]
     head = [words["family"], words["what"], words["presets"]]
@@ -54,11 +47,11 @@ def page(name: str, language: str) -> str:
         *_glance(name, language),
         *_sources(name, language),
         *_presets(name, language),
-        *_checkpoints(family, language),
+        *checkpoints(family, language),
         *_checked(name, language),
         *_deviations(name, language),
         *_fields(family, language),
-        *_weights(family, language),
+        *weights(family, language),
     ]
     return "\n".join(part.rstrip() + "\n" for part in parts)
 
@@ -68,19 +61,10 @@ def prose(name: str, language: str) -> str:
     return (PROSE / language / f"{name}.md").read_text(encoding="utf-8")
 
 
+@cache
 def checked() -> dict[str, list[dict[str, Any]]]:
     """What each family was compared with."""
     return yaml.safe_load(CHECKED.read_text(encoding="utf-8"))
-
-
-@cache
-def _models(name: str) -> list[ModelRecord]:
-    return list_models(family=name)
-
-
-@cache
-def _config(preset: str) -> Any:
-    return presets.config(preset)
 
 
 def _lead(name: str, language: str) -> str:
@@ -90,12 +74,12 @@ def _lead(name: str, language: str) -> str:
 
 
 def _glance(name: str, language: str) -> Iterator[str]:
-    words, models = WORDS[language], _models(name)
+    words, models = WORDS[language], models_of(name)
     if not models:
         return
     example = max(models, key=lambda r: bool(r.hub))
     try:
-        traits = _config(example.name).anatomy().traits
+        traits = config_of(example.name).anatomy().traits
     except (ZooError, NotImplementedError):
         return
     yield f"## {words['at_a_glance']}\n"
@@ -116,7 +100,7 @@ def _papers(name: str) -> Iterator[str]:
     owner = resolve_name(family.model)
     texts = [inspect.getdoc(family.config_class) or "", import_module(owner.__module__).__doc__ or ""]
     texts += [inspect.getdoc(owner) or ""]
-    sources = [_config(r.name).source for r in _models(name)]
+    sources = [config_of(r.name).source for r in models_of(name)]
     for text in sources:
         if text and not re.search(r"arXiv:|https?:", text):
             yield text
@@ -129,7 +113,7 @@ def _papers(name: str) -> Iterator[str]:
 def _presets(name: str, language: str) -> Iterator[str]:
     words = WORDS[language]
     yield f"## {words['presets']}\n"
-    models = _models(name)
+    models = models_of(name)
     if not models:
         yield words["no_presets"]
         return
@@ -142,39 +126,6 @@ def _preset(r: ModelRecord, gated: str) -> list[str]:
         f"`{r.name}`", r.description, human_count(r.parameters) if r.parameters else "", str(r.num_layers or ""),
         f"{r.max_seq_len:,}" if r.max_seq_len else "", r.hub + (gated if r.gated else ""),
     ]  # fmt: skip
-
-
-def _checkpoints(family: Family, language: str) -> Iterator[str]:
-    words = WORDS[language]
-    yield f"## {words['checkpoints']}\n"
-    rows = [["zoo", words["yes"], words["yes"]]]
-    for name in family.formats:
-        is_written = getattr(family.dialect(name), "FILES", ()) is not None
-        rows.append([name, words["yes"], words["yes" if is_written else "no"]])
-    yield table([words["format"], words["reads"], words["writes"]], rows)
-    lines = []
-    if family.hf_types:
-        lines.append(f"- {words['by_model_type']}{words[':']}{_codes(family.hf_types)}")
-    if "hf" in family.formats and hasattr(family.dialect("hf"), "matches"):
-        lines.append(f"- {words['by_code']} `{family.formats['hf']}`")
-    if written := _architectures(family):
-        lines.append(f"- {words['by_architectures']}{words[':']}{_codes(written)}")
-    lines += [f"- {words['near']}{words[':']}`{kind}`{words[':']}{why}" for kind, why in family.near.items()]
-    yield "\n".join(lines)
-
-
-def _architectures(family: Family) -> list[str]:
-    if "hf" not in family.formats:
-        return []
-    configs = [family.config_class.tiny(), *(_config(r.name) for r in _models(family.name))]
-    return list(dict.fromkeys(name for c in configs for name in _written(family, c)))
-
-
-def _written(family: Family, c: Any) -> list[str]:
-    try:
-        return family.dialect("hf").to_config(c).get("architectures", [])
-    except UsageError:  # the format has no word for it: the paper's Transformer is no Marian
-        return []
 
 
 def _checked(name: str, language: str) -> Iterator[str]:
@@ -203,27 +154,3 @@ def _fields(family: Family, language: str) -> Iterator[str]:
     yield words["config_lead"] + "\n"
     yield f'??? note "{family.config_class.__name__}"\n'
     yield indented(fields_table(family.config_class, language))
-
-
-def _weights(family: Family, language: str) -> Iterator[str]:
-    words, tiny = WORDS[language], family.config_class.tiny()
-    if "hf" not in family.formats:
-        return
-    steps, _ = family.dialect("hf").mapping(tiny).plan(tiny.anatomy().shapes())
-    rows = dict.fromkeys(
-        tuple(_per_layer(", ".join(f"`{n}`" for n in names)) for names in (step.ours, step.theirs))
-        + ("" if str(step.op) == "same" else f"`{re.sub(r'[(]{.*', '', str(step.op))}`",)
-        for step in steps
-    )
-    yield f"## {words['table']}\n"
-    yield words["table_lead"] + "\n"
-    yield f'??? note "{words["rows"].format(len(rows))}"\n'
-    yield indented(table([words["ours"], words["theirs"], words["how"]], [list(row) for row in rows]))
-
-
-def _per_layer(names: str) -> str:
-    return re.sub(r"(?<=\.)\d+(?=\.)", "{i}", names)
-
-
-def _codes(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names)

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from . import commands, config_fields, families, python_api
+from . import commands, config_fields, families, python_api, shelf
 from .deviations import ROOT
 from .words import LANGUAGES, WORDS
 
@@ -68,12 +68,12 @@ def pages(language: str) -> dict[str, str]:
     if language == "en":
         return english
     own = _by_hand(language) | {"families/index.md": families.index(language)}
-    own |= {f"families/{name}.md": families.page(name, language) for name in families.built_in()}
+    own |= {f"families/{name}.md": families.page(name, language) for name in shelf.built_in()}
     return {path: own[path] if path in own else _untranslated(text, language) for path, text in english.items()} | own
 
 
 def write(folder: Path) -> None:
-    """Write the pages of both languages below `folder`, and their settings beside it, replacing those of earlier runs."""
+    """Write the pages of both languages below `folder` and their settings beside it, in place of those there."""
     folder.mkdir(parents=True, exist_ok=True)
     for language in LANGUAGES:
         shutil.rmtree(folder / language, ignore_errors=True)
@@ -92,7 +92,7 @@ def _english() -> dict[str, str]:
     found |= {name: (DOCS / name).read_text(encoding="utf-8") for name in SHARED if (DOCS / name).exists()}
     found |= {name: file.read_text(encoding="utf-8") for name, file in EXTRA.items()}
     found |= {"families/index.md": families.index("en")}
-    found |= {f"families/{name}.md": families.page(name, "en") for name in families.built_in()}
+    found |= {f"families/{name}.md": families.page(name, "en") for name in shelf.built_in()}
     found |= {"reference/commands.md": commands.page(), "reference/config.md": config_fields.page()}
     return found | {f"reference/{name}.md": text for name, text in python_api.pages().items()}
 
@@ -117,7 +117,7 @@ def _nav(language: str, found: dict[str, str]) -> list[object]:
             inside = []
             nav.append({title: inside})
         elif path == "families/*":
-            inside += [{name: f"families/{name}.md"} for name in families.built_in()]
+            inside += [{name: f"families/{name}.md"} for name in shelf.built_in()]
         elif path in found:
             inside.append({title: path})
     return nav

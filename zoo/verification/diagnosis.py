@@ -45,12 +45,19 @@ class Doctor:
         self._references: dict[str | None, dict[Event, Tensor]] = {}
 
     def first(self, part: str | None = None) -> Divergence | None:
-        """Where they part: layer by layer, or up to the end of the layer `part` module by module."""
+        """Where they part: layer by layer, or up to the end of the layer `part` module by module.
+
+        Where the outputs of the whole agree nothing is amiss, whatever a module that was taken for another's gives.
+        """
         names = dict.fromkeys([*self.outside, *self.layers, *self._inside(part)])
         if part not in self._references:  # all of a large model's events would not fit
             self._references = {p: e for p, e in self._references.items() if p is None}
             self._references[part] = self.theirs.record(names, until=part)
-        return first_divergence(self.ours.record(names, until=part), self._references[part], self.limit)
+        mine, theirs = self.ours.record(names, until=part), self._references[part]
+        outputs = {event: x for event, x in mine.items() if event[1] == "output"}
+        if part is None and outputs and first_divergence(outputs, theirs, self.limit) is None:
+            return None
+        return first_divergence(mine, theirs, self.limit)
 
     def locate(self) -> Divergence | None:
         """The first divergence, module by module."""

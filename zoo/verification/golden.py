@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from zoo.construction import assign, on_meta, shared_parameters
 from zoo.errors import CheckpointError, ZooError, some
 from zoo.family import Family
-from zoo.inspection import table_for
+from zoo.interpretation import table_for
 from zoo.registry import installed
 from zoo.verification.divergence import gap
 from zoo.verification.golden_file import Golden, inputs_of, numbers, read_golden

@@ -14,7 +14,7 @@ from torch import Tensor
 from zoo.config import ModelConfig
 from zoo.construction import on_meta
 from zoo.errors import ZooError, some
-from zoo.inspection import table_for
+from zoo.interpretation import table_for
 from zoo.loading import load
 from zoo.registry import installed
 from zoo.verification.golden import folder_of

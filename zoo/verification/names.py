@@ -21,8 +21,10 @@ def views_of(ours: nn.Module, theirs: nn.Module, table: Table) -> dict[str, View
     modules = dict(theirs.named_modules())
     found: dict[str, View] = {}
     for name in leaves(ours):
-        step = next((s for s in steps for own in s.ours if own.rpartition(".")[0] == name), None)
-        view = _leaf(name, step, modules) if step is not None else _tied(name, ours, steps, table, modules)
+        own = [s for s in steps if any(n.rpartition(".")[0] == name for n in s.ours)]
+        own.sort(key=lambda s: not any(n.endswith(".weight") for n in s.ours))  # a bias may belong to what is around it
+        views = (_leaf(name, step, modules) for step in own)
+        view = next(filter(None, views), None) or _tied(name, ours, steps, table, modules)
         if view is not None:
             found[name] = view
     own, _ = table.plan(sorted(name for name, _ in ours.named_parameters()))
@@ -47,7 +49,7 @@ def _leaf(name: str, step: Step, modules: dict[str, nn.Module]) -> View | None:
         found = resolve(shared_prefix(step.theirs), modules)
         return None if found is None else View(modules[found])
     found = resolve(step.theirs[0].rpartition(".")[0], modules)
-    if found is None or _adds_its_own(modules[found]):
+    if found is None or _adds_its_own(modules[found]) or any(True for _ in modules[found].children()):
         return None
     if len(step.ours) == 1 and step.op.name == "same":
         return View(modules[found])

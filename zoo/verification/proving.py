@@ -9,7 +9,8 @@ from typing import Any
 from zoo.config import DecoderConfig, ModelConfig
 from zoo.errors import UsageError, some
 from zoo.family import Family
-from zoo.inspection import Ledger, our_shapes, table_for
+from zoo.inspection import Ledger
+from zoo.interpretation import our_shapes, table_for
 from zoo.registry import installed
 from zoo.weights.proof import Proof, prove
 

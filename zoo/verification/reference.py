@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.errors import UsageError, ZooError, some
-from zoo.inspection import Ledger, table_for
+from zoo.inspection import Ledger
+from zoo.interpretation import table_for
 from zoo.verification.exact import Float64
 from zoo.verification.in_transformers import first_line, load_in_transformers
 from zoo.verification.inputs import Inputs
