@@ -16,6 +16,8 @@ from zoo.inspection import Ledger, home_of, inspect
 if TYPE_CHECKING:
     from zoo.weights.hub import Place
 
+SUMMED = (torch.bfloat16, torch.float16, torch.float32, torch.float64)  # which torch adds up as they are
+
 
 def load(
     source: str | Path | Place,
@@ -114,8 +116,13 @@ def check_tied(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
 
 
 def check_finite(ledger: Ledger, name: str, tensor: Tensor) -> None:
-    """Refuse NaN and infinity. One pass over the data, without a copy of it."""
-    if not torch.isfinite(tensor.sum(dtype=torch.float32)) and not torch.isfinite(tensor).all():
+    """Refuse NaN and infinity. One pass over the data, without a copy of it.
+
+    A sum in the tensor's own dtype is vectorised, twenty times as fast for bfloat16 as one told to give float32; it may
+    overflow where no number does, which the exact pass then tells.
+    """
+    dtype = None if tensor.dtype in SUMMED else torch.float32
+    if not torch.isfinite(tensor.sum(dtype=dtype)) and not torch.isfinite(tensor).all():
         raise CheckpointError(ledger.source, name, "it holds NaN or infinity")
 
 

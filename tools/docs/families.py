@@ -16,6 +16,7 @@ from zoo.errors import ZooError
 from zoo.family import Family
 from zoo.presets import ModelRecord
 from zoo.units import human_count
+from zoo.verification.golden import goldens_of
 
 from . import deviations
 from .checkpoints import checkpoints, weights
@@ -136,6 +137,10 @@ def _checked(name: str, language: str) -> Iterator[str]:
     for row in checked().get(name, []):
         compared = words[","].join(words[what] for what in row["compared"])
         rows.append([row["against"], compared, f"`{row['test']}`"])
+    goldens = goldens_of(built_in()[name])
+    for reference in dict.fromkeys(g.reference for g in goldens):
+        cases = ", ".join(f"`{g.name}`" for g in goldens if g.reference == reference)
+        rows.append([reference, f"{words['golden']}{words[':']}{cases}", f"`zoo verify --golden {name}`"])
     if rows:
         yield table([words["against"], words["compared"], words["test"]], rows)
 

@@ -36,6 +36,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("concepts/ledger.md", "The ledger", "账本"),
     ("concepts/caches.md", "Caches", "缓存"),
     ("concepts/weights.md", "Weight tables", "权重表"),
+    ("concepts/proof.md", "How a model is proved right", "如何证明模型是对的"),
     ("concepts/plugins.md", "Plugins", "插件"),
     ("", "Families", "模型家族"),
     ("families/index.md", "Overview", "总览"),

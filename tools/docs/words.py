@@ -71,6 +71,7 @@ WORDS: dict[str, dict[str, str]] = {
         "quantised": "quantised weights",
         "perplexity": "perplexity",
         "bits": "every bit",
+        "golden": "committed numbers",
     },
     "zh": {
         "families": "模型家族",
@@ -138,6 +139,7 @@ WORDS: dict[str, dict[str, str]] = {
         "quantised": "量化权重",
         "perplexity": "困惑度",
         "bits": "逐位相等",
+        "golden": "随附的基准数值",
     },
 }
 

@@ -19,7 +19,6 @@ EPILOG = """\b
 Examples:
   zoo generate tiny -p "One day"
   zoo generate tiny -p "She had been" --temperature 0.8 --seed 1 --tokens 40
-  zoo generate tiny -p "It was a truth" --beams 4 --tokens 20 --json
   zoo generate ./Qwen2.5-VL-3B-Instruct --image cat.png -p "What is this?"
 """
 

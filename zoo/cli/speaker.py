@@ -91,27 +91,6 @@ def read_pictures(ledger: Ledger, images: tuple[str, ...]) -> list[Any]:
     return [read_image(image) for image in images]
 
 
-def read_tokenizer(ledger: Ledger) -> Tokenizer:
-    """The tokenizer that lies with the weights."""
-    from zoo.text import Tokenizer
-
-    checkpoint = ledger.checkpoint
-    if checkpoint.dialect == "gguf":
-        return Tokenizer.from_gguf(checkpoint.metadata(), checkpoint.files[0])
-    return Tokenizer.from_folder(checkpoint.folder)
-
-
-def read_settings(ledger: Ledger) -> tuple[GenerationConfig, list[str]]:
-    """generation_config.json, where there is one."""
-    from zoo.generation import GenerationConfig, config_from_hf
-    from zoo.weights.json_file import read_json
-
-    file = ledger.checkpoint.folder / "generation_config.json"
-    if ledger.checkpoint.dialect not in ("hf", "zoo") or not file.is_file():
-        return GenerationConfig(), []
-    return config_from_hf(read_json(file), file)
-
-
 def settings(speaker: Speaker, **chosen: Any) -> GenerationConfig:
     """The file's settings with the user's before them, and an end in sight."""
     config = speaker.config.updated(**{name: value for name, value in chosen.items() if value not in (None, ())})

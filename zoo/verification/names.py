@@ -25,8 +25,8 @@ def views_of(ours: nn.Module, theirs: nn.Module, table: Table) -> dict[str, View
         own.sort(key=lambda s: not any(n.endswith(".weight") for n in s.ours))  # a bias may belong to what is around it
         views = (_leaf(name, step, modules) for step in own)
         view = next(filter(None, views), None) or _tied(name, ours, steps, table, modules)
-        if view is not None:
-            found[name] = view
+        if view is not None and _has_bias(ours.get_submodule(name)) == _has_bias(view.module):
+            found[name] = view  # else one side adds the bias elsewhere, as Marian's head does in transformers
     own, _ = table.plan(sorted(name for name, _ in ours.named_parameters()))
     return found | _layers(ours, theirs, own)
 
@@ -67,6 +67,10 @@ def _tied(
     copies = (a.theirs.rpartition(".")[0] for a in table.aliases if a.of in of and "embed" not in a.theirs)
     found = next(filter(None, (resolve(copy, modules) for copy in copies)), None)
     return None if found is None else View(modules[found])
+
+
+def _has_bias(module: nn.Module) -> bool:
+    return getattr(module, "bias", None) is not None
 
 
 def _adds_its_own(module: nn.Module) -> bool:
