@@ -42,9 +42,9 @@ _LAZY = {  # public name -> the module that defines it
 }
 
 __all__ = [
-    "MISSING", "Family", "Match", "ModelConfig", "Pretrained", "RopeConfig", "ZooError", "__version__", "build",
-    "compare", "compose", "convert", "from_pretrained", "generate", "hookimpl", "illustrate", "inspect", "list_models",
-    "load", "model_class", "pull", "push", "rerun_goldens", "save", "verify",
+    "MISSING", "Family", "Match", "ModelConfig", "Pretrained", "RopeConfig", "ZooError", "__version__", "bench",
+    "build", "compare", "compose", "convert", "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate",
+    "inspect", "list_models", "load", "model_class", "pull", "push", "rerun_goldens", "save", "verify",
 ]  # fmt: skip
 
 

@@ -43,16 +43,14 @@ class Family:
     zoo.verification.golden_file.
     """
 
-    name: str
+    name: str  # lower case, as in family=llama
     config: str  # a subclass of zoo.ModelConfig
     model: str  # a torch.nn.Module class, called as model(config)
-    formats: Mapping[str, str] = field(default_factory=dict)
+    formats: Mapping[str, str] = field(default_factory=dict)  # dialect -> the module that translates it
     hf_types: tuple[str, ...] = ()  # the `model_type` values in config.json that are this family's
-    near: Mapping[str, str] = field(
-        default_factory=dict
-    )  # other `model_type` values near it -> what zoo lacks for them
+    near: Mapping[str, str] = field(default_factory=dict)  # other `model_type`s near it -> what zoo lacks for them
     pictures: str = ""  # how pictures enter prompts; empty: its models read none
-    summary: str = ""
+    summary: str = ""  # one line for lists
 
     @property
     def config_class(self) -> type[ModelConfig]:

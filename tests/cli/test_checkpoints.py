@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,17 @@ def test_a_seed_decides_what_is_drawn() -> None:
     words = ("generate", "tiny", "-p", "She was", "--tokens", "12", "--temperature", "1.0", "--seed")
     texts = [run(*words, seed).stdout for seed in ("1", "1", "2")]
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_an_encoder_decoder_answers_a_prompt_and_does_not_continue_it(tmp_path: Path) -> None:
+    config = replace(installed()["t5"].config_class.tiny(), vocab_size=1024, eos_token_id=[])
+    folder = zoo.save(zoo.build(config, device="cpu"), tmp_path / "t5")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).write_bytes((TINY / name).read_bytes())
+    words = ("generate", str(folder), "-p", "She was", "--tokens", "5")
+    (row,) = json.loads(run(*words, "--json").stdout)
+    assert len(row["tokens"]) == 5
+    assert run(*words).stdout == row["text"] + "\n"
 
 
 def test_generate_refuses_what_cannot_be() -> None:

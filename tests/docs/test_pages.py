@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from tools.docs.deviations import ROOT
 from tools.docs.links import broken
 from tools.docs.words import LANGUAGES, WORDS
 from zoo import hookspecs
+from zoo.family import Family
+from zoo.fields import doc_of
 
 NAMES = sorted(shelf.built_in())
 
@@ -92,6 +95,10 @@ def test_every_hook_and_public_name_is_in_the_reference(pages: dict[str, dict[st
         assert names
         for path in names.values():
             assert f"::: {path}\n" in pages["en"][f"reference/{page}.md"]
+
+
+def test_every_field_of_a_family_has_its_meaning() -> None:
+    assert not [field.name for field in fields(Family) if not doc_of(Family, field.name)]
 
 
 def test_every_public_name_is_found_where_the_reference_looks() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -11,6 +12,10 @@ from typing import Any
 
 import zoo
 from zoo import _LAZY
+from zoo.family import Family
+from zoo.fields import doc_of
+
+from .words import table
 
 # Page -> its title, the module whose __all__ it lists, and what stands above the names.
 PAGES = {
@@ -37,13 +42,15 @@ marked with `@zoo.hookimpl` in the module that an entry point of the group `zoo`
 
 ::: zoo.family.Family
 
-::: zoo.family.Match
+Its fields:
+
 """
 
 
 def pages() -> dict[str, str]:
     """Markdown by page name."""
-    return {"hooks": HOOKS} | {name: _page(*entry) for name, entry in PAGES.items()}
+    hooks = f"{HOOKS}{_family_fields()}\n::: zoo.family.Match\n"
+    return {"hooks": hooks} | {name: _page(*entry) for name, entry in PAGES.items()}
 
 
 def public(module: str) -> dict[str, str]:
@@ -53,6 +60,14 @@ def public(module: str) -> dict[str, str]:
     if module == "zoo":  # what __all__ has not caught up with is public all the same
         names = sorted({*names, *_LAZY})
     return {name: f"{_module(owner, module, name)}.{name}" for name in names if not name.startswith("__")}
+
+
+def _family_fields() -> str:
+    rows = [
+        [f"`{f.name}`", "" if f.default is MISSING and f.default_factory is MISSING else "no", doc_of(Family, f.name)]
+        for f in fields(Family)
+    ]
+    return table(["field", "must be given", "meaning"], [[name, must or "yes", doc] for name, must, doc in rows])
 
 
 def _page(title: str, module: str, lead: str) -> str:

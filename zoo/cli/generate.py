@@ -44,7 +44,7 @@ def command(
     as_json: bool,
     **chosen: object,
 ) -> None:
-    """Continue texts with the model SOURCE (default: the one in the box).
+    """Continue texts with the model SOURCE (default: the one in the box); an encoder-decoder answers them.
 
     With pictures the prompt becomes a message in the source's chat template, where there is one, unless it has
     markers for them itself; without a template the pictures come first.
@@ -71,7 +71,7 @@ def command(
         click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
         return
     for prompt, text in zip(prompts, texts, strict=True):
-        click.echo(text if images else prompt + text)
+        click.echo(text if images or speaker.answers else prompt + text)
 
 
 def _illustrated(speaker: Speaker, prompt: str) -> tuple[list[int], dict[str, Any]]:
@@ -91,7 +91,7 @@ def _stream(speaker: Speaker, prompt: str, config: GenerationConfig) -> None:
     start = time.perf_counter()
     given, inputs = _illustrated(speaker, prompt) if speaker.images else (prompt, {})
     pieces = stream(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs)
-    if not speaker.images:  # with pictures the text is an answer, and the prompt is not its beginning
+    if not speaker.images and not speaker.answers:  # of an answer the prompt is not the beginning
         click.echo(prompt, nl=False)
     for piece in pieces:
         click.echo(piece, nl=False)

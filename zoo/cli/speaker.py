@@ -31,6 +31,11 @@ class Speaker:
     notes: list[str] = field(default_factory=list)  # what was assumed or left unread in generation_config.json
     images: list[Any] = field(default_factory=list)  # pictures that were given, read
 
+    @property
+    def answers(self) -> bool:
+        """Whether a prompt is read by an encoder, and what is generated is no continuation of it."""
+        return hasattr(self.model, "conditioned")
+
 
 def image_option(function: F) -> F:
     """Pictures, in the order in which the prompt speaks of them."""
@@ -66,15 +71,16 @@ def open_speaker(
     images: tuple[str, ...] = (),
 ) -> Speaker:
     """Load model, tokenizer and settings. Raises ZooError for what is wrong with any of them."""
+    from zoo.companions import read_settings, read_tokenizer
     from zoo.inspection import inspect
-    from zoo.loading import load
+    from zoo.loading import realise
 
     ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     ledger.check()  # before torch is imported
     tokenizer = read_tokenizer(ledger)
     config, notes = read_settings(ledger)
     seen = read_pictures(ledger, images)
-    model = load(source, dtype=dtype, device=device, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
+    model = realise(ledger, dtype=dtype, device=device)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not continue texts")
     return Speaker(model, tokenizer, config, ledger, notes, seen)

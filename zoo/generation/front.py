@@ -47,6 +47,8 @@ def generate(
 ) -> Generation:
     """Continue every prompt: texts, lists of token ids, or a tensor [B, T] of them with its attention_mask [B, T].
 
+    An encoder-decoder reads the prompts as its source and writes a text of its own, from its
+    `decoder_start_token_id` on, which then stands for each prompt in what is returned.
     `inputs` are further arguments of the model's first pass, as `zoo.illustrate` makes them of pictures.
     Settings given here go before those of `config`; with neither, decoding is greedy. Rows of unequal length give
     what each gives alone. The model is used in the mode it is in: call `model.eval()` if it has dropout.
@@ -57,7 +59,7 @@ def generate(
         repetition_penalty=repetition_penalty, seed=seed, stop=stop, eos_token_id=eos_token_id,
         num_beams=num_beams, length_penalty=length_penalty,
     )  # fmt: skip
-    batch = _batch(model, prompts, tokenizer, attention_mask, inputs)
+    model, batch = _begun(model, _batch(model, prompts, tokenizer, attention_mask, inputs))
     rows = _rows(model, batch, config, tokenizer)
     if config.num_beams > 1:
         _refuse_with_beams(
@@ -94,6 +96,7 @@ def stream(
     batch = _batch(model, prompt, tokenizer, None, inputs)
     if len(batch.rows) != 1:
         raise UsageError(f"a stream continues one prompt, not {len(batch.rows)}", hint="use generate()")
+    model, batch = _begun(model, batch)
     if config.num_beams > 1:
         raise UsageError(f"num_beams={config.num_beams}: a beam search knows its text only at the end")
     rows = _rows(model, batch, config, tokenizer)
@@ -113,6 +116,18 @@ def _batch(
     device = device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
     return replace(batch, inputs=inputs or {})
+
+
+def _begun(model: Any, batch: Batch) -> tuple[LanguageModel, Batch]:
+    """The model and batch as they are, or an encoder-decoder that has read the batch, and the beginnings of texts."""
+    if not hasattr(model, "conditioned"):
+        return model, batch
+    start = getattr(model.config, "decoder_start_token_id", None)
+    if start is None:
+        raise UsageError(f"a {model.config.family} does not say which token its texts begin with")
+    with torch.inference_mode():
+        reader = model.conditioned(batch.tokens, batch.mask)
+    return reader, batch_of([[start]] * len(batch.rows), device=batch.tokens.device)
 
 
 def _rows(model: LanguageModel, batch: Batch, config: GenerationConfig, tokenizer: Tokenizer | None) -> list[Row]:

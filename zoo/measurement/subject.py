@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.companions import read_settings, read_tokenizer
 from zoo.errors import UsageError
 from zoo.inspection import Ledger, inspect
 from zoo.text import Tokenizer
@@ -52,13 +53,7 @@ class Subject:
     @property
     def settings(self) -> GenerationConfig:
         """What generation_config.json sets, where there is one."""
-        from zoo.generation import GenerationConfig, config_from_hf
-        from zoo.weights.json_file import read_json
-
-        file = self.ledger.checkpoint.folder / "generation_config.json"
-        if self.ledger.checkpoint.dialect not in ("hf", "zoo") or not file.is_file():
-            return GenerationConfig()
-        return config_from_hf(read_json(file), file)[0]
+        return read_settings(self.ledger)[0]
 
     def load(self, *, dtype: str | torch.dtype | None = None, device: str = "cpu") -> Any:
         """The model. Raises UsageError for one that does not predict the next token of a text."""
@@ -83,14 +78,6 @@ def open_subject(
     ledger.check()
     check_kind(ledger, str(source))
     return Subject(str(source), ledger, read_tokenizer(ledger), options)
-
-
-def read_tokenizer(ledger: Ledger) -> Tokenizer:
-    """The tokenizer that lies with the weights."""
-    checkpoint = ledger.checkpoint
-    if checkpoint.dialect == "gguf":
-        return Tokenizer.from_gguf(checkpoint.metadata(), checkpoint.files[0])
-    return Tokenizer.from_folder(checkpoint.folder)
 
 
 def check_kind(ledger: Ledger, source: str) -> None:
