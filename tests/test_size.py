@@ -22,7 +22,6 @@ from zoo.units import human_flops
 
 PRESETS = sorted(installed().presets())
 FAMILIES = sorted(installed().families)
-FEW_LAYERS = ["llama2-70b", "llama3.2-1b", "smollm2-135m", "tinyllama-1.1b"]
 LENGTH = 11
 
 
@@ -57,10 +56,9 @@ def test_flops_of_one_more_token_are_those_that_were_counted(name):
     _check_decoding(installed()[name].config_class.tiny())
 
 
-@pytest.mark.parametrize("name", FEW_LAYERS)
-def test_flops_of_real_shapes_are_those_that_were_counted(name):
+@pytest.mark.parametrize("name", some(PRESETS, "llama3.2-1b", "tiny"))
+def test_flops_of_every_preset_are_those_that_were_counted(name):
     config = presets.config(name)
-    config.num_layers = 2
     _check_prefill(config)
     _check_decoding(config)
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.config import RopeConfig
-from zoo.nn import LogNAttention, Span
+from zoo.nn import DualChunkAttention, LogNAttention, Span
 from zoo.testing.check import Skipped, require
 from zoo.testing.measure import LIMIT, difference, reading
 from zoo.testing.subject import Subject
@@ -27,6 +27,8 @@ def rotary_layers_see_distances_only(s: Subject) -> str:
         raise Skipped("it has no model.rope")
     if any(isinstance(m, LogNAttention) or getattr(m, "depends_on_length", False) for m in reading(s).model.modules()):
         raise Skipped("its attention or its rotations depend on the length of the text as well")
+    if any(isinstance(m, DualChunkAttention) for m in s.model.modules()):
+        raise Skipped("where its chunks begin depends on the positions")
     seen, worst = 0, 0.0
     for name, layer in s.model.named_modules():
         if not name.rpartition(".")[2].isdigit() or (call := _call(s, layer)) is None:
