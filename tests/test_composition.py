@@ -67,11 +67,13 @@ def test_precedence_is_default_preset_group_command_line():
     assert composed("llama3.1", "model.rope.factor=2", "rope=yarn").rope.factor == 2.0  # in whatever order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["none", "linear", "dynamic", "yarn", "llama3"])
 def test_every_rope_option_composes(option):
     assert composed("llama3", f"rope={option}").rope.scaling == option
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["llama3", "gemma3-4b", "deepseek-v3", "qwen2.5-7b-1m", "decoder/glm4.5"])
 def test_a_preset_composes_to_what_is_read_without_hydra(name):
     assert composed(name) == read_preset(name)
@@ -88,6 +90,7 @@ def test_composing_in_threads_gives_the_same():
     assert [config.num_layers for config in configs] == list(range(1, 9))
 
 
+@pytest.mark.slow
 def test_a_hydra_application_around_us_is_left_as_it_was(tmp_path):
     (tmp_path / "theirs.yaml").write_text("lr: 1")
     with hydra.initialize_config_dir(str(tmp_path), job_name="theirs", **VERSION_BASE):
@@ -147,6 +150,7 @@ MISTAKES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "expected"), MISTAKES, ids=[" ".join(words) for words, _ in MISTAKES])
 def test_a_mistake_is_told_in_these_words(words, expected):
     with pytest.raises(UsageError) as raised:
@@ -173,6 +177,7 @@ def test_an_unforeseen_error_of_hydra_keeps_its_first_line():
     assert str(told) == "the first line"
 
 
+@pytest.mark.slow
 def test_the_family_must_be_that_of_the_config():
     with pytest.raises(ConfigError, match=r"model\.family='gpt2' is not the family of LlamaConfig"):
         composed("llama3", "model.family=gpt2")
@@ -184,6 +189,7 @@ def test_a_strangers_preset_composes(plugged):
     assert (type(config).__module__, config.hidden_size, config.num_layers) == ("zoo_mamba.config", 9, 7)
 
 
+@pytest.mark.slow
 def test_a_preset_in_a_subfolder_composes(plugged):
     files = good_plugin("zoo_mix", "mix", {"decoder/long": preset("mix", "num_layers: 3")})
     files["zoo_mix/conf/model/decoder/short.yaml"] = "# short\ndefaults:\n  - decoder/long@_here_\n  - _self_\n"
@@ -215,6 +221,7 @@ def test_a_preset_without_a_family_is_refused(plugged):
         composed("bare")
 
 
+@pytest.mark.slow
 def test_a_strangers_preset_is_scanned_before_hydra_reads_it(plugged):
     presets = {"env": preset("sly", "hub: ${oc.env:HOME}"), "sly": preset("sly"), "short": "defaults:\n  - env\n"}
     plugged("sly", good_plugin("zoo_sly", "sly", presets))
@@ -224,6 +231,7 @@ def test_a_strangers_preset_is_scanned_before_hydra_reads_it(plugged):
             composed(name)
 
 
+@pytest.mark.slow
 def test_a_broken_config_class_harms_only_its_family(plugged):
     files = good_plugin("zoo_sick", "sick")
     files["zoo_sick/config.py"] = "raise RuntimeError('no such luck')"
@@ -233,6 +241,7 @@ def test_a_broken_config_class_harms_only_its_family(plugged):
         composed("sick")
 
 
+@pytest.mark.slow
 def test_a_blocked_plugins_preset_repeats_why(plugged, monkeypatch):
     monkeypatch.setenv("ZOO_BLOCK", "gpt2")
     plugged("other", good_plugin("zoo_other", "other"))
@@ -268,6 +277,7 @@ def test_omegaconf_reads_every_familys_config():
         assert OmegaConf.structured(family.config_class) is not None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not VERSION_BASE, reason="Hydra 1.4 has the fix itself")
 def test_hydra_starts_where_argparse_checks_help_strings(monkeypatch):
     """Python 3.14's argparse, on the version at hand."""

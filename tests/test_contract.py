@@ -61,6 +61,7 @@ def test_a_strangers_family_keeps_the_contract_whole(plant: Plant) -> None:  # n
     assert {check.group for check in checks} == set(GROUPS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_contract_names_the_fault(fault: str, plant: Plant) -> None:  # noqa: F811
     planted = FAULTS[fault]

@@ -46,6 +46,7 @@ def relabel(folder: Path, *dropped: str, **keys: Any) -> None:
     file.write_text(json.dumps(raw | keys))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OURS)
 def test_a_folder_of_each_family_is_named(name: str, tmp_path: Path) -> None:
     done = inspect(written(name, tmp_path))

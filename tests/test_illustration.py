@@ -25,6 +25,8 @@ from zoo.registry import installed
 from zoo.testing.subject import peaked
 from zoo.text import Tokenizer
 
+pytestmark = pytest.mark.slow  # builds every model that sees
+
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
 FAMILIES = ("gemma3_vl", "qwen_vl", "qwen2_vl", pytest.param("qwen2_5_vl", marks=pytest.mark.slow))
 START, SOFT, END = "<start>", "<soft>", "<end>"  # tokens around and of a picture, at ids 348 to 350

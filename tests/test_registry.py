@@ -14,6 +14,8 @@ from tests.distributions import good_plugin, install, zoo
 from zoo.errors import UnknownName, ZooError
 from zoo.registry import Registry, installed
 
+pytestmark = pytest.mark.slow  # starts processes with installed distributions
+
 HOOKS = """
     from zoo import Family, hookimpl
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.errors import CheckpointError, ZooError, clean, some
 from zoo.family import Family, Match
-from zoo.interpretation import config_file, our_shapes, refuse_endless, table_for
+from zoo.interpretation import config_file, our_shapes, table_for
 from zoo.registry import installed
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.foreign_config import ForeignConfig
@@ -57,7 +57,6 @@ def better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tup
         try:
             dialect = family.dialect(checkpoint.dialect)
             config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors))
-            refuse_endless(config, checkpoint)
             table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
             account = settle(table, our_shapes(family, config), checkpoint.tensors)
         except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):

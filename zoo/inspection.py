@@ -13,7 +13,7 @@ from zoo.config import ModelConfig
 from zoo.detection import better_fit, family_of, with_a_better_fit
 from zoo.errors import CheckpointError, UnknownName, UsageError, clean
 from zoo.family import Family
-from zoo.interpretation import main_dtype, our_shapes, overridden, read_config, table_for
+from zoo.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
 from zoo.registry import installed
 from zoo.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights.foreign_config import ForeignConfig
@@ -142,6 +142,7 @@ def inspect(
 
     place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
+    refuse_endless(checkpoint)
     allow = tuple(allow)
     chosen, match = family_of(checkpoint, family)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from zoo.weights.table import Identity, Table
 from zoo.weights.tensor_info import TensorInfo
 
 MAX_LAYERS = 10_000
+LAYERS = re.compile(r"layers?$|block_count$")  # keys that number them, in every dialect
 
 
 def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
@@ -33,14 +35,17 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
             keys.check(where=family.name, allow=allow)
     except ConfigError as error:
         raise CheckpointError(config_file(checkpoint), "", clean(error.what, 200), why=error.why) from None
-    refuse_endless(config, checkpoint)
     return keys, config
 
 
-def refuse_endless(config: ModelConfig, checkpoint: Checkpoint) -> None:
-    """A number in a file must not make us list a billion weights."""
-    if getattr(config, "num_layers", 0) > MAX_LAYERS:
-        raise CheckpointError(config_file(checkpoint), "", f"more than {MAX_LAYERS} layers are refused")
+def refuse_endless(checkpoint: Checkpoint) -> None:
+    """A number in a file must not make us list a billion weights. Raises CheckpointError before any family reads it."""
+    groups = [checkpoint.config, *(group for group in checkpoint.config.values() if isinstance(group, dict))]
+    for key, value in (item for group in groups for item in group.items()):
+        if isinstance(value, int | float) and value > MAX_LAYERS and LAYERS.search(str(key)):
+            raise CheckpointError(
+                config_file(checkpoint), clean(str(key)), f"more than {MAX_LAYERS} layers are refused"
+            )
 
 
 def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:

@@ -55,6 +55,7 @@ def test_a_bare_word_is_the_model(run):
     assert bare | {"seconds": 0} == whole | {"seconds": 0}
 
 
+@pytest.mark.slow
 def test_json_holds_the_numbers_of_the_arithmetic(run):
     told = json.loads(run("llama3 model.num_layers=2 rope=yarn --json").stdout)
     size = Size.of(compose("llama3", "model.num_layers=2", "rope=yarn"))
@@ -85,12 +86,14 @@ def test_people_see_the_tree_and_the_costs(run):
     ]
 
 
+@pytest.mark.slow
 def test_pipes_get_tabs(run):
     shown = run("llama3 model.num_layers=2").stdout.splitlines()
     assert "embed\t[128256, 4096]\t525M" in shown
     assert "cache\t8 KiB/token · 64 MiB at 8,192 (bfloat16)" in shown
 
 
+@pytest.mark.slow
 def test_a_single_run_writes_nothing(run):
     assert run("llama3").exit_code == 0
     assert os.listdir() == []
@@ -102,6 +105,7 @@ def test_flags_may_stand_between_overrides(run):
     assert json.loads(first.stdout)["parameters"] == json.loads(last.stdout)["parameters"]
 
 
+@pytest.mark.slow
 def test_cfg_prints_what_hydra_composes(run):
     result = run("llama3 --cfg job -p model.rope rope=yarn")
     assert result.exit_code == 0
@@ -109,6 +113,7 @@ def test_cfg_prints_what_hydra_composes(run):
     assert "device: meta" in run("--cfg job").stdout
 
 
+@pytest.mark.slow
 def test_cfg_refuses_what_build_refuses(run):
     assert run("llama3 +model.hiden_size=3 --cfg job").exit_code == 2
 
@@ -119,6 +124,7 @@ def test_info_searchpath(run, words):
     assert "pkg://zoo.conf" in run(words).stdout
 
 
+@pytest.mark.slow
 def test_a_bare_info_takes_no_override_for_its_value(run):
     result = run("--info model=llama3")
     assert result.exit_code == 0

@@ -15,6 +15,8 @@ from tests.testing.install import SOURCE, Plant, plant  # noqa: F401 - a fixture
 from zoo.cli import main
 from zoo.testing import GROUPS, NUMBERS
 
+pytestmark = pytest.mark.slow  # holds whole families to the contract
+
 
 def check(*words: str) -> Result:
     return CliRunner().invoke(main, ["check-plugin", *words])

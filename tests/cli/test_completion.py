@@ -13,6 +13,8 @@ from tests.distributions import zoo as run_zoo
 from zoo.cli import COMPLETION, main
 from zoo.cli.completion import Bash, Fish, Zsh
 
+pytestmark = pytest.mark.slow  # starts processes and shells
+
 LIGHT = """if True:
     import atexit, sys
     heavy = set("hydra omegaconf torch transformers huggingface_hub rich".split())

@@ -10,6 +10,8 @@ import pytest
 
 from tests.distributions import good_plugin, install, python, zoo
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 def words(*args, **environment) -> dict[str, str]:
     done = zoo("doctor", *args, **environment)

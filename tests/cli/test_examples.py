@@ -11,6 +11,8 @@ from zoo.cli import COMMANDS, main
 from zoo.presets import config as read_preset
 from zoo.registry import installed
 
+pytestmark = pytest.mark.slow  # runs every command
+
 NEEDS = {"hf://": "the network", "./": "a file of yours", "~/": "your home", "--install": "your home", "|": "a shell"}
 NEEDS |= {'eval "': "a shell", "zoo chat": "a terminal"}
 

@@ -109,6 +109,7 @@ def test_our_own_bug_is_one_line_unless_asked_for_more(run, failing):
     assert isinstance(run("fail", "--debug").exception, RuntimeError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [("--debug", "build", "lama3"), ("build", "lama3", "--debug")])
 def test_debug_shows_the_traceback_before_or_after_the_command(words):
     done = run_zoo(*words)

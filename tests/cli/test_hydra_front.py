@@ -33,6 +33,7 @@ def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_job_runs_in_this_process_and_writes_nothing():
     assert run_once("build", ["seed=3"], [], seed) == {"seed": 3, "parameters": 7}
     assert os.listdir() == []

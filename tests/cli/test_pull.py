@@ -15,6 +15,8 @@ from tests.weights.hub_server import Hub, serving
 from zoo.cli import main
 from zoo.weights.manifest import listed_files, verify_folder
 
+pytestmark = pytest.mark.slow  # talks to a server
+
 TINY = Path(zoo.__file__).parent / "models" / "tiny"
 FILES = {name: (TINY / name).read_bytes() for name in ("config.json", "tokenizer.json", "model.safetensors")}
 CARD = {"README.md": b"---\nlicense: apache-2.0\n---\n# A model\n", "LICENSE": b"Apache"}

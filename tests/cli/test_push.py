@@ -18,6 +18,8 @@ from zoo.weights.hub_card import Facts, card_text, license_in, metadata_in
 from zoo.weights.manifest import listed_files, manifest_text
 from zoo.weights.safetensors_writer import Digest
 
+pytestmark = pytest.mark.slow  # talks to a server
+
 TINY = Path(zoo.__file__).parent / "models" / "tiny"
 
 

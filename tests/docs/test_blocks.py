@@ -12,6 +12,8 @@ import pytest
 from tools.docs.blocks import Block, marked
 from tools.docs.deviations import ROOT
 
+pytestmark = pytest.mark.slow  # runs the pages' commands
+
 TUTORIAL = ROOT / "docs" / "en" / "add-a-family.md"  # its blocks are steps: see test_tutorial
 
 

@@ -22,6 +22,8 @@ from zoo import hookspecs
 from zoo.family import Family
 from zoo.fields import doc_of
 
+pytestmark = pytest.mark.slow  # generates every page
+
 NAMES = sorted(shelf.built_in())
 
 

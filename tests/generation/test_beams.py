@@ -39,6 +39,7 @@ def test_tokens_and_scores_equal_transformers(num_beams: int, length_penalty: fl
         torch.testing.assert_close(torch.tensor(found.scores), expected.sequences_scores, atol=1e-4, rtol=0)
 
 
+@pytest.mark.slow
 def test_penalties_count_in_beams_as_in_transformers():
     pytest.importorskip("transformers", reason="beam search is compared with transformers'")
     model, settings = foreign_llama(4), {"num_beams": 3, "repetition_penalty": 1.4, "no_repeat_ngram_size": 2}

@@ -52,6 +52,7 @@ def test_each_processor_equals_transformers(seed: int):
         assert torch.equal(ours, theirs.NoRepeatNGramLogitsProcessor(size)(few, logits))
 
 
+@pytest.mark.slow
 def test_processors_in_a_row_equal_transformers():
     theirs = pytest.importorskip("transformers", reason="the order is compared with transformers'")
     config = theirs.GenerationConfig(

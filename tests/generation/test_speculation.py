@@ -84,6 +84,7 @@ def test_a_draft_goes_with_plain_greedy_decoding_only(prompts: list, settings: d
         generate(TableModel(), prompts, max_new_tokens=5, draft=PromptLookup(), **settings)
 
 
+@pytest.mark.slow
 def test_a_cache_that_cannot_forget_is_refused():
     pytest.importorskip("transformers", reason="the model without rewind is one of transformers'")
     with pytest.raises(UsageError, match="a cache that can forget"):

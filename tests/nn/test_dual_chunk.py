@@ -63,6 +63,7 @@ def test_every_key_meets_the_query_of_its_age(length: int) -> None:
     close(run(attn, x), torch.stack([by_hand(attn, row) for row in x]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("chunk", "local"), [(9, 1), (6, 5), (7, 4), (12, 2)])
 @torch.no_grad()
 def test_chunks_may_have_any_size(chunk: int, local: int) -> None:

@@ -200,6 +200,7 @@ def test_every_option_composes_and_builds(preset: str, group: str, option: str) 
     assert shapes == config.anatomy().shapes()
 
 
+@pytest.mark.slow
 def test_a_group_leaves_the_other_parts_alone() -> None:
     plain: Any = zoo.compose("decoder/llama3")
     mixed: Any = zoo.compose(
@@ -213,6 +214,7 @@ def test_a_group_leaves_the_other_parts_alone() -> None:
     assert replace(mixed, **parts) == plain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -8,6 +8,8 @@ import torch
 import zoo
 from zoo.size import Size
 
+pytestmark = pytest.mark.slow  # builds large models on meta
+
 # layers, of which see all, key/value heads, head width, window: arXiv:2503.19786 and the released config.json's
 RELEASED = {
     "gemma3-270m": (18, 3, 1, 256, 512),

@@ -121,6 +121,7 @@ def test_layers_that_write_to_the_stream_start_smaller() -> None:
     assert layer.mlp.down_proj.weight.std() < 0.6 * layer.mlp.up_proj.weight.std()  # 1 / sqrt(2 * 2 layers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("preset", "parameters"),
     [

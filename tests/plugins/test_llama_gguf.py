@@ -98,6 +98,7 @@ def test_other_divisors_are_taken_as_they_are(tmp_path: Path) -> None:
     assert (logits(built(f"rope={{theta: {THETA}}}")) - logits(model)).abs().max() > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "rope"),
     [
@@ -122,6 +123,7 @@ def test_rope_scaling_is_read(tmp_path: Path, metadata: dict[str, Any], rope: Ro
     assert zoo.inspect(llama_cpp.write(tmp_path / "m.gguf", built(), **metadata)).config.rope == rope
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
@@ -141,6 +143,7 @@ def test_key_that_changes_the_model_is_refused(tmp_path: Path, metadata: dict[st
         zoo.load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divisors", [[1.0] * 7, [1.0] * 7 + [0.0], [1.0] * 7 + [float("nan")]])
 def test_divisors_that_make_no_sense_are_refused(tmp_path: Path, divisors: list[float]) -> None:
     path = llama_cpp.write(tmp_path / "m.gguf", built(), divisors=np.array(divisors, np.float32))

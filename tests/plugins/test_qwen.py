@@ -90,6 +90,7 @@ def tiny(name: str, **changes: Any) -> Any:
     return replace(installed()[name].config_class.tiny(), **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RELEASED)
 def test_released_config_describes_the_preset(name: str) -> None:
     told = {"hub", "license", "source"}
@@ -281,6 +282,7 @@ def test_preset_has_the_published_number_of_parameters(preset: str, parameters: 
     assert sum(weight.numel for weight in compose(preset).anatomy().weights) == parameters
 
 
+@pytest.mark.slow
 def test_presets_of_experts_have_the_active_parameters_they_are_named_after() -> None:
     names = ("qwen1.5-moe-a2.7b", "qwen2-57b-a14b", "qwen3-30b-a3b", "qwen3-235b-a22b")
     billions = [Size.of(compose(name)).active_parameters / 1e9 for name in names]

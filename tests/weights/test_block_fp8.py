@@ -36,6 +36,7 @@ def by_hand(weight: Tensor, scale: Tensor, block: int = 128) -> Tensor:
     return out.bfloat16()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(128, 128), (130, 5), (1, 1), (127, 257)])
 def test_each_block_is_multiplied_by_its_scale_at_the_edges_too(shape: tuple[int, int]) -> None:
     raw = stored(*shape)

@@ -183,6 +183,7 @@ JSON = st.recursive(
 NAMES = "n_embd d_model n_head head_dim norm_eps window names bos_token_id eos_token_id dtype rope_theta rope_scaling"
 
 
+@pytest.mark.slow
 @given(st.dictionaries(st.sampled_from([*NAMES.split(), "partial_rotary_factor", "odd"]), JSON, max_size=5))
 def test_whatever_the_file_says_it_is_read_or_refused_but_never_breaks(raw: dict[str, Any]) -> None:
     hf = ForeignConfig({"n_embd": 8, "n_head": 2} | raw)

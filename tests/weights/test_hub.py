@@ -18,6 +18,8 @@ from zoo.weights.checkpoint import open_checkpoint
 from zoo.weights.hub import locate
 from zoo.weights.hub_files import choose
 
+pytestmark = pytest.mark.slow  # talks to a server
+
 REPO = "acme/tiny"
 SINGLE = {"model.safetensors": save(make.tensors(), {"format": "pt"})}
 BASIC = {

@@ -212,6 +212,7 @@ def test_an_account_is_json() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_settling_takes_time_in_proportion_to_the_number_of_tensors() -> None:
     """DeepSeek-V3 has 91,991. Eight times as many may take thrice eight times as long, not eight times eight."""
 
