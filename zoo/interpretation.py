@@ -18,6 +18,7 @@ from zoo.weights.table import Identity, Table
 from zoo.weights.tensor_info import TensorInfo
 
 MAX_LAYERS = 10_000
+TOO_MANY = f"more than {MAX_LAYERS} layers are refused"
 LAYERS = re.compile(r"layers?$|block_count$")  # keys that number them, in every dialect
 
 
@@ -35,6 +36,8 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
             keys.check(where=family.name, allow=allow)
     except ConfigError as error:
         raise CheckpointError(config_file(checkpoint), "", clean(error.what, 200), why=error.why) from None
+    if getattr(config, "num_layers", 0) > MAX_LAYERS:  # under a key that only this family has
+        raise CheckpointError(config_file(checkpoint), "", TOO_MANY)
     return keys, config
 
 
@@ -43,9 +46,7 @@ def refuse_endless(checkpoint: Checkpoint) -> None:
     groups = [checkpoint.config, *(group for group in checkpoint.config.values() if isinstance(group, dict))]
     for key, value in (item for group in groups for item in group.items()):
         if isinstance(value, int | float) and value > MAX_LAYERS and LAYERS.search(str(key)):
-            raise CheckpointError(
-                config_file(checkpoint), clean(str(key)), f"more than {MAX_LAYERS} layers are refused"
-            )
+            raise CheckpointError(config_file(checkpoint), clean(str(key)), TOO_MANY)
 
 
 def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
