@@ -25,6 +25,7 @@ def imports(file: Path) -> Iterator[str]:
             yield ".".join([*base, *([node.module] if node.module else [])])
 
 
+@pytest.mark.slow
 def test_nobody_imports_the_plugins_and_they_do_not_import_each_other() -> None:
     bad = []
     for file in [*ROOT.glob("zoo/**/*.py"), *ROOT.glob("plugins/**/*.py")]:

@@ -95,6 +95,7 @@ def test_perplexity_on_the_sample_is_what_the_card_says(model: Any, tokenizer: T
     assert nats / math.log(2) / num_bytes == pytest.approx(metric("bits_per_byte"), rel=1e-3)
 
 
+@pytest.mark.slow
 def test_transformers_gives_the_same_logits(model: Any, reference: Any, tokenizer: Tokenizer) -> None:
     tokens = torch.stack(windows(sample_ids(tokenizer))[:2])[:, :-1]
     with torch.no_grad():

@@ -14,6 +14,8 @@ from zoo.cli.summary import lines
 from zoo.composition import compose
 from zoo.size import Size
 
+pytestmark = pytest.mark.slow  # each composes with Hydra
+
 TABLE = [  # what is typed, what is printed: the table of mistakes that the documentation promises
     ("model=lama3", "no config 'lama3' in group 'model'\ndid you mean: llama3, llama2, llama1?"),
     ("llama3 model.hiden_size=3", "no key 'model.hiden_size'\ndid you mean: model.hidden_size?"),

@@ -17,6 +17,8 @@ from tests.distributions import good_plugin, install, python, zoo
 from zoo.cli.list import COLUMNS
 from zoo.presets import ModelRecord
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 HEAVY = "torch hydra omegaconf transformers huggingface_hub"
 LIST = "from zoo.cli import main; main(['list'])"
 YARDSTICK = "import inspect, json, urllib.parse, zipfile, email.message"

@@ -10,6 +10,8 @@ import pytest
 
 from tests.distributions import good_plugin, install, zoo
 
+pytestmark = pytest.mark.slow  # each starts a process
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):

@@ -12,6 +12,8 @@ from tests.distributions import good_plugin, install, python, zoo
 from zoo import presets
 from zoo.size import Size
 
+pytestmark = pytest.mark.slow  # each starts a process or composes with Hydra
+
 
 def lines(*words, **environment) -> dict[str, str]:
     """What `zoo show` says on a pipe, by label."""

@@ -191,6 +191,7 @@ SMALL = (
 SMALL += bytes(-len(SMALL) % 32) + bytes(64)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, len(SMALL) - 1), st.integers(0, 255)), max_size=5),

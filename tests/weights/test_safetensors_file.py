@@ -195,6 +195,7 @@ def corrupted(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=corrupted())
 def test_corrupted_files_are_read_alike_or_refused_and_nothing_else(tmp_path: Path, data: bytes) -> None:
