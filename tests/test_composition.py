@@ -59,6 +59,7 @@ def test_a_config_is_its_familys_dataclass():
     assert type(config) is installed()["llama"].config_class
 
 
+@pytest.mark.slow
 def test_precedence_is_default_preset_group_command_line():
     assert composed("llama3").rope.factor == 1.0
     assert composed("llama3.1").rope.scaling == "llama3"
@@ -79,6 +80,7 @@ def test_a_preset_composes_to_what_is_read_without_hydra(name):
     assert composed(name) == read_preset(name)
 
 
+@pytest.mark.slow
 def test_composing_twice_gives_the_same():
     assert composed("llama3", "rope=yarn") == composed("llama3", "rope=yarn")
 
@@ -207,6 +209,7 @@ def test_a_strangers_option_group_needs_no_plus(plugged):
     assert composed("groups", "depth=deep").num_layers == 99
 
 
+@pytest.mark.slow
 def test_a_key_that_is_no_field_is_told_with_its_preset(plugged):
     plugged("typo", good_plugin("zoo_typo", "typo", {"typo": preset("typo", "hiden_size: 9")}))
     with pytest.raises(UsageError) as raised:
@@ -215,6 +218,7 @@ def test_a_key_that_is_no_field_is_told_with_its_preset(plugged):
     assert str(raised.value) == expected
 
 
+@pytest.mark.slow
 def test_a_preset_without_a_family_is_refused(plugged):
     plugged("bare", good_plugin("zoo_bare", "bare", {"bare": "hidden_size: 9\n"}))
     with pytest.raises(UsageError, match="the preset names no family\nbegin its defaults with /schema/"):

@@ -32,6 +32,7 @@ def ring(batch_size: int, max_len: int, window: int) -> Cache:
     return Cache([SlidingKVCache(batch_size, max_len, 1, 1, window=window)], batch_size, max_len)
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=6))
 def test_a_full_cache_gives_back_everything_in_order(chunks: list[int]) -> None:
     cache, written = full(2, sum(chunks)), torch.zeros(2, 0)
@@ -58,6 +59,7 @@ def test_a_ring_gives_the_window_before_and_the_new_and_holds_the_last(window: i
         assert held == written[-cache.layers[0].window :]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_padding_is_never_stored(data: st.DataObject) -> None:
     """Rows of any raggedness, holes included: slot p holds the row's p-th real token."""

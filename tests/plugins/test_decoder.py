@@ -273,6 +273,7 @@ def test_a_layer_without_local_angles_of_its_own_takes_those_of_all() -> None:
     assert [layer.attn.rope.rope.theta for layer in model.layers] == [50.0, 1000.0, 50.0]
 
 
+@pytest.mark.slow
 def test_a_group_on_a_family_without_that_part_points_here() -> None:
     with pytest.raises(UsageError) as found:
         zoo.compose("llama3", "attention=mla")

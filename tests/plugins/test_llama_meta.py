@@ -128,6 +128,7 @@ def test_scaled_rope_is_that_of_the_released_config(params: dict[str, Any], fact
     assert meta.from_config(ForeignConfig(raw)).rope == RopeConfig(500_000.0, "llama3", factor, 8192)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["llama1-7b", "llama2-70b", "llama3-8b", "llama3.1-405b", "smollm2-135m"])
 def test_config_survives_the_round_trip(preset: str) -> None:
     c = zoo.compose(preset)

@@ -184,6 +184,7 @@ def test_keys_of_the_first_release_are_read(tmp_path: Path) -> None:
     assert first.config == zoo.inspect(write(tmp_path / "new")).config
 
 
+@pytest.mark.slow
 def test_published_files_describe_the_presets(tmp_path: Path) -> None:
     """Qwen-7B and Qwen-72B, of which the second was trained on its whole context."""
     seven = {"hidden_size": 4096, "intermediate_size": 22016, "kv_channels": 128, "max_position_embeddings": 32768,

@@ -166,6 +166,7 @@ def test_chunks_do_not_go_with_windows_or_stretched_positions() -> None:
         replace(config, rope=replace(config.rope, scaling="yarn", factor=4.0))
 
 
+@pytest.mark.slow
 def test_chunks_are_switched_on_by_hand() -> None:
     config = compose("qwen2.5-7b", "model.dual_chunk.chunk_size=32768", "model.dual_chunk.local_size=1024")
     assert config.anatomy().traits["attention"] == "GQA 28/4, dual chunks of 32768"

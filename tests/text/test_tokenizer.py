@@ -40,6 +40,7 @@ def assert_same(folder: Path, tried: list[str]) -> None:
     assert (ours.bos_token_id, ours.eos_token_id) == (reference.bos_token_id, reference.eos_token_id)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [

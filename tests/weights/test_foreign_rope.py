@@ -88,6 +88,7 @@ def test_rope_is_written_as_it_is_read(spelling: str) -> None:
     assert rope(json.loads(json.dumps({"rope_parameters": write_rope(config)}))) == config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", [name for name, (_, config) in ROPES.items() if config.scaling != "none"])
 def test_transformers_reads_the_rope_we_write(spelling: str) -> None:
     """What we write for transformers says to it what it says to us: the same frequencies and the same factor."""

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import click
@@ -58,14 +59,19 @@ Examples:
 """
 
 
+def is_there(name: str) -> bool:
+    """Whether a command's module is installed; looking costs less than importing it."""
+    return find_spec(COMMANDS[name].target.partition(":")[0]) is not None
+
+
 class Zoo(click.Group):
     """The commands, imported lazily, and what happens to their errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*COMMANDS]
+        return [name for name in COMMANDS if is_there(name)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
+        if cmd_name not in COMMANDS or not is_there(cmd_name):
             return None
         module, _, name = COMMANDS[cmd_name].target.partition(":")
         command: click.Command = getattr(import_module(module), name)
