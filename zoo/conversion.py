@@ -26,7 +26,7 @@ class Conversion:
     folder: Path
     format: str
     num_tensors: int
-    nbytes: int
+    nbytes: int  # of the tensors written
     dtype: str | None
 
 
@@ -52,6 +52,7 @@ def convert(
     ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     from zoo import saving
+    from zoo.weights.write import bytes_of, write_folder
 
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
@@ -59,12 +60,10 @@ def convert(
     steps = saving.export_steps(ledger.family, to, config, specs)
     names = saving.file_names(ledger.family, to)
     foreign = saving.foreign_specs(steps, specs)
-    nbytes = sum(info.nbytes for info in ledger.checkpoint.tensors.values())
-    result = Conversion(ledger, Path(folder), to, len(foreign), nbytes, dtype)
+    result = Conversion(ledger, Path(folder), to, len(foreign), sum(map(bytes_of, foreign.values())), dtype)
     if dry_run:
         return result
     from zoo.loading import check_tied
-    from zoo.weights.write import write_folder
 
     with ledger.checkpoint.open() as tensors:
         check_tied(ledger, tensors)

@@ -71,7 +71,8 @@ def test_convert_writes_what_inspect_reads_and_refuses_what_is_there(folder: Pat
     again = run("convert", str(folder), target)
     assert again.exit_code == 1
     assert "is there already" in again.stderr
-    assert run("convert", str(folder), target, "--force", "--dtype", "bfloat16").exit_code == 0
+    halved = run("convert", str(folder), target, "--force", "--dtype", "bfloat16", "--json")
+    assert json.loads(halved.stdout)["written"]["bytes"] == 2 * json.loads(halved.stdout)["parameters"]
     assert zoo.load(target).embed.weight.dtype.itemsize == 2
 
 

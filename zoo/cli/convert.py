@@ -72,7 +72,10 @@ def command(
     )  # fmt: skip
     seconds = time.perf_counter() - start
     if as_json:
-        told = {"folder": str(done.folder), "format": to, "tensors": done.num_tensors, "dry_run": dry_run}
+        told = {
+            "folder": str(done.folder), "format": to, "tensors": done.num_tensors, "bytes": done.nbytes,
+            "dry_run": dry_run,
+        }  # fmt: skip
         click.echo(json.dumps({**done.ledger.to_dict(), "written": told}, indent=2))
         return
     click.echo("\n".join(lines(done.ledger)))
