@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
 
-from zoo.config import RopeConfig
-
 Shape = tuple[int, ...]
 
 ROLES = ("embedding", "position", "attention", "mixer", "mlp", "experts", "router", "norm", "head", "vision", "other")
@@ -281,20 +279,3 @@ class Anatomy:
     def shapes(self) -> dict[str, Shape]:
         """Every parameter's name and shape, as in `named_parameters` of the built module (in no set order)."""
         return {name: w.shape for w in self.weights for name in w.names()}
-
-
-def heads_in_words(num_heads: int, num_kv_heads: int) -> str:
-    """MHA 12, GQA 32/8 or MQA 8 (arXiv:1911.02150, arXiv:2305.13245)."""
-    if num_kv_heads == num_heads:
-        return f"MHA {num_heads}"
-    return f"MQA {num_heads}" if num_kv_heads == 1 else f"GQA {num_heads}/{num_kv_heads}"
-
-
-def rope_in_words(rope: RopeConfig) -> str:
-    """RoPE 10k, RoPE 500k llama3 ×8, ..."""
-    theta = f"{rope.theta / 1e6:g}M" if rope.theta >= 1e6 else f"{rope.theta / 1e3:g}k"
-    kind = {"none": "", "yarn": " YaRN", "linear": " PI", "dynamic": " dynamic NTK"}.get(
-        rope.scaling, f" {rope.scaling}"
-    )
-    part = "" if rope.partial == 1 else f" on {rope.partial:.0%}"
-    return f"RoPE {theta}{part}{kind}" + (f" ×{rope.factor:g}" if rope.scaling not in ("none", "longrope") else "")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy, heads_in_words
+from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, at_least, multiple_of, one_of
 from zoo.errors import ConfigError
+from zoo.traits import heads_in_words, mlp_in_words
 
 HEADS = ("none", "masked_lm", "sequence_classification", "token_classification")
 BERT_HEADS = (*HEADS, "pretraining", "next_sentence")
@@ -78,7 +79,7 @@ class EncoderConfig(ModelConfig):
             "position": f"learned {self.max_seq_len}",
             "norm": "LayerNorm, post",
             "block": "attention → + → norm → MLP → + → norm",
-            "mlp": f"{self.activation} {self.intermediate_size}",
+            "mlp": mlp_in_words(self.activation, self.intermediate_size),
             "head": self.head,
         }
         return a

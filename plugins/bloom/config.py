@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy, heads_in_words
+from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, at_least, multiple_of
+from zoo.traits import heads_in_words, mlp_in_words
 
 
 @dataclass
@@ -51,7 +52,7 @@ class BloomConfig(ModelConfig):
             "position": "ALiBi",
             "norm": "LayerNorm, pre, and after the embedding",
             "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"GELU {4 * self.hidden_size}",
+            "mlp": mlp_in_words("gelu_bloom", 4 * self.hidden_size),
         }
         return a
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy, heads_in_words
+from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, at_least, multiple_of
 from zoo.errors import ConfigError
+from zoo.traits import heads_in_words, mlp_in_words
 
 
 @dataclass
@@ -68,7 +69,7 @@ class ChatGLMConfig(ModelConfig):
             "position": "RoPE 10k, 2-D" + (", frequencies of 16 bits" if self.has_half_frequencies else ""),
             "norm": "LayerNorm, pre, and on the skip branch",
             "block": f"norm → attention → + {(2 * self.residual_layers) ** 0.5:.3g} × norm → norm → MLP → + …",
-            "mlp": f"GELU {self.intermediate_size}",
+            "mlp": mlp_in_words("gelu_tanh", self.intermediate_size),
         }
         return a
 

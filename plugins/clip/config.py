@@ -9,6 +9,7 @@ from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, at_least, multiple_of, one_of
 from zoo.errors import ConfigError
 from zoo.towers import ACTIVATIONS, TowerConfig, check_sizes, describe_embeddings, describe_layers
+from zoo.traits import mlp_in_words
 
 
 @dataclass
@@ -88,7 +89,7 @@ class CLIPConfig(ModelConfig):
         a.traits |= {
             "attention": f"text: MHA {t.num_heads}, causal",
             "position": f"learned {t.max_seq_len}",
-            "mlp": f"{t.activation} {t.intermediate_size}",
+            "mlp": mlp_in_words(t.activation, t.intermediate_size),
         }
 
     def _describe_vision(self, a: Anatomy, v: TowerConfig) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo.anatomy import Anatomy, heads_in_words, rope_in_words
+from zoo.anatomy import Anatomy
+from zoo.traits import GATED, heads_in_words, mlp_in_words, rope_in_words
 
 if TYPE_CHECKING:
     from .config import SandboxConfig
@@ -108,7 +109,7 @@ def traits(c: SandboxConfig) -> dict[str, str]:
         "position": position_in_words(c),
         "norm": f"{NORM_WORDS[c.norm.kind]}, {PLACES[c.block.kind]}{entry}{both}",
         "block": BLOCK_WORDS[c.block.kind],
-        "mlp": mlp_in_words(c),
+        "mlp": _mlp(c),
     }
 
 
@@ -139,12 +140,10 @@ def position_in_words(c: SandboxConfig) -> str:
     }[c.position.kind]
 
 
-def mlp_in_words(c: SandboxConfig) -> str:
-    gated = {"silu": "SwiGLU", "relu": "ReGLU"}.get(c.mlp.activation, "GeGLU")
-    if c.mlp.kind == "plain":
-        return f"{c.mlp.activation} {c.intermediate_size}"
-    if c.mlp.kind == "gated":
-        return f"{gated} {c.intermediate_size}"
+def _mlp(c: SandboxConfig) -> str:
+    if c.mlp.kind in ("plain", "gated"):
+        return mlp_in_words(c.mlp.activation, c.intermediate_size, is_gated=c.mlp.kind == "gated")
+    gated = GATED[c.mlp.activation]
     p, shared = c.mlp, f"+{c.mlp.num_shared_experts}" if c.mlp.num_shared_experts else ""
     groups = f" of {p.groups_per_token}/{p.num_groups} groups" if p.num_groups > 1 else ""
     return f"{gated} MoE {p.num_experts}{shared} × {c.expert_size}, top {p.experts_per_token}{groups}, {p.scoring}"

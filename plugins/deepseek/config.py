@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from zoo.anatomy import Anatomy, rope_in_words
+from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, multiple_of, one_of
 from zoo.errors import ConfigError
 from zoo.frequencies import yarn_mscale
+from zoo.traits import rope_in_words
 
 
 @dataclass

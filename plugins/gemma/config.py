@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy, heads_in_words, rope_in_words
+from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least, one_of
+from zoo.traits import heads_in_words, rope_in_words
 
 
 @dataclass

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy, heads_in_words
+from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, at_least, multiple_of, one_of
+from zoo.traits import heads_in_words, mlp_in_words
 
 ACTIVATIONS = ("gelu_tanh", "gelu", "relu", "silu")
 
@@ -54,7 +55,7 @@ class GPT2Config(ModelConfig):
             "position": f"learned {self.max_seq_len}",
             "norm": "LayerNorm, pre",
             "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"{self.activation} {self.intermediate_size}",
+            "mlp": mlp_in_words(self.activation, self.intermediate_size),
         }
         return a
 

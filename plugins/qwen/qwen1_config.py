@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy, heads_in_words, rope_in_words
+from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least
 from zoo.errors import ConfigError
+from zoo.traits import heads_in_words, rope_in_words
 
 
 @dataclass

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy, heads_in_words, rope_in_words
+from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
 from zoo.errors import ConfigError
 from zoo.towers import TowerConfig, describe_embeddings, describe_layers
+from zoo.traits import heads_in_words, rope_in_words
 
 HEAD_DIM = 128  # of the resampler
 

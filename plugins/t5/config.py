@@ -8,6 +8,7 @@ from typing import Self
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, at_least, one_of
 from zoo.errors import ConfigError
+from zoo.traits import mlp_in_words
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 
@@ -53,14 +54,12 @@ class T5Config(ModelConfig):
         if self.num_decoder_layers is not None:
             self._stack(a, "decoder", self.num_decoder_layers)
             a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
-        act = {"relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU", "silu": "SiLU"}[self.activation]
-        gated = {"GELU": "GeGLU", "SiLU": "SwiGLU", "ReLU": "ReGLU"}[act] if self.is_gated else act
         a.traits = {
             "attention": f"MHA {self.num_heads}, unscaled" + (", and to the source" if self.num_decoder_layers else ""),
             "position": f"bias per distance, {self.num_buckets} buckets" + " per layer" * self.has_bias_per_layer,
             "norm": "RMSNorm, pre",
             "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"{gated} {self.intermediate_size}",
+            "mlp": mlp_in_words(self.activation, self.intermediate_size, is_gated=self.is_gated),
         }
         return a
 

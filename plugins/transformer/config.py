@@ -8,8 +8,9 @@ from typing import Self
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, at_least, multiple_of, one_of
 from zoo.errors import ConfigError
+from zoo.traits import mlp_in_words
 
-ACTIVATIONS = {"relu": "ReLU", "gelu": "GELU", "gelu_tanh": "GELU", "silu": "SiLU"}
+ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 
 
 @dataclass
@@ -66,7 +67,7 @@ class TransformerConfig(ModelConfig):
             "position": "sinusoids",
             "norm": "LayerNorm, post",
             "block": "attention → + → norm → MLP → + → norm",
-            "mlp": f"{ACTIVATIONS[self.activation]} {self.intermediate_size}",
+            "mlp": mlp_in_words(self.activation, self.intermediate_size),
         }
         return a
 

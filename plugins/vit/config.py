@@ -9,6 +9,7 @@ from zoo.anatomy import Anatomy
 from zoo.config import MISSING, ModelConfig, at_least, multiple_of, one_of
 from zoo.errors import ConfigError
 from zoo.towers import describe_embeddings, describe_layers
+from zoo.traits import mlp_in_words
 
 HEADS = ("none", "image_classification")
 
@@ -73,7 +74,7 @@ class ViTConfig(ModelConfig):
             "position": f"learned {self.num_patches} + 1",
             "norm": "LayerNorm, pre",
             "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"{self.activation} {self.intermediate_size}",
+            "mlp": mlp_in_words(self.activation, self.intermediate_size),
             "vision": f"patches of {self.patch_size} in {self.image_size}",
             "head": self.head,
         }

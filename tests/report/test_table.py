@@ -39,7 +39,7 @@ def test_markdown_is_a_table():
 
 
 def test_markdown_shows_marks_as_they_are():
-    assert "**mlp** | gelu\\_tanh 3072 |" in compare("gpt2", "llama3").markdown()
+    assert "**family** | qwen2\\_moe |" in compare("qwen1.5-moe-a2.7b", "llama3").markdown()
 
 
 def test_pipes_get_exact_numbers_and_every_row():

@@ -28,6 +28,7 @@ PAGES = {
     "generation": ("Generation", "zoo.generation", "`from zoo.generation import stream`."),
     "testing": ("Testing", "zoo.testing", "The contract that every family is held to."),
     "description": ("Anatomy", "zoo.anatomy", "How a config tells what its model is made of, without torch."),
+    "traits": ("Traits", "zoo.traits", "How a config puts its parts in words, the same ones in every family."),
 }  # fmt: skip
 
 HOOKS = """# Hooks

@@ -57,6 +57,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("reference/blocks.md", "Blocks", "模块"),
     ("reference/weights.md", "Weight tables", "权重表接口"),
     ("reference/description.md", "Anatomy", "结构描述"),
+    ("reference/traits.md", "Traits", "特征用语"),
     ("reference/generation.md", "Generation", "文本生成"),
     ("reference/testing.md", "Testing", "契约测试"),
     ("changelog.md", "Changelog", "更新日志"),
