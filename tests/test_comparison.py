@@ -205,3 +205,10 @@ def test_overrides_import_no_torch_either():
 def test_a_config_is_a_subject():
     subject = Subject.of(presets.config("gpt2"))
     assert (subject.name, subject.size.parameters) == ("gpt2", 124_439_808)
+
+
+def test_what_a_source_takes_is_told_beside_what_is_written():
+    told = compare("t5-base", "gpt2", length=512).notes
+    assert told == (
+        "decode at 512 attends to a source as long, each token of which adds to the cache: 72 KiB (t5-base)",
+    )

@@ -58,6 +58,33 @@ def test_flops_of_one_more_token_are_those_that_were_counted(name):
     _check_decoding(installed()[name].config_class.tiny())
 
 
+@pytest.mark.parametrize("name", ["clip-vit-b32", "clip-vit-h14"])
+def test_a_text_of_clip_costs_its_tower_and_one_projection(name):
+    config = presets.config(name)
+    model, size = on_meta(config), Size.of(config)
+    with FlopCounterMode(display=False) as counter:
+        model.text(torch.zeros(1, LENGTH, dtype=torch.long, device="meta"))
+    once = 2 * config.projection_size * config.text.hidden_size
+    assert counter.get_total_flops() == size.prefill_flops(LENGTH) + _masked_flops(size) + once
+
+
+@pytest.mark.parametrize("name", ["vit-base", "vit-large"])
+def test_a_picture_costs_its_patches_and_one_class(name):
+    config = presets.config(name)
+    model, size = on_meta(config), Size.of(config)
+    with FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, config.image_size, config.image_size, device="meta"))
+    # The class token is no patch, and the classifier reads it alone.
+    patch, head = model.embed.patches.weight.numel(), model.classifier.weight.numel()
+    assert counter.get_total_flops() == size.prefill_flops(config.num_patches + 1) - 2 * patch + 2 * head
+
+
+@pytest.mark.parametrize("name", ["t5", "transformer"])
+def test_flops_of_reading_a_source_and_of_writing_are_those_that_were_counted(name):
+    config = installed()[name].config_class.tiny()
+    _check_encoder_decoder(on_meta(config), Size.of(config))
+
+
 @pytest.mark.parametrize("name", some(PRESETS, "tiny"))
 def test_flops_of_every_preset_are_those_that_were_counted(name):
     # Eight layers hold every kind that a preset has; the whole depth is in the test below, and in the counts above.
@@ -208,6 +235,8 @@ def _check_decoding(config: ModelConfig) -> None:
 def _check_both(config: ModelConfig) -> None:
     """The prompt and the token after it, in two passes: a hundred layers on meta take their time."""
     model, size = on_meta(config), Size.of(config)
+    if size.anatomy.cross:
+        return _check_encoder_decoder(model, size)
     _skip_unless_tokens_are_enough(model)
     cache = {"cache": model.new_cache(1, LENGTH + 1)} if hasattr(model, "new_cache") else {}
     with _Registered() as counter:
@@ -219,15 +248,32 @@ def _check_both(config: ModelConfig) -> None:
         assert counter.total == size.flops_per_token(LENGTH)
 
 
+def _check_encoder_decoder(model: nn.Module, size: Size) -> None:
+    """A source read, and one token written after as many others; no key is masked where torch counts."""
+    tokens = torch.zeros(1, LENGTH, dtype=torch.long, device="meta")
+    with FlopCounterMode(display=False) as counter:
+        memory = model.encode(tokens)
+        cache = model.new_cache(1, LENGTH, memory)
+    assert counter.get_total_flops() == size.prefill_flops(LENGTH)
+    assert cache.nbytes == size.cache_bytes(LENGTH) + size.source_cache_bytes(LENGTH)
+    model.decode(tokens[:, 1:], memory, cache=cache)
+    with FlopCounterMode(display=False) as counter:
+        model.decode(tokens[:, :1], memory, cache=cache)
+    assert counter.get_total_flops() == size.flops_per_token(LENGTH - 1)
+
+
 def _handed_flops(size: Size) -> int:
     """What torch counts for LENGTH tokens: the formula, and the pairs that a kernel is handed but the mask forbids."""
-    masked = sum(
+    # BERT's pooler and its sentence head act on one token of a text.
+    once = [w for w in size.anatomy.weights if w.role == "head" and len(w.shape) == 2 and not w.is_matmul]
+    return size.prefill_flops(LENGTH) + _masked_flops(size) + sum(2 * w.numel for w in once)
+
+
+def _masked_flops(size: Size) -> int:
+    return sum(
         2 * a.num_heads * (a.qk_dim + a.v_dim) * len(a.layers) * (_handed(a.window, a.is_causal) - allowed(a))
         for a in size.anatomy.attention
     )
-    # BERT's pooler and its sentence head act on one token of a text.
-    once = [w for w in size.anatomy.weights if w.role == "head" and len(w.shape) == 2 and not w.is_matmul]
-    return size.prefill_flops(LENGTH) + masked + sum(2 * w.numel for w in once)
 
 
 class _Registered(TorchDispatchMode):

@@ -27,6 +27,7 @@ class Weight:
     used: float = 1.0  # share of its elements that one token passes through
     is_matmul: bool = False  # multiplies every token once: 2 FLOPs per element used
     is_exact: bool = False  # never cast to fewer bits, as a bias that decides which experts are chosen
+    is_of_source: bool = False  # multiplies the tokens of a source, which the decoder beside it attends to
 
     @property
     def numel(self) -> int:
@@ -53,6 +54,7 @@ class AttentionSpec:
     is_causal: bool = True
     stack: str = "layers"  # which stack the layers belong to
     decode_dims: tuple[int, int] | None = None  # qk_dim and v_dim of a single token, where it is computed otherwise
+    is_of_source: bool = False  # within a source, which the decoder beside it attends to
 
 
 @dataclass(frozen=True)
@@ -67,18 +69,30 @@ class StateSpec:
     stack: str = "layers"  # which stack the layers belong to
 
 
+@dataclass(frozen=True)
+class CrossSpec:
+    """The attention of some decoder layers to every token of a source, whose keys and values are computed once."""
+
+    layers: tuple[int, ...]
+    num_heads: int
+    head_dim: int
+    cached: int  # numbers kept per source token and layer
+
+
 @dataclass
 class Anatomy:
     """A description under construction; the block methods mirror the modules of zoo.nn."""
 
     weights: list[Weight] = field(default_factory=list)
     attention: list[AttentionSpec] = field(default_factory=list)
+    cross: list[CrossSpec] = field(default_factory=list)
     states: list[StateSpec] = field(default_factory=list)
     traits: dict[str, str] = field(default_factory=dict)  # attention, position, norm, block, mlp, ... in words
     max_seq_len: int | None = None
     _prefix: str = ""
     _layers: tuple[int, ...] | None = None
     _is_of_text: bool = True
+    _is_of_source: bool = False
 
     @contextmanager
     def off_the_text(self) -> Iterator[None]:
@@ -86,6 +100,13 @@ class Anatomy:
         before, self._is_of_text = self._is_of_text, False
         yield
         self._is_of_text = before
+
+    @contextmanager
+    def of_the_source(self) -> Iterator[None]:
+        """What is described inside reads the source of an encoder-decoder, not the text that it writes."""
+        before, self._is_of_source = self._is_of_source, True
+        yield
+        self._is_of_source = before
 
     @contextmanager
     def under(self, prefix: str, layers: Iterable[int] | None = None) -> Iterator[None]:
@@ -108,7 +129,9 @@ class Anatomy:
     ) -> None:
         if self._layers != ():
             is_matmul = is_matmul and self._is_of_text
-            self.weights.append(Weight(self._prefix + name, shape, role, self._layers, used, is_matmul, is_exact))
+            self.weights.append(
+                Weight(self._prefix + name, shape, role, self._layers, used, is_matmul, is_exact, self._is_of_source)
+            )
 
     def linear(self, name: str, n_in: int, n_out: int, role: str, *, bias: bool = False) -> None:
         self.weight(f"{name}.weight", (n_out, n_in), role, is_matmul=True)
@@ -155,6 +178,19 @@ class Anatomy:
                 self.norm("q_norm", head_dim)
                 self.norm("k_norm", head_dim)
 
+    def cross_attn(
+        self, hidden_size: int, num_heads: int, head_dim: int, *, name: str = "cross", bias: bool = False
+    ) -> None:
+        """Weights of zoo.nn.CrossAttention in the layers at hand, and that these attend to the source with them."""
+        width, role = num_heads * head_dim, "attention"
+        with self.under(name):
+            self.linear("q_proj", hidden_size, width, role, bias=bias)
+            with self.of_the_source():
+                self.linear("k_proj", hidden_size, width, role, bias=bias)
+                self.linear("v_proj", hidden_size, width, role, bias=bias)
+            self.linear("o_proj", width, hidden_size, role, bias=bias)
+        self.cross.append(CrossSpec(self._layers or (), num_heads, head_dim, cached=2 * width))
+
     def attends(
         self,
         layers: Iterable[int],
@@ -170,7 +206,17 @@ class Anatomy:
         """Say that `layers` attend with keys and values of `num_kv_heads` heads, both of width `head_dim`."""
         cached = 2 * num_kv_heads * head_dim if is_cached else 0
         self.attention.append(
-            AttentionSpec(tuple(layers), num_heads, head_dim, head_dim, cached, window, is_causal, stack)
+            AttentionSpec(
+                tuple(layers),
+                num_heads,
+                head_dim,
+                head_dim,
+                cached,
+                window,
+                is_causal,
+                stack,
+                is_of_source=self._is_of_source,
+            )
         )
 
     def carries(

@@ -88,20 +88,31 @@ class Size:
         """Bytes that one more token adds to the cache of one row while no window is full."""
         return self.cache_bytes(1, dtype=dtype) - self.state_bytes(dtype)
 
+    def source_cache_bytes(self, length: int, batch: int = 1, dtype: str | None = None) -> int:
+        """Bytes that the keys and values of a source of `length` tokens add to an encoder-decoder's cache."""
+        numbers = sum(len(c.layers) * c.cached for c in self.anatomy.cross)
+        return batch * length * numbers * item_bytes(dtype or self.dtype)
+
     def flops_per_token(self, context: int = 0) -> int:
         """FLOPs of a forward pass of one token with `context` tokens before it, in the cache.
 
         2 for every matrix element that the token is multiplied by, the output head's included even if tied, and 2 for
         every query-key and weight-value product: 2 * heads * (qk_dim + v_dim) per key seen, its own among them. What a
-        state costs, the family says.
+        state costs, the family says. In an encoder-decoder the token is one that is written, and the source, read
+        before, as long as all that is written.
         """
-        attention = (_per_key(a, a.decode_dims) * _keys(a, context + 1) for a in self.anatomy.attention)
-        return self._fixed_flops + sum(attention)
+        attention = (_per_key(a, a.decode_dims) * _keys(a, context + 1) for a in self._attention(of_source=False))
+        cross = (len(c.layers) * 4 * c.num_heads * c.head_dim * (context + 1) for c in self.anatomy.cross)
+        return self._fixed_flops(of_source=False) + sum(attention) + sum(cross)
 
     def prefill_flops(self, length: int) -> int:
-        """FLOPs of a forward pass of a whole text with logits at every position; masked keys are not counted."""
-        attention = sum(_per_key(a) * _pairs(a, length) for a in self.anatomy.attention)
-        return length * self._fixed_flops + attention
+        """FLOPs of a forward pass of a whole text with logits at every position; masked keys are not counted.
+
+        An encoder-decoder reads the text as its source: the encoder, and the keys and values of it for the decoder.
+        """
+        is_source = bool(self.anatomy.cross)
+        attention = sum(_per_key(a) * _pairs(a, length) for a in self._attention(of_source=is_source))
+        return length * self._fixed_flops(of_source=is_source) + attention
 
     def training_bytes(self, batch: int, length: int, dtype: str | None = None) -> Training:
         """Bytes of a training step with AdamW on `batch` texts of `length` tokens, without sharding or recomputation.
@@ -120,16 +131,17 @@ class Size:
             activations=round(tokens * (self._kept_numbers * width + self._vocab_size * 4)),
         )
 
-    @property
-    def _matmul_flops(self) -> int:
-        head = self.anatomy.tied_head
-        tied = 2 * prod(head) if head else 0
-        return tied + sum(2 * _used(weight) for weight in self.anatomy.weights if weight.is_matmul)
+    def _attention(self, *, of_source: bool) -> list[AttentionSpec]:
+        return [a for a in self.anatomy.attention if a.is_of_source == of_source]
 
-    @property
-    def _fixed_flops(self) -> int:
-        """FLOPs per token that do not depend on how many came before."""
-        return self._matmul_flops + sum(len(s.layers) * s.flops for s in self.anatomy.states)
+    def _fixed_flops(self, *, of_source: bool) -> int:
+        """FLOPs per token, of the source or of the text, that do not depend on how many came before."""
+        read = [w for w in self.anatomy.weights if w.is_matmul and w.is_of_source == of_source]
+        flops = sum(2 * _used(weight) for weight in read)
+        if of_source:
+            return flops
+        head = self.anatomy.tied_head
+        return flops + (2 * prod(head) if head else 0) + sum(len(s.layers) * s.flops for s in self.anatomy.states)
 
     @property
     def _vocab_size(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self
 
@@ -93,7 +94,7 @@ class CLIPConfig(ModelConfig):
         }
 
     def _describe_vision(self, a: Anatomy, v: TowerConfig) -> None:
-        with a.under("vision"):
+        with a.under("vision"), nullcontext() if self.text is None else a.off_the_text():
             describe_embeddings(a, v, has_class_token=True, has_bias=False)
             for norm in ("embed_norm", "norm"):
                 a.norm(norm, v.hidden_size, bias=True, role="vision")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self
 
@@ -50,7 +51,8 @@ class T5Config(ModelConfig):
     def anatomy(self) -> Anatomy:
         a = Anatomy()
         a.embedding("embed", self.vocab_size, self.hidden_size)
-        self._stack(a, "encoder", self.num_layers)
+        with nullcontext() if self.num_decoder_layers is None else a.of_the_source():
+            self._stack(a, "encoder", self.num_layers)
         if self.num_decoder_layers is not None:
             self._stack(a, "decoder", self.num_decoder_layers)
             a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
@@ -70,7 +72,7 @@ class T5Config(ModelConfig):
             a.attn(self.hidden_size, self.num_heads, self.num_heads, self.head_dim)
             if is_decoder:
                 a.norm("cross_norm", self.hidden_size)
-                a.attn(self.hidden_size, self.num_heads, self.num_heads, self.head_dim, name="cross")
+                a.cross_attn(self.hidden_size, self.num_heads, self.head_dim)
             a.norm("mlp_norm", self.hidden_size)
             if self.is_gated:
                 a.gated_mlp(self.hidden_size, self.intermediate_size)

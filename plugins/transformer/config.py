@@ -57,7 +57,8 @@ class TransformerConfig(ModelConfig):
         if self.source_vocab_size is not None:
             a.embedding("source_embed", self.source_vocab_size, self.hidden_size)
         a.embedding("embed", self.vocab_size, self.hidden_size)
-        self._stack(a, "encoder", self.num_layers)
+        with a.of_the_source():
+            self._stack(a, "encoder", self.num_layers)
         self._stack(a, "decoder", self.num_decoder_layers)
         a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
         if self.head_bias:
@@ -74,9 +75,11 @@ class TransformerConfig(ModelConfig):
     def _stack(self, a: Anatomy, stack: str, num_layers: int) -> None:
         is_decoder, heads = stack == "decoder", (self.num_heads, self.num_heads, self.head_dim)
         with a.under(f"{stack}.layers.{{i}}", range(num_layers)):
-            for name in ("attn", "cross") if is_decoder else ("attn",):
-                a.attn(self.hidden_size, *heads, name=name, bias=self.attention_bias)
-                a.norm(f"{name}_norm", self.hidden_size, bias=True)
+            a.attn(self.hidden_size, *heads, bias=self.attention_bias)
+            a.norm("attn_norm", self.hidden_size, bias=True)
+            if is_decoder:
+                a.cross_attn(self.hidden_size, self.num_heads, self.head_dim, bias=self.attention_bias)
+                a.norm("cross_norm", self.hidden_size, bias=True)
             a.mlp(self.hidden_size, self.intermediate_size)
             a.norm("mlp_norm", self.hidden_size, bias=True)
         a.attends(range(num_layers), *heads, is_causal=is_decoder, is_cached=is_decoder, stack=stack)

@@ -45,8 +45,10 @@ def numbers(size: Size) -> dict[str, Any]:
         "dtype": size.dtype,
         "weight_bytes": size.weight_bytes(),
         "cache_bytes_per_token": size.cache_bytes_per_token(),
+        "source_cache_bytes_per_token": size.source_cache_bytes(1),
         "state_bytes": size.state_bytes(),
         "flops_per_token": size.flops_per_token(),
+        "flops_per_source_token": size.prefill_flops(1) if size.anatomy.cross else None,
         "optimal_tokens": size.optimal_tokens,
         "max_seq_len": length,
     }
@@ -87,6 +89,8 @@ def _memory(size: Size) -> str:
         told += f" · KV cache {human_bytes(per_token)}/token"
         if length := size.anatomy.max_seq_len:
             told += f", {human_bytes(size.cache_bytes(length))} at {length:,}"
+    if source := size.source_cache_bytes(1):
+        told += f" · {human_bytes(source)}/token of the source"
     if state := size.state_bytes():
         told += f" · state {human_bytes(state)} at any length"
     return told
@@ -96,11 +100,13 @@ def _compute(size: Size) -> str:
     told = f"{human_flops(size.flops_per_token())}/token forward"
     if length := size.anatomy.max_seq_len:
         told += f", {human_flops(size.flops_per_token(length - 1))} at {length:,}"
+    if size.anatomy.cross:
+        told += f" · {human_flops(size.prefill_flops(1))}/token of the source"
     return told
 
 
 def _training(size: Size) -> str:
-    length = size.anatomy.max_seq_len or 1
+    length = size.anatomy.max_seq_len or 512  # positions without a limit: what T5 was trained on
     need = size.training_bytes(1, length)
     return (
         f"AdamW {human_bytes(need.total - need.activations)} · activations {human_bytes(need.activations)} for "

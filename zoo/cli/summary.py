@@ -37,10 +37,12 @@ def numbers(config: ModelConfig) -> dict[str, Any]:
         "weight_bytes": {dtype: size.weight_bytes(dtype) for dtype in DTYPES},
         "cache_dtype": size.dtype,
         "cache_bytes_per_token": size.cache_bytes_per_token(),
+        "source_cache_bytes_per_token": size.source_cache_bytes(1),
         "state_bytes": size.state_bytes(),
         "max_seq_len": length,
         "cache_bytes": size.cache_bytes(length) if length else None,
         "flops_per_token": size.flops_per_token(),
+        "flops_per_source_token": size.prefill_flops(1) if size.anatomy.cross else None,
         "flops_per_token_at_full_context": size.flops_per_token(length - 1) if length else None,
     }
 
@@ -95,10 +97,14 @@ def _costs(facts: dict[str, Any]) -> list[tuple[str, str]]:
     told = [("parameters", " · ".join(roles)), ("weights", " · ".join(weights))]
     if facts["cache_bytes_per_token"]:
         full = f" · {human_bytes(facts['cache_bytes'])} at {length:,}" if length else ""
+        source = facts["source_cache_bytes_per_token"]
+        full += f" · {human_bytes(source)}/token of the source" if source else ""
         told.append(("cache", f"{human_bytes(facts['cache_bytes_per_token'])}/token{full} ({facts['cache_dtype']})"))
     if facts["state_bytes"]:
         told.append(("state", f"{human_bytes(facts['state_bytes'])} at any length ({facts['cache_dtype']})"))
     full = f" · {human_flops(facts['flops_per_token_at_full_context'])} at {length:,}" if length else ""
+    if read := facts["flops_per_source_token"]:
+        full += f" · {human_flops(read)}/token of the source"
     return [*told, ("compute", f"{human_flops(facts['flops_per_token'])}/token forward{full}")]
 
 
