@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from zoo.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
 from zoo.errors import CheckpointError
 from zoo.inspection import Ledger, home_of, inspect
+from zoo.progress import progress
 
 if TYPE_CHECKING:
     from zoo.weights.hub import Place
@@ -86,10 +87,12 @@ def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | to
     model = on_meta(ledger.config)
     names = {group[0]: group for group, _ in shared_parameters(model)}
     _check_anatomy(ledger, model)
-    with ledger.checkpoint.open() as tensors:
+    told = progress(f"load {ledger.source}", sum(len(step.ours) for step in ledger.account.steps), "tensors")
+    with ledger.checkpoint.open() as tensors, told as advance:
         check_tied(ledger, tensors)
         for name, tensor in converted(ledger, tensors):
             assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
+            advance(1)
     _fill_allowed(ledger, model, dtype, device)
     object.__setattr__(model, "ledger", ledger)  # no parameter, buffer or module: nn.Module need not look at it
     return model.eval()

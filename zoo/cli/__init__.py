@@ -9,7 +9,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ import click
 
 from zoo import __version__
 from zoo.errors import ZooError, ZooWarning
+from zoo.progress import Advance, shown_by
 
 COMPLETION = "_ZOO_COMPLETE"
 
@@ -107,7 +108,7 @@ class Zoo(click.Group):
             block(blocked)
         options = {"prog_name": "zoo", **options, "complete_var": COMPLETION, "standalone_mode": False}
         try:
-            with notes():
+            with notes(), shown_by(_bar):
                 code = super().main(words, *rest, **options)
             sys.stdout.flush()
         except Exception as error:
@@ -142,6 +143,12 @@ def notes() -> Iterator[None]:
         warnings.simplefilter("once", ZooWarning)
         warnings.showwarning = tell_user
         yield
+
+
+def _bar(what: str, total: int, unit: str) -> AbstractContextManager[Advance]:
+    from zoo.cli.bars import bar
+
+    return bar(what, total, unit)
 
 
 def take_globals(args: Sequence[str]) -> tuple[list[str], bool, list[str]]:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.measurement.passages import Passage, Window, check_window, windows
+from zoo.progress import progress
 
 LARGEST = 2**25  # logits that are held at once, beyond one window's: 128 MiB in float32
 ROWS = 256  # positions whose distribution is worked out at once
@@ -85,12 +86,14 @@ def read(model: Any, passage: Passage, *, window: int, stride: int | None = None
     stride = window if stride is None else stride
     check_window(window, stride, passage)
     losses, best = torch.empty(passage.num_scored), torch.empty(passage.num_scored, dtype=torch.long)
-    for start, log_probs, targets in predictions(model, passage, window=window, stride=stride):
-        rows = slice(start, start + len(targets))
-        losses[rows] = -log_probs.gather(1, targets[:, None])[:, 0].float().cpu()
-        best[rows] = log_probs.argmax(-1).cpu()
-        if take is not None:
-            take(start, log_probs)
+    with progress("read the text", passage.num_scored, "tokens") as advance:
+        for start, log_probs, targets in predictions(model, passage, window=window, stride=stride):
+            rows = slice(start, start + len(targets))
+            losses[rows] = -log_probs.gather(1, targets[:, None])[:, 0].float().cpu()
+            best[rows] = log_probs.argmax(-1).cpu()
+            if take is not None:
+                take(start, log_probs)
+            advance(len(targets))
     if not torch.isfinite(losses).all():
         where = int((~torch.isfinite(losses)).nonzero()[0])
         why = "the weights are damaged, or their numbers overflow in this dtype"

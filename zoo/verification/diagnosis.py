@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from zoo.progress import progress
 from zoo.verification.divergence import Divergence, first_divergence
 from zoo.verification.mistakes import Case, Repair, repairs
 from zoo.verification.recording import Event, Side, layer_of, leaves, stacks
@@ -84,11 +85,14 @@ class Doctor:
         """The first repair within the part where they differ after which the part agrees."""
         part = self._part(divergence)
         near = divergence.place or divergence.event[0]
-        for repair in sorted(self._candidates(part), key=lambda r: not (r.where and near.startswith(r.where))):
-            with repair.edit():
-                after = self.first(part)
-            if after is None or (part is None and _is_later(after, divergence, list(self._references[None]))):
-                return repair
+        candidates = sorted(self._candidates(part), key=lambda r: not (r.where and near.startswith(r.where)))
+        with progress(f"diagnose {part or 'what is outside of layers'}", len(candidates), "mistakes") as advance:
+            for repair in candidates:
+                with repair.edit():
+                    after = self.first(part)
+                if after is None or (part is None and _is_later(after, divergence, list(self._references[None]))):
+                    return repair
+                advance(1)
         return None
 
     def _everywhere(self, repair: Repair, kept: ExitStack) -> tuple[str, ...]:

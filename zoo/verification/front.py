@@ -15,6 +15,7 @@ from zoo.construction import as_dtype, shared_parameters
 from zoo.errors import UsageError
 from zoo.inspection import Ledger
 from zoo.loading import load
+from zoo.progress import progress
 from zoo.verification.comparing import cached_decoding, compare_outputs, limit_of
 from zoo.verification.diagnosis import Doctor
 from zoo.verification.divergence import gap
@@ -76,12 +77,19 @@ def verify(
 
 def judge(model: nn.Module, ours: Side, theirs: Side, inputs: Inputs, limit: float) -> Verification:
     """Measure both sides, and find out where and why they part if they do."""
-    with torch.no_grad():
-        measures = compare_outputs(ours.run(), theirs.run(), limit)
-    if (cached := cached_decoding(model, inputs, limit)) is not None:
-        measures.append(cached)
     known = stacks(model)
-    mine, other = ours.record(known), theirs.record(known)
+    with progress("compare", 5, "passes") as advance, torch.no_grad():
+        output = ours.run()
+        advance(1)
+        measures = compare_outputs(output, theirs.run(), limit)
+        advance(1)
+        if (cached := cached_decoding(model, inputs, limit)) is not None:
+            measures.append(cached)
+        advance(1)
+        mine = ours.record(known)
+        advance(1)
+        other = theirs.record(known)
+        advance(1)
     gaps = {
         event[0]: worst
         for event, x in mine.items()

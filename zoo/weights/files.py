@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from zoo.errors import CheckpointError, clean
+from zoo.progress import progress
 
 
 def size_of(path: Path) -> int:
@@ -39,10 +40,13 @@ def plain_name(name: object, file: Path, item: str) -> str:
 
 def sha256_of(path: Path) -> str:
     """The sha256 of a regular file, in hex."""
-    size_of(path)
+    digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with progress(f"hash {path.name}", size_of(path)) as advance, path.open("rb", buffering=0) as file:
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+                advance(count)
+            return digest.hexdigest()
     except OSError as error:
         raise CheckpointError(path, "", unreadable(error)) from None
 

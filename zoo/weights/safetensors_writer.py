@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.errors import CheckpointError, ZooError
+from zoo.progress import progress
 from zoo.weights.safetensors_file import DTYPES, HEADER_BYTES, read_header
 from zoo.weights.tensor_info import ITEM_BYTES, Shape, TensorInfo
 
@@ -85,19 +86,23 @@ class SafetensorsWriter:
 
     def _read_back(self) -> Digest:
         sha256, at = hashlib.sha256(), 0
+        size = os.fstat(self._fd).st_size
         first = next(iter(self._infos.values()), None)
-        start = first.offset if first and first.offset is not None else os.fstat(self._fd).st_size
+        start = first.offset if first and first.offset is not None else size
         for chunk in _chunks(self._fd, at, start):
             sha256.update(chunk)
         at = start
-        for name, info in self._infos.items():
-            checksum = 0
-            for chunk in _chunks(self._fd, at, info.nbytes):
-                sha256.update(chunk)
-                checksum = zlib.crc32(chunk, checksum)
-            if checksum != self._checksums[name]:
-                raise CheckpointError(self._path, name, "reads back as other bytes than were written: a failing disk?")
-            at += info.nbytes
+        with progress(f"read {self._path.name} back", size) as advance:
+            for name, info in self._infos.items():
+                checksum = 0
+                for chunk in _chunks(self._fd, at, info.nbytes):
+                    sha256.update(chunk)
+                    checksum = zlib.crc32(chunk, checksum)
+                    advance(len(chunk))
+                if checksum != self._checksums[name]:
+                    what = "reads back as other bytes than were written: a failing disk?"
+                    raise CheckpointError(self._path, name, what)
+                at += info.nbytes
         return Digest(sha256.hexdigest(), at)
 
 

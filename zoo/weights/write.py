@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckpointError, UsageError, ZooError, clean, some
+from zoo.progress import progress
 from zoo.weights.files import plain_name, sha256_of, size_of
 from zoo.weights.manifest import MANIFEST, listed_files, manifest_text
 from zoo.weights.safetensors_writer import Digest, SafetensorsWriter, TensorSpec
@@ -157,7 +158,9 @@ def _write_weights(
     owner = {name: file for file, specs in shards.items() for name in specs}
     writers: dict[str, SafetensorsWriter] = {}
     files: Files = {}
+    total = sum(bytes_of(spec) for specs in shards.values() for spec in specs.values())
     with ExitStack() as stack:
+        advance = stack.enter_context(progress(f"write {folder.name.lstrip('.').rsplit('.', 2)[0]}", total))
         for name, tensor in stream:
             if (file := owner.get(name)) is None:
                 raise ZooError(f"{name}: a tensor that was not announced")
@@ -165,6 +168,7 @@ def _write_weights(
                 writers[file] = SafetensorsWriter(folder / file, shards[file])
                 stack.callback(writers[file].close)
             writers[file].write(name, tensor)
+            advance(tensor.nbytes)
             if writers[file].is_complete:
                 files[file] = writers[file].finish()
     if late := [file for file in shards if file not in files]:

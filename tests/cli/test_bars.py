@@ -1,0 +1,61 @@
+"""Bars: on a terminal once work has lasted, gone when it is done, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+from tests.cli.terminal import STYLE
+
+WORK = """
+import time
+from zoo.cli import bars
+from zoo.progress import progress, shown_by
+bars.PATIENCE = {patience}
+with shown_by(bars.bar), progress("write [it]", 3 << 20) as outer:
+    for i in range(3):
+        with progress("read back", 2, "tensors") as inner:
+            time.sleep(0.06), inner(1), time.sleep(0.06), inner(1)
+        outer(1 << 20)
+    time.sleep(0.2)
+print("done")
+"""
+
+
+def test_a_bar_tells_what_and_how_much_and_leaves_nothing_behind() -> None:
+    shown = _on_a_terminal(WORK.format(patience=0))
+    assert "write [it]" in shown
+    assert "1 MiB of 3 MiB" in shown
+    assert "1/2 tensors" in shown
+    assert shown.rstrip().endswith("\x1b[2K")  # the last thing is a line erased
+
+
+def test_short_work_shows_none() -> None:
+    assert _on_a_terminal(WORK.format(patience=60)) == ""
+
+
+def test_a_pipe_gets_none() -> None:
+    done = subprocess.run([sys.executable, "-c", WORK.format(patience=0)], capture_output=True, check=True, text=True)
+    assert (done.stdout, done.stderr) == ("done\n", "")
+
+
+def _on_a_terminal(code: str) -> str:
+    """What a program writes to a terminal on its stderr, colours left out."""
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"}
+    child = subprocess.Popen([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.DEVNULL, env=env)
+    os.close(theirs)
+    parts = []
+    while True:
+        try:
+            part = os.read(ours, 65536)
+        except OSError:  # how Linux says that the other end was closed
+            break
+        if not part:
+            break
+        parts.append(part)
+    os.close(ours)
+    assert child.wait(timeout=60) == 0
+    return STYLE.sub("", b"".join(parts).decode())
