@@ -72,6 +72,32 @@ def test_one_model_is_enough():
     assert not {"model=", "gpt2"} & offered.keys()
 
 
+def test_show_offers_models_and_what_it_takes_behind_them():
+    assert "llama3-8b" in fish("zoo show llama3-")
+    assert fish("zoo show llama3 rope=y").keys() == {"rope=yarn"}
+    offered = fish("zoo show llama3 ")
+    assert {"model.", "rope="} <= offered.keys()
+    assert not {"device=", "save=", "hydra.", "gpt2"} & offered.keys()
+
+
+@pytest.mark.parametrize("command", ["inspect", "convert", "verify", "generate", "chat", "eval", "bench", "compare"])
+def test_a_checkpoint_may_be_a_model_or_a_path(command):
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COMP_WORDS", f"zoo {command} ti")
+        environment.setenv("COMP_CWORD", "ti")
+        answer = Fish(main, {}, "zoo", COMPLETION).complete().splitlines()
+    assert "plain,tiny" in [line.partition("\t")[0] for line in answer]
+    assert answer[-1] == "file,ti"
+
+
+@pytest.mark.parametrize("words", ["generate --image", "eval tiny --text", "compare --text", "compare --html"])
+def test_a_file_is_completed_by_the_shell(words):
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("COMP_WORDS", f"zoo {words} x")
+        environment.setenv("COMP_CWORD", "x")
+        assert Fish(main, {}, "zoo", COMPLETION).complete() == "file,x"
+
+
 def test_options_of_a_group_are_offered():
     options = ("dynamic", "linear", "llama3", "longrope", "none", "yarn")
     assert fish("zoo build llama3 rope=").keys() == {f"rope={option}" for option in options}

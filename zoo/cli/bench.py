@@ -19,7 +19,8 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     """What a word of the command line may become."""
     from zoo.cli.completion import overrides
 
-    return overrides("bench", ctx.params.get("words") or (), incomplete)
+    found = overrides("bench", ctx.params.get("words") or (), incomplete)
+    return found if "=" in incomplete else [*found, CompletionItem(incomplete, type="file")]
 
 
 @click.command(epilog=EPILOG)

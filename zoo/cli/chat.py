@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.inspect import shared_options
+from zoo.cli.inspect import complete, shared_options
 from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
 from zoo.errors import UsageError
 from zoo.size import human_count
@@ -28,7 +28,7 @@ HELP = "/reset starts again, /help says this, ctrl-d leaves"
 
 
 @click.command(epilog=EPILOG)
-@click.argument("source", default="tiny")
+@click.argument("source", default="tiny", shell_complete=complete)
 @shared_options
 @click.option("--system", help="What the model is told before the conversation.")
 @image_option

@@ -16,7 +16,6 @@ from zoo.cli import output
 from zoo.comparison import Comparison, compare
 from zoo.comparison.record import LENGTH
 from zoo.errors import UsageError, clean
-from zoo.registry import installed
 from zoo.units import human_bytes
 
 EPILOG = """\b
@@ -28,10 +27,10 @@ Examples:
 
 
 def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The models that a word may become, or a path where it looks like one."""
-    if incomplete.startswith((".", "/", "~")):
-        return [CompletionItem(incomplete, type="file")]
-    return [CompletionItem(name) for name in installed().presets() if name.startswith(incomplete)]
+    """What a word that names a model may become: its name or a path."""
+    from zoo.cli.completion import sources
+
+    return sources(incomplete)
 
 
 @click.command(epilog=EPILOG)
@@ -39,7 +38,9 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--length", type=click.IntRange(1), default=LENGTH, show_default=True, help="Tokens of the text.")
 @click.option("--rank", type=click.IntRange(1), default=RANK, show_default=True, help="Rank of the LoRA adapters.")
 @click.option("--dtype", metavar="DTYPE", help="Count bytes of all in this type, not in the released one.")
-@click.option("--text", metavar="FILE", help="Measure the weights on a text, or on sample: the one in the box.")
+@click.option(
+    "--text", type=click.Path(), metavar="FILE", help="Measure the weights on a text, or on sample: the one in the box."
+)
 @click.option("--speed", is_flag=True, help="With --text: time them too, each in a process of its own.")
 @click.option("--window", type=click.IntRange(1), metavar="TOKENS", help="Of the text, seen at once.")
 @click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="From one window to the next.")
@@ -47,7 +48,9 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--device", default="cpu", show_default=True, help="What measures: cpu, cuda, ...")
 @click.option("--json", "is_json", is_flag=True, help="Configs, traits and exact numbers as JSON.")
 @click.option("--md", "is_markdown", is_flag=True, help="The table as Markdown.")
-@click.option("--html", "page", metavar="FILE", help="Write a page with pictures to FILE; needs torch.")
+@click.option(
+    "--html", "page", type=click.Path(), metavar="FILE", help="Write a page with pictures to FILE; needs torch."
+)
 def command(
     subjects: tuple[str, ...],
     length: int,

@@ -112,9 +112,12 @@ def command(shell: str, install: bool) -> None:
     click.echo(f"wrote {file}: {condition}")
 
 
-def overrides(name: str, before: Sequence[str], incomplete: str) -> list[CompletionItem]:
-    """What a word of `zoo <name>` may become, given the words before it: a model, `key=`, or `key=value`."""
-    known = grammar(name)
+def overrides(name: str, before: Sequence[str], incomplete: str, *, with_keys: bool = True) -> list[CompletionItem]:
+    """What a word of `zoo <name>` may become, given the words before it: a model, `key=`, or `key=value`.
+
+    Without `with_keys` the keys are left out that are not the model's: device=, save=, ...
+    """
+    known = grammar(name, with_keys=with_keys)
     sign = re.match(r"[+~]*", incomplete)
     prefix = sign[0] if sign else ""
     typed = incomplete.removeprefix(prefix)
@@ -123,10 +126,15 @@ def overrides(name: str, before: Sequence[str], incomplete: str) -> list[Complet
     return [CompletionItem(prefix + value, help=about or None) for value, about in found if value.startswith(typed)]
 
 
-def models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def models(incomplete: str) -> list[CompletionItem]:
     """The models that can be built by name, for the commands that take one."""
     presets = installed().presets()
     return [CompletionItem(n, help=presets[n].description or None) for n in presets if n.startswith(incomplete)]
+
+
+def sources(incomplete: str) -> list[CompletionItem]:
+    """The same and the files of this machine, for the commands that take a checkpoint."""
+    return [*models(incomplete), CompletionItem(incomplete, type="file")]
 
 
 def _expanded(words: Iterable[str], known: Grammar) -> list[str]:
@@ -148,8 +156,9 @@ def _keys(typed: str, words: Sequence[str], known: Grammar) -> Iterator[tuple[st
     yield "model.", "a field of the model"
     yield from ((f"{group}=", f"one of {', '.join(options)}") for group, options in known.groups.items())
     yield from ((f"{key}=", "") for key in known.keys if key != "hydra")
-    yield "hydra.", "Hydra's own settings"
-    yield "hydra/launcher=", "what runs the jobs of a sweep"
+    if known.keys:
+        yield "hydra.", "Hydra's own settings"
+        yield "hydra/launcher=", "what runs the jobs of a sweep"
 
 
 def _values(typed: str, words: Sequence[str], known: Grammar) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ import time
 
 import click
 
-from zoo.cli.inspect import chosen, lines, shared_options
+from zoo.cli.inspect import chosen, complete, lines, shared_options
 from zoo.cli.proving import is_family
 from zoo.size import human_bytes
 
@@ -20,7 +20,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=complete)
 @click.argument("folder", type=click.Path(), required=False)
 @shared_options
 @click.option(

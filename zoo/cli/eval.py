@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli import output
-from zoo.cli.inspect import chosen, shared_options
+from zoo.cli.inspect import chosen, complete, shared_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,9 +25,16 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("source")
+@click.argument("source", shell_complete=complete)
 @shared_options
-@click.option("--text", "texts", multiple=True, metavar="FILE", help="A text in UTF-8, or sample: the one in the box.")
+@click.option(
+    "--text",
+    "texts",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help="A text in UTF-8, or sample: the one in the box.",
+)
 @click.option(
     "--window", type=int, metavar="TOKENS", help="Seen at once.  [default: the model's context, 1024 at most]"
 )

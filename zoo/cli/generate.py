@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from zoo.cli.inspect import shared_options
+from zoo.cli.inspect import complete, shared_options
 from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
 from zoo.errors import UsageError
 
@@ -24,7 +24,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("source", default="tiny")
+@click.argument("source", default="tiny", shell_complete=complete)
 @shared_options
 @click.option("-p", "--prompt", "prompts", multiple=True, required=True, help="Text to continue; may be given again.")
 @image_option

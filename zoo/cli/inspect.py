@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from zoo.errors import some
 from zoo.inspection import Ledger
@@ -22,6 +23,13 @@ Examples:
 """
 
 
+def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a word that names a checkpoint may become: a model's name or a path."""
+    from zoo.cli.completion import sources
+
+    return sources(incomplete)
+
+
 def shared_options(function: F) -> F:
     """The options of every command that opens a checkpoint."""
     for option in (
@@ -34,7 +42,7 @@ def shared_options(function: F) -> F:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("source")
+@click.argument("source", shell_complete=complete)
 @shared_options
 @click.option("--json", "as_json", is_flag=True, help="The ledger as JSON.")
 def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, as_json: bool) -> None:

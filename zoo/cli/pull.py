@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import click
+from click.shell_completion import CompletionItem
 
 from zoo.cli import output
 from zoo.cli.output import Column
@@ -17,8 +18,15 @@ Examples:
 """
 
 
+def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The models whose home on the hub a preset names."""
+    from zoo.cli.completion import models
+
+    return models(incomplete)
+
+
 @click.command(epilog=EPILOG)
-@click.argument("source")
+@click.argument("source", shell_complete=complete)
 @click.option("--revision", help="A branch, tag or commit; as org/name@REVISION.")
 @click.option("--to", "folder", type=click.Path(), metavar="DIR", help="Copy it there too, with a zoo.json beside it.")
 @click.option("--allow-pickle", is_flag=True, help="Fetch .bin and .pth files where there is nothing better.")

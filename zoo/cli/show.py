@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import numbers, rows, weights
@@ -24,9 +25,18 @@ Examples:
 """
 
 
+def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """A model's name, and behind it what may be overridden."""
+    from zoo.cli import completion
+
+    if (model := ctx.params.get("model")) is None:
+        return completion.models(incomplete)
+    return completion.overrides("build", [model, *(ctx.params.get("overrides") or ())], incomplete, with_keys=False)
+
+
 @click.command(epilog=EPILOG)
-@click.argument("model")
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.argument("model", shell_complete=complete)
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete)
 @click.option("--json", "is_json", is_flag=True, help="The config, the traits and every number as JSON.")
 def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
     """Tell what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.

@@ -40,7 +40,7 @@ class Speaker:
 def image_option(function: F) -> F:
     """Pictures, in the order in which the prompt speaks of them."""
     text = "A picture that the prompt is about; may be given again."
-    return click.option("--image", "images", multiple=True, metavar="FILE", help=text)(function)
+    return click.option("--image", "images", multiple=True, type=click.Path(), metavar="FILE", help=text)(function)
 
 
 def sampling_options(function: F) -> F:

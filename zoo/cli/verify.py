@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from zoo.cli.inspect import chosen, shared_options
+from zoo.cli.inspect import chosen, complete, shared_options
 from zoo.cli.output import as_json as print_json
 
 EPILOG = """\b
@@ -20,7 +20,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("source", required=False)
+@click.argument("source", required=False, shell_complete=complete)
 @shared_options
 @click.option(
     "--against", metavar="REF",
