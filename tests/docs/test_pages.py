@@ -54,12 +54,18 @@ def test_every_file_that_a_readme_links_to_is_there(readme: str) -> None:
     assert not [target for target in targets if not (ROOT / target).exists()]
 
 
-def test_both_readmes_have_the_same_commands() -> None:
-    blocks = [
-        re.findall(r"```bash\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
-        for name in ("README.md", "README.zh-CN.md")
-    ]
-    assert blocks[0] == blocks[1]
+def test_both_readmes_have_the_same_commands_and_links() -> None:
+    english, chinese = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+    for pattern in (r"```bash\n(.*?)```", r"^\| (`.*?) \|"):
+        theirs = [found.replace("、", ", ") for found in re.findall(pattern, chinese, re.DOTALL | re.MULTILINE)]
+        assert re.findall(pattern, english, re.DOTALL | re.MULTILINE) == theirs
+    targets = [re.findall(r"\]\(([^)]+)\)", text) for text in (english, chinese)]
+    assert [_in_chinese(target) for target in targets[0][1:]] == targets[1][1:]  # the first is the other README
+
+
+def _in_chinese(target: str) -> str:
+    there = target.replace("docs/en/", "docs/zh/")
+    return there if (ROOT / there).exists() else target
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
