@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 
 import click
@@ -101,6 +102,23 @@ def test_the_systems_errors_are_told_with_their_file(run, failing):
     assert (result.exit_code, result.stderr) == (1, "error: some/file: Permission denied\n")
 
 
+@pytest.mark.parametrize(
+    ("error", "printed"),
+    [
+        (MemoryError(), "error: there is not enough memory\n"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1280000 bytes."),
+            "error: there is not enough memory: 1,280,000 bytes were asked for\n",
+        ),
+    ],
+)
+def test_too_little_memory_is_no_bug(run, failing, error, printed):
+    failing(error)
+    result = run("fail")
+    assert result.exit_code == 1
+    assert result.stderr == printed + "ask for less, or for a smaller dtype\n"
+
+
 def test_our_own_bug_is_one_line_unless_asked_for_more(run, failing):
     failing(RuntimeError("oops\nand more"))
     result = run("fail")
@@ -133,11 +151,24 @@ def test_a_reader_that_had_enough_is_no_error():
     assert "bug" not in done.stderr
 
 
+def test_a_closed_stdout_is_no_error():
+    code = "import os, sys; os.close(1); sys.stdout = None; from zoo.cli import main; main(sys.argv[1:])"
+    for words in (["list", "-q"], ["list"], ["show", "tiny"]):
+        done = python(code, *words)
+        assert done.returncode == 0, done.stderr
+
+
+def test_json_stays_whole_in_any_encoding():
+    plain, narrow = (run_zoo("show", "gpt2", "--json", PYTHONIOENCODING=e) for e in ("utf-8", "iso8859-15"))
+    assert json.loads(narrow.stdout) == json.loads(plain.stdout)
+
+
 def test_global_options_are_taken_from_anywhere_before_two_dashes():
     assert take_globals(["-p", "no:a", "list", "--debug", "-p", "no:b"]) == (["list"], True, ["a", "b"])
     assert take_globals(["generate", "-p", "The dog"]) == (["generate", "-p", "The dog"], False, [])
     assert take_globals(["build", "-p", "model.rope"]) == (["build", "-p", "model.rope"], False, [])
     assert take_globals(["x", "--", "--debug", "-p", "no:a"]) == (["x", "--", "--debug", "-p", "no:a"], False, [])
+    assert take_globals(["generate", "tiny", "-p", "no:more"]) == (["generate", "tiny", "-p", "no:more"], False, [])
     assert take_globals(["x", "-p"]) == (["x", "-p"], False, [])
 
 
@@ -146,6 +177,18 @@ def test_a_plugin_can_be_left_out(words):
     models = run_zoo(*words).stdout.split()
     assert "llama3" in models
     assert "gpt2" not in models
+
+
+def test_a_plugin_left_out_by_a_wrong_name_is_told():
+    done = run_zoo("-p", "no:lama", "list", "-q", "llama3-8b")
+    assert (done.returncode, done.stdout) == (0, "llama3-8b\n")
+    assert "note: -p no:lama leaves nothing out: no plugin has this name; did you mean: llama" in done.stderr
+
+
+def test_p_takes_nothing_but_no(run):
+    result = run("-p", "gpt2", "list")
+    assert result.exit_code == 2
+    assert "'gpt2' is not no:NAME" in result.stderr
 
 
 def test_a_blocked_plugin_stays_blocked_in_child_processes(run, monkeypatch):

@@ -6,7 +6,6 @@ import gc
 import os
 import re
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +16,9 @@ from typing import Any, NamedTuple
 import click
 
 from zoo import __version__
-from zoo.errors import ZooError, ZooWarning
+from zoo.cli import streams
+from zoo.cli.failures import tell
+from zoo.errors import ZooWarning
 from zoo.progress import Advance, shown_by
 
 COMPLETION = "_ZOO_COMPLETE"
@@ -102,6 +103,7 @@ class Zoo(click.Group):
         given = [*(sys.argv[1:] if args is None else args)]  # list() is not to be had here: see zoo.cli.list
         if COMPLETION in os.environ:
             import_module("zoo.cli.completion")  # registers the shells
+        streams.mend()
         gc.set_threshold(50_000)  # starting up makes much and frees little: a tenth of `zoo list`
         words, is_debugging, blocked = take_globals(given)
         if blocked:
@@ -118,10 +120,23 @@ class Zoo(click.Group):
         sys.exit(code if isinstance(code, int) else 0)
 
 
+def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Refuse a `-p` that is not no:NAME; those that are have been taken out of the line by now."""
+    if value is not None:
+        raise click.BadParameter(f"{value!r} is not no:NAME", ctx, param)
+
+
 @click.group(
     cls=Zoo, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]}, options_metavar="[OPTIONS]"
 )
-@click.option("-p", "plugin", metavar="no:NAME", expose_value=False, help="Leave a plugin out. Also after the command.")
+@click.option(
+    "-p",
+    "plugin",
+    metavar="no:NAME",
+    expose_value=False,
+    callback=refuse,
+    help="Leave a plugin out. Also after the command.",
+)
 @click.option("--debug", is_flag=True, expose_value=False, help="Show an error's traceback. Also after the command.")
 @click.version_option(__version__, "--version", prog_name="zoo", message="%(prog)s %(version)s")
 def main() -> None:
@@ -159,7 +174,8 @@ def take_globals(args: Sequence[str]) -> tuple[list[str], bool, list[str]]:
     before = iter(args[:end])
     for word in before:
         value = next(before, None) if word == "-p" else None
-        if value is not None and (name := re.fullmatch(r"no:([\w.-]+)", value)):
+        is_prompt = "generate" in words  # whose -p is a text, whatever it says
+        if value is not None and not is_prompt and (name := re.fullmatch(r"no:([\w.-]+)", value)):
             blocked.append(name[1])
         elif word != "--debug":
             words += [word] if value is None else [word, value]
@@ -173,25 +189,11 @@ def block(names: Sequence[str]) -> None:
     before = os.environ.get("ZOO_BLOCK", "")
     os.environ["ZOO_BLOCK"] = ",".join(dict.fromkeys([*filter(None, before.split(",")), *names]))
     installed.cache_clear()
+    known = [plugin.name for plugin in installed().plugins]
+    for name in names:
+        if name not in known:
+            from zoo.errors import did_you_mean
 
-
-def tell(error: Exception) -> int:
-    """Say what went wrong in a few lines on stderr; the exit code."""
-    match error:
-        case ZooError():
-            click.echo(f"error: {error}", err=True)
-            return error.exit_code
-        case click.Abort():
-            return 130
-        case click.ClickException():
-            error.show()
-            return error.exit_code
-        case BrokenPipeError():  # the reader had enough; Python must not try to flush again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
-        case OSError():
-            click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
-            return 1
-    last = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
-    click.echo(f"error: zoo has a bug: {last}\nwhere: run it again with --debug", err=True)
-    return 70
+            click.echo(
+                f"note: -p no:{name} leaves nothing out: no plugin has this name; {did_you_mean(name, known)}", err=True
+            )

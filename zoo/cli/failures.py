@@ -1,0 +1,45 @@
+"""What is said of an error, and the exit code that stands for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+
+import click
+
+from zoo.errors import ZooError
+
+
+def tell(error: Exception) -> int:
+    """Say what went wrong in a few lines on stderr; the exit code."""
+    match error:
+        case ZooError():
+            click.echo(f"error: {error}", err=True)
+            return error.exit_code
+        case click.Abort():
+            return 130
+        case click.ClickException():
+            error.show()
+            return error.exit_code
+        case BrokenPipeError():  # the reader had enough; Python must not try to flush again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        case MemoryError() | RuntimeError() if is_out_of_memory(error):
+            asked = re.search(r"allocate (\d+) bytes", str(error))
+            told = f": {int(asked[1]):,} bytes were asked for" if asked else ""
+            click.echo(f"error: there is not enough memory{told}\nask for less, or for a smaller dtype", err=True)
+            return 1
+        case OSError():
+            click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
+            return 1
+    last = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
+    click.echo(f"error: zoo has a bug: {last}\nwhere: run it again with --debug", err=True)
+    return 70
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether Python, or torch on any device, was refused memory; torch is not imported to ask."""
+    told = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or told
