@@ -157,3 +157,13 @@ def _cpu_seconds(code: str) -> float:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
+def test_a_model_that_is_only_not_listed_is_not_suggested_to_be_a_typo():
+    done = zoo("-p", "no:llama", "list", "tiny")
+    assert done.returncode == 2
+    assert "did you mean" not in done.stderr
+    assert "of other families, or of a plugin that is not loaded: tiny, tinyllama-1.1b" in done.stderr
+    done = zoo("list", "llama3-8b", "--family", "gpt2")
+    assert "no model of the family gpt2 matches 'llama3-8b'" in done.stderr
+    assert "not loaded: llama3-8b" in done.stderr

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from zoo.cli import output
-from zoo.errors import UnknownName, clean
-from zoo.presets import ModelRecord, in_the_box, list_models
+from zoo.errors import UnknownName, clean, some
+from zoo.presets import ModelRecord, in_the_box, list_models, matches
 from zoo.registry import installed
 from zoo.units import human_count
 
@@ -43,7 +43,7 @@ def command(pattern: str | None, family: str | None, is_json: bool, quiet: bool,
     """
     found = list_models(pattern, family=family)
     if pattern and not found:
-        raise UnknownName(f"no model matches {pattern!r}", pattern, installed().presets())
+        raise _nothing(pattern, family)
     if is_json:
         from dataclasses import asdict
 
@@ -56,6 +56,15 @@ def command(pattern: str | None, family: str | None, is_json: bool, quiet: bool,
         total = len(list_models()) if pattern or family else len(found)
         output.note(f"{len(found)} of {total} models." + (f" More: zoo show {found[-1].name}" if found else ""))
     _tell_problems(found)
+
+
+def _nothing(pattern: str, family: str | None) -> UnknownName:
+    """What to say where no model matches: what is near, and where one would match that is not listed."""
+    known = [r.name for r in list_models(family=family)]
+    hidden = [name for name in installed().presets() if matches(name, pattern)]
+    hint = f"of other families, or of a plugin that is not loaded: {some(hidden)}" if hidden else ""
+    within = f" of the family {family}" if family else ""
+    return UnknownName(f"no model{within} matches {pattern!r}", pattern, known, hint=hint)
 
 
 def _row(r: ModelRecord, boxed: frozenset[str]) -> tuple[object, ...]:
