@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.errors import UsageError, clean
 from zoo.inspection import Ledger, inspect
 from zoo.provenance import origin
 from zoo.weights.files import sha256_of
@@ -46,13 +47,18 @@ def convert(
 ) -> Conversion:
     """Write the checkpoint `source` to `folder` as `to` (zoo, hf, meta, ...), all or nothing.
 
-    With `dry_run` nothing is read but headers and nothing is written. Raises CheckpointError if a tensor or key has no
-    place, holds NaN or infinity, or overflows `dtype`; ZooError if the folder is not zoo's to replace.
+    With `dry_run` nothing is read but headers and nothing is written. Raises UsageError for a format that the family
+    does not write, CheckpointError if a tensor or key has no place, holds NaN or infinity, or overflows `dtype`;
+    ZooError if the folder is not zoo's to replace.
     """
     ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
+    if to not in (formats := ["zoo", *ledger.family.formats]):
+        raise UsageError(f"{ledger.family.name} has no {clean(to)!r} format", why=f"it has: {', '.join(formats)}")
+    if max_shard_size is not None and max_shard_size < 1:
+        raise UsageError(f"max_shard_size={max_shard_size} is no number of bytes")
     from zoo import saving
-    from zoo.weights.write import bytes_of, write_folder
+    from zoo.weights.write import bytes_of, check_target, write_folder
 
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
@@ -62,6 +68,7 @@ def convert(
     foreign = saving.foreign_specs(steps, specs)
     result = Conversion(ledger, Path(folder), to, len(foreign), sum(map(bytes_of, foreign.values())), dtype)
     if dry_run:
+        check_target(Path(folder), [ledger.checkpoint.path], force)
         return result
     from zoo.loading import check_tied
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from zoo.config import ModelConfig
 from zoo.construction import shared_parameters
-from zoo.errors import ZooError
+from zoo.errors import UsageError
 from zoo.family import Family
 from zoo.interpretation import table_for
 from zoo.provenance import origin
@@ -88,11 +88,11 @@ def exported(steps: list[Step], ours: Callable[[str], Tensor]) -> Iterator[tuple
 def file_names(family: Family, format: str) -> dict[str, Any]:
     """What the files of a format are called, as a dialect's FILES tells; safetensors beside a config.json otherwise.
 
-    Raises ZooError for a format that is read and not written, whose FILES is None.
+    Raises UsageError for a format that is read and not written, whose FILES is None.
     """
     files = getattr(family.dialect(format), "FILES", ()) if format != "zoo" else ()
     if files is None:
-        raise ZooError(f"{family.name}'s {format} format is read, not written")
+        raise UsageError(f"{family.name}'s {format} format is read, not written")
     return dict(zip(("config_name", "pickle_name"), files, strict=False))
 
 

@@ -76,6 +76,38 @@ def test_convert_writes_what_inspect_reads_and_refuses_what_is_there(folder: Pat
     assert zoo.load(target).embed.weight.dtype.itemsize == 2
 
 
+def test_convert_tells_the_bytes_that_it_writes(folder: Path, tmp_path: Path) -> None:
+    before = sum(p.numel() for p in zoo.load(folder).parameters())
+    for dtype, nbytes in (("float32", 4 * before), ("bfloat16", 2 * before)):
+        done = zoo.convert(folder, tmp_path / dtype, dtype=dtype)
+        assert done.nbytes == nbytes
+        assert done.nbytes == zoo.inspect(tmp_path / dtype).nbytes
+
+
+def test_a_dry_run_refuses_what_the_run_would(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "letter.txt").write_text("Dear")
+    for target, *words in (["foreign"], ["foreign", "--force"], ["checkpoint"], ["out", "--to", "gguf"]):
+        done = run("convert", str(folder), str(tmp_path / target), *words, "--dry-run")
+        assert done.exit_code == run("convert", str(folder), str(tmp_path / target), *words).exit_code != 0
+        assert "would write" not in done.stdout
+
+
+def test_convert_cuts_into_files_of_a_size_in_words(folder: Path, tmp_path: Path) -> None:
+    assert run("convert", str(folder), str(tmp_path / "out"), "--max-shard-size", "20kB").exit_code == 0
+    assert len(list((tmp_path / "out").glob("model-*.safetensors"))) > 1
+    for wrong in ("0", "-5", "much"):
+        done = run("convert", str(folder), str(tmp_path / "other"), "--max-shard-size", wrong)
+        assert done.exit_code == 2
+        assert "is no number of bytes" in done.stderr
+
+
+def test_a_format_that_is_not_there_is_wrong_use(folder: Path, tmp_path: Path) -> None:
+    done = run("convert", str(folder), str(tmp_path / "out"), "--to", "hff")
+    assert done.exit_code == 2
+    assert "llama has no 'hff' format\nit has: zoo, hf, meta, gguf" in done.stderr
+
+
 def test_convert_to_an_unknown_format_names_those_there_are(folder: Path, tmp_path: Path) -> None:
     done = run("convert", str(folder), str(tmp_path / "out"), "--to", "onnx")
     assert done.exit_code != 0

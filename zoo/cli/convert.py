@@ -10,6 +10,7 @@ import click
 from zoo.cli.inspect import chosen, complete, lines, shared_options
 from zoo.cli.proving import is_family
 from zoo.size import human_bytes
+from zoo.units import parse_bytes
 
 EPILOG = """\b
 Examples:
@@ -27,7 +28,7 @@ Examples:
     "--to", default="zoo", show_default=True, metavar="FORMAT", help="zoo, hf, meta or another of the family."
 )
 @click.option("--dtype", help="Cast the weights; a value that overflows is an error.")
-@click.option("--max-shard-size", type=int, metavar="BYTES", help="Cut the weights into files of at most this size.")
+@click.option("--max-shard-size", metavar="SIZE", help="Cut the weights into files of at most this: 5GB, 200MB, bytes.")
 @click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
 @click.option("--dry-run", is_flag=True, help="Settle the account and say what would be written.")
 @click.option("--prove", is_flag=True, help="First run the weight tables on numbered elements, there and back.")
@@ -40,7 +41,7 @@ def command(
     allow_pickle: bool,
     to: str,
     dtype: str | None,
-    max_shard_size: int | None,
+    max_shard_size: str | None,
     force: bool,
     dry_run: bool,
     prove: bool,
@@ -68,7 +69,7 @@ def command(
     start = time.perf_counter()
     done = convert(
         source, folder, to=to, dtype=dtype, **chosen(choices), allow=allow, allow_pickle=allow_pickle,
-        max_shard_size=max_shard_size, force=force, dry_run=dry_run,
+        max_shard_size=None if max_shard_size is None else parse_bytes(max_shard_size), force=force, dry_run=dry_run,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     if as_json:
@@ -79,7 +80,7 @@ def command(
         click.echo(json.dumps({**done.ledger.to_dict(), "written": told}, indent=2))
         return
     click.echo("\n".join(lines(done.ledger)))
-    verb = "would write" if dry_run else "wrote      "
+    verb = "would write" if dry_run else "wrote     "
     click.echo(
         f"{verb} {done.folder}  as {to}: {done.num_tensors} tensors, {human_bytes(done.nbytes)}  {seconds:.1f} s"
     )

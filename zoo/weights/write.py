@@ -56,9 +56,9 @@ def write_folder(
         plain_name(name, target, "")
         if name in (*shards, config_name, MANIFEST, INDEX):
             raise UsageError(f"an extra file cannot be called {name!r}: zoo writes one of that name")
-    _check(target, sources, force)  # before the lock, a file beside the target: refused means nothing was touched
+    check_target(target, sources, force)  # before the lock, a file beside the target: refused means nothing was touched
     try:
-        with staged(target, lambda path: _check(path, sources, force)) as folder:
+        with staged(target, lambda path: check_target(path, sources, force)) as folder:
             _check_room(target, tensors)
             files = (
                 _write_pickle(folder / pickle_name, stream) if pickle_name else _write_weights(folder, shards, stream)
@@ -114,7 +114,9 @@ def bytes_of(spec: TensorSpec) -> int:
     return prod(shape) * ITEM_BYTES[dtype]
 
 
-def _check(target: Path, sources: Sequence[Path], force: bool) -> None:
+def check_target(target: Path, sources: Sequence[Path], force: bool) -> None:
+    """Raise ZooError unless `write_folder` may write there."""
+    target = Path(os.path.abspath(target))
     _check_free(target, force)
     if not force:
         _check_apart(target, sources)
@@ -141,7 +143,8 @@ def _check_free(target: Path, force: bool) -> None:
     if strange := [clean(name) for name in names if name not in ours or not (target / name).is_file()]:
         raise ZooError(f"{target} holds what zoo did not write: {some(strange)}", hint="move it away first")
     if not force:
-        raise ZooError(f"{target} is there already", hint="--force replaces it")
+        hint = "choose another name, or replace it: --force where the command has it, force=True in Python"
+        raise ZooError(f"{target} is there already", hint=hint)
 
 
 def _check_apart(target: Path, sources: Sequence[Path]) -> None:
