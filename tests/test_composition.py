@@ -149,6 +149,13 @@ MISTAKES = [
     (["llama3", "device=cpu"], "no key 'device'\nknown: attention, block, mlp, model, norm, position, rope"),
     (["model=null"], "which model?\ntype a name, for example: zoo build llama3 (zoo list names them all)"),
     (["llama3", "model.num_heads=30"], "model.num_heads=30 is not a multiple of model.num_kv_heads=8"),
+    (["llama3", f"model.num_layers={10**20}"], f"model.num_layers={10**20}: more than 10,000 are refused"),
+    (["t5-small", "model.num_layers=10001"], "model.num_layers=10001: more than 10,000 are refused"),
+    (["llama3", f"model.vocab_size={2**63}"], f"model.vocab_size={2**63}: more than {2**48:,} are refused"),
+    (["llama3", "model.rope.theta=inf"], "model.rope.theta=inf is not above 1 and finite"),
+    (["llama3", "model.rope.factor=nan"], "model.rope.factor=nan is not above 0 and finite"),
+    (["llama3", "model.norm_eps=-1"], "model.norm_eps=-1.0 is not a number from 0 on"),
+    (["llama3", "model.head_dim=7"], "model.head_dim=7 is odd, and rotary positions turn channels in pairs"),
 ]
 
 

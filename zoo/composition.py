@@ -27,8 +27,8 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, errors
 
-from zoo.config import ModelConfig
-from zoo.errors import ConfigError, UsageError, ZooError, clean
+from zoo.config import ModelConfig, refuse_absurd
+from zoo.errors import ConfigError, UsageError, ZooError, ZooWarning, clean
 from zoo.fields import doc_of, fields_of
 from zoo.mistakes import bad_value, hidden_preset, no_config, no_field, no_key, several_values, unreadable
 from zoo.overrides import expand, grammar, vet
@@ -54,7 +54,7 @@ def compose(model: str, *overrides: str) -> ModelConfig:
         config = checked(hydra.compose("build", overrides=words))
     for kept, hidden in installed().preset_clashes():
         if kept.name == model:
-            warnings.warn(hidden_preset(kept.name, kept.plugin, hidden.plugin), stacklevel=2)
+            warnings.warn(hidden_preset(kept.name, kept.plugin, hidden.plugin), ZooWarning, stacklevel=2)
     return config
 
 
@@ -95,6 +95,7 @@ def checked(composed: DictConfig) -> ModelConfig:
     if unknown := list(_unknown_keys(node, "model")):
         raise UsageError("\n".join(unknown[:3]), hint=f"and {len(unknown) - 3} more" if len(unknown) > 3 else "")
     config: Any = OmegaConf.to_object(node)
+    refuse_absurd(config)
     if (family := installed()[config.family]).config_class is not kind:
         raise ConfigError(
             f"model.family={config.family!r} is not the family of {kind.__name__}",

@@ -5,6 +5,7 @@ Every field shows as `model.FIELD` in YAML, on the command line and in messages;
 
 from __future__ import annotations
 
+import math
 import types
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -13,6 +14,8 @@ from typing import Any, Self, Union, get_args, get_origin
 from zoo.errors import ConfigError, did_you_mean
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that the preset must supply
+
+MAX_LAYERS, MAX_SIZE = 10_000, 2**48
 
 ROPE_SCALINGS = ("none", "linear", "dynamic", "yarn", "llama3", "longrope")
 
@@ -39,10 +42,10 @@ class RopeConfig:
 
     def __post_init__(self) -> None:
         one_of("model.rope.scaling", self.scaling, ROPE_SCALINGS)
-        if not self.theta > 1:
-            raise ConfigError(f"model.rope.theta={self.theta!r} is not above 1")
-        if not self.factor > 0:
-            raise ConfigError(f"model.rope.factor={self.factor!r} is not above 0")
+        if not 1 < self.theta < math.inf:
+            raise ConfigError(f"model.rope.theta={self.theta!r} is not above 1 and finite")
+        if not 0 < self.factor < math.inf:
+            raise ConfigError(f"model.rope.factor={self.factor!r} is not above 0 and finite")
         if self.scaling == "longrope" and not (self.short_factor and self.long_factor):
             raise ConfigError("model.rope.scaling=longrope needs model.rope.short_factor and model.rope.long_factor")
 
@@ -76,7 +79,9 @@ class ModelConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """The config that `to_dict` wrote. Raises ConfigError for an unknown key or a value of the wrong type."""
-        return typed(cls, values, "model")
+        config: Self = typed(cls, values, "model")
+        refuse_absurd(config)
+        return config
 
     def to_dict(self) -> dict[str, Any]:
         """Every field as JSON values, nested configs as nested dicts."""
@@ -104,7 +109,9 @@ class DecoderConfig(ModelConfig):
         at_least(1, **{name: getattr(self, name) for name in sizes})
         at_least(0, num_layers=self.num_layers)
         multiple_of("model.num_heads", self.num_heads, "model.num_kv_heads", self.num_kv_heads)
-        multiple_of("model.head_dim", self.head_dim, "the two channels of a rotary pair", 2)
+        even("model.head_dim", self.head_dim)
+        if not 0 <= self.norm_eps < math.inf:
+            raise ConfigError(f"model.norm_eps={self.norm_eps!r} is not a number from 0 on")
 
 
 def typed(kind: Any, value: Any, path: str) -> Any:
@@ -129,6 +136,16 @@ def typed(kind: Any, value: Any, path: str) -> Any:
     raise ConfigError(f"{path}={value!r} is not {getattr(kind, '__name__', kind)}")
 
 
+def refuse_absurd(part: Any, path: str = "model") -> None:
+    """Raise ConfigError for a number that would make us count for ever, or overflow."""
+    for f in fields(part):
+        value, limit = getattr(part, f.name), MAX_LAYERS if f.name.endswith("layers") else MAX_SIZE
+        if is_dataclass(value):
+            refuse_absurd(value, f"{path}.{f.name}")
+        elif isinstance(value, int) and value > limit:
+            raise ConfigError(f"{path}.{f.name}={value}: more than {limit:,} are refused")
+
+
 def one_of(path: str, value: str, known: typing.Iterable[str]) -> None:
     """Raise ConfigError unless `value` is one of `known`."""
     if value not in (known := tuple(known)):
@@ -139,6 +156,12 @@ def multiple_of(path: str, value: int, other_path: str, other: int) -> None:
     """Raise ConfigError unless `value` is a multiple of `other`."""
     if other < 1 or value % other:
         raise ConfigError(f"{path}={value} is not a multiple of {other_path}={other}")
+
+
+def even(path: str, value: int) -> None:
+    """Raise ConfigError unless `value` channels make pairs."""
+    if value % 2:
+        raise ConfigError(f"{path}={value} is odd, and rotary positions turn channels in pairs")
 
 
 def at_least(low: int, **values: int | None) -> None:

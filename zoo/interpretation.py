@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from zoo.config import ModelConfig
+from zoo.config import MAX_LAYERS, ModelConfig
 from zoo.errors import CheckpointError, ConfigError, UsageError, ZooError, clean, some
 from zoo.family import Family
 from zoo.weights.block_fp8 import block_size
@@ -17,7 +17,6 @@ from zoo.weights.ops import Shape
 from zoo.weights.table import Identity, Table
 from zoo.weights.tensor_info import TensorInfo
 
-MAX_LAYERS = 10_000
 TOO_MANY = f"more than {MAX_LAYERS} layers are refused"
 LAYERS = re.compile(r"layers?$|block_count$")  # keys that number them, in every dialect
 

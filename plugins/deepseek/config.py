@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, multiple_of, one_of
+from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, even, multiple_of, one_of
 from zoo.errors import ConfigError
 from zoo.frequencies import yarn_mscale
 from zoo.traits import rope_in_words
@@ -53,7 +53,7 @@ class DeepSeekConfig(ModelConfig):
         at_least(0, num_shared_experts=self.num_shared_experts, num_mtp_layers=self.num_mtp_layers)
         at_least(1, moe_layer_freq=self.moe_layer_freq, moe_intermediate_size=self.moe_intermediate_size)
         at_least(2, rope_head_dim=self.rope_head_dim)
-        multiple_of("model.rope_head_dim", self.rope_head_dim, "the two channels of a rotary pair", 2)
+        even("model.rope_head_dim", self.rope_head_dim)
         self._check_router()
         self._check_rope()
 
