@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zoo.config import ModelConfig
-from zoo.errors import UsageError
+from zoo.errors import UsageError, clean
 from zoo.pretrained import equip
 from zoo.registry import installed
 
@@ -70,6 +70,8 @@ def materialise(model: nn.Module, *, device: str | torch.device, seed: int = 0) 
     device = as_device(device)
     if device.type == "meta":
         return model
+    if not -(2**63) <= seed < 2**64:
+        raise UsageError(f"seed={seed} is not a number of 64 bits")
     if any(True for _ in model.buffers()):
         return _rebuilt(model, device, seed)
     for names, parameter in shared_parameters(model):
@@ -135,8 +137,10 @@ def as_device(device: str | torch.device) -> torch.device:
         if found.type != "meta":
             torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0] or "it is not there"
-        raise UsageError(f"device={device!r} cannot be used", why=reason, hint="try cpu, cuda or meta") from None
+        reason = clean(str(error).partition("\n")[0], 240) or "it is not there"
+        others = [name for name in ("cpu", "cuda", "meta") if name != str(device).partition(":")[0]]
+        hint = f"try {', '.join(others[:-1])} or {others[-1]}"
+        raise UsageError(f"device={device!r} cannot be used", why=reason, hint=hint) from None
     return found
 
 
@@ -144,7 +148,11 @@ def as_device(device: str | torch.device) -> torch.device:
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Create parameters in `dtype`."""
     before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
+    try:
+        torch.set_default_dtype(dtype)
+    except TypeError:  # the types of eight bits and fewer hold weights, and nothing is computed in them
+        told = f"no model is built in dtype={str(dtype).removeprefix('torch.')!r}"
+        raise UsageError(told, hint="try float32, bfloat16 or float16") from None
     try:
         yield
     finally:

@@ -31,6 +31,12 @@ TABLE = [  # what is typed, what is printed: the table of mistakes that the docu
     ("llama3 save=out", "save=out needs weights, and device=meta has none\nadd device=cpu"),
     ("llama3 format=gg", "format='gg' is no format of llama\ndid you mean: gguf?"),
     ("llama3 seed=one", "seed='one' is not int"),
+    ("tiny device=cpu seed=99999999999999999999", "seed=99999999999999999999 is not a number of 64 bits"),
+    (
+        "tiny dtype=float8_e4m3fn",
+        "no model is built in dtype='float8_e4m3fn'\ntry float32, bfloat16 or float16",
+    ),
+    ("tiny device=cpu save=", "save= names no folder\ntype: save=FOLDER"),
     (
         "-m llama3 save=out model.num_layers=1,2",
         "save=out would write every model to one folder\nname the folders apart: 'save=out/${hydra.job.num}'",

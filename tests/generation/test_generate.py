@@ -160,6 +160,7 @@ def test_the_models_mode_is_left_as_it_is():
         (torch.zeros(2, 2), {}, r"\[2, 2\] of torch.float32 are not token ids"),
         ([3], {"stop": ["a"]}, "stop is text, and there is no tokenizer"),
         ([3], {"temperature": -1.0}, "temperature=-1.0 is not at least 0"),
+        ([3], {"seed": 2**64}, "seed=18446744073709551616 is not a number of 64 bits"),
         ([3], {"temperature": float("nan")}, "temperature=nan"),
         ([3], {"top_p": 1.5}, "top_p=1.5 is not between 0 and 1"),
         ([3], {"top_k": 0}, "top_k=0 is not at least 1"),

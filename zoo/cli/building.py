@@ -44,6 +44,8 @@ class Settings:
         if given["format"] is None:
             given["format"] = "hf" if "hf" in formats else "zoo"
         settings = cls(**{name: typed(kind, given[name], name) for name, kind in kinds.items()})
+        if settings.save == "":
+            raise UsageError("save= names no folder", hint="type: save=FOLDER")
         if settings.save is not None and settings.device == "meta":
             raise UsageError(f"save={settings.save} needs weights, and device=meta has none", hint="add device=cpu")
         if settings.format not in formats:

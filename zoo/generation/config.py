@@ -37,6 +37,7 @@ class GenerationConfig:
             _check(name, getattr(self, name), lambda v: 0 <= v <= 1, "between 0 and 1")
         _check("min_new_tokens", self.min_new_tokens, lambda v: v >= 0, "at least 0")
         _check("temperature", self.temperature, lambda v: v >= 0, "at least 0")
+        _check("seed", self.seed, lambda v: -(2**63) <= v < 2**64, "a number of 64 bits")
         _check("repetition_penalty", self.repetition_penalty, lambda v: v > 0, "above 0")
         _check("length_penalty", self.length_penalty, math.isfinite, "finite")
         if self.early_stopping not in (True, False, "never"):
