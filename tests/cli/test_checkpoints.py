@@ -156,3 +156,19 @@ def test_chat_without_a_template_continues_each_line() -> None:
     assert len(done.stdout.strip().splitlines()) >= 2
     assert "no chat template" in done.stderr
     assert run("chat", "tiny", "--system", "Be brief.").exit_code == 2
+
+
+def test_beyond_the_trained_context_a_note_is_printed_and_no_line_of_code(tmp_path: Path) -> None:
+    done = run("generate", "tiny", "-p", "One day", "--tokens", "300", "--stop", " ")
+    assert done.exit_code == 0
+    assert done.stderr.startswith("note: prompt 4 + max_new_tokens 300 = 304 tokens, more than model.max_seq_len=256")
+    assert "Warning" not in done.stderr
+    (tmp_path / "text.txt").write_text("One day she was very happy.")
+    done = run("eval", "tiny", "--text", str(tmp_path / "text.txt"), "--window", "300")
+    assert done.stderr.startswith("note: windows of 300 tokens, more than model.max_seq_len=256: untrained territory\n")
+
+
+def test_what_cannot_be_generated_says_so_before_anything_is_printed() -> None:
+    done = run("generate", "tiny", "-p", "One day", "--tokens", str(10**12))
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "error: there is not enough memory" in done.stderr

@@ -91,8 +91,10 @@ def _stream(speaker: Speaker, prompt: str, config: GenerationConfig) -> None:
     start = time.perf_counter()
     given, inputs = _illustrated(speaker, prompt) if speaker.images else (prompt, {})
     pieces = stream(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs)
+    first = next(pieces, "")  # what cannot be generated says so before anything is printed
     if not speaker.images and not speaker.answers:  # of an answer the prompt is not the beginning
         click.echo(prompt, nl=False)
+    click.echo(first, nl=False)
     for piece in pieces:
         click.echo(piece, nl=False)
     click.echo()

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from zoo.errors import UsageError, ZooError
+from zoo.errors import UsageError, ZooError, ZooWarning
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import Cache, LanguageModel
 from zoo.generation.stopping import Row
@@ -49,7 +49,7 @@ def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: 
         raise UsageError(f"{asked}, but the model holds {cache.max_len}", hint="lower max_new_tokens")
     trained = getattr(model.config, "max_seq_len", None)
     if trained is not None and total > trained:
-        warnings.warn(f"{asked}, more than model.max_seq_len={trained}: untrained territory", stacklevel=2)
+        warnings.warn(f"{asked}, more than model.max_seq_len={trained}: untrained territory", ZooWarning, stacklevel=2)
     return cache
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import MissingExtra, UnknownName, UsageError
+from zoo.errors import MissingExtra, UnknownName, UsageError, ZooWarning
 from zoo.measurement.passages import SAMPLE, encode, read_text
 from zoo.measurement.perplexity import Reading, read
 from zoo.measurement.subject import Subject, main_dtype, open_subject
@@ -87,6 +88,9 @@ def evaluate(
     subject = open_subject(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     model = subject.load(dtype=dtype, device=device)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)
+    if (trained := subject.max_seq_len) and size > trained:
+        told = f"windows of {size} tokens, more than model.max_seq_len={trained}: untrained territory"
+        warnings.warn(told, ZooWarning, stacklevel=2)
     readings = {}
     for name, content in passages.items():
         say(f"reading {name}")
