@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import zoo
+from zoo.errors import UsageError
 from zoo.registry import installed
 
 
@@ -119,3 +120,18 @@ def test_a_bias_that_chooses_experts_is_never_narrowed(tmp_path: Path) -> None:
     converted = zoo.load(tmp_path / "out")
     assert converted.embed.weight.dtype == torch.bfloat16
     assert torch.equal(converted.get_parameter(name), model.get_parameter(name))
+
+
+def test_what_has_no_weights_or_no_family_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="the model is on meta and has no weights"):
+        zoo.save(zoo.build("tiny"), tmp_path / "out")
+    with pytest.raises(UsageError, match="the model has no config of zoo's"):
+        zoo.save(torch.nn.Linear(2, 2), tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("dtype", ["float8_e4m3fn", torch.float8_e5m2, torch.int8, "int8", "tensor"])
+def test_a_dtype_that_nothing_is_computed_in_is_refused(dtype: str | torch.dtype) -> None:
+    for use in (lambda: zoo.load("tiny", dtype=dtype), lambda: zoo.build("tiny", dtype=dtype)):
+        with pytest.raises(UsageError, match=r"no model computes in it|is not a floating-point type"):
+            use()

@@ -120,13 +120,19 @@ def assign(model: nn.Module, names: list[str], value: Tensor) -> None:
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    """A dtype by its torch name or a common short one (fp32, bf16, ...). Raises UsageError for anything else."""
-    if dtype is None or isinstance(dtype, torch.dtype):
-        return dtype
+    """A dtype by its torch name or a common short one (fp32, bf16, ...). Raises UsageError for anything else.
+
+    Types of eight bits and fewer store weights beside scales; nothing is computed in them.
+    """
+    if dtype is None:
+        return None
     short = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-    found = getattr(torch, short.get(dtype, dtype), None)
+    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, short.get(dtype, dtype), None)
+    told = repr(dtype) if isinstance(dtype, str) else str(dtype)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise UsageError(f"dtype={dtype!r} is not a floating-point type", hint="try float32, bfloat16 or float16")
+        raise UsageError(f"dtype={told} is not a floating-point type", hint="try float32, bfloat16 or float16")
+    if found.itemsize < 2:
+        raise UsageError(f"dtype={told}: no model computes in it", hint="try float32, bfloat16 or float16")
     return found
 
 
@@ -148,11 +154,7 @@ def as_device(device: str | torch.device) -> torch.device:
 def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Create parameters in `dtype`."""
     before = torch.get_default_dtype()
-    try:
-        torch.set_default_dtype(dtype)
-    except TypeError:  # the types of eight bits and fewer hold weights, and nothing is computed in them
-        told = f"no model is built in dtype={str(dtype).removeprefix('torch.')!r}"
-        raise UsageError(told, hint="try float32, bfloat16 or float16") from None
+    torch.set_default_dtype(dtype)
     try:
         yield
     finally:

@@ -70,7 +70,11 @@ def pull(
 
     place = parse_source(home_of(source))
     if place.kind != "hub":
-        hint = f"if you mean the hub: hf://{source}" if place.kind == "local" else ""
+        hint = (
+            f"if you mean the hub: hf://{source}"
+            if place.kind == "local" and not source.startswith((".", "/", "~"))
+            else ""
+        )
         raise UsageError(f"{source} is on this machine already: {place}", hint=hint)
     repository = repository_of(place, revision=revision, token=token, cache_dir=cache_dir)
     commit, files = repository.settle(allow_pickle=allow_pickle)

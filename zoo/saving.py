@@ -35,10 +35,14 @@ def save(
 ) -> Path:
     """Write config, weights and zoo.json of `model` as its family's `format` (hf, zoo, meta, ...), all or nothing.
 
-    Raises ZooError if the folder exists and is not zoo's to replace, or the disk refuses.
+    Raises UsageError for a model on meta or of no family, ZooError if the folder exists and is not zoo's to replace, or
+    the disk refuses.
     """
-    config = model.config
-    assert isinstance(config, ModelConfig)
+    config = getattr(model, "config", None)
+    if not isinstance(config, ModelConfig):
+        raise UsageError("the model has no config of zoo's", hint="save what zoo.build or zoo.load made")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     family = installed()[config.family]
     ours = {names[0]: p.detach() for names, p in shared_parameters(model)}
     specs = {name: (dtype_name(t), tuple(t.shape)) for name, t in ours.items()}

@@ -34,7 +34,7 @@ TABLE = [  # what is typed, what is printed: the table of mistakes that the docu
     ("tiny device=cpu seed=99999999999999999999", "seed=99999999999999999999 is not a number of 64 bits"),
     (
         "tiny dtype=float8_e4m3fn",
-        "no model is built in dtype='float8_e4m3fn'\ntry float32, bfloat16 or float16",
+        "dtype='float8_e4m3fn': no model computes in it\ntry float32, bfloat16 or float16",
     ),
     ("tiny device=cpu save=", "save= names no folder\ntype: save=FOLDER"),
     (

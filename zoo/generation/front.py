@@ -112,6 +112,9 @@ def _batch(
 ) -> Batch:
     if device_of(model).type == "meta":
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
+    if not hasattr(model, "new_cache") and not hasattr(model, "conditioned"):
+        family = getattr(getattr(model, "config", None), "family", type(model).__name__)
+        raise UsageError(f"a {family} does not continue texts", hint="decoders and encoder-decoders do")
     vocab_size = getattr(model.config, "vocab_size", None)
     device = device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
