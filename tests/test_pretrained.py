@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -174,3 +176,34 @@ found = [same, theirs.ledger.source, theirs.ledger.repo, theirs.ledger.revision,
     assert (nowhere["exit_code"], "acme/nothing is not on the hub" in nowhere["text"]) == (3, True)
     nobody = client("python", "import os, zoo\nos.environ.pop('HF_TOKEN')\nzoo.load('tiny').push_to_hub('acme/x')")
     assert (nobody["exit_code"], "the hub does not know who you are" in nobody["text"]) == (3, True)
+
+
+USER = """
+import torch
+import zoo
+
+model = zoo.build("llama3", "model.num_layers=2", device="cpu", seed=0)
+layers: int = model.config.num_layers
+loaded = zoo.load("./folder", dtype="bfloat16")
+count: int = loaded.ledger.num_parameters
+new: list[list[int]] = zoo.generate(loaded, torch.tensor([[1, 2]]), max_new_tokens=20).new_tokens
+zoo.save(model, "./copy", format="hf")
+model.save_pretrained("./copy", max_shard_size="200MB")
+model.to(torch.float64).eval()
+zoo.build(3)  # the one mistake
+"""
+
+
+@pytest.mark.slow
+def test_a_type_checker_knows_what_the_models_of_users_can_do(tmp_path: Path) -> None:
+    checker = Path(sys.executable).with_name("pyrefly")
+    if not checker.exists():
+        pytest.skip("pyrefly is not installed beside this Python")
+    (tmp_path / "user.py").write_text(USER)
+    (tmp_path / "pyrefly.toml").write_text("")  # without settings of its own it checks next to nothing
+    words = [str(checker), "check", "user.py", "--search-path", str(Path(zoo.__file__).parents[1])]
+    words += ["--python-interpreter-path", sys.executable, "--output-format", "min-text"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    found = [line for line in done.stdout.splitlines() if "ERROR" in line]
+    assert len(found) == 1, done.stdout
+    assert "function `zoo.construction.build`" in found[0]

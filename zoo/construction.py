@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pkgutil import resolve_name
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,9 @@ from zoo.errors import UsageError, clean
 from zoo.pretrained import equip
 from zoo.registry import installed
 
+if TYPE_CHECKING:
+    from zoo.pretrained import Model
+
 
 def build(
     model: str | ModelConfig,
@@ -23,7 +26,7 @@ def build(
     device: str | torch.device = "meta",
     dtype: str | torch.dtype | None = None,
     seed: int = 0,
-) -> nn.Module:
+) -> Model:
     """The module of a preset (`build("llama3", "model.num_layers=4")`) or of a config, with random weights.
 
     On `meta` it has shapes only. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None).
@@ -35,7 +38,8 @@ def build(
         model = compose(model, *overrides)
     elif overrides:
         raise UsageError("overrides go with a preset's name, not with a config")
-    return materialise(on_meta(model, dtype=dtype), device=device, seed=seed)
+    built: Any = materialise(on_meta(model, dtype=dtype), device=device, seed=seed)  # equipped: see zoo.pretrained
+    return built
 
 
 def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from zoo.inspection import Ledger, home_of, inspect
 from zoo.progress import progress
 
 if TYPE_CHECKING:
+    from zoo.pretrained import Model
     from zoo.weights.hub import Place
 
 SUMMED = (torch.bfloat16, torch.float16, torch.float32, torch.float64)  # which torch adds up as they are
@@ -29,7 +30,7 @@ def load(
     overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
-) -> nn.Module:
+) -> Model:
     """The model that a checkpoint describes, with its weights, in eval mode.
 
     Every tensor keeps the file's dtype unless `dtype` says otherwise. Tensors that are plain renames share the file's
@@ -55,7 +56,7 @@ def from_pretrained(
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
     model_class: type[nn.Module] | None = None,
-) -> nn.Module:
+) -> Model:
     """The model of a folder, a file, a preset or a repository of the hub: `load` with the names that people know.
 
     Unlike `load` it fetches a bare org/name, unless `local_files_only`. `revision` is a branch, tag or commit;
@@ -78,13 +79,13 @@ def from_pretrained(
     return realise(ledger, dtype=dtype, device=device)
 
 
-def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | torch.device) -> nn.Module:
+def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | torch.device) -> Model:
     """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place."""
     device, dtype = as_device(device), as_dtype(dtype)
     ledger.check()
     if ledger.dialect == "gguf" and dtype is None:
         dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
-    model = on_meta(ledger.config)
+    model: Any = on_meta(ledger.config)
     names = {group[0]: group for group, _ in shared_parameters(model)}
     _check_anatomy(ledger, model)
     told = progress(f"load {ledger.source}", sum(len(step.ours) for step in ledger.account.steps), "tensors")

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 if TYPE_CHECKING:
     import torch
 
+    from zoo.inspection import Ledger
     from zoo.pushing import Push
 
 T = TypeVar("T")
@@ -102,3 +103,15 @@ def equip(kind: T) -> T:
             if not hasattr(kind, name):
                 setattr(kind, name, Pretrained.__dict__[name])
     return kind
+
+
+if TYPE_CHECKING:
+
+    class Model(Pretrained, torch.nn.Module):
+        """A model of any family as type checkers see it; what runs is the class that the family's author wrote."""
+
+        ledger: Ledger  # of a model that was loaded
+
+        def new_cache(self, batch_size: int, max_len: int) -> Any:
+            """An empty cache, of a model that continues texts."""
+            ...
