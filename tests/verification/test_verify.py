@@ -138,6 +138,7 @@ def test_the_answer_comes_in_words_in_json_and_as_html() -> None:
     model = model_of("gpt2")
     result = zoo.verify(model, against=copy.deepcopy(model))
     assert "same model." in result.table() == str(result)
+    assert len({len(line) for line in result.table().splitlines() if line.endswith("  ok")}) == 1  # aligned
     assert result.to_dict()["passed"] is True
     assert result.html() == result._repr_html_()
     assert result.html().startswith("<div>")

@@ -38,13 +38,14 @@ class Verification:
     def table(self) -> str:
         """The whole answer in lines."""
         width = max((len(row[0]) for row in self._rows()), default=0)
+        room = max((len(row[1]) for row in self._rows() if row[2]), default=0)  # what has no verdict may be longer
         lines = [
             f"source     {self.source} · {self.family}",
             f"reference  {self.reference}",
             f"inputs     {self.inputs}",
         ]
         lines += [f"note       {note}" for note in self.notes]
-        lines += [f"  {name:{width}}  {what:52}  {verdict}".rstrip() for name, what, verdict in self._rows()]
+        lines += [f"  {name:{width}}  {what:{room}}  {verdict}".rstrip() for name, what, verdict in self._rows()]
         return "\n".join([*lines, *self._verdict()])
 
     def to_dict(self) -> dict[str, Any]:
