@@ -167,3 +167,9 @@ def test_a_model_that_is_only_not_listed_is_not_suggested_to_be_a_typo():
     done = zoo("list", "llama3-8b", "--family", "gpt2")
     assert "no model of the family gpt2 matches 'llama3-8b'" in done.stderr
     assert "not loaded: llama3-8b" in done.stderr
+
+
+def test_a_column_that_says_nothing_takes_no_room_on_a_terminal():
+    assert "gated" not in on_terminal("list", "tiny")
+    assert "gated" in on_terminal("list", "llama3-8b")
+    assert "gated" in zoo("list", "tiny").stdout  # pipes get every column

@@ -60,12 +60,20 @@ def _plain(value: Any) -> str:
     return "yes" if value is True else clean(value, 1000)
 
 
+def _is_told(column: Column, value: Any) -> bool:
+    """Whether a cell says anything; a column in which none does is left out where people read it."""
+    return value is not None and column.show(value) != ""
+
+
 def _rich_table(columns: Sequence[Column], rows: Iterable[Sequence[Any]], truncate: bool) -> None:
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
+    rows = [*rows]
+    told = [i for i in range(len(columns)) if not rows or any(_is_told(columns[i], row[i]) for row in rows)]
+    columns, rows = [columns[i] for i in told], [[row[i] for i in told] for row in rows]
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         # A column that may wrap is the first to be narrowed; its cells are cut all the same.
