@@ -129,3 +129,8 @@ def test_on_a_terminal_labels_are_aligned():
     shown = on_terminal("show", "llama3-8b").splitlines()
     assert shown[0].startswith("  llama3-8b   Llama 3 8B")
     assert shown[1].startswith("  Shape       32 layers")
+
+
+def test_two_towers_show_the_shape_of_the_one_for_texts():
+    assert "Shape\ttext: 12 layers × 512 · heads 8 · vocab 49,408 · context 77\n" in zoo("show", "clip-vit-b32").stdout
+    assert "Shape\t\n" not in zoo("show", "clip-vit-b32").stdout

@@ -19,7 +19,7 @@ def rows(config: ModelConfig) -> list[tuple[str, str]]:
     try:
         size = Size.of(config)
     except ZooError as error:
-        return [("Shape", _shape(config)), ("Size", error.what)]
+        return [*_shapes(config), ("Size", error.what)]
     traits = size.anatomy.traits
     told = [
         (LABELS.get(name, name.capitalize()), traits[name])
@@ -32,7 +32,7 @@ def rows(config: ModelConfig) -> list[tuple[str, str]]:
         ("Compute", _compute(size)),
         ("Training", _training(size)),
     ]
-    return [("Shape", _shape(config)), *told, *costs]
+    return [*_shapes(config), *told, *costs]
 
 
 def numbers(size: Size) -> dict[str, Any]:
@@ -62,7 +62,14 @@ def numbers(size: Size) -> dict[str, Any]:
     return told
 
 
-def _shape(c: ModelConfig) -> str:
+def _shapes(c: ModelConfig) -> list[tuple[str, str]]:
+    """The shape of a model, or of the tower for texts where that has all the numbers; of an image tower traits tell."""
+    text = getattr(c, "text", None)
+    shape = _shape(c) or (f"text: {_shape(text)}" if text is not None else "")
+    return [("Shape", shape)] if shape else []
+
+
+def _shape(c: Any) -> str:
     def get(name: str) -> Any:
         value = getattr(c, name, None)
         return f"{value:,}" if isinstance(value, int) and value >= 10_000 else value
