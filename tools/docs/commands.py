@@ -9,6 +9,7 @@ import click
 
 from zoo.cli import COMMANDS, main
 
+from .json_fields import told
 from .words import table
 
 LEAD = """# Commands
@@ -16,7 +17,8 @@ LEAD = """# Commands
 `zoo VERB [MODEL] [key=value...] [--flags]`. What each command prints with `-h` is below; this page is made from the
 commands themselves.
 
-**Output.** The answer goes to stdout, progress and notes to stderr. `--json` gives the same fields every time.
+**Output.** The answer goes to stdout, progress and notes to stderr. `--json` gives the same fields every
+time; those at the top are listed with each command.
 
 **Exit codes.** 0: done. 1: the answer is no, or the data are bad. 2: wrongly worded. 3: an extra, the network or the
 hub is missing. 130: interrupted.
@@ -59,6 +61,7 @@ def _command(command: click.Command, parent: click.Context, name: str) -> Iterat
     yield f"```text\n{context.command_path} {usage}\n```\n"
     yield _prose(command.help or "")
     yield _parameters(command, context)
+    yield told(name)
     if command.epilog:
         examples = [line.strip() for line in command.epilog.splitlines() if line.startswith("  ")]
         yield "```bash\n" + "\n".join(examples) + "\n```\n"

@@ -1,0 +1,76 @@
+"""What `--json` prints, command by command: the names at the top, which stay as they are while the version does."""
+
+from __future__ import annotations
+
+_CHECKPOINT = (
+    "source repo revision commit family dialect reasons config keys tensors parameters bytes dtypes looks_like"
+)
+# Command -> what it prints: (how it is asked for beyond --json, whether a list of such objects, the names).
+FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
+    "list": (
+        (
+            "",
+            True,
+            "name family description parameters num_layers attention position max_seq_len hub gated plugin problem",
+        ),
+    ),
+    "show": (("", False, "name description family plugin config cached traits size"),),
+    "compare": (
+        ("", False, "length lora_rank dtype subjects rows notes"),
+        ("--text", False, "length lora_rank dtype subjects rows notes measurements"),
+    ),
+    "build": (
+        (
+            "",
+            False,
+            "model device dtype seed parameters family num_layers active_parameters by_role weight_bytes cache_dtype "
+            "cache_bytes_per_token state_bytes max_seq_len cache_bytes flops_per_token flops_per_token_at_full_context "
+            "seconds tree config saved changed",
+        ),
+        ("-m", False, "folder jobs"),
+    ),
+    "inspect": (("", False, _CHECKPOINT),),
+    "convert": (("", False, f"{_CHECKPOINT} written"), ("--prove", False, "holds tables")),
+    "pull": (("", False, "source repo revision commit files bytes missing_bytes folder dry_run"),),
+    "push": (("", False, "folder repo revision commit files bytes left_out deleted has_new_card license dry_run"),),
+    "verify": (
+        (
+            "",
+            False,
+            "passed source reference family dtype inputs limit_reason measures layers layers_compared first_divergence "
+            "explanations unexplained notes seconds",
+        ),
+        ("--golden", False, "passed goldens without_golden"),
+    ),
+    "check-plugin": (("", False, "name checks ok skip fail"),),
+    "doctor": (
+        (
+            "",
+            False,
+            "zoo python platform packages cores memory_bytes plugins preset_clashes broken_presets hub extras "
+            "completion",
+        ),
+    ),
+    "generate": (("", True, "prompt text tokens finish_reason"),),
+    "eval": (("", False, "source family dtype texts tasks environment"),),
+    "bench": (
+        (
+            "",
+            False,
+            "model weights is_random prompt new batch device repeats models ratios same_tokens environment seed config",
+        ),
+        ("-m", False, "folder jobs"),
+    ),
+    "plugins": (("", True, "name version package families config_packages state reason seconds"),),
+    "new-plugin": (("", False, "name folder files"),),
+}
+
+
+def told(name: str) -> str:
+    """A paragraph about a command's JSON; empty for a command that prints none."""
+    sentences = []
+    for option, is_list, names in FIELDS.get(name, ()):
+        asked = f"`--json` with `{option}`" if option else "`--json`"
+        kind = "a list of objects" if is_list else "an object"
+        sentences.append(f"{asked} prints {kind} with {', '.join(f'`{field}`' for field in names.split())}.")
+    return " ".join(sentences) + "\n" if sentences else ""
