@@ -152,6 +152,10 @@ MISTAKES = [
     (["llama3", f"model.num_layers={10**20}"], f"model.num_layers={10**20}: more than 10,000 are refused"),
     (["t5-small", "model.num_layers=10001"], "model.num_layers=10001: more than 10,000 are refused"),
     (["llama3", f"model.vocab_size={2**63}"], f"model.vocab_size={2**63}: more than {2**48:,} are refused"),
+    (
+        ["llama3", "~model.num_layers"],
+        "'~model.num_layers': a field cannot be taken away\ngive it a value: model.num_layers=VALUE",
+    ),
     (["llama3", "model.rope.theta=inf"], "model.rope.theta=inf is not above 1 and finite"),
     (["llama3", "model.rope.factor=nan"], "model.rope.factor=nan is not above 0 and finite"),
     (["llama3", "model.norm_eps=-1"], "model.norm_eps=-1.0 is not a number from 0 on"),

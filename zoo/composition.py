@@ -135,6 +135,8 @@ def translate(error: Exception) -> ZooError:
             return UsageError(f"{found.full_key} has no value", hint=f"type: {found.full_key}=VALUE")
     if sweep := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?: requires|\n)", str(error)):
         return _sweep(sweep[1])
+    if taken := re.match(r"Error merging override ~(model\.[\w.]+)", str(error)):
+        return UsageError(f"'~{taken[1]}': a field cannot be taken away", hint=f"give it a value: {taken[1]}=VALUE")
     return UsageError(clean((str(error) or str(cause)).partition("\n")[0], 300), why=_where(error))
 
 
