@@ -86,12 +86,9 @@ def test_shells_complete_models_and_paths():
     from zoo.cli.compare import command
 
     (subjects,) = [p for p in command.params if p.name == "subjects"]
-    offered = [
-        item.value
-        for item in subjects.shell_complete(
-            command.make_context("compare", ["a", "b"], resilient_parsing=True), "gpt2-"
-        )
-    ]
-    assert offered == ["gpt2-large", "gpt2-medium", "gpt2-xl"]
+    context = command.make_context("compare", ["a", "b"], resilient_parsing=True)
+    *offered, file = subjects.shell_complete(context, "gpt2-")
+    assert [item.value for item in offered] == ["gpt2-large", "gpt2-medium", "gpt2-xl"]
+    assert file.type == "file"
     (path,) = subjects.shell_complete(command.make_context("compare", ["a", "b"], resilient_parsing=True), "./x")
     assert path.type == "file"
