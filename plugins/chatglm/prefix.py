@@ -83,7 +83,7 @@ class PrefixSpan(Span):
         self.rotary_positions = self._numbers() if positions is None else positions.transpose(1, 2)
 
     def _find(self, tokens: Tensor, marks: Marks, *, is_kept: bool) -> Prefix:
-        at, none = self.positions.expand_as(tokens), self.lengths[:, None].expand(len(tokens), 1)
+        at, none = self.positions.expand_as(tokens), self.lengths[:, None].expand(tokens.shape[0], 1)
 
         def first(token: int) -> Tensor:
             hits = tokens == token if self.padding is None else (tokens == token) & self.padding

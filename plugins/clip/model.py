@@ -94,7 +94,7 @@ class TextTower(nn.Module):
         for layer in self.layers:
             x = layer(x, span)
         x = self.norm(x)
-        state = x[torch.arange(len(x), device=x.device), self._end(tokens)]
+        state = x[torch.arange(x.shape[0], device=x.device), self._end(tokens)]
         return x, state if self.projection is None else self.projection(state)
 
     def _end(self, tokens: Tensor) -> Tensor:

@@ -66,7 +66,7 @@ class Resampler(nn.Module):
         x = self.kv_norm(self.kv_proj(x))
         side = round(x.shape[1] ** 0.5)
         places = self.positions if side == self.side else interpolated(self.positions, self.side, (side, side))
-        q = (self.q_norm(self.queries) + self.positions).expand(len(x), -1, -1)
+        q = (self.q_norm(self.queries) + self.positions).expand(x.shape[0], -1, -1)
         return self.attn(q, x + places, x)
 
     def reset_parameters(self) -> None:

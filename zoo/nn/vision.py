@@ -60,7 +60,7 @@ class ImageEmbeddings(nn.Module):
         x = self.patches(pixels.to(self.patches.weight.dtype)).flatten(2).mT
         table, alone = self.positions.weight, int(self.class_token is not None)
         if self.class_token is not None:
-            x = torch.cat((self.class_token.expand(len(x), 1, -1), x), 1)
+            x = torch.cat((self.class_token.expand(x.shape[0], 1, -1), x), 1)
         if sides != (self.side, self.side):
             table = torch.cat((table[:alone], interpolated(table[alone:], self.side, sides)))
         return x + table
