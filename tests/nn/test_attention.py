@@ -174,6 +174,8 @@ def test_works_on_meta() -> None:
             out = attn(x, span, cache.layers[0])
             cache.advance(span)
             assert (out.shape, out.device.type) == (x.shape, "meta")
+        x, mask = torch.empty(2, 7, HIDDEN), torch.ones(2, 7, dtype=torch.bool)
+        assert attn(x, Span(2, 7, x.device, attention_mask=mask)).is_meta
 
 
 def test_the_cache_is_of_the_masks_kind() -> None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from zoo.config import RopeConfig
+from zoo.errors import UsageError
 from zoo.nn import Cache, KVCache, Mask, Rope, SlidingKVCache, Span, causal, everything, sliding
 
 CPU = torch.device("cpu")
@@ -54,6 +55,13 @@ def test_positions_go_on_where_the_cache_stands() -> None:
 def test_an_attention_mask_of_ones_and_zeros_will_do() -> None:
     mask = rows(LEFT, HOLE)
     assert torch.equal(Span(2, 5, CPU, attention_mask=mask.long()).padding, mask)
+
+
+@pytest.mark.parametrize("shape", [(1, 5), (2, 7), (2, 1), (5,), (2, 1, 5, 5)])
+def test_a_mask_of_another_shape_than_the_tokens_is_refused(shape: tuple[int, ...]) -> None:
+    """One row for all would leave the others out of the cache; one of all tokens so far is other libraries' custom."""
+    with pytest.raises(UsageError, match=r"attention_mask \[.*\] is not of the shape \[2, 5\] of the tokens"):
+        Span(2, 5, CPU, attention_mask=torch.ones(shape, dtype=torch.bool))
 
 
 def test_last_is_the_last_real_token() -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from zoo.errors import UsageError
 from zoo.nn.cache import Cache
 from zoo.nn.mask import Mask
 from zoo.nn.rope import Rope, Rotation
@@ -27,6 +28,7 @@ class Span:
     is how many real tokens each row has after this pass, or None where no row has ever been padded. Rotary embeddings
     take `rotary_positions` where they are given: those of tokens that stand for images are no single numbers. `reach`
     [B or 1, T], where it is set, is the last position that each token sees under a causal mask, if it is a later one.
+    Raises UsageError for an `attention_mask` of another shape than [B, T], and for a cache with no room.
     """
 
     def __init__(
@@ -41,6 +43,10 @@ class Span:
     ) -> None:
         if cache is not None:
             cache.check(batch_size, num_new)
+        if attention_mask is not None and attention_mask.shape != (batch_size, num_new):
+            found = list(attention_mask.shape)
+            what = f"attention_mask {found} is not of the shape [{batch_size}, {num_new}] of the tokens"
+            raise UsageError(what, hint="mark the tokens of this pass; a cache knows those before")
         self.num_new, self.device = num_new, device
         self.start = 0 if cache is None else cache.length
         self.before = None if cache is None else cache.counts
@@ -187,7 +193,7 @@ class Span:
     def _has_padding_on_one_side(self) -> bool:
         if self.padding is None:
             return True
-        if torch.compiler.is_compiling():
-            return False  # what the mask holds is not known to a graph, which must hold for any
+        if not has_values(self.padding):
+            return False  # what the mask holds is not known to a graph, which must hold for any, nor on meta
         borders = (self.padding[:, 1:] != self.padding[:, :-1]).sum(1)
         return bool((borders <= 1).all())
