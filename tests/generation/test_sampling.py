@@ -69,6 +69,29 @@ def test_processors_in_a_row_equal_transformers():
         assert torch.equal(warp(sampler.process(logits), ours), processors(tokens, logits))
 
 
+def test_the_tail_begins_where_the_share_is_reached():
+    """Halves and quarters are exact: what brings the sum to p is kept, as is what is p times as likely as the best."""
+    scores = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log2() * torch.tensor(2.0).log()
+    quarters = torch.zeros(1, 4)
+    assert keep_top_p(quarters, 0.5).isfinite().sum() == 2
+    assert keep_top_p(scores, 0.5).isfinite().tolist() == [[False, True, False, False]]
+    assert keep_min_p(quarters, 1.0).isfinite().all()
+    assert keep_min_p(scores, 0.26).isfinite().tolist() == [[True, True, False, False]]
+
+
+@pytest.mark.parametrize("penalty", [1.8, 0.6])
+def test_tokens_of_the_prompt_and_of_the_continuation_are_penalised(penalty: float):
+    """Against the definition, token by token: each score of a token that is there already, divided or multiplied."""
+    model = TableModel(eos_token_id=[], scale=1.0)
+    tokens = [3, 4, 5]
+    for _ in range(12):
+        scores = model(torch.tensor([tokens]))[0, -1].tolist()
+        for token in set(tokens):
+            scores[token] = scores[token] * penalty if scores[token] < 0 else scores[token] / penalty
+        tokens.append(max(range(len(scores)), key=scores.__getitem__))
+    assert generate(model, [3, 4, 5], max_new_tokens=12, repetition_penalty=penalty).tokens == [tokens]
+
+
 def test_padding_is_not_penalised():
     model = TableModel(eos_token_id=[])
     settings = {"max_new_tokens": 12, "repetition_penalty": 3.0}
@@ -90,6 +113,7 @@ def test_the_last_likely_token_is_drawn_at_the_upper_end():
     scores = torch.tensor([[0.0, 1.0, -torch.inf]])
     assert draw(scores, torch.tensor([1.0], dtype=torch.float64)).tolist() == [1]
     assert draw(scores, torch.tensor([0.0], dtype=torch.float64)).tolist() == [0]
+    assert draw(scores.flip(1), torch.tensor([0.0], dtype=torch.float64)).tolist() == [1]  # and the first at the lower
 
 
 def test_the_same_seed_gives_the_same_tokens_and_another_seed_others():

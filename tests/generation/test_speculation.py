@@ -59,7 +59,7 @@ def test_prompt_lookup_repeats_what_followed_last_time():
 
 def test_a_draft_may_be_used_again_for_another_prompt():
     model, draft = TableModel(), DraftModel(TableModel(seed=0))
-    for prompt in ([3], [9, 9, 9], [3, 4]):
+    for prompt in ([3], [9, 9, 9], [3, 4], [5, 6, 7] * 30):  # the last is longer than the draft's first cache
         expected = generate(model, prompt, max_new_tokens=20).new_tokens
         assert generate(model, prompt, max_new_tokens=20, draft=draft).new_tokens == expected
 

@@ -32,6 +32,11 @@ def test_a_text_is_cut_before_the_first_stop_text_wherever_the_pieces_part(stop:
         assert found == text[:whole]
 
 
+def test_of_several_stop_texts_in_one_piece_the_first_to_begin_counts():
+    assert StopStrings(["END", "a"]).push("xaEND") == "x"
+    assert StopStrings(["a", "END"]).push("xENDa") == "x"
+
+
 def test_only_what_may_begin_a_stop_text_is_held_back():
     stop = StopStrings(["END", "\n\n"])
     assert [stop.push(piece) for piece in ("a", "E", "N", "E", "F\n", "b\n", "\nc")] == [
