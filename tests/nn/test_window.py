@@ -55,3 +55,18 @@ def test_the_cost_of_a_window_is_linear_through_a_cache_too() -> None:
     assert costs[2] - costs[1] == 2 * (costs[1] - costs[0])
     decoding = [flops(attn, n, (1,) * n) for n in (20, 30, 50)]
     assert decoding[2] - decoding[1] == 2 * (decoding[1] - decoding[0])
+
+
+@torch.no_grad()
+def test_a_reach_ahead_is_kept_where_the_window_is_shorter_than_the_text() -> None:
+    """Tokens 2 to 6 belong together, as those of an image: each sees all later ones, and three back at most."""
+    attn, x, span = attention(mask=sliding(3)), torch.randn(1, 10, HIDDEN), Span(1, 10, CPU)
+    span.reach = span.positions.clone()
+    span.reach[:, 2:7] = 6
+    q, k, v = (p(x)[0].unflatten(-1, (-1, 4)) for p in (attn.q_proj, attn.k_proj, attn.v_proj))
+    out = torch.zeros_like(q)
+    for t in range(10):
+        seen = [s for s in range(10) if t - 3 < s <= max(t, 6 if 2 <= t < 7 else t)]
+        for n in range(6):
+            out[t, n] = (k[seen, n // 3] @ q[t, n] / 2).softmax(0) @ v[seen, n // 3]
+    close(attn(x, span)[0], attn.o_proj(out.flatten(1)))

@@ -45,7 +45,7 @@ class CrossAttention(nn.Module):
         q = self.q_proj(x).unflatten(-1, (-1, self.head_dim))
         allowed = None if source.is_real is None else source.is_real[:, None]  # a source of nothing but padding is NaN
         if allowed is not None:
-            allowed = allowed | ~allowed.any(-1, keepdim=True)  # so it is attended to evenly instead
+            allowed = allowed | ~allowed.any(-1, keepdim=True)  # so it is read as if it were none
         return self.o_proj(self.attend(q, source.k, source.v, allowed).flatten(-2))
 
 
