@@ -30,11 +30,6 @@ class GemmaConfig(DecoderConfig):
         one_of("model.generation", str(self.generation), ("1", "2", "3"))
         at_least(1, sliding_window=self.sliding_window if self.local_per_global else None)
 
-    @property
-    def local_layers(self) -> list[int]:
-        """The layers that see a window only."""
-        return [i for i in range(self.num_layers) if self.window_of(i) is not None]
-
     def window_of(self, layer: int) -> int | None:
         """How many tokens a layer sees; None: all."""
         is_local = self.local_per_global > 0 and (layer + 1) % (self.local_per_global + 1) != 0

@@ -16,9 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PACKAGE = "r-cran-janeaustenr"
-NOVELS = (  # in the order of the package's data
-    "Emma", "Mansfield Park", "Northanger Abbey", "Persuasion", "Pride and Prejudice", "Sense and Sensibility",
-)  # fmt: skip
 
 _HEADING = re.compile(r"(?i)(volume|chapter) (\d+|[ivxl]+)")
 _END = re.compile(r"(?i)finis|the end|a note on the text")

@@ -13,7 +13,6 @@ from zoo.size import Size, Training
 from zoo.units import human_bytes, human_count, human_flops
 
 TRAITS = ("attention", "position", "norm", "block", "mlp")
-SECTIONS = ("model", "parameters", "memory", "compute", "training")
 
 
 @dataclass(frozen=True)

@@ -127,9 +127,7 @@ def keep_top_p(scores: Tensor, p: float) -> Tensor:
 def keep_min_p(scores: Tensor, p: float) -> Tensor:
     """Only scores whose probability is at least p times the best one's (arXiv:2407.01082)."""
     shares = scores.softmax(-1)
-    unlikely = shares < p * shares.amax(-1, keepdim=True)
-    unlikely.scatter_(-1, shares.argmax(-1, keepdim=True), False)
-    return scores.masked_fill(unlikely, -torch.inf)
+    return scores.masked_fill(shares < p * shares.amax(-1, keepdim=True), -torch.inf)  # the best stays: p is at most 1
 
 
 def draw(scores: Tensor, uniform: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from itertools import zip_longest
 from zoo.comparison import Comparison, Row
 
 NARROWEST, WIDEST = 11, 26  # columns of text per model
-SAME = "same in all"
 
 
 def as_text(c: Comparison, width: int | None = None) -> str:
