@@ -55,6 +55,14 @@ def test_NaN_is_as_wrong_as_can_be() -> None:
     assert gap(torch.tensor([[float("nan")]]), torch.ones(1, 1)) == float("inf")
 
 
+@pytest.mark.parametrize("value", [float("inf"), float("-inf")])
+def test_infinity_on_either_side_is_as_wrong_and_is_blamed(value: float) -> None:
+    finite, infinite = torch.ones(1, 1, 2), torch.tensor([[[1.0, value]]])
+    assert gap(finite, infinite) == gap(infinite, finite) == float("inf")
+    found = first_divergence({("logits", "output"): finite}, {("logits", "output"): infinite}, 1e-9)
+    assert found is not None
+
+
 def test_events_that_agree_are_passed_over_and_the_first_that_differs_is_blamed() -> None:
     x = torch.ones(1, 3, 2)
     y = x.clone()

@@ -5,6 +5,7 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -49,8 +50,8 @@ def gap(ours: Tensor, theirs: Tensor) -> float | None:
     ours, theirs = ours.double(), aligned.double()
     unit = theirs.square().mean().sqrt().item()
     worst = (ours - theirs).abs().max().item()
-    if worst != worst:
-        return float("inf")  # NaN is as wrong as can be
+    if not math.isfinite(worst):
+        return float("inf")  # NaN is as wrong as can be, and an infinite unit would make NaN of infinity
     return worst / unit if unit else worst
 
 
