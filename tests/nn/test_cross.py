@@ -7,8 +7,11 @@ import torch
 from torch import nn
 
 from tests.nn.naive import close
+from zoo.construction import build
+from zoo.errors import UsageError
 from zoo.nn import CrossAttention, KVCache, Memory
 from zoo.nn.cross import DecoderLayerCache
+from zoo.registry import installed
 
 HIDDEN = 10
 
@@ -58,3 +61,15 @@ def test_reordered_rows_take_their_sources_along_with_what_is_padding(cross: Cro
     layer.reorder(index)
     expected = cross(x, cross.keys_and_values(Memory(m.states[index], m.is_real[index])))
     close(cross(x, layer.source_of(cross, m)), expected)
+
+
+@torch.no_grad()
+def test_rows_that_share_sources_share_them_evenly() -> None:
+    model = build(installed()["t5"].config_class.tiny(), device="cpu", dtype="float64")
+    sources, target = torch.tensor([[5, 6, 7], [8, 9, 10]]), torch.tensor([[3, 4]] * 4)
+    reader = model.conditioned(sources)
+    found = reader(target, cache=reader.new_cache(4, 2))
+    close(found, model(sources.repeat_interleave(2, 0), target))
+    for rows in (1, 3):
+        with pytest.raises(UsageError, match=f"{rows} rows cannot share 2 sources evenly"):
+            reader.new_cache(rows, 2)

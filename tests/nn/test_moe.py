@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.nn.naive import close
+from zoo.errors import UsageError
 from zoo.nn import (
     Experts,
     GatedMLP,
@@ -151,3 +152,8 @@ def test_the_losses_of_all_routers_come_with_the_output_and_reach_their_weights(
     loss.backward()
     assert all(router.weight.grad.any() for router in routers)
     assert not any(router._forward_hooks for router in routers)
+
+
+def test_a_model_without_routers_has_no_balance() -> None:
+    with pytest.raises(UsageError, match="no mixture of experts"):
+        balancing_losses(nn.Linear(2, 2), torch.ones(1, 2))

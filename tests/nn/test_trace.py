@@ -72,3 +72,8 @@ def test_an_unknown_name_is_an_error_and_leaves_no_hook() -> None:
 @pytest.mark.parametrize(("has_norm", "expected"), [(True, [1, 2, 4, 8, 16]), (False, [1, 2, 4, 8])])
 def test_hidden_states_are_what_enters_each_layer_and_what_leaves_the_last(has_norm: bool, expected: list[int]) -> None:
     assert [x.item() for x in hidden_states(Stack(has_norm=has_norm), ONE)] == expected
+
+
+def test_a_stack_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(UnknownName, match="the model has no layers under 'blocks'"):
+        hidden_states(Stack(), ONE, stack="blocks")

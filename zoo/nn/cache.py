@@ -166,7 +166,10 @@ class SlidingKVCache(KVCache):
 
     def rewind(self, length: int, before: int) -> None:
         if before > self.window and length < before:
-            raise UsageError(f"a ring of {self.window} tokens that has seen {before} cannot be rewound to {length}")
+            raise UsageError(
+                f"a ring of {self.window} tokens that has seen {before} cannot be rewound to {length}",
+                hint="generate without draft=",
+            )
 
     def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor, str]:
         if span.num_new == 1 and span.counts is None:

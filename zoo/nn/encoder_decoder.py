@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.errors import UsageError
 from zoo.nn.cache import Cache, LayerCache
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.span import Span
@@ -139,8 +140,14 @@ class Conditioned(nn.Module):
         return self.model.decode(tokens, self.memory, attention_mask=attention_mask, cache=cache, last=last)
 
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
+        """An empty cache for as many rows as there are sources, or for as many of each source, one after the other.
+
+        Raises UsageError for any other number of rows.
+        """
         memory = self.memory
         if memory.states.shape[0] != batch_size:  # one source for several rows, as beams have it
+            if batch_size % memory.states.shape[0]:
+                raise UsageError(f"{batch_size} rows cannot share {memory.states.shape[0]} sources evenly")
             index = torch.arange(batch_size, device=memory.states.device) * memory.states.shape[0] // batch_size
             memory = Memory(memory.states[index], None if memory.is_real is None else memory.is_real[index])
         return self.model.new_cache(batch_size, max_len, memory)

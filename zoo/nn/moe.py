@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.errors import UsageError
 from zoo.nn.mlp import Activation
 from zoo.nn.norm import at_least_float32
 from zoo.nn.span import has_values
@@ -114,6 +115,7 @@ class SoftmaxRouter(nn.Module):
         return at_least_float32(F.linear(x, self.weight)).softmax(-1)
 
     def forward(self, x: Tensor) -> Route:
+        """The route of each token of x [M, D]."""
         scores = self.scores(x)
         kept = scores
         if self.num_groups > 1:
@@ -159,6 +161,7 @@ class SigmoidRouter(nn.Module):
         return F.linear(at_least_float32(x), at_least_float32(self.weight)).sigmoid()
 
     def forward(self, x: Tensor) -> Route:
+        """The route of each token of x [M, D]."""
         scores = self.scores(x)
         biased = scores + self.bias
         if self.num_groups > 1:
@@ -191,7 +194,10 @@ def load_balancing_loss(scores: Tensor, chosen: Tensor) -> Tensor:
 
 
 def balancing_losses(model: nn.Module, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
-    """What model(*args, **kwargs) returns, and the mean load-balancing loss of its routers, for training."""
+    """What model(*args, **kwargs) returns, and the mean load-balancing loss of its routers, for training.
+
+    Raises UsageError for a model without routers.
+    """
     losses: list[Tensor] = []
 
     def hook(module: nn.Module, inputs: tuple[Tensor], route: Route) -> None:
@@ -200,6 +206,8 @@ def balancing_losses(model: nn.Module, *args: object, **kwargs: object) -> tuple
         losses.append(load_balancing_loss(scores / scores.sum(-1, keepdim=True), route[0]))
 
     routers = [m for m in model.modules() if isinstance(m, SoftmaxRouter | SigmoidRouter)]
+    if not routers:
+        raise UsageError("the model has no mixture of experts whose load could be balanced")
     handles = [router.register_forward_hook(hook) for router in routers]
     try:
         out = model(*args, **kwargs)

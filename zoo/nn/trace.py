@@ -54,9 +54,14 @@ def traced(model: nn.Module, *names: str) -> Iterator[dict[str, Tensor]]:
 def hidden_states(
     model: nn.Module, *args: Any, stack: str = "layers", norm: str = "norm", **kwargs: Any
 ) -> list[Tensor]:
-    """What enters a stack of layers and what leaves each of them; after the final norm last, if there is one."""
+    """What enters a stack of layers and what leaves each of them; after the final norm last, if there is one.
+
+    Raises UnknownName where the model has no layers under `stack`.
+    """
     modules = dict(model.named_modules())
     layers = [n for n in modules if n.rpartition(".")[0] == stack and n.rpartition(".")[2].isdigit()]
+    if not layers:
+        raise UnknownName(f"the model has no layers under {stack!r}", stack, modules)
     names = [f"{layers[0]}.input", *layers, *([norm] if norm in modules else [])]
     with traced(model, *names) as kept:
         model(*args, **kwargs)
