@@ -108,6 +108,9 @@ def test_a_window_bounds_cache_and_flops():
     assert size.cache_bytes_per_token() == 5 * 2 * 2 * 8 * 4
     assert size.cache_bytes(9) == (3 * 5 + 2 * 9) * 2 * 2 * 8 * 4
     assert size.flops_per_token(8) == (3 * 5 + 2 * 9) * 2 * 4 * 16
+    two_sided = Anatomy()
+    two_sided.attends([0], 1, 1, 1, window=3, is_causal=False)
+    assert Size(two_sided).flops_per_token(99) == 5 * 2 * 2  # the token itself, two before and two after
 
 
 @pytest.mark.parametrize(("window", "is_causal"), [(None, True), (4, True), (40, True), (None, False), (4, False)])

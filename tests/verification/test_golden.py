@@ -44,6 +44,18 @@ def test_a_wrong_config_fails_and_the_first_layer_is_named() -> None:
     assert str(result).startswith("FAIL  llama: |Δ| ")
 
 
+def test_an_output_that_is_missing_or_of_another_width_fails() -> None:
+    golden = golden_of("llama")
+    logits = golden.expected["logits"]
+    for expected in (
+        {**golden.expected, "pooled": logits},
+        {"logits": {**logits, "values": [row[:-1] for row in logits["values"]]}},
+    ):
+        result = rerun(replace(golden, expected=expected))
+        assert not result.passed
+        assert result.gap == float("inf")
+
+
 def test_a_key_that_the_family_does_not_know_is_a_failure_and_no_crash() -> None:
     golden = golden_of("gpt2")
     result = rerun(replace(golden, config={**golden.config, "twist": 1}))

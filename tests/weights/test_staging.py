@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +75,43 @@ def test_killed_between_the_two_steps_the_old_folder_comes_back(tmp_path: Path) 
     with pytest.raises(ZooError, match="--force"):
         write(target)
     assert contents(target) == before
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_every_file_and_folder_is_on_the_disk_before_the_name_is_and_the_name_at_last(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_there: bool
+) -> None:
+    target = tmp_path / "out"
+    if is_there:
+        write(target)
+    synced: list[int] = []  # inodes, and 0 for the rename or exchange
+    fsync, rename, exchange = os.fsync, Path.rename, staging._exchange
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.append(os.fstat(fd).st_ino), fsync(fd))[1])
+    monkeypatch.setattr(Path, "rename", lambda self, to: (synced.append(0), rename(self, to))[1])
+    monkeypatch.setattr(staging, "_exchange", lambda one, other: (synced.append(0), exchange(one, other))[1])
+    write(target, extra={"tokenizer.json": b"{}"}, force=True)
+    before, after = synced[: synced.index(0)], synced[synced.index(0) + 1 :]
+    assert {path.stat().st_ino for path in target.iterdir()} <= set(before)
+    assert before[-1] == target.stat().st_ino
+    assert after[-1] == tmp_path.stat().st_ino
+
+
+def test_a_lock_that_was_removed_while_it_was_taken_locks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, taken, flock = tmp_path / ".out.lock", [], fcntl.flock
+
+    def removed_once(fd: int, operation: int) -> None:
+        taken.append(os.fstat(fd).st_ino)
+        if len(taken) == 1:  # its owner ends, and another writer comes
+            path.rename(tmp_path / "gone")
+            path.touch()
+        flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", removed_once)
+    with staging._locked(tmp_path / "out") as is_locked:
+        assert is_locked
+        assert taken[-1] == path.stat().st_ino != taken[0]
 
 
 def test_folders_are_exchanged_here(tmp_path: Path) -> None:
