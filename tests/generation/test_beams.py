@@ -20,7 +20,7 @@ MASK = PROMPTS > 0
     ("num_beams", "length_penalty", "early_stopping"),
     [
         (2, 1.0, False), (5, 1.0, False), (3, 0.0, True), (2, 2.0, True), (5, 0.0, "never"), (3, 2.0, "never"),
-        (4, -1.0, "never"), (4, -1.0, False),
+        (4, -1.0, "never"), (4, -1.0, False), (3, 2.0, False),
     ],
 )  # fmt: skip
 def test_tokens_and_scores_equal_transformers(num_beams: int, length_penalty: float, early_stopping: bool | str):
