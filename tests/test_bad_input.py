@@ -145,8 +145,12 @@ def test_a_nan_is_refused(folder: Path) -> None:
         zoo.load(folder)
 
 
-def test_a_value_that_overflows_the_asked_dtype_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize(
+    "stored", [torch.float32, torch.bfloat16], ids=str
+)  # bfloat16 is no wider, but reaches further
+def test_a_value_that_overflows_the_asked_dtype_is_refused(folder: Path, stored: torch.dtype) -> None:
     edit_tensors(folder, lambda t: t[Q].__setitem__((3, 4), 1e5))
+    edit_tensors(folder, lambda t: t.update({Q: t[Q].to(stored)}))
     zoo.load(folder)
     with pytest.raises(CheckpointError, match="overflows float16"):
         zoo.load(folder, dtype="float16")
