@@ -46,6 +46,13 @@ class RopeConfig:
             raise ConfigError(f"model.rope.theta={self.theta!r} is not above 1 and finite")
         if not 0 < self.factor < math.inf:
             raise ConfigError(f"model.rope.factor={self.factor!r} is not above 0 and finite")
+        if self.original_max_seq_len is not None and self.original_max_seq_len < 1:
+            raise ConfigError(f"model.rope.original_max_seq_len={self.original_max_seq_len!r} is below 1")
+        if not (self.beta_fast > 0 and self.beta_slow > 0):
+            raise ConfigError(f"model.rope.beta_fast={self.beta_fast!r} or beta_slow={self.beta_slow!r} is not above 0")
+        if not 0 < self.low_freq_factor <= self.high_freq_factor:
+            low, high = self.low_freq_factor, self.high_freq_factor
+            raise ConfigError(f"model.rope.low_freq_factor={low!r} is not above 0 and up to high_freq_factor={high!r}")
         if self.scaling == "longrope" and not (self.short_factor and self.long_factor):
             raise ConfigError("model.rope.scaling=longrope needs model.rope.short_factor and model.rope.long_factor")
 

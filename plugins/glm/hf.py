@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.config import DecoderConfig
 from zoo.weights import ForeignConfig, Rule, Table, key, rename, rule, split, write_keys, write_rope, write_tokens
 from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
 
@@ -35,13 +34,8 @@ def to_config(c: GLMConfig) -> dict[str, Any]:
         "hidden_act": "silu",
         **write_keys(c, KEYS),
         **write_tokens(c),
-        "rope_parameters": rope_parameters(c),
+        "rope_parameters": write_rope(c.rope, partial=0.5),
     }
-
-
-def rope_parameters(c: DecoderConfig) -> dict[str, Any]:
-    """The rotary settings with `partial_rotary_factor`, whose absence would mean a half here and not the whole."""
-    return {**write_rope(c.rope), "partial_rotary_factor": c.rope.partial}
 
 
 def mapping(c: GLMConfig) -> Table:

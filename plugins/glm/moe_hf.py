@@ -15,12 +15,12 @@ from zoo.weights import (
     key,
     rename,
     write_keys,
+    write_rope,
     write_tokens,
 )
 from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table, expert_rules
 
 from .config import GLM4MoEConfig
-from .hf import rope_parameters
 
 DEFAULTS = {"num_kv_heads": 8, "max_seq_len": 131_072, "norm_eps": 1e-5}  # as transformers' Glm4MoeConfig
 KEYS = (
@@ -53,7 +53,7 @@ def to_config(c: GLM4MoEConfig) -> dict[str, Any]:
         "hidden_act": "silu",
         **write_keys(c, KEYS),
         **write_tokens(c),
-        "rope_parameters": rope_parameters(c),
+        "rope_parameters": write_rope(c.rope, partial=0.5),
         "num_nextn_predict_layers": 0,
     }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zoo.config import RopeConfig
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, UsageError
 from zoo.weights import ForeignConfig, write_rope
 
 
@@ -79,13 +79,14 @@ ROPES: dict[str, tuple[dict[str, Any], RopeConfig]] = {
 @pytest.mark.parametrize("spelling", ROPES)
 def test_rope_is_read_in_every_spelling(spelling: str) -> None:
     raw, expected = ROPES[spelling]
-    assert rope(raw) == expected
+    assert rope(raw, partial=1.0) == expected
 
 
 @pytest.mark.parametrize("spelling", ROPES)
 def test_rope_is_written_as_it_is_read(spelling: str) -> None:
     _, config = ROPES[spelling]
-    assert rope(json.loads(json.dumps({"rope_parameters": write_rope(config)}))) == config
+    written = {"rope_parameters": write_rope(config, partial=1.0)}
+    assert rope(json.loads(json.dumps(written)), partial=1.0) == config
 
 
 @pytest.mark.slow
@@ -144,6 +145,14 @@ def test_nested_groups_are_read_by_layer_type() -> None:
         ({"type": "longrope", "short_factor": [1.0], "long_factor": "x"}, "long_factor='x'"),
         ({"type": "longrope", "short_factor": [1.0]}, "needs model.rope.short_factor and model.rope.long_factor"),
         ({"type": "longrope", "short_factor": [1.0], "long_factor": [1.0], "factor": "x"}, "factor='x'"),
+        ({"type": "ntk", "factor": 2.0}, "the scaling 'ntk' is not known here"),  # of a fixed base in vLLM
+        ({"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 0}, "original_max_seq_len=0 is below 1"),
+        ({"type": "yarn", "factor": 2.0, "beta_fast": 0}, "beta_fast=0.0 or beta_slow=1.0 is not above 0"),
+        (
+            {"type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0},
+            "low_freq_factor=4.0 is not above 0 and up to high_freq_factor=1.0",
+        ),
+        ({"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not known here"),
         ({"rope_theta": "x"}, "theta='x' is not float"),
         ({"rope_theta": 0}, "theta=0.0 is not above 1"),
         ({"rope_theta": "???"}, "is not a value"),
@@ -155,6 +164,22 @@ def test_nested_groups_are_read_by_layer_type() -> None:
 def test_rope_keys_that_make_no_sense_are_refused(group: Any, words: str) -> None:
     assert words in refused({"rope_scaling": group})
     assert words in refused({"rope_parameters": group})
+
+
+def test_a_share_of_the_channels_is_for_families_that_say_what_its_absence_means() -> None:
+    """transformers reads it in every config.json, and most of its models rotate all channels whatever it says."""
+    assert "a partial_rotary_factor of 0.5 is not known here" in refused({"partial_rotary_factor": 0.5})
+    assert rope({"partial_rotary_factor": 1.0}) == RopeConfig()
+    with pytest.raises(UsageError, match=r"no word for model\.rope\.partial=0\.5"):
+        write_rope(RopeConfig(partial=0.5))
+
+
+def test_two_original_lengths_are_refused_unless_they_agree() -> None:
+    """transformers takes the one beside the group, which older releases do not read there."""
+    group = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
+    what = "original_max_position_embeddings is 64, and beside it 16"
+    assert what in refused({"original_max_position_embeddings": 16, "rope_scaling": group})
+    assert rope({"original_max_position_embeddings": 64, "rope_scaling": group}).original_max_seq_len == 64
 
 
 def test_both_spellings_of_the_group_at_once_are_refused() -> None:

@@ -126,10 +126,11 @@ class ForeignConfig:
             "pad_token_id": self.as_type(int | None, self.get("pad_token_id"), "pad_token_id"),
         }
 
-    def rope(self, *, theta: float = 10_000.0, partial: float = 1.0, layer_type: str = "") -> RopeConfig:
+    def rope(self, *, theta: float = 10_000.0, partial: float | None = None, layer_type: str = "") -> RopeConfig:
         """Rotary settings in the old spelling (rope_theta, rope_scaling) or the new one (rope_parameters).
 
-        `theta` and `partial` are the family's defaults; `layer_type` picks one of the nested groups of the new one.
+        `theta` and `partial` are the family's defaults, None: all channels rotate, and a smaller share is refused.
+        `layer_type` picks one of the nested groups of the new spelling.
         """
         return read_rope(self, theta, partial, layer_type)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from zoo.config import ROPE_SCALINGS, RopeConfig
-from zoo.errors import CheckpointError, clean, did_you_mean, some
+from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
 
 if TYPE_CHECKING:
     from zoo.weights.foreign_config import ForeignConfig
 
-KINDS = {"default": "none", "su": "longrope", "ntk": "dynamic"}  # their name -> ours, where they differ
+KINDS = {"default": "none", "su": "longrope"}  # their name -> ours, where they differ
 
 _STRETCH = (("factor", "factor"), ("original_max_position_embeddings", "original_max_seq_len"))
 _BANDS = tuple((k, k) for k in ("low_freq_factor", "high_freq_factor"))
@@ -30,17 +30,23 @@ REQUIRED = {
 }
 
 
-def read_rope(hf: ForeignConfig, theta: float, partial: float, layer_type: str) -> RopeConfig:
+def read_rope(hf: ForeignConfig, theta: float, partial: float | None, layer_type: str) -> RopeConfig:
     """See ForeignConfig.rope. Raises CheckpointError for a key that the scaling does not know, or lacks."""
     group = _group(hf, layer_type)
     kind = _kind(hf, group)
     values: dict[str, Any] = {"scaling": kind}
-    for ours, name, default in (("theta", "rope_theta", theta), ("partial", "partial_rotary_factor", partial)):
+    for ours, name, default in (("theta", "rope_theta", theta), ("partial", "partial_rotary_factor", partial or 1.0)):
         inside = group.pop(name, None)
         values[ours] = hf.get(name, default) if inside is None else inside
         hf.used.update({name} & hf.raw.keys())  # the group's own overrules the one beside it, as with theirs
-    if "original_max_position_embeddings" in hf:  # Phi-3 keeps it beside the group
-        values["original_max_seq_len"] = hf["original_max_position_embeddings"]
+    if partial is None and values["partial"] != 1:
+        raise _bad(
+            hf, f"a partial_rotary_factor of {clean(repr(values['partial']))} is not known here: all channels rotate"
+        )
+    if (name := "original_max_position_embeddings") in hf:  # Phi-3 keeps it beside the group
+        values["original_max_seq_len"] = hf[name]
+        if group.get(name) not in (None, hf[name]):
+            raise _bad(hf, f"{name} is {clean(repr(group[name]))}, and beside it {clean(repr(hf[name]))}")
     known = KEYS.get(kind, ())
     values |= {ours: group.pop(name) for name, ours in known if group.get(name) is not None}
     if kind == "none" and group.get("factor") == 1:
@@ -55,11 +61,16 @@ def read_rope(hf: ForeignConfig, theta: float, partial: float, layer_type: str) 
     return rope
 
 
-def write_rope(rope: RopeConfig) -> dict[str, Any]:
-    """The value of `rope_parameters` as transformers 5 spells it."""
+def write_rope(rope: RopeConfig, *, partial: float | None = None) -> dict[str, Any]:
+    """The value of `rope_parameters` as transformers 5 spells it; `partial` is what `ForeignConfig.rope` is given.
+
+    Raises UsageError for a share of the channels where none is known.
+    """
     out: dict[str, Any] = {"rope_type": "default" if rope.scaling == "none" else rope.scaling, "rope_theta": rope.theta}
-    if rope.partial != 1.0:
+    if partial is not None:
         out["partial_rotary_factor"] = rope.partial
+    elif rope.partial != 1:
+        raise UsageError(f"such a config.json has no word for model.rope.partial={rope.partial}")
     values = {theirs: getattr(rope, ours) for theirs, ours in KEYS.get(rope.scaling, ())}
     if rope.scaling == "longrope" and rope.factor == 1.0:
         del values["factor"]  # ours means the stretch that the lengths show, as theirs does where it is absent
@@ -68,7 +79,7 @@ def write_rope(rope: RopeConfig) -> dict[str, Any]:
 
 def _group(hf: ForeignConfig, layer_type: str) -> dict[str, Any]:
     group = hf.get("rope_parameters", also=("rope_scaling",)) or {}
-    if isinstance(group, dict) and layer_type in group:
+    if isinstance(group, dict) and layer_type in group and hf.raw.get("rope_parameters"):
         group = group[layer_type] or {}
     if not isinstance(group, dict):
         raise _bad(hf, f"{clean(repr(group))} is not a group of keys")
