@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from zoo.weights import ForeignConfig, key, write_keys, write_rope, write_tokens
@@ -31,6 +32,7 @@ KEYS = (
     key("routed_scale", "routed_scaling_factor"),
     key("rope_interleaved", "rope_interleave", default=True),
 )
+V3_KEYS = tuple(replace(k, default=4096) if k.ours == "max_seq_len" else k for k in KEYS)
 GROUPS = (key("num_groups", "n_group"), key("groups_per_token", "topk_group"))
 MTP = "zoo_num_mtp_layers"  # of zoo alone, in what it exports: how many of num_nextn_predict_layers were loaded
 # Of training and of serving in parallel; head_dim and qk_head_dim, which transformers 5 writes, follow from others.
@@ -41,10 +43,10 @@ INERT = (
 
 
 def from_config(hf: ForeignConfig) -> DeepSeekConfig:
-    values = hf.read(DeepSeekConfig, KEYS)
+    scoring = SCORING.get(str(hf.get("model_type"))) or hf["scoring_func"]
+    values = hf.read(DeepSeekConfig, V3_KEYS if scoring == "sigmoid" else KEYS)
     hf.require(hidden_act="silu", mlp_bias=False, num_key_value_heads=values["num_heads"])
     hf.ignore(*INERT)
-    scoring = SCORING.get(str(hf.get("model_type"))) or hf["scoring_func"]
     hf.require(scoring_func=scoring)
     if scoring == "sigmoid":
         hf.require(topk_method="noaux_tc")

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.weights import ForeignConfig, Rule, Table, key, rename, rule, split, write_keys, write_rope, write_tokens
-from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import GLMConfig
 
-# Absent keys mean what transformers' GlmConfig takes for them.
-DEFAULTS = {"num_kv_heads": 2, "head_dim": 128, "max_seq_len": 131_072, "norm_eps": 1.5625e-7}
 KEYS = (
-    *(key(k.ours, k.theirs, default=DEFAULTS[k.ours]) if k.ours in DEFAULTS else k for k in DECODER_KEYS),
+    *decoder_keys(num_kv_heads=2, head_dim=128, max_seq_len=131_072, norm_eps=1.5625e-7),
     key("attention_bias", default=True),
 )
 TYPES = {"glm": "GlmForCausalLM", "glm4": "Glm4ForCausalLM"}

@@ -18,13 +18,12 @@ from zoo.weights import (
     write_rope,
     write_tokens,
 )
-from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table, expert_rules
+from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table, expert_rules
 
 from .config import GLM4MoEConfig
 
-DEFAULTS = {"num_kv_heads": 8, "max_seq_len": 131_072, "norm_eps": 1e-5}  # as transformers' Glm4MoeConfig
 KEYS = (
-    *(key(k.ours, k.theirs, default=DEFAULTS[k.ours]) if k.ours in DEFAULTS else k for k in DECODER_KEYS),
+    *decoder_keys(num_kv_heads=8, max_seq_len=131_072, norm_eps=1e-5),
     key("attention_bias", default=False),
     key("has_qk_norm", "use_qk_norm", default=False),
     key("num_dense_layers", "first_k_dense_replace"),

@@ -6,11 +6,11 @@ from typing import Any
 
 from zoo.errors import CheckpointError
 from zoo.weights import ForeignConfig, Table, key, write_keys, write_rope, write_tokens
-from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import MistralConfig
 
-KEYS = (*DECODER_KEYS, key("sliding_window", default=None))
+KEYS = (*decoder_keys(max_seq_len=131_072), key("sliding_window", default=4096))
 
 
 def from_config(hf: ForeignConfig) -> MistralConfig:

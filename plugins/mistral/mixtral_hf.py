@@ -15,12 +15,12 @@ from zoo.weights import (
     write_rope,
     write_tokens,
 )
-from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table, expert_rules
+from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table, expert_rules
 
 from .config import MixtralConfig
 
 KEYS = (
-    *DECODER_KEYS,
+    *decoder_keys(max_seq_len=131_072, norm_eps=1e-5),
     key("sliding_window", default=None),
     key("num_experts", "num_local_experts"),
     key("experts_per_token", "num_experts_per_tok"),
@@ -30,7 +30,7 @@ KEYS = (
 def from_config(hf: ForeignConfig) -> MixtralConfig:
     hf.require(hidden_act="silu", attention_bias=False)
     hf.ignore("attention_dropout", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise")
-    return MixtralConfig(**hf.read(MixtralConfig, KEYS), **hf.tokens(), rope=hf.rope())
+    return MixtralConfig(**hf.read(MixtralConfig, KEYS), **hf.tokens(), rope=hf.rope(theta=1_000_000.0))
 
 
 def to_config(c: MixtralConfig) -> dict[str, Any]:

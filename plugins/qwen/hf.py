@@ -7,14 +7,11 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean, some
 from zoo.weights import ForeignConfig, Key, Table, key, respell, write_keys, write_rope, write_tokens
-from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import DualChunkConfig, Qwen2Config
 
-KEYS = (
-    *(k for k in DECODER_KEYS if k.ours not in ("max_seq_len", "head_dim")),
-    key("max_seq_len", "max_position_embeddings", default=32_768),
-)
+KEYS = tuple(k for k in decoder_keys(max_seq_len=32_768) if k.ours != "head_dim")
 HEAD_DIM = key("head_dim", default=lambda c: c["hidden_size"] // c["num_heads"])
 DUAL_CHUNK = {
     "chunk_size": "chunk_size", "local_size": "local_size",

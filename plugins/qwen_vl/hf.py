@@ -8,12 +8,14 @@ from typing import Any
 from zoo.errors import CheckpointError, UsageError
 from zoo.weights import ForeignConfig, Table, key, respell, write_keys, write_rope, write_tokens
 from zoo.weights.foreign_group import accept_copies, group, tokens_of
-from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
+from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import Qwen2VLConfig, VisionConfig
 from .hf_vision import read_vision, tower_rules, write_vision
 
-TEXT_KEYS = tuple(k for k in DECODER_KEYS if k.ours not in ("head_dim", "tie_embeddings"))
+TEXT_KEYS = tuple(
+    k for k in decoder_keys(max_seq_len=32_768, norm_eps=1e-5) if k.ours not in ("head_dim", "tie_embeddings")
+)
 TOKEN_KEYS = tuple(
     key(f"{name}_token_id", default=default)
     for name, default in {"image": 151655, "video": 151656, "vision_start": 151652, "vision_end": 151653}.items()

@@ -24,10 +24,10 @@ KEYS = (
     key("tie_embeddings", "tie_word_embeddings", default=True),
     key("decoder_start_token_id", default=58100),
 )
-# Our field -> the encoder's key and the decoder's, where we have one field for both.
+# Our field -> the encoder's key, the decoder's and its default, where we have one field for both.
 TWINS = {
-    "intermediate_size": ("encoder_ffn_dim", "decoder_ffn_dim"),
-    "num_heads": ("encoder_attention_heads", "decoder_attention_heads"),
+    "intermediate_size": ("encoder_ffn_dim", "decoder_ffn_dim", 4096),
+    "num_heads": ("encoder_attention_heads", "decoder_attention_heads", 16),
 }
 ACTIVATIONS = {
     "swish": "silu", "silu": "silu", "relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh",
@@ -46,8 +46,8 @@ def from_config(hf: ForeignConfig) -> TransformerConfig:
     hf.require(normalize_before=False, normalize_embedding=False, add_final_layer_norm=False)
     hf.require(static_position_embeddings=True, do_blenderbot_90_layernorm=False)
     values = hf.read(TransformerConfig, KEYS)
-    for name, (ours, theirs) in TWINS.items():
-        if (found := hf.get(theirs, values[name])) != values[name]:
+    for name, (ours, theirs, default) in TWINS.items():
+        if (found := hf.get(theirs, default)) != values[name]:
             raise CheckpointError(hf.file, theirs, f"{found!r}, but {ours} is {values[name]!r}; zoo has one for both")
     hf.require(num_hidden_layers=values["num_layers"])
     source = hf.as_type(int, hf.get("vocab_size", 58101), "vocab_size")
@@ -79,7 +79,7 @@ def to_config(c: TransformerConfig) -> dict[str, Any]:
         "share_encoder_decoder_embeddings": c.source_vocab_size is None,
         "activation_function": next(theirs for theirs, ours in ACTIVATIONS.items() if ours == c.activation),
         **write_keys(c, KEYS),
-        **{theirs: getattr(c, name) for name, (_, theirs) in TWINS.items()},
+        **{theirs: getattr(c, name) for name, (_, theirs, _) in TWINS.items()},
         **write_tokens(c),
     }
 

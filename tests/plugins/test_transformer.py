@@ -98,6 +98,11 @@ def test_keys_that_would_change_the_model_are_refused(changes: dict[str, Any], n
         read(**changes)
 
 
+def test_absent_heads_of_the_decoder_are_those_of_the_class_and_not_of_the_encoder() -> None:
+    with pytest.raises(CheckpointError, match="decoder_attention_heads: 16, but encoder_attention_heads is 8"):
+        read(decoder_attention_heads=None)
+
+
 def test_source_and_target_may_have_vocabularies_of_their_own() -> None:
     config = read(share_encoder_decoder_embeddings=False, decoder_vocab_size=60000, vocab_size=59000)
     assert (config.source_vocab_size, config.vocab_size) == (59000, 60000)

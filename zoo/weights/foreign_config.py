@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from zoo.config import MISSING, ModelConfig, RopeConfig, typed
 from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean, some
@@ -43,7 +43,7 @@ class Key:
 
 
 def key(ours: str, theirs: str = "", *, also: Sequence[str] = (), default: Any = REQUIRED) -> Key:
-    """`ours` stands under `theirs` (the same name if left out); absent or null it is `default`."""
+    """`ours` stands under `theirs` (or its own name); absent or null it is `default`, but null where it may be None."""
     return Key(ours, theirs or ours, tuple(also), default)
 
 
@@ -85,10 +85,12 @@ class ForeignConfig:
         hints = get_type_hints(config)
         values: dict[str, Any] = {}
         for k in keys:
-            present = next((name for name in (k.theirs, *k.also) if name in self), None)
+            names = (k.theirs, *k.also)
+            present = next((name for name in names if name in self), None)
             if present is None and k.default is REQUIRED:
                 raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
-            default = None if k.default is REQUIRED or present else self._default(k, values)
+            is_none = type(None) in get_args(hints[k.ours]) and any(name in self.raw for name in names)
+            default = None if k.default is REQUIRED or present or is_none else self._default(k, values)
             value = self.get(k.theirs, default, also=k.also)
             values[k.ours] = self.as_type(hints[k.ours], value, present or k.theirs)
         return values

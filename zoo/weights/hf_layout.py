@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from zoo.config import DecoderConfig
 from zoo.weights.foreign_config import Key, key
@@ -21,6 +23,12 @@ DECODER_KEYS: tuple[Key, ...] = (
     key("norm_eps", "rms_norm_eps", default=1e-6),
     key("tie_embeddings", "tie_word_embeddings", default=False),
 )
+
+
+def decoder_keys(**defaults: Any) -> tuple[Key, ...]:
+    """DECODER_KEYS, with what the family's class in transformers takes for absent keys where that is something else."""
+    return tuple(replace(k, default=defaults.get(k.ours, k.default)) for k in DECODER_KEYS)
+
 
 # A pre-norm layer, ours on the left. A MoE's `mlp` has rules of its own, which must stand before these.
 LAYER: tuple[Entry, ...] = (
