@@ -7,6 +7,7 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least, one_of
+from zoo.errors import ConfigError
 from zoo.traits import heads_in_words, rope_in_words
 
 
@@ -28,7 +29,13 @@ class GemmaConfig(DecoderConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of("model.generation", str(self.generation), ("1", "2", "3"))
-        at_least(1, sliding_window=self.sliding_window if self.local_per_global else None)
+        at_least(0, local_per_global=self.local_per_global)
+        if not self.query_pre_attn_scalar > 0:
+            raise ConfigError(f"model.query_pre_attn_scalar={self.query_pre_attn_scalar!r} is not above 0")
+        if self.local_per_global:
+            if self.sliding_window is None:
+                raise ConfigError(f"model.local_per_global={self.local_per_global} needs model.sliding_window")
+            at_least(1, sliding_window=self.sliding_window)
 
     def window_of(self, layer: int) -> int | None:
         """How many tokens a layer sees; None: all."""

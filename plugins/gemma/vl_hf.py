@@ -26,7 +26,7 @@ KEYS = (
 )
 TEXT_DEFAULTS = {
     "vocab_size": 262208, "hidden_size": 2304, "intermediate_size": 9216, "num_layers": 26, "num_heads": 8,
-    "num_kv_heads": 4, "max_seq_len": 131072, "query_pre_attn_scalar": 256.0, "sliding_window": 4096,
+    "num_kv_heads": 4, "query_pre_attn_scalar": 256.0,
 }  # fmt: skip
 VISION_KEYS = (
     key("hidden_size", default=768),
