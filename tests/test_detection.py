@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 import zoo
 from zoo.cli import main
+from zoo.errors import ZooError
 from zoo.registry import DISTRIBUTION, installed
 
 OURS = [name for name, family in installed().families.items() if installed().origin[name].distribution == DISTRIBUTION]
@@ -74,6 +75,14 @@ def test_a_mislabelled_folder_is_refused_and_named(keys: dict[str, Any], refused
     assert refused in done.stderr
     assert "this looks like qwen3 (score 1.00).  Try: family=qwen3" in done.stderr
     assert CliRunner().invoke(main, ["inspect", str(folder), "family=qwen3"]).exit_code == 0
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_any_family_that_is_asked_for_refuses_what_is_not_its_own(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_embd": 8, "vocab_size": 61}))
+    save_file({"wte.weight": torch.zeros(61, 8)}, tmp_path / "model.safetensors")
+    with pytest.raises(ZooError):
+        zoo.inspect(tmp_path, family=name).check()
 
 
 @pytest.mark.parametrize("kind", UNKNOWN)

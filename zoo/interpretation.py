@@ -31,7 +31,7 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
             keys.used.update(checkpoint.config)
             config = family.config_class.from_dict({k: v for k, v in checkpoint.config.items() if k != "zoo"})
         else:
-            config = family.dialect(checkpoint.dialect).from_config(keys)
+            config = dialect_of(family, checkpoint.dialect).from_config(keys)
             keys.check(where=family.name, allow=allow)
     except ConfigError as error:
         raise CheckpointError(config_file(checkpoint), "", clean(error.what, 200), why=error.why) from None
@@ -76,12 +76,17 @@ def table_for(
     """The weight table of a family's dialect: for the files that hold `tensors`, or as zoo writes it."""
     if dialect == "zoo":
         return Identity()
-    if dialect not in family.formats:
-        raise ZooError(f"{family.name} has no {dialect!r} format", why=f"it has: {some(['zoo', *family.formats], 9)}")
-    module = family.dialect(dialect)
+    module = dialect_of(family, dialect)
     if tensors is not None and hasattr(module, "mapping_of"):  # the layout depends on how many parts the files have
         return module.mapping_of(config, tensors)
     return module.mapping(config)
+
+
+def dialect_of(family: Family, dialect: str) -> Any:
+    """The module of a family's foreign format. Raises ZooError where it has none of this name."""
+    if dialect not in family.formats:
+        raise ZooError(f"{family.name} has no {dialect!r} format", why=f"it has: {some(['zoo', *family.formats], 9)}")
+    return family.dialect(dialect)
 
 
 def our_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
