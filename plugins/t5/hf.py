@@ -46,12 +46,13 @@ def from_config(hf: ForeignConfig) -> T5Config:
     hf.ignore(*INERT)
     values = hf.read(T5Config, KEYS)
     is_encoder = any("Encoder" in name for name in hf.raw.get("architectures") or ())
-    decoder_layers = hf.get("num_decoder_layers", values["num_layers"])
+    decoder_layers = hf.as_type(int, hf.get("num_decoder_layers", values["num_layers"]), "num_decoder_layers")
     kind, dash, act = str(hf.get("feed_forward_proj", "relu")).rpartition("-")
     if act not in ACTIVATIONS or (dash and kind != "gated"):
         raise CheckpointError(hf.file, "feed_forward_proj", f"{clean(repr(hf['feed_forward_proj']))} is not known here")
-    says_tied = bool(hf.get("tie_word_embeddings", True))
-    is_scaled = bool(hf.get("scale_decoder_outputs", says_tied and flavour == "t5"))
+    says_tied = hf.as_type(bool, hf.get("tie_word_embeddings", True), "tie_word_embeddings")
+    name = "scale_decoder_outputs"
+    is_scaled = hf.as_type(bool, hf.get(name, says_tied and flavour == "t5"), name)
     is_tied = says_tied and not _has_own_head(hf)
     return T5Config(
         **values,

@@ -1,0 +1,35 @@
+"""Keys of T5's config.json that are of a wrong type or no model, refused before anything is built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from zoo.errors import CheckpointError, ConfigError
+from zoo.registry import installed
+from zoo.weights import ForeignConfig
+
+RAW = {
+    "model_type": "t5", "vocab_size": 61, "d_model": 24, "d_ff": 40, "d_kv": 5, "num_layers": 2, "num_heads": 3,
+    "is_encoder_decoder": True, "decoder_start_token_id": 0,
+}  # fmt: skip
+
+
+def read(**changes: Any) -> Any:
+    return installed()["t5"].dialect("hf").from_config(ForeignConfig({**RAW, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("num_decoder_layers", "2"), ("tie_word_embeddings", "false"), ("scale_decoder_outputs", 0)],
+)
+def test_values_of_a_wrong_type_are_refused_by_name(key: str, value: Any) -> None:
+    with pytest.raises(CheckpointError, match=f"{key}={value!r} is not"):
+        read(**{key: value})
+
+
+def test_buckets_for_two_directions_are_at_least_four() -> None:
+    assert read(relative_attention_num_buckets=4).num_buckets == 4
+    with pytest.raises(ConfigError, match=r"model\.num_buckets=3 is below 4"):
+        read(relative_attention_num_buckets=3)
