@@ -35,8 +35,8 @@ ACTIVATIONS = {
     "gelu_pytorch_tanh": "gelu_tanh",
 }
 INERT = (
-    "dropout_rate", "n_positions", "output_past", "classifier_dropout", "dense_act_fn", "is_gated_act",
-    "scalable_attention", "max_new_tokens", "architectures",
+    "dropout_rate", "n_positions", "output_past", "classifier_dropout", "scalable_attention", "max_new_tokens",
+    "architectures",
 )  # fmt: skip
 CLASSES = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5"}
 
@@ -50,6 +50,8 @@ def from_config(hf: ForeignConfig) -> T5Config:
     kind, dash, act = str(hf.get("feed_forward_proj", "relu")).rpartition("-")
     if act not in ACTIVATIONS or (dash and kind != "gated"):
         raise CheckpointError(hf.file, "feed_forward_proj", f"{clean(repr(hf['feed_forward_proj']))} is not known here")
+    activation = "gelu_tanh" if dash and act == "gelu" else ACTIVATIONS[act]  # gated-gelu has always meant gelu_new
+    _check_copies(hf, activation, is_gated=bool(dash))
     says_tied = hf.as_type(bool, hf.get("tie_word_embeddings", True), "tie_word_embeddings")
     name = "scale_decoder_outputs"
     is_scaled = hf.as_type(bool, hf.get(name, says_tied and flavour == "t5"), name)
@@ -59,12 +61,22 @@ def from_config(hf: ForeignConfig) -> T5Config:
         **hf.tokens(),
         num_decoder_layers=None if is_encoder else decoder_layers,
         is_gated=bool(dash),
-        activation="gelu_tanh" if dash and act == "gelu" else ACTIVATIONS[act],  # gated-gelu has always meant gelu_new
+        activation=activation,
         tie_embeddings=is_tied,
         scale_outputs=is_scaled,
         has_bias_per_layer=flavour == "umt5",
         flavour=flavour,
     )
+
+
+def _check_copies(hf: ForeignConfig, activation: str, *, is_gated: bool) -> None:
+    """Refuse copies of feed_forward_proj that say otherwise; transformers would believe them."""
+    hf.require(is_gated_act=is_gated)
+    if (found := hf.get("dense_act_fn")) is not None and ACTIVATIONS.get(str(found)) != activation:
+        said = hf.get("feed_forward_proj", "relu")
+        raise CheckpointError(
+            hf.file, "dense_act_fn", f"{clean(repr(found))}, but feed_forward_proj is {clean(repr(said))}"
+        )
 
 
 def _has_own_head(hf: ForeignConfig) -> bool:

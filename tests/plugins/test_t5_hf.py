@@ -29,6 +29,21 @@ def test_values_of_a_wrong_type_are_refused_by_name(key: str, value: Any) -> Non
         read(**{key: value})
 
 
+@pytest.mark.parametrize(
+    ("said", "copies", "words"),
+    [
+        ("gated-gelu", {"dense_act_fn": "relu"}, "dense_act_fn: 'relu', but feed_forward_proj is 'gated-gelu'"),
+        ("gated-silu", {"dense_act_fn": "gelu_new"}, "dense_act_fn: 'gelu_new'"),
+        ("gated-gelu", {"is_gated_act": False}, "is_gated_act: False is not supported here, only True is"),
+        ("relu", {"is_gated_act": True}, "is_gated_act: True"),
+    ],
+)
+def test_copies_of_the_activation_that_say_otherwise_are_refused(said: str, copies: Any, words: str) -> None:
+    with pytest.raises(CheckpointError, match=words):
+        read(feed_forward_proj=said, **copies)
+    assert read(feed_forward_proj="gated-gelu", dense_act_fn="gelu_new", is_gated_act=True).activation == "gelu_tanh"
+
+
 def test_buckets_for_two_directions_are_at_least_four() -> None:
     assert read(relative_attention_num_buckets=4).num_buckets == 4
     with pytest.raises(ConfigError, match=r"model\.num_buckets=3 is below 4"):
