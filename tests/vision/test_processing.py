@@ -93,6 +93,36 @@ def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path
         read_image(tmp_path / "x.png")
 
 
+@pytest.mark.parametrize(
+    ("kind", "keys"),
+    [
+        ("CLIP", {"size": {"shortest_edge": 30, "longest_edge": 60}}),
+        ("CLIP", {"size": {"height": 30}}),
+        ("ViT", {"size": "224"}),
+        ("Qwen2VL", {"size": {"height": 30, "width": 40}}),
+        ("Qwen2VL", {"min_pixels": "a"}),
+        ("CLIP", {"crop_size": {"shortest_edge": 3}}),
+        ("ViT", {"do_center_crop": True, "crop_size": 3}),
+        ("Gemma3", {"do_center_crop": True}),
+        ("ViT", {"resample": "bicubic"}),
+        ("CLIP", {"image_mean": 0.5}),
+        ("CLIP", {"rescale_factor": "1/255"}),
+        ("CLIP", {"do_resize": "no"}),
+    ],
+    ids=str,
+)
+def test_values_of_another_form_are_refused_by_name(kind: str, keys: dict[str, Any]) -> None:
+    with pytest.raises(CheckpointError, match=rf"preprocessor_config\.json: {next(iter(keys))}: "):
+        Processing.of({"image_processor_type": f"{kind}ImageProcessor", **keys})
+
+
+def test_areas_beside_a_size_count() -> None:
+    """As transformers 4.45 wrote them, both times."""
+    area = {"min_pixels": 3136, "max_pixels": 6272}
+    how = Processing.of({"image_processor_type": "Qwen2VLImageProcessor", "size": area, **area})
+    assert (how.min_pixels, how.max_pixels) == (3136, 6272)
+
+
 @pytest.mark.slow
 def test_pixels_of_Gemma_3_equal_the_reference(images: list[Any]) -> None:
     images = [image for image in images if image.mode == "RGB"]

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
+from zoo.vision.forms import check_forms
 from zoo.vision.images import centre, on_white
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class Processing:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], file: object = "preprocessor_config.json") -> Processing:
-        """What a file says. Raises CheckpointError for a processor or a key that is not known here."""
+        """What a file says. Raises CheckpointError for a processor, a key or a value that is not known here."""
         named = str(raw.get("image_processor_type", raw.get("feature_extractor_type", "")))
         kind = next((named.removesuffix(s) for s in SUFFIXES if named.endswith(s)), named)
         if kind not in KINDS:
@@ -74,6 +75,7 @@ class Processing:
                 file, "image_processor_type", f"{clean(named)!r} is not known here", why=did_you_mean(kind, KINDS)
             )
         values = {**KINDS[kind], **{k: v for k, v in raw.items() if v is not None}}
+        check_forms(values, kind, file)
         size, crop = values.pop("size"), values.pop("crop_size", None)
         if isinstance(size, int):
             size = {"shortest_edge": size} if kind == "CLIP" else {"height": size, "width": size}
