@@ -16,16 +16,20 @@ KEYS = (*decoder_keys(max_seq_len=131_072), key("sliding_window", default=4096))
 def from_config(hf: ForeignConfig) -> MistralConfig:
     hf.require(hidden_act="silu", attention_bias=False)
     hf.ignore("attention_dropout")
-    return MistralConfig(
-        **hf.read(MistralConfig, KEYS), **hf.tokens(), rope=hf.rope(), sliding_layers=sliding_layers(hf)
-    )
+    values = hf.read(MistralConfig, KEYS)
+    layers = sliding_layers(hf, values["num_layers"])
+    if layers and values["sliding_window"] is None:
+        raise CheckpointError(hf.file, "layer_types", "it names sliding layers, but there is no sliding_window")
+    return MistralConfig(**values, **hf.tokens(), rope=hf.rope(), sliding_layers=layers)
 
 
-def sliding_layers(hf: ForeignConfig) -> list[int] | None:
+def sliding_layers(hf: ForeignConfig, num_layers: int) -> list[int] | None:
     """The layers that Ministral's `layer_types` calls sliding; None, for all, where there is no such key."""
-    kinds = hf.get("layer_types")
+    kinds = hf.as_type(list[str] | None, hf.get("layer_types"), "layer_types")
     if kinds is None:
         return None
+    if len(kinds) != num_layers:
+        raise CheckpointError(hf.file, "layer_types", f"it has {len(kinds)} entries for {num_layers} layers")
     if unknown := sorted(set(kinds) - {"sliding_attention", "full_attention"}):
         raise CheckpointError(hf.file, "layer_types", f"{unknown[0]!r} is not known here")
     sliding = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
