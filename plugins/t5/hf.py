@@ -53,9 +53,9 @@ def from_config(hf: ForeignConfig) -> T5Config:
     activation = "gelu_tanh" if dash and act == "gelu" else ACTIVATIONS[act]  # gated-gelu has always meant gelu_new
     _check_copies(hf, activation, is_gated=bool(dash))
     says_tied = hf.as_type(bool, hf.get("tie_word_embeddings", True), "tie_word_embeddings")
-    name = "scale_decoder_outputs"
-    is_scaled = hf.as_type(bool, hf.get(name, says_tied and flavour == "t5"), name)
     is_tied = says_tied and not _has_own_head(hf)
+    scales = {"t5": says_tied, "mt5": False, "umt5": is_tied}.get(flavour, False)  # where no key says it
+    is_scaled = hf.as_type(bool, hf.get("scale_decoder_outputs", scales), "scale_decoder_outputs")
     return T5Config(
         **values,
         **hf.tokens(),

@@ -44,6 +44,14 @@ def test_copies_of_the_activation_that_say_otherwise_are_refused(said: str, copi
     assert read(feed_forward_proj="gated-gelu", dense_act_fn="gelu_new", is_gated_act=True).activation == "gelu_tanh"
 
 
+@pytest.mark.parametrize(("flavour", "is_scaled"), [("t5", True), ("mt5", False), ("umt5", True)])
+def test_what_enters_a_tied_head_is_scaled_where_the_reference_scales_it(flavour: str, is_scaled: bool) -> None:
+    """UMT5 in every release of transformers; one with a head of its own is what transformers 5 wrongly calls tied."""
+    assert read(model_type=flavour, tie_word_embeddings=True).scale_outputs == is_scaled
+    assert read(model_type=flavour).scale_outputs == is_scaled
+    assert not read(model_type=flavour, tie_word_embeddings=False).scale_outputs
+
+
 def test_buckets_for_two_directions_are_at_least_four() -> None:
     assert read(relative_attention_num_buckets=4).num_buckets == 4
     with pytest.raises(ConfigError, match=r"model\.num_buckets=3 is below 4"):
