@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import zoo
-from zoo.errors import UsageError
+from zoo.config import RopeConfig
+from zoo.errors import CheckpointError, UsageError
 from zoo.registry import installed
 
 
@@ -135,3 +137,28 @@ def test_a_dtype_that_nothing_is_computed_in_is_refused(dtype: str | torch.dtype
     for use in (lambda: zoo.load("tiny", dtype=dtype), lambda: zoo.build("tiny", dtype=dtype)):
         with pytest.raises(UsageError, match=r"no model computes in it|is not a floating-point type"):
             use()
+
+
+@pytest.mark.parametrize("stored", [torch.float32, torch.float16, torch.bfloat16], ids=str)
+def test_rotary_frequencies_of_another_base_are_refused(tmp_path: Path, stored: torch.dtype) -> None:
+    """Files of before 2024 keep them; a config that has lost rope_theta, or rope_scaling, would be read as another."""
+    config = installed()["llama"].config_class.tiny()
+    config = replace(config, rope=RopeConfig(theta=50_000.0, scaling="linear", factor=4.0))
+    folder = zoo.save(zoo.build(config, device="cpu"), tmp_path / "old", format="hf")
+    plain = 50_000.0 ** -(torch.arange(0, config.head_dim, 2, dtype=torch.float64) / config.head_dim)
+
+    def keep(frequencies: torch.Tensor) -> None:
+        tensors = load_file(folder / "model.safetensors")
+        name = "model.layers.1.self_attn.rotary_emb.inv_freq"
+        save_file(tensors | {name: frequencies.to(stored)}, folder / "model.safetensors", metadata={"format": "pt"})
+
+    for right in (plain, plain / 4):  # as transformers kept them before and after 4.45
+        keep(right)
+        zoo.load(folder)
+    for wrong in (plain / 2, 10_000.0 ** -(torch.arange(0, config.head_dim, 2) / config.head_dim), plain[1:]):
+        keep(wrong)
+        for use in (zoo.load, lambda source: zoo.convert(source, tmp_path / "out")):
+            with pytest.raises(CheckpointError, match=r"layers\.1\.self_attn\.rotary_emb\.inv_freq: the file's rotary"):
+                use(folder)
+        assert not (tmp_path / "out").exists()
+        zoo.load(folder, allow=["*.inv_freq"])

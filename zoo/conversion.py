@@ -70,10 +70,11 @@ def convert(
     if dry_run:
         check_target(Path(folder), [ledger.checkpoint.path], force)
         return result
-    from zoo.loading import check_tied
+    from zoo.loading import check_tied, check_witnesses
 
     with ledger.checkpoint.open() as tensors:
         check_tied(ledger, tensors)
+        check_witnesses(ledger, tensors)
         write_folder(
             Path(folder),
             foreign,

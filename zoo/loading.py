@@ -91,6 +91,7 @@ def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | to
     told = progress(f"load {ledger.source}", sum(len(step.ours) for step in ledger.account.steps), "tensors")
     with ledger.checkpoint.open() as tensors, told as advance:
         check_tied(ledger, tensors)
+        check_witnesses(ledger, tensors)
         for name, tensor in converted(ledger, tensors):
             assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
             advance(1)
@@ -116,6 +117,24 @@ def check_tied(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
                 copy,
                 f"it differs from {of}, with which the config says it is shared",
                 hint="if the model has two, the config must say so (tie_word_embeddings: false)",
+            )
+
+
+def check_witnesses(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a tensor that is not loaded, for it should say what the config says, and says something else.
+
+    It may have been stored in half precision: 1 %, or the smallest number there is, makes no difference.
+    """
+    for name, witness in ledger.account.witnesses.items():
+        found = tensors[name].double().flatten()
+        known = [torch.tensor(values, dtype=torch.float64) for values in witness()]
+        if not any(len(k) == len(found) and torch.allclose(found, k, rtol=0.01, atol=1e-7) for k in known):
+            raise CheckpointError(
+                ledger.source,
+                name,
+                "the file's rotary frequencies are not those of its config",
+                why="one of the two is of another model, or the config has lost rope_theta or rope_scaling",
+                hint=f"set model.rope.theta=..., or --allow {name!r} to believe the config",
             )
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from zoo.weights import Entry, Table, TensorInfo, alias, ignore, rename, under
-from zoo.weights.hf_layout import PROJECTIONS, expert_rules
+from zoo.weights.hf_layout import PROJECTIONS, expert_rules, ignore_frequencies
 
 from .config import DeepSeekConfig
 
@@ -57,7 +57,7 @@ def _layer(c: DeepSeekConfig) -> list[Entry]:
         rename("mlp.router.bias", "mlp.gate.e_score_correction_bias"),
         rename("mlp.shared", "mlp.shared_experts"),
         *expert_rules(c.num_experts, c.moe_intermediate_size),
-        ignore("self_attn.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
+        ignore_frequencies("self_attn.rotary_emb.inv_freq", c.rope_head_dim, c),
     ]
 
 

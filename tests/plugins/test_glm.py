@@ -96,12 +96,12 @@ def test_layers_for_multi_token_prediction_are_left_out_and_other_layers_are_not
     config = tiny("glm4_moe")
     info = TensorInfo("model.layers.3.eh_proj.weight", "float32", (26, 52), Path("a.safetensors"), 26 * 52 * 4, 0)
     table = hf("glm4_moe").mapping_of(config, {info.name: info})
-    assert table.reason_to_ignore("model.layers.3.mlp.experts.0.up_proj.weight")
-    assert not table.reason_to_ignore("model.layers.4.mlp.experts.0.up_proj.weight")
-    assert not hf("glm4_moe").mapping(config).reason_to_ignore("model.layers.3.eh_proj.weight")
+    assert table.ignoring("model.layers.3.mlp.experts.0.up_proj.weight")
+    assert not table.ignoring("model.layers.4.mlp.experts.0.up_proj.weight")
+    assert not hf("glm4_moe").mapping(config).ignoring("model.layers.3.eh_proj.weight")
     inside = TensorInfo("model.layers.1.eh_proj.weight", "float32", (26, 52), Path("a.safetensors"), 26 * 52 * 4, 0)
     table = hf("glm4_moe").mapping_of(config, {inside.name: inside})
-    assert not table.reason_to_ignore("model.layers.1.input_layernorm.weight")
+    assert not table.ignoring("model.layers.1.input_layernorm.weight")
 
 
 def test_experts_are_read_one_by_one_or_stacked() -> None:

@@ -107,8 +107,8 @@ def test_under_puts_every_kind_of_entry_below_two_prefixes() -> None:
         (("layers.7.norm.weight",), ("model.layers.7.ln.weight",)),
         (("layers.7.attn.q.weight", "layers.7.attn.k.weight"), ("model.layers.7.attn.qk.weight",)),
     ]
-    assert table.reason_to_ignore("model.layers.7.attn.mask") == "a buffer"
-    assert table.reason_to_ignore("attn.mask") is None
+    assert table.ignoring("model.layers.7.attn.mask").reason == "a buffer"
+    assert table.ignoring("attn.mask") is None
     assert (table.aliases[0].theirs, table.aliases[0].of) == ("model.layers.{i}.copy", "model.layers.{i}.ln")
 
 
@@ -119,10 +119,10 @@ def test_under_nothing_leaves_names_alone() -> None:
 
 def test_what_is_ignored_is_ignored_with_all_below_it_and_a_reason() -> None:
     table = Table(ignore("h.{i}.attn.bias", "the causal mask"), ignore("vision", "text only"))
-    assert table.reason_to_ignore("h.3.attn.bias") == "the causal mask"
-    assert table.reason_to_ignore("vision.layers.0.weight") == "text only"
-    assert table.reason_to_ignore("h.3.attn.bias_k") is None
-    assert table.reason_to_ignore("visions.weight") is None
+    assert table.ignoring("h.3.attn.bias").reason == "the causal mask"
+    assert table.ignoring("vision.layers.0.weight").reason == "text only"
+    assert table.ignoring("h.3.attn.bias_k") is None
+    assert table.ignoring("visions.weight") is None
 
 
 def test_older_spellings_become_the_tables() -> None:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from zoo.config import DecoderConfig
+from zoo.config import DecoderConfig, ModelConfig, RopeConfig
+from zoo.frequencies import frequencies
 from zoo.weights.foreign_config import Key, key
 from zoo.weights.ops import split, stack
-from zoo.weights.table import Entry, Spelling, Table, alias, ignore, rename, rule, under
+from zoo.weights.table import Entry, Ignore, Spelling, Table, alias, ignore, rename, rule, under
 
 DECODER_KEYS: tuple[Key, ...] = (
     key("vocab_size"),
@@ -56,6 +57,21 @@ def expert_rules(
     ]
 
 
+def ignore_frequencies(theirs: str, dim: int, c: ModelConfig) -> Ignore:
+    """Rotary frequencies that older files keep, of heads of `dim` channels: those of model.rope, stretched or not."""
+
+    def witness() -> list[list[float]]:
+        ropes = [rope for name in ("rope", "local_rope") if (rope := getattr(c, name, None)) is not None]
+        length = getattr(c, "max_seq_len", None) or 1
+        return [
+            frequencies(round(dim * rope.partial), kind, length)
+            for rope in ropes
+            for kind in (rope, RopeConfig(theta=rope.theta))
+        ]
+
+    return ignore(theirs, "rotary frequencies follow from model.rope", witness=witness)
+
+
 def decoder_table(
     c: DecoderConfig,
     *layer: Entry,
@@ -72,7 +88,7 @@ def decoder_table(
             "layers.{i}",
             f"{prefix}.layers.{{i}}",
             *layer,
-            ignore("self_attn.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
+            ignore_frequencies("self_attn.rotary_emb.inv_freq", c.head_dim, c),
         ),
         rename("norm", f"{prefix}.norm"),
         alias("lm_head.weight", of=f"{embedding}.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from zoo.weights.ops import Shape
-from zoo.weights.table import Step, Table, foreign_shapes
+from zoo.weights.table import Step, Table, Witness, foreign_shapes
 from zoo.weights.tensor_info import TensorInfo
 
 NOT_FLOATS = frozenset("bool uint8 int8 int16 uint16 int32 uint32 int64 uint64 complex64".split())
@@ -25,6 +25,7 @@ class Account:
     loaded: list[str] = field(default_factory=list)
     tied: dict[str, str] = field(default_factory=dict)  # a second copy -> what it must equal
     ignored: dict[str, str] = field(default_factory=dict)  # name -> reason
+    witnesses: dict[str, Witness] = field(default_factory=dict)  # of the ignored: what they must hold all the same
     missing: dict[str, Shape] = field(default_factory=dict)
     unexpected: dict[str, Shape] = field(default_factory=dict)
     mismatched: dict[str, str] = field(default_factory=dict)  # name -> what was found and what expected
@@ -45,6 +46,7 @@ class Account:
     def allow(self, patterns: Iterable[str]) -> None:
         """Move unexpected tensors that match a pattern (of shell style) to the ignored, and drop missing ones."""
         for pattern in patterns:
+            self.witnesses = {n: w for n, w in self.witnesses.items() if not _matches(n, pattern)}
             for name in [n for n in self.unexpected if _matches(n, pattern)]:
                 del self.unexpected[name]
                 self.ignored[name] = f"allowed by {pattern!r}"
@@ -147,8 +149,10 @@ def _place_unwanted(
         account.mismatched[info.name] = f"{list(info.shape)} in {info.file.name}, {expected}"
     elif of is not None:
         account.tied[info.name] = of
-    elif reason := table.reason_to_ignore(spelt):
-        account.ignored[info.name] = reason
+    elif entry := table.ignoring(spelt):
+        account.ignored[info.name] = entry.reason
+        if entry.witness:
+            account.witnesses[info.name] = entry.witness
     else:
         account.unexpected[info.name] = info.shape
 

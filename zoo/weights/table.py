@@ -8,7 +8,7 @@ that matches one of our names owns it. Needs no torch.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -16,6 +16,7 @@ from itertools import product
 from zoo.weights.ops import Op, Shape, same
 
 Spelling = Callable[[str], str]  # a foreign name as some file spells it -> as the table does
+Witness = Callable[[], Sequence[Sequence[float]]]  # the values of which a tensor must hold one set
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Ignore:
 
     theirs: str
     reason: str
+    witness: Witness | None = None  # what it must hold all the same, for it says what the config says
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -125,9 +127,9 @@ class Table:
                 del left[done]
         return steps, orphans
 
-    def reason_to_ignore(self, name: str) -> str | None:
+    def ignoring(self, name: str) -> Ignore | None:
         """Why the foreign tensor `name` is of no use, or None where it is."""
-        return next((i.reason for i in self.ignored if i.pattern.fullmatch(name)), None)
+        return next((i for i in self.ignored if i.pattern.fullmatch(name)), None)
 
     def _steps(self, name: str) -> Iterator[Step]:
         for rule in self.rules:
@@ -152,9 +154,12 @@ def rule(ours: str | tuple[str, ...], theirs: str | tuple[str, ...], op: Op, **o
     return Rule(_tuple(ours), _tuple(theirs), op, tuple(over.items()))
 
 
-def ignore(theirs: str, reason: str) -> Ignore:
-    """A foreign tensor, or all below a module, that is left out, with the reason the ledger prints."""
-    return Ignore(theirs, reason)
+def ignore(theirs: str, reason: str, *, witness: Witness | None = None) -> Ignore:
+    """A foreign tensor, or all below a module, that is left out, with the reason the ledger prints.
+
+    A `witness` gives the sets of values that it may hold; another is refused when the weights are read.
+    """
+    return Ignore(theirs, reason, witness)
 
 
 def alias(theirs: str, of: str) -> Alias:
@@ -174,7 +179,7 @@ def under(ours: str, theirs: str, *entries: Entry) -> list[Entry]:
         (name,) = joined(theirs, (entry.theirs,))
         if isinstance(entry, Alias):
             return Alias(name, joined(theirs, (entry.of,))[0])
-        return Ignore(name, entry.reason)
+        return replace(entry, theirs=name)
 
     return [moved(entry) for entry in entries]
 
