@@ -162,3 +162,15 @@ def test_rotary_frequencies_of_another_base_are_refused(tmp_path: Path, stored: 
                 use(folder)
         assert not (tmp_path / "out").exists()
         zoo.load(folder, allow=["*.inv_freq"])
+
+
+def test_weights_of_eight_bits_without_scales_are_loaded_as_what_they_are_asked_for(tmp_path: Path) -> None:
+    folder = zoo.save(zoo.build(installed()["llama"].config_class.tiny(), device="cpu"), tmp_path / "f8", format="hf")
+    tensors = load_file(folder / "model.safetensors")
+    small = {name: tensor.to(torch.float8_e4m3fn) for name, tensor in tensors.items()}
+    save_file(small, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match="it is float8_e4m3fn, in which no model computes\nask for a dtype"):
+        zoo.load(folder)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    loaded = zoo.load(folder, dtype="bfloat16").get_parameter("layers.0.attn.q_proj.weight")
+    assert torch.equal(loaded, small[name].to(torch.bfloat16))

@@ -46,8 +46,8 @@ class RopeConfig:
             raise ConfigError(f"model.rope.theta={self.theta!r} is not above 1 and finite")
         if not 0 < self.factor < math.inf:
             raise ConfigError(f"model.rope.factor={self.factor!r} is not above 0 and finite")
-        if self.original_max_seq_len is not None and self.original_max_seq_len < 1:
-            raise ConfigError(f"model.rope.original_max_seq_len={self.original_max_seq_len!r} is below 1")
+        if self.original_max_seq_len is not None and self.original_max_seq_len < 2:
+            raise ConfigError(f"model.rope.original_max_seq_len={self.original_max_seq_len!r} is below 2")
         if not (self.beta_fast > 0 and self.beta_slow > 0):
             raise ConfigError(f"model.rope.beta_fast={self.beta_fast!r} or beta_slow={self.beta_slow!r} is not above 0")
         if not 0 < self.low_freq_factor <= self.high_freq_factor:

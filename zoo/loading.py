@@ -176,7 +176,11 @@ def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
 
 
 def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
-    return cast(ledger, name, tensor, dtype).to(device)
+    tensor = cast(ledger, name, tensor, dtype)
+    if tensor.itemsize < 2:
+        what = f"it is {str(tensor.dtype).removeprefix('torch.')}, in which no model computes"
+        raise CheckpointError(ledger.source, name, what, hint="ask for a dtype: bfloat16")
+    return tensor.to(device)
 
 
 def _check_anatomy(ledger: Ledger, model: nn.Module) -> None:

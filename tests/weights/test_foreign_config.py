@@ -191,3 +191,11 @@ def test_whatever_the_file_says_it_is_read_or_refused_but_never_breaks(raw: dict
         Sizes(**hf.read(Sizes, KEYS), **hf.tokens())
         hf.rope()
         hf.check()
+
+
+def test_an_unknown_key_that_is_null_sets_nothing() -> None:
+    hf = ForeignConfig({"quantization_config": None, "twist": None, "turn": 0})
+    with pytest.raises(CheckpointError, match="turn: the key is not known") as refused:
+        hf.check()
+    assert "twist" not in str(refused.value)
+    assert hf.inert == {"quantization_config", "twist"}

@@ -146,7 +146,7 @@ def test_nested_groups_are_read_by_layer_type() -> None:
         ({"type": "longrope", "short_factor": [1.0]}, "needs model.rope.short_factor and model.rope.long_factor"),
         ({"type": "longrope", "short_factor": [1.0], "long_factor": [1.0], "factor": "x"}, "factor='x'"),
         ({"type": "ntk", "factor": 2.0}, "the scaling 'ntk' is not known here"),  # of a fixed base in vLLM
-        ({"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 0}, "original_max_seq_len=0 is below 1"),
+        ({"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 0}, "original_max_seq_len=0 is below 2"),
         ({"type": "yarn", "factor": 2.0, "beta_fast": 0}, "beta_fast=0.0 or beta_slow=1.0 is not above 0"),
         (
             {"type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0},

@@ -149,7 +149,8 @@ class ForeignConfig:
         """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern."""
         for group in self.groups:
             group.check(where=where, allow=allow)
-        self.inert |= {name for name in self.raw if name in INERT and name not in self.used}
+        unread = self.raw.keys() - self.used
+        self.inert |= {name for name in unread if name in INERT or self.raw[name] is None}  # null sets nothing
         self.allowed = [k for k in self.raw if any(fnmatchcase(k, p) for p in allow)]
         if unknown := sorted(set(self.raw) - self.used - self.inert - set(self.allowed)):
             raise CheckpointError(
