@@ -25,7 +25,9 @@ def read_folder(folder: Path) -> Source:
     file, config_file = folder / "tokenizer.json", folder / "tokenizer_config.json"
     if not file.exists():
         older = next((name for name in OLDER if (folder / name).exists()), None)
-        hint = f"it has {older}: save it with transformers' AutoTokenizer, which writes tokenizer.json" if older else ""
+        hint = "texts need the one that the weights were trained with; zoo.generate in Python takes token ids too"
+        if older:
+            hint = f"it has {older}: save it with transformers' AutoTokenizer, which writes tokenizer.json"
         raise CheckpointError(file, "", "is not there", hint=hint)
     backend = parse(read_text(file, TOKENIZER_BYTES), file)
     config = read_json(config_file)
