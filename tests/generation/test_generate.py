@@ -121,8 +121,9 @@ def test_no_run_of_tokens_comes_twice_when_that_is_asked():
     assert len(set(pairs)) == len(pairs)
 
 
-def test_a_ban_on_every_token_is_an_error():
-    config = GenerationConfig(max_new_tokens=VOCAB + 1, no_repeat_ngram_size=1)
+@pytest.mark.parametrize("num_beams", [1, 3])
+def test_a_ban_on_every_token_is_an_error(num_beams: int):
+    config = GenerationConfig(max_new_tokens=VOCAB + 1, no_repeat_ngram_size=1, num_beams=num_beams)
     with pytest.raises(ZooError, match="no token is left"):
         generate(TableModel(eos_token_id=[]), [3], config=config)
 

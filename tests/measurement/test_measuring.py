@@ -101,7 +101,7 @@ def test_what_cannot_be_measured_has_its_reason_and_the_others_their_numbers(tmp
     names = [str(tmp_path / name) for name in ("bert", "t5", "nowhere")]
     encoder, both, nowhere, tiny = measure([*names, TINY], text=text).models
     assert "predicts no next token" in encoder.reason
-    assert "no perplexity" in both.reason
+    assert "an encoder-decoder" in both.reason
     assert nowhere.reason
     assert tiny.reading is not None
     assert tiny.agreement is None  # it is the first that could be measured

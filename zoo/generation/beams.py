@@ -14,7 +14,7 @@ from zoo.generation.config import GenerationConfig
 from zoo.generation.loop import check_finite, open_cache
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import LanguageModel
-from zoo.generation.sampling import ban, banned_next, penalise_repeats
+from zoo.generation.sampling import ban, banned_next, nothing_left, penalise_repeats
 
 DEAD = -1e9  # as good as impossible, yet finite: sums of it stay ordered
 
@@ -58,7 +58,7 @@ class Search:
             beam, token = divmod(choice, vocab_size)
             if token not in eos and not is_last:
                 grown.append((beam, token, score))
-            elif rank < self.config.num_beams:  # the others are spares, kept so that N beams stay open
+            elif rank < self.config.num_beams and score > -torch.inf:  # the others are spares, so that N stay open
                 ended.append(self._ended([*self.beams[beam], token], score))
         if not self.is_done:
             self.finished = sorted(self.finished + ended, key=lambda h: -h.score)[: self.config.num_beams]
@@ -116,6 +116,8 @@ def _advance_all(searches: list[Search], scores: Tensor, eos: frozenset[int]) ->
     best = scores.view(len(searches), -1).topk(count)
     origin: list[int] = []
     for i, (values, choices) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
+        if values[0] == -torch.inf and not searches[i].is_done:
+            raise nothing_left(len(searches[i].beams[0]))
         grown = searches[i].advance(values, choices, vocab_size, eos)
         origin += [i * num_beams + beam for beam in grown]
     return origin

@@ -61,10 +61,13 @@ class Sampler:
     def _check_choice(self, scores: Tensor) -> None:
         for row, best in zip(self.rows, scores.amax(-1).tolist(), strict=True):
             if best == -torch.inf and not row.finish_reason:
-                raise ZooError(
-                    f"no token is left to choose from at step {self.step}",
-                    hint="no_repeat_ngram_size or min_new_tokens bans all of them",
-                )
+                raise nothing_left(self.step)
+
+
+def nothing_left(step: int) -> ZooError:
+    """The error of a row in which every token is banned."""
+    hint = "no_repeat_ngram_size or min_new_tokens bans all of them"
+    return ZooError(f"no token is left to choose from at step {step}", hint=hint)
 
 
 def warp(scores: Tensor, config: GenerationConfig) -> Tensor:
