@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from zoo.config import DecoderConfig, ModelConfig, RopeConfig
@@ -59,17 +60,17 @@ def expert_rules(
 
 def ignore_frequencies(theirs: str, dim: int, c: ModelConfig) -> Ignore:
     """Rotary frequencies that older files keep, of heads of `dim` channels: those of model.rope, stretched or not."""
+    return ignore(theirs, "rotary frequencies follow from model.rope", witness=partial(_known, dim, c))
 
-    def witness() -> list[list[float]]:
-        ropes = [rope for name in ("rope", "local_rope") if (rope := getattr(c, name, None)) is not None]
-        length = getattr(c, "max_seq_len", None) or 1
-        return [
-            frequencies(round(dim * rope.partial), kind, length)
-            for rope in ropes
-            for kind in (rope, RopeConfig(theta=rope.theta))
-        ]
 
-    return ignore(theirs, "rotary frequencies follow from model.rope", witness=witness)
+def _known(dim: int, c: ModelConfig) -> list[list[float]]:
+    ropes = [rope for name in ("rope", "local_rope") if (rope := getattr(c, name, None)) is not None]
+    length = getattr(c, "max_seq_len", None) or 1
+    return [
+        frequencies(round(dim * rope.partial), kind, length)
+        for rope in ropes
+        for kind in (rope, RopeConfig(theta=rope.theta))
+    ]
 
 
 def decoder_table(
