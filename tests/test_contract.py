@@ -11,7 +11,7 @@ import torch
 from tests.some import some
 from tests.testing.faults import FAULTS
 from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
-from zoo.composition import compose
+from zoo import presets
 from zoo.errors import UnknownName, UsageError
 from zoo.registry import find_preset, installed
 from zoo.testing import GROUPS, Check, check_family
@@ -35,7 +35,7 @@ def test_family_keeps_the_contract(name: str, group: str) -> None:
 @pytest.mark.parametrize("name", sorted(installed().presets()))
 def test_preset_survives_its_foreign_config(name: str) -> None:
     """What `zoo convert` writes for Hugging Face describes the model that the preset describes."""
-    config = compose(name)
+    config = presets.config(name)  # tests/test_presets.py: it is what Hydra composes
     family = installed()[config.family]
     if "hf" not in family.formats:
         pytest.skip(f"{family.name} has no hf format")

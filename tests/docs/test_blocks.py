@@ -18,13 +18,14 @@ TUTORIAL = ROOT / "docs" / "en" / "add-a-family.md"  # its blocks are steps: see
 
 
 def found(*, is_slow: bool) -> list[object]:
-    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != TUTORIAL]
-    return [
-        pytest.param(block, id=f"{page.relative_to(ROOT / 'docs')}:{block.line}")
-        for page in pages
+    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != TUTORIAL]  # English before Chinese
+    blocks = {
+        block.text: pytest.param(block, id=f"{page.relative_to(ROOT / 'docs')}:{block.line}")
+        for page in reversed(pages)
         for block in marked(page.read_text(encoding="utf-8"))
-        if block.is_slow is is_slow and (is_slow or "zh" not in page.parts)  # of the cheap, one language is enough
-    ]
+        if block.is_slow is is_slow
+    }
+    return [*reversed(blocks.values())]  # what both languages run is run once
 
 
 @pytest.mark.parametrize("block", found(is_slow=False))
