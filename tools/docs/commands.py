@@ -30,7 +30,7 @@ hub is missing. 130: interrupted.
 
 def page() -> str:
     """Every command with its arguments, options and examples."""
-    context = click.Context(main, info_name="zoo")
+    context = click.Context(main, info_name="zoo", **main.context_settings)
     parts = [LEAD, "## zoo\n", _parameters(main, context)]
     for name in main.list_commands(context):
         command = main.get_command(context, name)
@@ -41,7 +41,7 @@ def page() -> str:
 
 def commands() -> dict[str, click.Command]:
     """Every command by its words: `list`, `bench`, ..., and those within groups as `group name`."""
-    context = click.Context(main, info_name="zoo")
+    context = click.Context(main, info_name="zoo", **main.context_settings)
     found: dict[str, click.Command] = {}
     for name in main.list_commands(context):
         command = main.get_command(context, name)
