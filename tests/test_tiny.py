@@ -38,7 +38,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(scope="module")
 def reference() -> Any:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="the reference extra is not installed")
     return transformers.AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.float32)
 
 
@@ -105,7 +105,7 @@ def test_transformers_gives_the_same_logits(model: Any, reference: Any, tokenize
 
 @pytest.mark.slow
 def test_transformers_says_what_the_card_says(reference: Any) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="the reference extra is not installed")
     tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
     prompt, text = SAMPLES[0]
     out = reference.generate(**tokenizer(prompt, return_tensors="pt"), max_new_tokens=60)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import subprocess
 import sys
 
 import pytest
 
-from tests.cli.terminal import STYLE
+from tests.cli.terminal import STYLE, written
 
 WORK = """
 import time
@@ -46,20 +44,4 @@ def test_a_pipe_gets_none() -> None:
 
 
 def _on_a_terminal(code: str) -> str:
-    """What a program writes to a terminal on its stderr, colours left out."""
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "COLUMNS": "100", "TERM": "xterm-256color"}
-    child = subprocess.Popen([sys.executable, "-c", code], stderr=theirs, stdout=subprocess.DEVNULL, env=env)
-    os.close(theirs)
-    parts = []
-    while True:
-        try:
-            part = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other end was closed
-            break
-        if not part:
-            break
-        parts.append(part)
-    os.close(ours)
-    assert child.wait(timeout=60) == 0
-    return STYLE.sub("", b"".join(parts).decode())
+    return STYLE.sub("", written(code, to="stderr", COLUMNS="100"))

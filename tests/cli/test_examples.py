@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 
 from zoo.cli import COMMANDS, main
-from zoo.presets import config as read_preset
 from zoo.registry import installed
 
 pytestmark = pytest.mark.slow  # runs every command
@@ -44,8 +43,6 @@ SLOW = ("zoo bench", "zoo eval")  # they do what takes a while
 
 @pytest.mark.parametrize("example", [pytest.param(e, marks=pytest.mark.slow) if e.startswith(SLOW) else e for e in RUN])
 def test_the_example_runs(example, tmp_path, monkeypatch):
-    if " tiny" in example and not read_preset("tiny").hub and " show" not in example:
-        pytest.skip("the model in the box has no weights yet")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("ZOO_BLOCK", "")  # put back afterwards: an example may block a plugin
     result = CliRunner().invoke(main, shlex.split(example)[1:])

@@ -102,7 +102,7 @@ def test_a_module_in_the_folder_at_hand_is_not_run(tmp_path: Path, monkeypatch: 
 @pytest.mark.slow
 @pytest.mark.parametrize("source", ["tiny", "zoo's format"])
 def test_transformers_runs_the_same_weights_and_says_the_same(tmp_path: Path, source: str) -> None:
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="the reference extra is not installed")
     name = source if source == "tiny" else str(zoo.convert("tiny", tmp_path / "own").folder)
     found = duel(name, Job(source=name, prompt=16, new=8, dtype="float32"), repeats=1, against="transformers")
     assert found.same_tokens == 1.0
@@ -113,7 +113,7 @@ def test_transformers_runs_the_same_weights_and_says_the_same(tmp_path: Path, so
 
 @pytest.mark.slow
 def test_a_preset_is_built_in_transformers_from_its_own_config() -> None:
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="the reference extra is not installed")
     words = ("model.num_layers=1", "model.vocab_size=50", "model.hidden_size=24", "model.num_heads=3")
     config = compose("gpt2", *words, "model.eos_token_id=[1]", "model.bos_token_id=1").to_dict()
     found = duel("gpt2", Job(config=config, prompt=4, new=2), repeats=1, against="transformers")
@@ -123,7 +123,7 @@ def test_a_preset_is_built_in_transformers_from_its_own_config() -> None:
 
 @pytest.mark.slow
 def test_a_family_that_transformers_lacks_is_told() -> None:
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="the reference extra is not installed")
     config = installed()["chatglm"].config_class.tiny().to_dict()
     with pytest.raises(UsageError, match="transformers cannot run this config\nUnrecognized model"):
         duel("chatglm", Job(config=config, prompt=4, new=2), repeats=1, against="transformers")

@@ -41,7 +41,7 @@ def scores(found: Any) -> dict[str, float]:
 
 
 def test_all_three_kinds_of_question_score_as_with_transformers(folder: Path, tasks: list[str]) -> None:
-    pytest.importorskip("transformers")
+    pytest.importorskip("transformers", reason="the reference extra is not installed")
     from lm_eval.models.huggingface import HFLM
     from lm_eval.tasks import TaskManager
 
