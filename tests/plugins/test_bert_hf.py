@@ -19,6 +19,8 @@ from zoo.errors import CheckpointError
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 
+pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
+
 Tensors = dict[str, Tensor]
 
 

@@ -18,6 +18,8 @@ from zoo.registry import installed
 from zoo.testing.subject import peaked
 from zoo.weights import ForeignConfig
 
+pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
+
 PUBLISHED = {  # parameters; tests/reference/test_gemma3_vl.py counts those of transformers
     "gemma3-4b": 4_300_079_472,
     "gemma3-12b": 12_187_325_040,

@@ -18,6 +18,8 @@ gguf = pytest.importorskip("gguf", reason="the extra gguf is not installed")
 
 from tests.plugins import llama_cpp_files as llama_cpp  # noqa: E402  (it needs gguf)
 
+pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
+
 TOKENS = torch.randint(70, (2, 30), generator=torch.Generator().manual_seed(5))
 THETA = 500_000.0
 SIZES = {"vocab_size": 70, "hidden_size": 64, "intermediate_size": 96, "num_layers": 2}

@@ -19,6 +19,8 @@ from zoo.errors import CheckpointError, ConfigError, UsageError
 from zoo.nn import hidden_states
 from zoo.registry import installed
 
+pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
+
 LIMIT = 1e-6  # the expectations are stored in float32
 SWITCHES = {
     "": {},

@@ -20,6 +20,8 @@ from zoo.registry import installed
 from zoo.testing import check_family
 from zoo.weights import ForeignConfig
 
+pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
+
 LIMIT = 1e-6  # the expectations are stored in float32
 LENGTHS = (10, 24, 25, 32, 33, 48, 49, 72, 73, 120, 200)
 OTHERS = {  # chunk_size, local_size, original_max_seq_len

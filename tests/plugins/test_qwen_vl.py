@@ -21,6 +21,8 @@ from zoo.registry import installed
 from zoo.testing.subject import peaked
 from zoo.weights import ForeignConfig
 
+pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
+
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 IMAGE, VIDEO, START, END = 61, 62, 63, 64
 
