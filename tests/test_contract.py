@@ -35,7 +35,7 @@ def test_family_keeps_the_contract(name: str, group: str) -> None:
 @pytest.mark.parametrize("name", sorted(installed().presets()))
 def test_preset_survives_its_foreign_config(name: str) -> None:
     """What `zoo convert` writes for Hugging Face describes the model that the preset describes."""
-    config = presets.config(name)  # tests/test_presets.py: it is what Hydra composes
+    config = presets.config(name)  # tests/presets/test_presets.py: it is what Hydra composes
     family = installed()[config.family]
     if "hf" not in family.formats:
         pytest.skip(f"{family.name} has no hf format")

@@ -48,7 +48,7 @@ def in_a_child(code: str) -> str:
         "from zoo.registry import installed; installed().presets()",
         "import zoo; zoo.list_models()",
         "import zoo.cli",
-        "import zoo.weights, zoo.weights.checkpoint, zoo.inspection",
+        "import zoo.weights, zoo.files.checkpoint, zoo.checkpoint.inspection",
         "from zoo.registry import installed\n"
         "for f in installed().families.values():\n"
         "    f.config_class.tiny().anatomy()\n"

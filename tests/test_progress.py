@@ -47,7 +47,7 @@ def test_a_conversion_tells_what_it_hashes_writes_and_reads_back(tmp_path: Path)
     size = (tmp_path / "tiny-1.5.copy" / "model.safetensors").stat().st_size
     assert 0 < size - total < 20_000  # the header
     assert told["read model.safetensors back"][0] == size
-    read = (Path(zoo.__file__).parent / "models" / "tiny" / "model.safetensors").stat().st_size
+    read = (Path(zoo.__file__).parent / "box" / "tiny" / "model.safetensors").stat().st_size
     assert told["hash model.safetensors"] == [read, "bytes", read]
 
 

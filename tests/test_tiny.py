@@ -19,7 +19,7 @@ import zoo
 from zoo.generation import GenerationConfig
 from zoo.text import Tokenizer
 
-MODELS = Path(zoo.__file__).parent / "models"
+MODELS = Path(zoo.__file__).parent / "box"
 FOLDER = MODELS / "tiny"
 CONTEXT = 256  # tokens
 CARD: dict[str, Any] = yaml.safe_load((FOLDER / "README.md").read_text().split("---\n")[1])

@@ -16,12 +16,12 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from zoo.config import RopeConfig
-from zoo.inspection import inspect
+from zoo.anatomy.config import RopeConfig
+from zoo.checkpoint.inspection import inspect
 from zoo.registry import installed
-from zoo.verification.golden import folder_of, rerun_goldens
-from zoo.verification.golden_file import write_golden
-from zoo.verification.golden_writer import golden_from_transformers, rows_of
+from zoo.verification.goldens.file import write_golden
+from zoo.verification.goldens.rerun import folder_of, rerun_goldens
+from zoo.verification.goldens.writer import golden_from_transformers, rows_of
 
 STORED = 2e-6  # of expectations that were kept in float32
 YARN = RopeConfig(theta=1000.0, scaling="yarn", factor=4.0, original_max_seq_len=16)

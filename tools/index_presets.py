@@ -2,7 +2,7 @@
 """Write conf/index.json, from which `zoo list` reads what our own presets describe.
 
 Working it out for every preset takes longer than everything else that `zoo list` does. A stale index is harmless:
-`zoo list` sees that it was made from other files and works it out; tests/test_presets.py says when to run this.
+`zoo list` sees that it was made from other files and works it out; tests/presets/test_presets.py says when to run this.
 """
 
 from __future__ import annotations

@@ -10,35 +10,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError
-from zoo.family import Family, Match
-from zoo.hookspecs import hookimpl
+from zoo.registry.family import Family, Match
+from zoo.registry.hookspecs import hookimpl
 
 __version__ = "0.1.0"
 
 _LAZY = {  # public name -> the module that defines it
     # Modules are nouns and functions verbs: a module called `build` would shadow `zoo.build` once imported.
-    "MISSING": "zoo.config",
-    "ModelConfig": "zoo.config",
-    "RopeConfig": "zoo.config",
+    "MISSING": "zoo.anatomy.config",
+    "ModelConfig": "zoo.anatomy.config",
+    "RopeConfig": "zoo.anatomy.config",
     "list_models": "zoo.presets",
-    "compose": "zoo.composition",
+    "compose": "zoo.presets.composition",
     "compare": "zoo.comparison",
     "verify": "zoo.verification",
     "rerun_goldens": "zoo.verification",
     "bench": "zoo.measurement",
     "evaluate": "zoo.measurement",
-    "build": "zoo.construction",
-    "inspect": "zoo.inspection",
-    "load": "zoo.loading",
-    "from_pretrained": "zoo.loading",
-    "model_class": "zoo.construction",
-    "pull": "zoo.pulling",
-    "push": "zoo.pushing",
-    "Pretrained": "zoo.pretrained",
-    "save": "zoo.saving",
-    "convert": "zoo.conversion",
+    "build": "zoo.models.construction",
+    "inspect": "zoo.checkpoint.inspection",
+    "load": "zoo.checkpoint.loading",
+    "from_pretrained": "zoo.checkpoint.loading",
+    "model_class": "zoo.models.construction",
+    "pull": "zoo.checkpoint.pulling",
+    "push": "zoo.checkpoint.pushing",
+    "Pretrained": "zoo.models.pretrained",
+    "save": "zoo.checkpoint.saving",
+    "convert": "zoo.checkpoint.conversion",
     "generate": "zoo.generation",
-    "illustrate": "zoo.illustration",
+    "illustrate": "zoo.vision.illustration",
 }
 
 __all__ = [
@@ -61,19 +61,19 @@ def __dir__() -> list[str]:
 
 
 if TYPE_CHECKING:
+    from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig
+    from zoo.checkpoint.conversion import convert
+    from zoo.checkpoint.inspection import inspect
+    from zoo.checkpoint.loading import from_pretrained, load
+    from zoo.checkpoint.pulling import pull
+    from zoo.checkpoint.pushing import push
+    from zoo.checkpoint.saving import save
     from zoo.comparison import compare
-    from zoo.composition import compose
-    from zoo.config import MISSING, ModelConfig, RopeConfig
-    from zoo.construction import build, model_class
-    from zoo.conversion import convert
     from zoo.generation import generate
-    from zoo.illustration import illustrate
-    from zoo.inspection import inspect
-    from zoo.loading import from_pretrained, load
     from zoo.measurement import bench, evaluate
+    from zoo.models.construction import build, model_class
+    from zoo.models.pretrained import Pretrained
     from zoo.presets import list_models
-    from zoo.pretrained import Pretrained
-    from zoo.pulling import pull
-    from zoo.pushing import push
-    from zoo.saving import save
+    from zoo.presets.composition import compose
     from zoo.verification import rerun_goldens, verify
+    from zoo.vision.illustration import illustrate

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, ModelConfig, at_least, multiple_of, one_of
+from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of, one_of
+from zoo.anatomy.traits import heads_in_words, mlp_in_words
 from zoo.errors import ConfigError
-from zoo.traits import heads_in_words, mlp_in_words
 
 HEADS = ("none", "masked_lm", "sequence_classification", "token_classification")
 BERT_HEADS = (*HEADS, "pretraining", "next_sentence")

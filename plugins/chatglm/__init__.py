@@ -16,9 +16,9 @@ def zoo_families():
         ),
         Family(
             name="chatglm2",
-            config=f"{__name__}.chatglm2_config:ChatGLM2Config",
-            model=f"{__name__}.chatglm2_model:ChatGLM2",
-            formats={"hf": f"{__name__}.chatglm2_hf"},
+            config=f"{__name__}.chatglm2.config:ChatGLM2Config",
+            model=f"{__name__}.chatglm2.model:ChatGLM2",
+            formats={"hf": f"{__name__}.chatglm2.hf"},
             hf_types=("chatglm",),
             summary="ChatGLM2, ChatGLM3 and GLM-4-9B: LLaMA's block, half of each head rotary in interleaved pairs",
         ),

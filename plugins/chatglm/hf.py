@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.family import Match
+from zoo.registry.family import Match
 from zoo.weights import (
     ForeignConfig,
     Table,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, multiple_of
+from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, at_least, multiple_of
+from zoo.anatomy.frequencies import yarn_mscale
 from zoo.errors import ConfigError
-from zoo.frequencies import yarn_mscale
 
 from .anatomy import describe
 from .parts import AttentionConfig, BlockConfig, MLPConfig, NormConfig, PositionConfig

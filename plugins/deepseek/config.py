@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, even, multiple_of, one_of
+from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, at_least, even, multiple_of, one_of
+from zoo.anatomy.frequencies import yarn_mscale
+from zoo.anatomy.traits import rope_in_words
 from zoo.errors import ConfigError
-from zoo.frequencies import yarn_mscale
-from zoo.traits import rope_in_words
 
 
 @dataclass

@@ -20,11 +20,11 @@ def zoo_families():
         ),
         Family(
             name="gemma3_vl",
-            config=f"{__name__}.vl_config:Gemma3VLConfig",
-            model=f"{__name__}.vl_model:Gemma3VL",
-            formats={"hf": f"{__name__}.vl_hf"},
+            config=f"{__name__}.vl.config:Gemma3VLConfig",
+            model=f"{__name__}.vl.model:Gemma3VL",
+            formats={"hf": f"{__name__}.vl.hf"},
             hf_types=("gemma3",),
-            pictures=f"{__name__}.pictures:read",
+            pictures=f"{__name__}.vl.pictures:read",
             summary="Gemma 3 with a SigLIP tower, whose tokens of one image see each other in both directions",
         ),
     ]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least, one_of
+from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least, one_of
+from zoo.anatomy.traits import heads_in_words, rope_in_words
 from zoo.errors import ConfigError
-from zoo.traits import heads_in_words, rope_in_words
 
 
 @dataclass

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import DecoderConfig, RopeConfig
-from zoo.traits import heads_in_words, rope_in_words
+from zoo.anatomy.config import DecoderConfig, RopeConfig
+from zoo.anatomy.traits import heads_in_words, rope_in_words
 
 
 @dataclass

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from zoo.config import ModelConfig, RopeConfig
+from zoo.anatomy.config import ModelConfig, RopeConfig
 from zoo.errors import ConfigError, UsageError
-from zoo.family import Match
+from zoo.registry.family import Match
 from zoo.weights import ForeignConfig, Op, Rule, Table, TensorInfo, key, rope_halves, same, split, write_keys
 from zoo.weights.table import Alias, Ignore, alias, ignore, rename, rule, under
 

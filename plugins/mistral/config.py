@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least
+from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least
+from zoo.anatomy.traits import heads_in_words, rope_in_words
 from zoo.errors import ConfigError
-from zoo.traits import heads_in_words, rope_in_words
 
 TINY = {
     "vocab_size": 61, "hidden_size": 24, "intermediate_size": 20, "num_layers": 2, "num_heads": 6, "num_kv_heads": 2,

@@ -10,9 +10,9 @@ def zoo_families():
     return [
         Family(
             name="qwen",
-            config=f"{__name__}.qwen1_config:Qwen1Config",
-            model=f"{__name__}.qwen1_model:Qwen1",
-            formats={"hf": f"{__name__}.qwen1_hf"},
+            config=f"{__name__}.qwen1.config:Qwen1Config",
+            model=f"{__name__}.qwen1.model:Qwen1",
+            formats={"hf": f"{__name__}.qwen1.hf"},
             hf_types=("qwen",),
             summary="the first Qwen: biases on q, k and v, dynamic NTK and log-n attention beyond the trained length",
         ),
@@ -26,9 +26,9 @@ def zoo_families():
         ),
         Family(
             name="qwen2_moe",
-            config=f"{__name__}.moe_config:Qwen2MoEConfig",
+            config=f"{__name__}.moe.config:Qwen2MoEConfig",
             model=f"{__name__}.model:QwenMoE",
-            formats={"hf": f"{__name__}.moe_hf"},
+            formats={"hf": f"{__name__}.moe.hf"},
             hf_types=("qwen2_moe",),
             summary="Qwen1.5-MoE and Qwen2-57B-A14B: small experts, and a gated one that every token passes through",
         ),
@@ -42,9 +42,9 @@ def zoo_families():
         ),
         Family(
             name="qwen3_moe",
-            config=f"{__name__}.moe_config:Qwen3MoEConfig",
+            config=f"{__name__}.moe.config:Qwen3MoEConfig",
             model=f"{__name__}.model:QwenMoE",
-            formats={"hf": f"{__name__}.qwen3_moe_hf"},
+            formats={"hf": f"{__name__}.moe.qwen3_hf"},
             hf_types=("qwen3_moe",),
             near=dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"), DELTA),
             summary="Qwen3 with 128 experts, 8 per token, none shared",

@@ -29,7 +29,7 @@ from zoo.nn import (
 )
 
 from .config import Qwen2Config
-from .moe_config import Qwen2MoEConfig
+from .moe.config import Qwen2MoEConfig
 
 
 class Qwen(Decoder):

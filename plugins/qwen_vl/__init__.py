@@ -10,9 +10,9 @@ def zoo_families():
     return [
         Family(
             name="qwen_vl",
-            config=f"{__name__}.v1_config:QwenVLConfig",
-            model=f"{__name__}.v1_model:QwenVL",
-            formats={"hf": f"{__name__}.v1_hf"},
+            config=f"{__name__}.v1.config:QwenVLConfig",
+            model=f"{__name__}.v1.model:QwenVL",
+            formats={"hf": f"{__name__}.v1.hf"},
             hf_types=("qwen",),
             pictures=f"{__name__}.pictures:read_v1",
             summary="Qwen-7B with a ViT-bigG whose patches a resampler turns into 256 tokens per image",

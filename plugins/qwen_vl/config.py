@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, DecoderConfig, RopeConfig, multiple_of, one_of
+from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, multiple_of, one_of
+from zoo.anatomy.traits import heads_in_words, rope_in_words
 from zoo.errors import ConfigError
-from zoo.traits import heads_in_words, rope_in_words
 
 TINY = {
     "vocab_size": 61, "hidden_size": 40, "intermediate_size": 44, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2,

@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, UsageError
 from zoo.weights import ForeignConfig, Table, key, respell, write_keys, write_rope, write_tokens
-from zoo.weights.foreign_group import accept_copies, group, tokens_of
+from zoo.weights.foreign.group import accept_copies, group, tokens_of
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import Qwen2VLConfig, VisionConfig

@@ -10,7 +10,7 @@ from zoo.vision import Processing, patches_of, pixels_of
 from zoo.vision.prompts import Pictures, Spell, processing_of
 
 from .config import Qwen2VLConfig
-from .v1_config import QwenVLConfig
+from .v1.config import QwenVLConfig
 
 
 def read(c: Qwen2VLConfig, images: Sequence[Any], settings: Mapping[str, Any] | None, spell: Spell) -> Pictures:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, ModelConfig, at_least, one_of
+from zoo.anatomy.config import MISSING, ModelConfig, at_least, one_of
+from zoo.anatomy.traits import mlp_in_words
 from zoo.errors import ConfigError
-from zoo.traits import mlp_in_words
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError
 from zoo.weights import Entry, ForeignConfig, Table, alias, ignore, key, must_be, rename, reshape, rule, under
-from zoo.weights.foreign_config import write_keys, write_tokens
+from zoo.weights.foreign.config import write_keys, write_tokens
 
 from .config import TransformerConfig
 

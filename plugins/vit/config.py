@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, ModelConfig, at_least, multiple_of, one_of
+from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of, one_of
+from zoo.anatomy.towers import describe_embeddings, describe_layers
+from zoo.anatomy.traits import mlp_in_words
 from zoo.errors import ConfigError
-from zoo.towers import describe_embeddings, describe_layers
-from zoo.traits import mlp_in_words
 
 HEADS = ("none", "image_classification")
 

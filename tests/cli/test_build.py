@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from zoo.anatomy.size import Size
 from zoo.cli import main
 from zoo.cli.summary import lines
-from zoo.composition import compose
-from zoo.size import Size
+from zoo.presets.composition import compose
 
 pytestmark = pytest.mark.slow  # each composes with Hydra
 

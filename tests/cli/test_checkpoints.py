@@ -13,7 +13,7 @@ import zoo
 from zoo.cli import main
 from zoo.registry import installed
 
-TINY = Path(zoo.__file__).parent / "models" / "tiny"
+TINY = Path(zoo.__file__).parent / "box" / "tiny"
 
 
 def run(*words: str, stdin: str = "") -> Result:

@@ -1,4 +1,4 @@
-"""`zoo plugins` lists what is loaded, from where, and why not; tests/test_registry.py makes plugins of every kind."""
+"""`zoo plugins` lists what is loaded, from where, and why not; tests/registry/test_registry.py makes plugins of every kind."""
 
 from __future__ import annotations
 

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 import zoo
-from tests.weights.hub_client import Client
-from tests.weights.hub_server import Hub, serving
+from tests.hub.client import Client
+from tests.hub.server import Hub, serving
 from zoo.cli import main
-from zoo.weights.manifest import listed_files, verify_folder
+from zoo.files.manifest import listed_files, verify_folder
 
 pytestmark = pytest.mark.slow  # talks to a server
 
-TINY = Path(zoo.__file__).parent / "models" / "tiny"
+TINY = Path(zoo.__file__).parent / "box" / "tiny"
 FILES = {name: (TINY / name).read_bytes() for name in ("config.json", "tokenizer.json", "model.safetensors")}
 CARD = {"README.md": b"---\nlicense: apache-2.0\n---\n# A model\n", "LICENSE": b"Apache"}
 OTHER = {"pytorch_model.bin": b"PK", "modeling.py": b"raise SystemExit", "onnx/model.onnx": b"x"}

@@ -11,16 +11,16 @@ import pytest
 import yaml
 
 import zoo
-from tests.weights.hub_client import Client
-from tests.weights.hub_server import Hub, serving
-from zoo.weights.files import sha256_of, size_of
-from zoo.weights.hub_card import Facts, card_text, license_in, metadata_in
-from zoo.weights.manifest import listed_files, manifest_text
-from zoo.weights.safetensors_writer import Digest
+from tests.hub.client import Client
+from tests.hub.server import Hub, serving
+from zoo.files.manifest import listed_files, manifest_text
+from zoo.files.regular import sha256_of, size_of
+from zoo.files.safetensors_writer import Digest
+from zoo.hub.card import Facts, card_text, license_in, metadata_in
 
 pytestmark = pytest.mark.slow  # talks to a server
 
-TINY = Path(zoo.__file__).parent / "models" / "tiny"
+TINY = Path(zoo.__file__).parent / "box" / "tiny"
 
 
 @pytest.fixture(scope="module")

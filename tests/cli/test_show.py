@@ -10,7 +10,7 @@ import pytest
 from tests.cli.terminal import on_terminal
 from tests.distributions import good_plugin, install, python, zoo
 from zoo import presets
-from zoo.size import Size
+from zoo.anatomy.size import Size
 
 pytestmark = pytest.mark.slow  # each starts a process or composes with Hydra
 

@@ -18,9 +18,9 @@ from tools.docs.blocks import count_marks, marked
 from tools.docs.deviations import ROOT
 from tools.docs.links import broken
 from tools.docs.words import LANGUAGES, WORDS
-from zoo import hookspecs
-from zoo.family import Family
-from zoo.fields import doc_of
+from zoo.anatomy.fields import doc_of
+from zoo.registry import hookspecs
+from zoo.registry.family import Family
 
 pytestmark = pytest.mark.slow  # generates every page
 
@@ -97,7 +97,7 @@ def test_every_hook_and_public_name_is_in_the_reference(pages: dict[str, dict[st
     hooks = [name for name in vars(hookspecs) if name.startswith("zoo_")]
     assert len(hooks) >= 2
     for hook in hooks:
-        assert f"::: zoo.hookspecs.{hook}\n" in pages["en"]["reference/hooks.md"]
+        assert f"::: zoo.registry.hookspecs.{hook}\n" in pages["en"]["reference/hooks.md"]
     for page, (_, module, _) in python_api.PAGES.items():
         names = python_api.public(module)
         assert names

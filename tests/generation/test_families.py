@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.some import some
-from zoo.construction import build
 from zoo.errors import UsageError
 from zoo.generation import generate
+from zoo.models.construction import build
 from zoo.nn import EncoderDecoder
 from zoo.registry import installed
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from zoo.checkpoint.loading import load
 from zoo.generation import generate
-from zoo.loading import load
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 
-TINY = Path(zoo.__file__).parent / "models" / "tiny"
+TINY = Path(zoo.__file__).parent / "box" / "tiny"
 
 
 def copy(folder: Path, *, dtype: torch.dtype = torch.float32, **changed: object) -> dict[str, torch.Tensor]:

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 import zoo
-from zoo.composition import compose
 from zoo.errors import UsageError, ZooError
 from zoo.measurement.benchmark import _ratios, duel, is_source, spread
 from zoo.measurement.job import Job, prompt_of, run
 from zoo.measurement.memory import peak_bytes
 from zoo.measurement.own import ZooRunner
+from zoo.presets.composition import compose
 from zoo.registry import installed
 
 SMALL = installed()["llama"].config_class.tiny().to_dict()

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.nn import Attention, Cache, Rope, Span
 
 HIDDEN = 12

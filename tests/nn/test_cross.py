@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tests.nn.naive import close
-from zoo.construction import build
 from zoo.errors import UsageError
+from zoo.models.construction import build
 from zoo.nn import CrossAttention, KVCache, Memory
 from zoo.nn.cross import DecoderLayerCache
 from zoo.registry import installed

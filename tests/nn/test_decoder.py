@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tests.nn.naive import close
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.errors import UsageError
 from zoo.nn import Attention, Decoder, GatedMLP, Mask, PreNormLayer, RMSNorm, Rope, causal, hidden_states, sliding
 

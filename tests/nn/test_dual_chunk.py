@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tests.nn.naive import close
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.nn import Attention, Cache, DualChunkAttention, DualChunkRope, RMSNorm, Rope, Span, dual_chunk
 
 D, N, K, H = 20, 6, 2, 8

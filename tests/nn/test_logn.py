@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from tests.nn.naive import close
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.nn import Attention, Cache, LogNAttention, Rope, Span, SteppedRope
 
 D, N, H, TRAINED = 12, 3, 4, 8

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tests.nn.naive import turn
-from zoo.config import RopeConfig
-from zoo.frequencies import attention_factor, frequencies
+from zoo.anatomy.config import RopeConfig
+from zoo.anatomy.frequencies import attention_factor, frequencies
 from zoo.nn import Rope
 
 DIM, MAX_LEN = 64, 512

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.errors import UsageError
 from zoo.nn import Cache, KVCache, Mask, Rope, SlidingKVCache, Span, causal, everything, sliding
 

@@ -13,13 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import zoo
-from zoo.config import RopeConfig
-from zoo.construction import materialise, on_meta
+from zoo.anatomy.config import RopeConfig
+from zoo.anatomy.size import Size
 from zoo.errors import CheckpointError, ConfigError, UsageError
+from zoo.models.construction import materialise, on_meta
 from zoo.nn import hidden_states
 from zoo.presets import config as preset
 from zoo.registry import installed
-from zoo.size import Size
 from zoo.weights import ForeignConfig
 
 pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from zoo.composition import compose
-from zoo.construction import materialise, on_meta
+from zoo.anatomy.size import Size
 from zoo.errors import CheckpointError, ConfigError, UsageError
+from zoo.models.construction import materialise, on_meta
+from zoo.presets.composition import compose
 from zoo.registry import installed
-from zoo.size import Size
 from zoo.weights import ForeignConfig
 
 pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family

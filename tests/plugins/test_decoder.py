@@ -14,14 +14,14 @@ from torch import Tensor
 
 import zoo
 from tests.some import some
-from zoo.config import RopeConfig
-from zoo.construction import materialise, on_meta
+from zoo.anatomy.config import RopeConfig
+from zoo.anatomy.size import Size
 from zoo.errors import ConfigError, UsageError
-from zoo.overrides import grammar
-from zoo.preset_file import resolve
+from zoo.models.construction import materialise, on_meta
 from zoo.presets import config as read_preset
+from zoo.presets.file import resolve
+from zoo.presets.overrides import grammar
 from zoo.registry import installed
-from zoo.size import Size
 from zoo.testing import check_family
 from zoo.testing.subject import peaked
 

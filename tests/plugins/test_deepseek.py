@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import zoo
+from zoo.anatomy.size import Size
 from zoo.nn import hidden_states, traced
 from zoo.registry import installed
-from zoo.size import Size
 from zoo.testing import check_family
 
 GOLDEN = 1e-6  # stored as float32; measured 2.4e-7

@@ -13,10 +13,10 @@ from torch import Tensor
 
 import zoo
 from tests.plugins.deepseek_files import LITE, V2, V3, YARN, quantised, tensors, write
+from zoo.anatomy.size import Size
 from zoo.errors import CheckpointError, ConfigError, UsageError
 from zoo.nn import hidden_states, traced
 from zoo.registry import installed
-from zoo.size import Size
 
 pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import zoo
-from zoo.size import Size
+from zoo.anatomy.size import Size
 
 pytestmark = pytest.mark.slow  # builds large models on meta
 

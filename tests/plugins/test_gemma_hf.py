@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.errors import CheckpointError, ConfigError
 from zoo.registry import installed
 from zoo.weights import ForeignConfig

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from zoo.construction import materialise, on_meta
+from zoo.anatomy.size import Size
 from zoo.errors import CheckpointError, ConfigError
+from zoo.models.construction import materialise, on_meta
 from zoo.presets import config as preset
 from zoo.registry import installed
-from zoo.size import Size
 from zoo.weights import ForeignConfig, TensorInfo
 
 pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family

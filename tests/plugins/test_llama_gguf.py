@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.errors import CheckpointError, UsageError
 
 gguf = pytest.importorskip("gguf", reason="the extra gguf is not installed")

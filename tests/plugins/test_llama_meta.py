@@ -12,7 +12,7 @@ import torch
 
 import zoo
 from tests.plugins.meta_by_hand import PARAMS, VOCAB, meta, meta_forward, weights, write
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.errors import CheckpointError, UsageError
 from zoo.weights import ForeignConfig
 

@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import zoo
-from zoo.composition import compose
+from zoo.anatomy.size import Size
+from zoo.checkpoint.saving import export_steps, exported
 from zoo.errors import CheckpointError, ConfigError, UsageError
+from zoo.presets.composition import compose
 from zoo.registry import installed
-from zoo.saving import export_steps, exported
-from zoo.size import Size
 from zoo.weights import ForeignConfig
 
 COMMON = {

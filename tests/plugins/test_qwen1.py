@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 import zoo
-from zoo.composition import compose
-from zoo.construction import on_meta
 from zoo.errors import CheckpointError, ConfigError, UsageError
+from zoo.models.construction import on_meta
 from zoo.nn import hidden_states
+from zoo.presets.composition import compose
 from zoo.registry import installed
 
 pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family

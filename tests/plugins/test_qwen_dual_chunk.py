@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import zoo
-from zoo.composition import compose
-from zoo.construction import on_meta
 from zoo.errors import CheckpointError, ConfigError
+from zoo.models.construction import on_meta
 from zoo.nn import hidden_states
+from zoo.presets.composition import compose
 from zoo.registry import installed
 from zoo.testing import check_family
 from zoo.weights import ForeignConfig

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.errors import CheckpointError, UsageError
 from zoo.registry import installed
 from zoo.testing.subject import peaked

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from zoo import presets
-from zoo.composition import compose
-from zoo.size import Size
+from zoo.anatomy.size import Size
+from zoo.presets.composition import compose
 
 pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from tests.reference import test_causal as causal
 from tests.reference.conftest import VARIANTS, Case
-from zoo.construction import default_dtype
+from zoo.models.construction import default_dtype
 
 pytestmark = pytest.mark.slow
 

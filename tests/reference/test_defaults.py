@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from zoo.config import ModelConfig
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.interpretation import our_shapes
 from zoo.errors import ZooError
-from zoo.interpretation import our_shapes
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 

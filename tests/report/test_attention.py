@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from zoo.comparison import Subject
-from zoo.construction import build
+from zoo.models.construction import build
 from zoo.registry import installed
 from zoo.report.attention import PREFIX, SHADES, TOKENS, look, shrunk, specimen
 

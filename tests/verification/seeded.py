@@ -12,8 +12,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from zoo.config import ModelConfig, RopeConfig
-from zoo.construction import materialise, on_meta
+from zoo.anatomy.config import ModelConfig, RopeConfig
+from zoo.models.construction import materialise, on_meta
 from zoo.nn import MLP, RMSNorm, Rope, sliding
 from zoo.registry import installed
 from zoo.testing.subject import peaked

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
 from zoo.registry import installed
-from zoo.verification.golden import build_golden, folder_of, goldens_of, rerun, rerun_goldens, without_golden
-from zoo.verification.golden_file import Golden, inputs_of, numbers, read_golden, write_golden
+from zoo.verification.goldens.file import Golden, inputs_of, numbers, read_golden, write_golden
+from zoo.verification.goldens.rerun import build_golden, folder_of, goldens_of, rerun, rerun_goldens, without_golden
 
 torch.set_num_threads(1)
 
@@ -105,7 +105,7 @@ def test_a_stranger_ships_a_golden_beside_the_config(plant: Plant, tmp_path: Pat
 def test_the_numbers_are_those_of_transformers(golden: Golden, tmp_path: Path) -> None:
     """Computed again from the golden's config and weights, without a model of zoo."""
     pytest.importorskip("transformers", reason="the reference extra is not installed")
-    from zoo.interpretation import table_for
+    from zoo.checkpoint.interpretation import table_for
     from zoo.verification.exact import Float64
     from zoo.verification.in_transformers import load_in_transformers
     from zoo.verification.reference import NAMES, named

@@ -155,7 +155,7 @@ def test_rope_halves_leaves_channels_that_do_not_turn() -> None:
 
 def test_interleaved_weights_become_halved_ones_that_turn_alike() -> None:
     """The op and the two layouts of zoo.nn.Rope are one statement."""
-    from zoo.config import RopeConfig
+    from zoo.anatomy.config import RopeConfig
     from zoo.nn import Rope
 
     halves, pairs = (Rope(6, RopeConfig(), 9, is_interleaved=i) for i in (False, True))

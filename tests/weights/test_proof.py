@@ -91,7 +91,7 @@ def test_counts_are_of_tensors_and_numbers() -> None:
 
 
 def test_a_source_is_proven_at_its_own_sizes() -> None:
-    from zoo.inspection import inspect
+    from zoo.checkpoint.inspection import inspect
 
     (read, written) = prove_ledger(inspect("tiny"), "meta")
     assert (read.dialect, written.dialect) == ("hf", "meta")

@@ -10,7 +10,7 @@ from turns import alternate, in_a_child, ratio, spread, table
 import zoo
 
 REPEATS = 3
-TINY = Path(zoo.__file__).parent / "models" / "tiny"
+TINY = Path(zoo.__file__).parent / "box" / "tiny"
 
 # The libraries are imported first; the forward pass at the end reads every page of a file that is only mapped.
 OURS = """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from zoo.config import ModelConfig
+from zoo.anatomy.config import ModelConfig
 from zoo.errors import UsageError
-from zoo.family import Family
+from zoo.registry.family import Family
 from zoo.weights import Step, same
 
 from .shelf import config_of, models_of

@@ -6,8 +6,8 @@ from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, fields, is_dataclass
 from typing import Any, get_args, get_origin
 
-from zoo.config import MISSING
-from zoo.fields import fields_of
+from zoo.anatomy.config import MISSING
+from zoo.anatomy.fields import fields_of
 from zoo.registry import installed
 
 from .words import WORDS, table

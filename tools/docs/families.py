@@ -13,10 +13,10 @@ from typing import Any
 import yaml
 
 from zoo.errors import ZooError
-from zoo.family import Family
 from zoo.presets import ModelRecord
+from zoo.registry.family import Family
 from zoo.units import human_count
-from zoo.verification.golden import goldens_of
+from zoo.verification.goldens.rerun import goldens_of
 
 from . import deviations
 from .checkpoints import checkpoints, weights

@@ -12,8 +12,8 @@ from typing import Any
 
 import zoo
 from zoo import _LAZY
-from zoo.family import Family
-from zoo.fields import doc_of
+from zoo.anatomy.fields import doc_of
+from zoo.registry.family import Family
 
 from .words import table
 
@@ -28,7 +28,7 @@ PAGES = {
     "generation": ("Generation", "zoo.generation", "`from zoo.generation import stream`."),
     "testing": ("Testing", "zoo.testing", "The contract that every family is held to."),
     "description": ("Anatomy", "zoo.anatomy", "How a config tells what its model is made of, without torch."),
-    "traits": ("Traits", "zoo.traits", "How a config puts its parts in words, the same ones in every family."),
+    "traits": ("Traits", "zoo.anatomy.traits", "How a config puts its parts in words, the same ones in every family."),
 }  # fmt: skip
 
 HOOKS = """# Hooks
@@ -37,11 +37,11 @@ Two [pluggy](https://pluggy.readthedocs.io) hooks are the whole contract between
 marked with `@zoo.hookimpl` in the module that an entry point of the group `zoo` names. That module must be light:
 `zoo list` imports it, and no torch with it.
 
-::: zoo.hookspecs.zoo_families
+::: zoo.registry.hookspecs.zoo_families
 
-::: zoo.hookspecs.zoo_config_packages
+::: zoo.registry.hookspecs.zoo_config_packages
 
-::: zoo.family.Family
+::: zoo.registry.family.Family
 
 Its fields:
 
@@ -50,7 +50,7 @@ Its fields:
 
 def pages() -> dict[str, str]:
     """Markdown by page name."""
-    hooks = f"{HOOKS}{_family_fields()}\n::: zoo.family.Match\n"
+    hooks = f"{HOOKS}{_family_fields()}\n::: zoo.registry.family.Match\n"
     return {"hooks": hooks} | {name: _page(*entry) for name, entry in PAGES.items()}
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from zoo.config import ModelConfig
-from zoo.family import Family
-from zoo.preset_file import resolve
+from zoo.anatomy.config import ModelConfig
 from zoo.presets import ModelRecord, list_models
+from zoo.presets.file import resolve
 from zoo.registry import Preset, installed
+from zoo.registry.family import Family
 
 
 @cache

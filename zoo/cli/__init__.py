@@ -85,7 +85,7 @@ class Zoo(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
-            from zoo.mistakes import suggest
+            from zoo.presets.mistakes import suggest
 
             known = self.list_commands(ctx)
             raise click.UsageError(f"zoo has no command {name!r}\n{suggest(name, known)}", ctx)

@@ -49,7 +49,7 @@ def command(
     from zoo.cli.benching import one, sourced, sweep
     from zoo.cli.building import check
     from zoo.cli.hydra_front import run_once
-    from zoo.overrides import expand, grammar, vet
+    from zoo.presets.overrides import expand, grammar, vet
 
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
     folder = Path(config_dir) if config_dir else None

@@ -10,12 +10,12 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+from zoo.anatomy.config import typed
 from zoo.cli import output
 from zoo.cli.building import check_jobs, swept, values_of
 from zoo.cli.hydra_front import run_once, run_sweep
-from zoo.composition import checked
-from zoo.config import typed
 from zoo.errors import UsageError
+from zoo.presets.composition import checked
 from zoo.units import human_bytes, human_count
 
 KINDS: dict[str, Any] = {

@@ -54,7 +54,7 @@ def command(
     model.num_layers=4, and sweeps with -m.
     """
     from zoo.cli.building import one, sweep
-    from zoo.overrides import expand, grammar, vet
+    from zoo.presets.overrides import expand, grammar, vet
 
     if info is not None and info not in INFO:  # an override that followed a bare --info
         words, info = (info, *words), "all"
@@ -85,8 +85,8 @@ def _show(words: Sequence[str], flags: Sequence[str], **shown: Any) -> None:
 def _notes(words: Sequence[str], folder: Path | None) -> None:
     """Refuse a folder of presets that are none, and tell of presets that hide each other."""
     from zoo.cli import output
-    from zoo.mistakes import hidden_preset
-    from zoo.preset_file import check
+    from zoo.presets.file import check
+    from zoo.presets.mistakes import hidden_preset
     from zoo.registry import installed
 
     presets = installed().presets()

@@ -14,13 +14,13 @@ from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from zoo.anatomy.config import ModelConfig, typed
 from zoo.cli import output
 from zoo.cli.hydra_front import run_once, run_sweep
 from zoo.cli.summary import changes, lines, numbers, tree
-from zoo.composition import checked
-from zoo.config import ModelConfig, typed
 from zoo.errors import UsageError, ZooError, did_you_mean
 from zoo.presets import config as read_preset
+from zoo.presets.composition import checked
 from zoo.registry import installed
 from zoo.units import human_bytes, human_count, human_flops
 
@@ -116,7 +116,7 @@ def built(composed: DictConfig) -> dict[str, Any]:
     """Build the module that a composed config describes, save it if asked to, and tell its numbers as JSON values."""
     config = checked(composed)
     settings = Settings.of(composed, config)
-    from zoo.construction import count, materialise, on_meta  # torch: only once the words are known to be right
+    from zoo.models.construction import count, materialise, on_meta  # torch: only once the words are known to be right
 
     resolve_name(installed()[config.family].model)  # what is timed is building, not importing
     start = time.perf_counter()
@@ -139,7 +139,7 @@ def built(composed: DictConfig) -> dict[str, Any]:
         told = f"its anatomy adds up to {facts['parameters']:,} parameters, its module has {total:,}"
         raise ZooError(f"the family {config.family!r} contradicts itself", why=told)
     if settings.save is not None:
-        from zoo.saving import save
+        from zoo.checkpoint.saving import save
 
         facts["saved"] = {"folder": str(save(model, settings.save, format=settings.format)), "format": settings.format}
     return facts

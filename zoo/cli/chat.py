@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.anatomy.size import human_count
 from zoo.cli.inspect import complete, shared_options
 from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
 from zoo.errors import UsageError
-from zoo.size import human_count
 
 if TYPE_CHECKING:
     from zoo.generation import GenerationConfig
@@ -104,7 +104,7 @@ class Conversation:
         """Token ids of the conversation, and further arguments of the model's first pass."""
         speaker, tokenizer = self.speaker, self.speaker.tokenizer
         if speaker.images:
-            from zoo.illustration import illustrate
+            from zoo.vision.illustration import illustrate
 
             folder = speaker.ledger.checkpoint.folder
             made = illustrate(speaker.model, self.messages, speaker.images, tokenizer=tokenizer, folder=folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 from click.shell_completion import CompletionItem
 
-from zoo.adapters import RANK
+from zoo.anatomy.adapters import RANK
 from zoo.cli import output
 from zoo.comparison import Comparison, compare
 from zoo.comparison.record import LENGTH

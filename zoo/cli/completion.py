@@ -18,8 +18,8 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from zoo.fields import Field, fields_of
-from zoo.overrides import Grammar, config_class_of, expand, grammar, model_of
+from zoo.anatomy.fields import Field, fields_of
+from zoo.presets.overrides import Grammar, config_class_of, expand, grammar, model_of
 from zoo.registry import installed
 
 EPILOG = """\b

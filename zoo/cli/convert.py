@@ -7,9 +7,9 @@ import time
 
 import click
 
+from zoo.anatomy.size import human_bytes
 from zoo.cli.inspect import chosen, complete, lines, shared_options
 from zoo.cli.proving import is_family
-from zoo.size import human_bytes
 from zoo.units import parse_bytes
 
 EPILOG = """\b
@@ -64,7 +64,7 @@ def command(
             return
     if source is None or folder is None:
         raise click.UsageError(f"missing {'SOURCE' if source is None else 'FOLDER'}")
-    from zoo.conversion import convert
+    from zoo.checkpoint.conversion import convert
 
     start = time.perf_counter()
     done = convert(

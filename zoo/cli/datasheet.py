@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.size import Size
 from zoo.cli import hub_cache
-from zoo.config import ModelConfig
 from zoo.errors import ZooError, clean
 from zoo.presets import in_the_box
-from zoo.size import Size
 from zoo.units import human_bytes, human_count, human_flops
 
 LABELS = {"attention": "Attention", "position": "Position", "norm": "Norm", "mlp": "MLP", "block": "Block"}

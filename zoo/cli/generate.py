@@ -76,7 +76,7 @@ def command(
 
 def _illustrated(speaker: Speaker, prompt: str) -> tuple[list[int], dict[str, Any]]:
     """The prompt with its pictures: token ids, and the arguments of the model's first pass."""
-    from zoo.illustration import illustrate
+    from zoo.vision.illustration import illustrate
 
     folder = speaker.ledger.checkpoint.folder
     made = illustrate(speaker.model, prompt, speaker.images, tokenizer=speaker.tokenizer, folder=folder)

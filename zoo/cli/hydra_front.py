@@ -21,8 +21,8 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from zoo.composition import PRIMARY, VERSION_BASE, install, translated
 from zoo.errors import ZooError
+from zoo.presets.composition import PRIMARY, VERSION_BASE, install, translated
 
 Job = Callable[[DictConfig], dict[str, Any]]
 

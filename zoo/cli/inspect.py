@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
+from zoo.anatomy.size import human_bytes, human_count
+from zoo.checkpoint.inspection import Ledger
 from zoo.errors import some
-from zoo.inspection import Ledger
-from zoo.size import human_bytes, human_count
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,7 +50,7 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
 
     SOURCE is a folder, a file, tiny, org/name (from the cache), hf://org/name@rev or pkg://package/path.
     """
-    from zoo.inspection import inspect
+    from zoo.checkpoint.inspection import inspect
 
     ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     if as_json:

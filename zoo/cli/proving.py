@@ -27,7 +27,7 @@ def proven(
     if source is None or is_family(source):
         rows = list(prove_families([word for word in (source, folder, *choices) if word]))
     else:
-        from zoo.inspection import inspect
+        from zoo.checkpoint.inspection import inspect
 
         rows = prove_ledger(inspect(source, **chosen(choices), **options), to if folder else None)
     failed = [row for row in rows if not row.holds]

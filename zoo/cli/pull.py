@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 from click.shell_completion import CompletionItem
 
+from zoo.checkpoint.pulling import Pull, pull
 from zoo.cli import output
 from zoo.cli.output import Column
-from zoo.pulling import Pull, pull
 from zoo.units import human_bytes
 
 EPILOG = """\b

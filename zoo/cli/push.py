@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
+from zoo.checkpoint.pushing import Push, push
 from zoo.cli import output
 from zoo.cli.inspect import chosen, shared_options
 from zoo.cli.output import Column
-from zoo.pushing import Push, push
 from zoo.units import human_bytes
 
 EPILOG = """\b

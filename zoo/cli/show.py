@@ -9,13 +9,13 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.size import Size
 from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import numbers, rows, weights
-from zoo.config import ModelConfig
 from zoo.errors import UsageError, ZooError, clean
 from zoo.presets import config as read_preset
 from zoo.registry import Plugin, find_preset, installed
-from zoo.size import Size
 
 EPILOG = """\b
 Examples:
@@ -79,7 +79,7 @@ def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:
     config = read_preset(model)  # before Hydra sees a stranger's file
     if not overrides:
         return config
-    from zoo.composition import compose
+    from zoo.presets.composition import compose
 
     return compose(model, *overrides)
 

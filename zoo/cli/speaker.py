@@ -12,8 +12,8 @@ from zoo.cli.inspect import chosen
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
+    from zoo.checkpoint.inspection import Ledger
     from zoo.generation import GenerationConfig
-    from zoo.inspection import Ledger
     from zoo.text import Tokenizer
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -71,9 +71,9 @@ def open_speaker(
     images: tuple[str, ...] = (),
 ) -> Speaker:
     """Load model, tokenizer and settings. Raises ZooError for what is wrong with any of them."""
-    from zoo.companions import read_settings, read_tokenizer
-    from zoo.inspection import inspect
-    from zoo.loading import realise
+    from zoo.checkpoint.companions import read_settings, read_tokenizer
+    from zoo.checkpoint.inspection import inspect
+    from zoo.checkpoint.loading import realise
 
     ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     ledger.check()  # before torch is imported
@@ -90,8 +90,8 @@ def read_pictures(ledger: Ledger, images: tuple[str, ...]) -> list[Any]:
     """The pictures in these files. Raises UsageError for a model that reads none."""
     if not images:
         return []
-    from zoo.illustration import seeing
     from zoo.vision import read_image
+    from zoo.vision.illustration import seeing
 
     seeing(ledger.family)
     return [read_image(image) for image in images]

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from math import prod
 from typing import Any, Protocol
 
-from zoo.config import ModelConfig
+from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.size import Size
 from zoo.errors import ZooError
-from zoo.size import Size
 from zoo.units import human_bytes, human_count, human_flops
 
 DTYPES = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
@@ -23,7 +23,7 @@ class Shaped(Protocol):
 
 
 def numbers(config: ModelConfig) -> dict[str, Any]:
-    """What a config's model costs, from zoo.size; only its family where that has no arithmetic."""
+    """What a config's model costs, from zoo.anatomy.size; only its family where that has no arithmetic."""
     known: dict[str, Any] = {"family": config.family, "num_layers": getattr(config, "num_layers", None)}
     try:
         size = Size.of(config)

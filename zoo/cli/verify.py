@@ -83,7 +83,7 @@ def hold(source: str, against: str, settings: dict[str, Any], *, as_json: bool) 
 
 def rerun(names: list[str], *, as_json: bool) -> bool:
     """Run goldens and print a line each."""
-    from zoo.verification.golden import rerun_goldens, without_golden
+    from zoo.verification.goldens.rerun import rerun_goldens, without_golden
 
     start = time.perf_counter()
     results = list(rerun_goldens(names))
@@ -106,7 +106,7 @@ def rerun(names: list[str], *, as_json: bool) -> bool:
 
 def family_of(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool) -> str:
     """The family of a source, once every tensor of it has a place."""
-    from zoo.inspection import inspect
+    from zoo.checkpoint.inspection import inspect
 
     ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     ledger.check()

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.anatomy.config import ModelConfig
 from zoo.comparison.record import Measurements
 from zoo.comparison.rows import Row
 from zoo.comparison.subject import is_path, words_of
-from zoo.config import ModelConfig
 from zoo.errors import UsageError, ZooError, clean
 
 if TYPE_CHECKING:

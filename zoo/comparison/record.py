@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.adapters import RANK, adapter_parameters, lora_bytes
+from zoo.anatomy.adapters import RANK, adapter_parameters, lora_bytes
+from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.size import Size, item_bytes
 from zoo.comparison.rows import Row, Terms, rows, short
 from zoo.comparison.subject import Subject, distinct
-from zoo.config import ModelConfig
 from zoo.errors import UsageError, some
-from zoo.size import Size, item_bytes
 from zoo.units import human_bytes
 
 LENGTH = 32 * 1024

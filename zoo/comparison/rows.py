@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.adapters import adapter_parameters, lora_bytes
 from zoo.anatomy import ROLES, Anatomy
+from zoo.anatomy.adapters import adapter_parameters, lora_bytes
+from zoo.anatomy.size import Size, Training
 from zoo.comparison.subject import Subject
-from zoo.size import Size, Training
 from zoo.units import human_bytes, human_count, human_flops
 
 TRAITS = ("attention", "position", "norm", "block", "mlp")

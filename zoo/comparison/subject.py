@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo.config import ModelConfig
+from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.size import Size
 from zoo.errors import UsageError, ZooError, clean
 from zoo.registry import installed
-from zoo.size import Size
 
 MAX_NAME = 60
 FILES = (".gguf", ".safetensors", ".bin", ".pth")
@@ -83,13 +83,13 @@ def _of_preset(name: str, overrides: Sequence[str]) -> ModelConfig:
     preset = config(name)  # before Hydra sees a stranger's file
     if not overrides:
         return preset
-    from zoo.composition import compose
+    from zoo.presets.composition import compose
 
     return compose(name, *overrides)
 
 
 def _of_checkpoint(source: str | Path, words: Sequence[str]) -> ModelConfig:
-    from zoo.inspection import inspect
+    from zoo.checkpoint.inspection import inspect
 
     families = [word.removeprefix("family=") for word in words if word.startswith("family=")]
     overrides = [word for word in words if not word.startswith("family=")]

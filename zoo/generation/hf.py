@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.config import typed
+from zoo.anatomy.config import typed
 from zoo.errors import CheckpointError, ConfigError, UsageError, clean
 from zoo.generation.config import GenerationConfig
 

@@ -61,7 +61,7 @@ def bench(
     """
     source, config = model, None
     if not is_source(model, overrides):
-        from zoo.composition import compose
+        from zoo.presets.composition import compose
 
         source, config = None, compose(model, *overrides).to_dict()
     job = Job(source, None, config, prompt=prompt, new=new, batch=batch, device=device, dtype=dtype, seed=seed)

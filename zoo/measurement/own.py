@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.config import ModelConfig
-from zoo.construction import as_dtype, build, count
+from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.size import Size
+from zoo.checkpoint.loading import load
 from zoo.errors import UsageError, ZooError
-from zoo.loading import load
 from zoo.measurement.job import Job
 from zoo.measurement.subject import check_decoder, main_dtype
+from zoo.models.construction import as_dtype, build, count
 from zoo.registry import installed
-from zoo.size import Size
 
 
 class ZooRunner:
@@ -62,7 +62,7 @@ class ZooRunner:
         return int(cache.nbytes)
 
     def formula_bytes(self) -> int | None:
-        """What the arithmetic of zoo.size says of the cache; None where the family has no arithmetic."""
+        """What the arithmetic of zoo.anatomy.size says of the cache; None where the family has no arithmetic."""
         try:
             return Size.of(self.config).cache_bytes(self.job.total, self.job.batch, self.dtype)
         except ZooError:

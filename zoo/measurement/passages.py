@@ -49,7 +49,7 @@ class Window:
 def read_text(name: str | Path) -> str:
     """The text of a file in UTF-8, or of the one in the box (`sample`). Raises UsageError for what is no text."""
     if name == SAMPLE and not Path(name).exists():
-        return (files("zoo") / "models" / "sample.txt").read_text(encoding="utf-8")
+        return (files("zoo") / "box" / "sample.txt").read_text(encoding="utf-8")
     try:
         return Path(name).read_bytes().decode()
     except UnicodeDecodeError as error:

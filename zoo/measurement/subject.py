@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.companions import read_settings, read_tokenizer
+from zoo.checkpoint.companions import read_settings, read_tokenizer
+from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.errors import UsageError
-from zoo.inspection import Ledger, inspect
 from zoo.text import Tokenizer
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Subject:
 
     def load(self, *, dtype: str | torch.dtype | None = None, device: str = "cpu") -> Any:
         """The model. Raises UsageError for one that does not predict the next token of a text."""
-        from zoo.loading import load
+        from zoo.checkpoint.loading import load
 
         return check_decoder(load(self.source, dtype=dtype, device=device, **self.options), self.source)
 
@@ -82,7 +82,7 @@ def open_subject(
 
 def check_kind(ledger: Ledger, source: str) -> None:
     """Raise UsageError for a family that is known to predict no next token, before anything is loaded."""
-    from zoo.construction import on_meta
+    from zoo.models.construction import on_meta
 
     check_decoder(on_meta(ledger.config), source)
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from zoo.checkpoint.inspection import inspect
 from zoo.errors import MissingExtra, UsageError, clean
-from zoo.inspection import inspect
 from zoo.measurement.job import Job
 from zoo.measurement.own import config_of
 from zoo.measurement.subject import main_dtype
@@ -78,7 +78,7 @@ def as_hf(source: str, folder: str, options: dict[str, Any]) -> str:
     ledger.check()
     if ledger.dialect == "hf" and not options.get("overrides"):
         return str(ledger.checkpoint.folder)
-    from zoo.conversion import convert
+    from zoo.checkpoint.conversion import convert
 
     return str(convert(source, f"{folder}/hf", to="hf", **options).folder)
 

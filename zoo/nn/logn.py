@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.nn.attention import Attend
 from zoo.nn.cache import KVCache
 from zoo.nn.mask import causal

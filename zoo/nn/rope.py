@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.config import RopeConfig
-from zoo.frequencies import attention_factor, frequencies
+from zoo.anatomy.config import RopeConfig
+from zoo.anatomy.frequencies import attention_factor, frequencies
 
 Rotation = tuple[Tensor, Tensor]  # cos and sin, [B or 1, T, 1, R/2]
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.nn.norm import at_least_float32
 from zoo.nn.rope import Rope, Rotation
 

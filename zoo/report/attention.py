@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy import AttentionSpec
+from zoo.anatomy.config import ModelConfig
 from zoo.comparison import Subject
-from zoo.config import ModelConfig
-from zoo.construction import on_meta
+from zoo.models.construction import on_meta
 from zoo.nn import (
     Alibi,
     Attention,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from shlex import quote
 
 from zoo import __version__
-from zoo.adapters import RANK
+from zoo.anatomy.adapters import RANK
 from zoo.comparison import Comparison, Row, Subject
 from zoo.comparison.record import LENGTH
 from zoo.comparison.rows import short

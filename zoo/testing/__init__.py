@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zoo.config import ModelConfig
+from zoo.anatomy.config import ModelConfig
 from zoo.errors import UsageError, some
 from zoo.registry import installed
 from zoo.testing import (
@@ -59,7 +59,7 @@ def check_family(
     if unknown := [group for group in groups if group not in PROPERTIES]:
         raise UsageError(f"no group of checks is called {unknown[0]!r}", why=f"known: {some(GROUPS, most=9)}")
     if preset is not None and config is None:
-        from zoo.composition import compose
+        from zoo.presets.composition import compose
 
         config = compose(preset)
     subject = Subject(installed()[name], config)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from zoo.anatomy.size import Size
 from zoo.errors import ZooError
-from zoo.size import Size
 from zoo.testing.check import Broken, Skipped, require
 from zoo.testing.measure import LIMIT, difference
 from zoo.testing.subject import Subject

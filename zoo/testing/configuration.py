@@ -6,7 +6,7 @@ import json
 from dataclasses import is_dataclass
 from typing import get_type_hints
 
-from zoo.fields import doc_of, fields_of
+from zoo.anatomy.fields import doc_of, fields_of
 from zoo.testing.check import Skipped, require, shown
 from zoo.testing.subject import Subject
 from zoo.testing.variants import variants

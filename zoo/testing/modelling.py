@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from zoo.construction import count, materialise, on_meta, reset, shared_parameters
+from zoo.models.construction import count, materialise, on_meta, reset, shared_parameters
 from zoo.testing.check import Skipped, require, shown
 from zoo.testing.measure import runnable
 from zoo.testing.subject import Subject

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.config import RopeConfig
+from zoo.anatomy.config import RopeConfig
 from zoo.nn import DualChunkAttention, LogNAttention, Span
 from zoo.testing.check import Skipped, require
 from zoo.testing.measure import LIMIT, difference, reading

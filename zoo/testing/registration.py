@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from torch import nn
 
-from zoo.config import ModelConfig
+from zoo.anatomy.config import ModelConfig
 from zoo.errors import UsageError
 from zoo.registry import GROUP, installed
 from zoo.testing.check import Broken, Skipped, require, shown

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy import Anatomy
-from zoo.config import ModelConfig
-from zoo.construction import materialise, on_meta, shared_parameters
-from zoo.family import Family
+from zoo.anatomy.config import ModelConfig
+from zoo.models.construction import materialise, on_meta, shared_parameters
+from zoo.registry.family import Family
 
 SOURCE_LEN = 7  # tokens that an encoder-decoder reads while its decoder is under test
 

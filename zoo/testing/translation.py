@@ -15,16 +15,16 @@ from typing import Any
 
 import torch
 
-from zoo.config import ModelConfig
-from zoo.construction import on_meta
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.loading import load
+from zoo.checkpoint.saving import save
 from zoo.errors import UsageError
-from zoo.loading import load
-from zoo.saving import save
+from zoo.models.construction import on_meta
 from zoo.testing.check import Broken, Skipped, require, shown
 from zoo.testing.measure import LIMIT, difference, runnable
 from zoo.testing.subject import Subject
 from zoo.testing.variants import BOOKKEEPING, flags, variants
-from zoo.weights.foreign_config import ForeignConfig
+from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.proof import prove
 
 

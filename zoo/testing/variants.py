@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
-from zoo.config import MISSING, ModelConfig
+from zoo.anatomy.config import MISSING, ModelConfig
+from zoo.anatomy.fields import doc_of
 from zoo.errors import ConfigError
-from zoo.fields import doc_of
 
 BOOKKEEPING = frozenset(("family", "hub", "gated", "license", "source"))  # fields that say nothing of the model
 TOKENS = frozenset(("dtype", "bos_token_id", "eos_token_id", "pad_token_id"))

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.config import ModelConfig
-from zoo.construction import as_dtype, shared_parameters
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.inspection import Ledger
+from zoo.checkpoint.loading import load
 from zoo.errors import UsageError
-from zoo.inspection import Ledger
-from zoo.loading import load
+from zoo.files.manifest import MANIFEST, verify_folder
+from zoo.models.construction import as_dtype, shared_parameters
 from zoo.progress import progress
 from zoo.verification.comparing import cached_decoding, compare_outputs, limit_of
 from zoo.verification.diagnosis import Doctor
@@ -23,7 +24,6 @@ from zoo.verification.inputs import Inputs, inputs_for
 from zoo.verification.recording import Side, stacks
 from zoo.verification.reference import transformers_side, zoo_side
 from zoo.verification.result import Verification
-from zoo.weights.manifest import MANIFEST, verify_folder
 
 EXACT_BYTES = 4 << 30  # weights that take no more than this in float64 are compared in float64
 
@@ -118,7 +118,7 @@ def _model(
             raise UsageError(f"the model given is {_word(kind)}, {_word(wanted)} was asked for")
         return source.eval(), _ledger(source)
     if dtype is None:
-        from zoo.inspection import inspect
+        from zoo.checkpoint.inspection import inspect
 
         ledger = inspect(source, **options)
         dtype = "float64" if 8 * ledger.num_parameters <= EXACT_BYTES else "float32"

@@ -15,14 +15,14 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo.config import ModelConfig
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.inspection import Ledger
 from zoo.errors import UsageError, ZooError
-from zoo.inspection import Ledger
 
 ROWS = 2
 LENGTH = 61  # tokens of each text; a prime, so that no number of heads is taken for it
 LONGEST = 1024  # a window up to half of this is read beyond
-SAMPLE = Path(zoo.__file__).parent / "models" / "sample.txt"
+SAMPLE = Path(zoo.__file__).parent / "box" / "sample.txt"
 STARTS = (0, 20_000)  # characters of the sample at which the texts begin
 
 

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from zoo.config import DecoderConfig, ModelConfig
+from zoo.anatomy.config import DecoderConfig, ModelConfig
+from zoo.checkpoint.inspection import Ledger
+from zoo.checkpoint.interpretation import our_shapes, table_for
 from zoo.errors import UsageError, some
-from zoo.family import Family
-from zoo.inspection import Ledger
-from zoo.interpretation import our_shapes, table_for
 from zoo.registry import installed
+from zoo.registry.family import Family
 from zoo.weights.proof import Proof, prove
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.checkpoint.inspection import Ledger
+from zoo.checkpoint.interpretation import table_for
 from zoo.errors import UsageError, ZooError, some
-from zoo.inspection import Ledger
-from zoo.interpretation import table_for
 from zoo.verification.exact import Float64
 from zoo.verification.in_transformers import first_line, load_in_transformers
 from zoo.verification.inputs import Inputs
@@ -92,7 +92,7 @@ def _folder(ledger: Ledger, notes: list[str]) -> Iterator[tuple[Path, str | None
     elif "hf" not in ledger.family.formats:
         raise UsageError(f"{ledger.family.name} has no hf format, so transformers cannot read it")
     else:
-        from zoo.conversion import convert
+        from zoo.checkpoint.conversion import convert
 
         notes.append(
             f"transformers reads what zoo wrote from the {dialect} files: their own layout is not checked here"

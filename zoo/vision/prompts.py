@@ -10,8 +10,8 @@ from typing import Any
 from torch import Tensor
 
 from zoo.errors import CheckpointError, UsageError
+from zoo.files.json_file import read_json
 from zoo.vision.processing import Processing
-from zoo.weights.json_file import read_json
 
 Spell = Callable[[int], str]  # a token's id -> how the vocabulary spells it
 

@@ -1,10 +1,10 @@
 """Moving weights between zoo and other formats. Importing this needs no torch: ops reach for it when they run."""
 
-from zoo.weights.foreign_config import ForeignConfig, Key, key, must_be, write_keys, write_tokens
-from zoo.weights.foreign_rope import write_rope
+from zoo.files.tensor_info import TensorInfo
+from zoo.weights.foreign.config import ForeignConfig, Key, key, must_be, write_keys, write_tokens
+from zoo.weights.foreign.rope import write_rope
 from zoo.weights.ops import Op, reshape, rope_halves, same, split, split_heads, stack, transpose
 from zoo.weights.table import Alias, Entry, Ignore, Rule, Step, Table, alias, ignore, rename, respell, rule, under
-from zoo.weights.tensor_info import TensorInfo
 
 __all__ = [
     "Alias", "Entry", "ForeignConfig", "Ignore", "Key", "Op", "Rule", "Step", "Table", "TensorInfo", "alias",

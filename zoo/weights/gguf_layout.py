@@ -7,12 +7,12 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.config import DecoderConfig, ModelConfig, RopeConfig, one_of
+from zoo.anatomy.config import DecoderConfig, ModelConfig, RopeConfig, one_of
+from zoo.anatomy.frequencies import frequencies
 from zoo.errors import CheckpointError, UsageError
-from zoo.frequencies import frequencies
-from zoo.weights.foreign_config import ForeignConfig, Key, key
+from zoo.files.tensor_info import TensorInfo
+from zoo.weights.foreign.config import ForeignConfig, Key, key
 from zoo.weights.table import Entry, Table, ignore, rename, under
-from zoo.weights.tensor_info import TensorInfo
 
 # Who made the file and how, its tokenizer, and notes that quantising leaves.
 INERT = ("general.", "tokenizer.", "quantize.", "split.", "imatrix.")

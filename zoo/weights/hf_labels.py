@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
-from zoo.weights.foreign_config import ForeignConfig, key
+from zoo.weights.foreign.config import ForeignConfig, key
 
 
 def read_labels(hf: ForeignConfig, config: type[Any]) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from zoo.config import DecoderConfig, ModelConfig, RopeConfig
-from zoo.frequencies import frequencies
-from zoo.weights.foreign_config import Key, key
+from zoo.anatomy.config import DecoderConfig, ModelConfig, RopeConfig
+from zoo.anatomy.frequencies import frequencies
+from zoo.weights.foreign.config import Key, key
 from zoo.weights.ops import split, stack
 from zoo.weights.table import Entry, Ignore, Spelling, Table, alias, ignore, rename, rule, under
 

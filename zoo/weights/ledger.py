@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from zoo.files.tensor_info import TensorInfo
 from zoo.weights.ops import Shape
 from zoo.weights.table import Step, Table, Witness, foreign_shapes
-from zoo.weights.tensor_info import TensorInfo
 
 NOT_FLOATS = frozenset("bool uint8 int8 int16 uint16 int32 uint32 int64 uint64 complex64".split())
 

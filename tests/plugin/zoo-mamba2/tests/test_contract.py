@@ -8,10 +8,10 @@ import pytest
 import torch
 
 import zoo
+from zoo.anatomy.size import Size
 from zoo.errors import UsageError
 from zoo.generation import PromptLookup
 from zoo.registry import installed
-from zoo.size import Size
 from zoo.testing import GROUPS, check_family
 
 MAMBA2 = installed()["mamba2"]

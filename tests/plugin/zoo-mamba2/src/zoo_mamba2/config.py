@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, ModelConfig, at_least, multiple_of
+from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of
 from zoo.errors import ConfigError
 
 

@@ -1,0 +1,60 @@
+"""BERT as Hugging Face stores it, from the files of 2018 to transformers 5."""
+
+from __future__ import annotations
+
+from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
+
+from ..config import LM_HEADS, PAIR_HEADS, POOLED_HEADS, BertConfig
+from .shared import (
+    KEYS,
+    UNUSED_HEAD,
+    Fields,
+    bias,
+    encoder,
+    older_names,
+    read_head,
+    read_shared,
+    shared_weight,
+    write_pooler,
+    write_shared,
+)
+
+HEADS = {  # the first is what a config without `architectures` is taken for
+    "BertModel": "none",
+    "BertForMaskedLM": "masked_lm",
+    "BertForPreTraining": "pretraining",
+    "BertForNextSentencePrediction": "next_sentence",
+    "BertForSequenceClassification": "sequence_classification",
+    "BertForTokenClassification": "token_classification",
+}
+
+
+def from_config(hf: ForeignConfig) -> BertConfig:
+    hf.require(directionality="bidi", pooler_type="first_token_transform")
+    hf.ignore("pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head")
+    head = read_head(hf, HEADS)
+    pooler = key("has_pooler", "add_pooling_layer", default=head == "none" or head in POOLED_HEADS)
+    values = hf.read(BertConfig, (*KEYS, pooler))
+    return BertConfig(**values, **hf.tokens(), **read_shared(hf, head))
+
+
+def to_config(c: BertConfig) -> Fields:
+    return {**write_shared(c, "bert", HEADS), **write_keys(c, KEYS), **write_tokens(c), **write_pooler(c)}
+
+
+def mapping(c: BertConfig) -> Table:
+    base = "" if c.head == "none" else "bert"
+    return Table(
+        encoder(base, has_pooler=c.has_pooler),
+        under(
+            "lm_head", "cls.predictions",
+            rename("dense", "transform.dense"),
+            rename("norm", "transform.LayerNorm"),
+            *bias(c),
+        ) if c.head in LM_HEADS else ignore("cls.predictions", UNUSED_HEAD),
+        shared_weight(c, "cls.predictions.decoder.weight", of=base),
+        rename("next_sentence", "cls.seq_relationship") if c.head in PAIR_HEADS
+        else ignore("cls.seq_relationship", UNUSED_HEAD),
+        rename("classifier", "classifier"),
+        spelling=older_names("bert", base),
+    )  # fmt: skip

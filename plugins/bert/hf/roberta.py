@@ -1,0 +1,60 @@
+"""RoBERTa as Hugging Face stores it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
+
+from ..config import LM_HEADS, RobertaConfig
+from .shared import (
+    KEYS,
+    UNUSED_HEAD,
+    bias,
+    encoder,
+    older_names,
+    read_head,
+    read_shared,
+    shared_weight,
+    write_pooler,
+    write_shared,
+)
+
+HEADS = {
+    "RobertaModel": "none",
+    "RobertaForMaskedLM": "masked_lm",
+    "RobertaForSequenceClassification": "sequence_classification",
+    "RobertaForTokenClassification": "token_classification",
+}
+
+
+def from_config(hf: ForeignConfig) -> RobertaConfig:
+    head = read_head(hf, HEADS)
+    # where a file is silent, the defaults of transformers' class: BERT's, but for padding
+    pooler, pad = key("has_pooler", "add_pooling_layer", default=head == "none"), key("pad_token_id", default=1)
+    values = hf.tokens() | hf.read(RobertaConfig, (*KEYS, pooler, pad))
+    values["max_seq_len"] -= values["pad_token_id"] + 1  # theirs counts the rows of the table
+    return RobertaConfig(**values, **read_shared(hf, head))
+
+
+def to_config(c: RobertaConfig) -> dict[str, Any]:
+    return {
+        **write_shared(c, "roberta", HEADS),
+        **write_keys(c, KEYS),
+        "max_position_embeddings": c.num_positions,
+        **write_tokens(c),
+        **write_pooler(c),
+    }
+
+
+def mapping(c: RobertaConfig) -> Table:
+    base = "" if c.head == "none" else "roberta"
+    return Table(
+        encoder(base, has_pooler=c.has_pooler),
+        under("lm_head", "lm_head", rename("dense", "dense"), rename("norm", "layer_norm"), *bias(c))
+        if c.head in LM_HEADS
+        else ignore("lm_head", UNUSED_HEAD),
+        shared_weight(c, "lm_head.decoder.weight", of=base),
+        rename("classifier", "classifier"),
+        spelling=older_names("roberta", base),
+    )

@@ -1,0 +1,117 @@
+"""What BERT, RoBERTa and DistilBERT share of how Hugging Face stores them; apart from `hf`, which is BERT's alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from zoo.errors import CheckpointError, clean, did_you_mean
+from zoo.weights import ForeignConfig, alias, ignore, key, rename, respell, under
+from zoo.weights.hf_labels import read_labels, write_labels
+from zoo.weights.table import Entry, Spelling
+
+from ..config import CLASSIFIERS, LM_HEADS, EncoderConfig
+
+Fields = dict[str, Any]
+
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
+}
+KEYS = (
+    key("vocab_size"),
+    key("hidden_size"),
+    key("intermediate_size"),
+    key("num_layers", "num_hidden_layers"),
+    key("num_heads", "num_attention_heads"),
+    key("max_seq_len", "max_position_embeddings", default=512),
+    key("type_vocab_size", default=2),
+    key("norm_eps", "layer_norm_eps", default=1e-12),
+    key("tie_embeddings", "tie_word_embeddings", default=True),
+)
+UNUSED_HEAD = "a pretraining head that model.head has no use for"
+
+
+def encoder(base: str, *, has_pooler: bool) -> list[Entry]:
+    """The trunk below `base`, as BERT and RoBERTa name it."""
+    layer = under(
+        "layers.{i}", "encoder.layer.{i}",
+        rename("attn.q_proj", "attention.self.query"),
+        rename("attn.k_proj", "attention.self.key"),
+        rename("attn.v_proj", "attention.self.value"),
+        rename("attn.o_proj", "attention.output.dense"),
+        rename("attn_norm", "attention.output.LayerNorm"),
+        rename("mlp.up_proj", "intermediate.dense"),
+        rename("mlp.down_proj", "output.dense"),
+        rename("mlp_norm", "output.LayerNorm"),
+    )  # fmt: skip
+    return under(
+        "", base,
+        rename("embed.tokens", "embeddings.word_embeddings"),
+        rename("embed.positions", "embeddings.position_embeddings"),
+        rename("embed.token_types", "embeddings.token_type_embeddings"),
+        rename("embed.norm", "embeddings.LayerNorm"),
+        ignore("embeddings.position_ids", "a buffer that counts 0, 1, 2, ..."),
+        *layer,
+        rename("pooler", "pooler") if has_pooler else ignore("pooler", "a pooler that model.head has no use for"),
+    )  # fmt: skip
+
+
+def bias(c: EncoderConfig) -> list[Entry]:
+    """A masked-LM head's bias, which stands beside the decoder, inside it, or in both places.
+
+    Tied, transformers writes `bias` alone, and some files have a copy. Untied, transformers 5 reads `decoder.bias`.
+    """
+    if c.tie_embeddings:
+        return [rename("decoder.bias", "bias"), alias("decoder.bias", of="bias")]
+    return [rename("decoder", "decoder"), alias("bias", of="decoder.bias")]
+
+
+def shared_weight(c: EncoderConfig, copy: str, *, of: str) -> list[Entry]:
+    """The masked-LM head's copy of the embedding in the trunk `of`, which older files have."""
+    tied = c.tie_embeddings and c.head in LM_HEADS
+    return [alias(copy, of=f"{of}.embeddings.word_embeddings.weight")] if tied else []
+
+
+def older_names(name: str, base: str) -> Spelling:
+    """LayerNorm's gamma and beta of 2018; the trunk's prefix, which only files of models with a head have."""
+    prefix = (rf"^{name}\.", "") if not base else (r"^(?=(?:embeddings|encoder|transformer|pooler)\.)", f"{base}.")
+    return respell((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias"), prefix)
+
+
+def read_head(hf: ForeignConfig, heads: Mapping[str, str]) -> str:
+    """Our head by the one class that `architectures` names; any other is refused."""
+    named = hf.get("architectures", [next(iter(heads))])
+    if isinstance(named, list) and len(named) == 1 and named[0] in heads:
+        return heads[named[0]]
+    raise CheckpointError(
+        hf.file, "architectures", f"{clean(repr(named))} is not supported here", why=did_you_mean(str(named), heads)
+    )
+
+
+def read_shared(hf: ForeignConfig, head: str, activation: str = "hidden_act") -> Fields:
+    """The fields that are stored alike in all three families; what would make another model of it is refused."""
+    hf.require(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False, pruned_heads={})
+    hf.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "output_past")
+    values = {"head": head, "activation": hf.one_of(activation, ACTIVATIONS, "gelu")}
+    return values | read_labels(hf, EncoderConfig) if head in CLASSIFIERS else values
+
+
+def write_shared(c: EncoderConfig, model_type: str, heads: Mapping[str, str], activation: str = "hidden_act") -> Fields:
+    """What `read_shared` and `read_head` read."""
+    spelt = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
+    return {
+        "architectures": [theirs for theirs, ours in heads.items() if ours == c.head],
+        "model_type": model_type,
+        activation: spelt[c.activation],
+        **write_labels(c.num_labels, c.labels),
+    }
+
+
+def write_pooler(c: Any) -> Fields:
+    """A base model has a pooler unless it says otherwise; transformers takes this as an argument, not from a config."""
+    return {"add_pooling_layer": False} if c.head == "none" and not c.has_pooler else {}

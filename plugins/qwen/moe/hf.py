@@ -1,0 +1,88 @@
+"""Qwen2's mixtures of experts as Hugging Face stores them: one tensor per expert, or transformers 5's stacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from zoo.errors import CheckpointError, UsageError
+from zoo.weights import ForeignConfig, Key, Table, key, must_be, rename, write_keys
+from zoo.weights.hf_layout import LAYER, decoder_table, expert_rules
+
+from ..hf import HEAD_DIM, KEYS, SPELLING, read_rest, write_rest
+from .config import Qwen2MoEConfig
+
+EXPERT_KEYS = (
+    *KEYS,
+    key("num_experts", also=("num_local_experts",)),
+    key("experts_per_token", "num_experts_per_tok"),
+    key("moe_intermediate_size"),
+    key("is_renormalised", "norm_topk_prob", default=False),
+)
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """The dialect of one generation."""
+
+    config: type[Qwen2MoEConfig]
+    model_type: str
+    architecture: str
+    keys: tuple[Key, ...]
+    fixed: Mapping[str, Any]  # keys that may only have these values, or be absent
+
+    def from_config(self, hf: ForeignConfig) -> Qwen2MoEConfig:
+        # None was ever released with a window, and implementations disagree which of the layers would have it.
+        hf.require(use_sliding_window=False, **self.fixed)
+        hf.ignore("sliding_window", "max_window_layers", "output_router_logits", "router_aux_loss_coef")
+        values = hf.read(self.config, self.keys)
+        if set(hf.as_type(list[str], hf.get("layer_types", []), "layer_types")) - {"full_attention"}:
+            raise CheckpointError(hf.file, "layer_types", "only full_attention is supported here")
+        return self.config(**values, **read_rest(hf), dense_layers=dense_layers(hf, values["num_layers"]))
+
+    def to_config(self, c: Qwen2MoEConfig) -> dict[str, Any]:
+        must_be(c, f"a {self.model_type} config.json", sliding_window=None)
+        has_shared = any(k.ours == "shared_intermediate_size" for k in self.keys)
+        if has_shared != (c.shared_intermediate_size is not None):
+            how = "always" if has_shared else "never"
+            raise UsageError(
+                f"a {self.model_type} {how} has a shared expert: model.shared_intermediate_size="
+                f"{c.shared_intermediate_size} cannot be written"
+            )
+        return {
+            "architectures": [self.architecture],
+            "model_type": self.model_type,
+            **write_keys(c, self.keys),
+            **write_rest(c),
+            "use_sliding_window": False,
+            "decoder_sparse_step": 1,
+            "mlp_only_layers": list(c.dense_layers),
+        }
+
+    def mapping(self, c: Qwen2MoEConfig) -> Table:
+        experts = expert_rules(c.num_experts, c.moe_intermediate_size)
+        names = {"router": "gate", "shared": "shared_expert", "shared_gate": "shared_expert_gate"}
+        rest = [rename(f"mlp.{ours}", f"mlp.{theirs}") for ours, theirs in names.items()]
+        return decoder_table(c, *experts, *rest, *LAYER, spelling=SPELLING)
+
+
+def dense_layers(hf: ForeignConfig, num_layers: int) -> list[int]:
+    """Layers without experts: those listed, and all but every `decoder_sparse_step`th."""
+    listed = hf.as_type(list[int], hf.get("mlp_only_layers", []), "mlp_only_layers")
+    step = hf.as_type(int, hf.get("decoder_sparse_step", 1), "decoder_sparse_step")
+    if step < 1:
+        raise CheckpointError(hf.file, "decoder_sparse_step", f"{step} is below 1")
+    return [i for i in range(num_layers) if i in listed or (i + 1) % step]
+
+
+dialect = Sparse(
+    Qwen2MoEConfig, "qwen2_moe", "Qwen2MoeForCausalLM",
+    (
+        *EXPERT_KEYS, HEAD_DIM,
+        key("shared_intermediate_size", "shared_expert_intermediate_size"),
+        key("attention_bias", "qkv_bias", default=True),
+    ),
+    {},
+)  # fmt: skip
+from_config, to_config, mapping = dialect.from_config, dialect.to_config, dialect.mapping

@@ -1,0 +1,65 @@
+"""How the first Qwen is configured, and what it is made of; a family of its own beside the Qwens since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from zoo.anatomy import Anatomy
+from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least
+from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.errors import ConfigError
+
+
+@dataclass
+class Qwen1Config(DecoderConfig):
+    """Qwen-1.8B, 7B, 14B and 72B (arXiv:2309.16609)."""
+
+    family: str = "qwen"
+    norm_eps: float = 1e-6  # added to the mean square
+    trained_seq_len: int = MISSING  # tokens of context in training; beyond it the two switches below act
+    has_dynamic_ntk: bool = True  # the rotary base grows with the text's length, in steps of a doubled context
+    has_logn: bool = True  # queries grow with the logarithm of their position
+    linear_bias: bool = False  # o and the MLP have biases; q, k and v always do
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        at_least(2, trained_seq_len=self.trained_seq_len)
+        if self.num_kv_heads != self.num_heads or self.head_dim * self.num_heads != self.hidden_size:
+            raise ConfigError(
+                f"model.num_heads={self.num_heads} heads of model.head_dim={self.head_dim} must fill "
+                f"model.hidden_size={self.hidden_size}, model.num_kv_heads={self.num_kv_heads} being as many"
+            )
+        if self.rope.scaling != "none":
+            raise ConfigError(
+                f"model.rope.scaling={self.rope.scaling!r} does not go with this family",
+                why="its positions are stretched by model.has_dynamic_ntk",
+            )
+
+    def anatomy(self) -> Anatomy:
+        a, layers, bias = Anatomy(max_seq_len=self.max_seq_len), range(self.num_layers), self.linear_bias
+        heads = self.num_heads, self.num_kv_heads, self.head_dim
+        a.embedding("embed", self.vocab_size, self.hidden_size)
+        with a.under("layers.{i}", layers):
+            a.norm("attn_norm", self.hidden_size)
+            a.attn(self.hidden_size, *heads, bias=True, out_bias=bias)
+            a.norm("mlp_norm", self.hidden_size)
+            a.gated_mlp(self.hidden_size, self.intermediate_size, bias=bias)
+        a.attends(layers, *heads)
+        a.norm("norm", self.hidden_size)
+        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
+        a.traits = {
+            "attention": heads_in_words(self.num_heads, self.num_kv_heads) + (", log-n" if self.has_logn else ""),
+            "position": rope_in_words(self.rope) + (" stepped NTK" if self.has_dynamic_ntk else ""),
+            "norm": "RMSNorm, pre",
+            "block": "norm → attention → + → norm → MLP → +",
+            "mlp": f"SwiGLU {self.intermediate_size}",
+        }
+        return a
+
+    @classmethod
+    def tiny(cls) -> Self:
+        return cls(
+            vocab_size=61, hidden_size=30, intermediate_size=40, num_layers=2, num_heads=3, num_kv_heads=3, head_dim=10,
+            max_seq_len=64, trained_seq_len=16, rope=RopeConfig(theta=1000.0),
+        )  # fmt: skip

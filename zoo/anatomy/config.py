@@ -1,0 +1,206 @@
+"""The base of every family's config: plain dataclasses that OmegaConf can read. Imports only the standard library.
+
+Every field shows as `model.FIELD` in YAML, on the command line and in messages; `None` means absent.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+import typing
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Self, Union, get_args, get_origin
+
+from zoo.errors import ConfigError, did_you_mean
+
+MISSING: Any = "???"  # OmegaConf's mark for a value that the preset must supply
+
+MAX_LAYERS, MAX_SIZE = 10_000, 2**48
+
+ROPE_SCALINGS = ("none", "linear", "dynamic", "yarn", "llama3", "longrope")
+
+
+@dataclass
+class RopeConfig:
+    """Rotary position embedding (arXiv:2104.09864) and how its frequencies are stretched to longer contexts."""
+
+    theta: float = 10_000.0  # base of the geometric series of frequencies
+    scaling: str = "none"  # none | linear | dynamic | yarn | llama3 | longrope
+    factor: float = 1.0  # how many times the context is stretched
+    original_max_seq_len: int | None = None  # tokens seen in pretraining; None: model.max_seq_len
+    partial: float = 1.0  # share of each head's channels that rotate, from the first
+    low_freq_factor: float = 1.0  # llama3: wavelengths above original/low are stretched in full
+    high_freq_factor: float = 4.0  # llama3: wavelengths below original/high are kept
+    beta_fast: float = 32.0  # yarn: channels that turn more often than this in the original context are kept
+    beta_slow: float = 1.0  # yarn: channels that turn less often than this are stretched in full
+    truncate: bool = True  # yarn: round the ends of the ramp to whole channels
+    attention_factor: float | None = None  # yarn, longrope: factor on cos and sin; None: the paper's
+    mscale: float | None = None  # yarn as in DeepSeek: weight of the temperature on cos and sin
+    mscale_all_dim: float | None = None  # yarn as in DeepSeek: weight of the temperature on the softmax scale
+    short_factor: list[float] | None = None  # longrope: divisor per channel pair within the original context
+    long_factor: list[float] | None = None  # longrope: divisor per channel pair beyond it
+
+    def __post_init__(self) -> None:
+        one_of("model.rope.scaling", self.scaling, ROPE_SCALINGS)
+        if not 1 < self.theta < math.inf:
+            raise ConfigError(f"model.rope.theta={self.theta!r} is not above 1 and finite")
+        if not 0 < self.factor < math.inf:
+            raise ConfigError(f"model.rope.factor={self.factor!r} is not above 0 and finite")
+        if self.original_max_seq_len is not None and self.original_max_seq_len < 2:
+            raise ConfigError(f"model.rope.original_max_seq_len={self.original_max_seq_len!r} is below 2")
+        if not (self.beta_fast > 0 and self.beta_slow > 0):
+            raise ConfigError(f"model.rope.beta_fast={self.beta_fast!r} or beta_slow={self.beta_slow!r} is not above 0")
+        if not 0 < self.low_freq_factor <= self.high_freq_factor:
+            low, high = self.low_freq_factor, self.high_freq_factor
+            raise ConfigError(f"model.rope.low_freq_factor={low!r} is not above 0 and up to high_freq_factor={high!r}")
+        if self.scaling == "longrope" and not (self.short_factor and self.long_factor):
+            raise ConfigError("model.rope.scaling=longrope needs model.rope.short_factor and model.rope.long_factor")
+
+
+@dataclass
+class ModelConfig:
+    """Fields that every family shares; a family adds its own in a subclass."""
+
+    family: str = MISSING  # the registered family that reads this config
+    hub: str = ""  # where the released weights live, as org/name
+    gated: bool = False  # the hub asks for consent before it hands the weights out
+    license: str = ""  # licence of the released weights
+    source: str = ""  # paper or report that describes the model
+    dtype: str = "float32"  # data type of the released weights
+    bos_token_id: int | None = None  # token that begins a text
+    eos_token_id: list[int] = field(default_factory=list)  # tokens that end a text
+    pad_token_id: int | None = None  # token that fills a batch up
+
+    def anatomy(self) -> Anatomy:
+        """The weights by name and shape, the attention of each layer and the model's traits, without torch.
+
+        A family that does not override this is measured by building it on the meta device, which needs torch.
+        """
+        raise NotImplementedError(f"{type(self).__name__} describes no anatomy")
+
+    @classmethod
+    def tiny(cls) -> Self:
+        """A config of a few thousand parameters, for the contract's tests."""
+        raise NotImplementedError(f"{cls.__name__} has no tiny config")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """The config that `to_dict` wrote. Raises ConfigError for an unknown key or a value of the wrong type."""
+        config: Self = typed(cls, values, "model")
+        refuse_absurd(config)
+        return config
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field as JSON values, nested configs as nested dicts."""
+        return _plain(self)
+
+
+@dataclass
+class DecoderConfig(ModelConfig):
+    """Fields that most decoder-only families share, under the names of the literature."""
+
+    vocab_size: int = MISSING  # rows of the embedding
+    hidden_size: int = MISSING  # width of the residual stream
+    intermediate_size: int = MISSING  # width of the MLP
+    num_layers: int = MISSING  # blocks in the stack
+    num_heads: int = MISSING  # query heads
+    num_kv_heads: int = MISSING  # key/value heads; divides num_heads
+    head_dim: int = MISSING  # channels per head; often hidden_size / num_heads
+    max_seq_len: int = 2048  # tokens of context
+    norm_eps: float = 1e-5  # added to the mean square
+    tie_embeddings: bool = False  # the output head is the embedding
+    rope: RopeConfig = field(default_factory=RopeConfig)  # rotary positions
+
+    def __post_init__(self) -> None:
+        sizes = "vocab_size hidden_size intermediate_size num_heads num_kv_heads head_dim max_seq_len".split()
+        at_least(1, **{name: getattr(self, name) for name in sizes})
+        at_least(0, num_layers=self.num_layers)
+        multiple_of("model.num_heads", self.num_heads, "model.num_kv_heads", self.num_kv_heads)
+        even("model.head_dim", self.head_dim)
+        if not 0 <= self.norm_eps < math.inf:
+            raise ConfigError(f"model.norm_eps={self.norm_eps!r} is not a number from 0 on")
+
+
+def typed(kind: Any, value: Any, path: str) -> Any:
+    """`value`, of JSON types, as the type a field was declared with; `path` names the field in errors."""
+    if is_dataclass(kind) and isinstance(kind, type):
+        return _record(kind, value, path)
+    origin, args = get_origin(kind), get_args(kind)
+    if kind is Any or value == MISSING:
+        return value
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in args:
+            return None
+        return typed(next(a for a in args if a is not type(None)), value, path)
+    if origin is list and isinstance(value, list | tuple):
+        return [typed(args[0], item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if origin is dict and isinstance(value, dict):
+        return {k: typed(args[1], v, f"{path}.{k}") for k, v in value.items()}
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise ConfigError(f"{path}={value!r} is not {getattr(kind, '__name__', kind)}")
+
+
+def refuse_absurd(part: Any, path: str = "model") -> None:
+    """Raise ConfigError for a number that would make us count for ever, or overflow."""
+    for f in fields(part):
+        value, limit = getattr(part, f.name), MAX_LAYERS if f.name.endswith("layers") else MAX_SIZE
+        if is_dataclass(value):
+            refuse_absurd(value, f"{path}.{f.name}")
+        elif isinstance(value, int) and value > limit:
+            raise ConfigError(f"{path}.{f.name}={value}: more than {limit:,} are refused")
+
+
+def one_of(path: str, value: str, known: typing.Iterable[str]) -> None:
+    """Raise ConfigError unless `value` is one of `known`."""
+    if value not in (known := tuple(known)):
+        raise ConfigError(f"{path}={value!r} is not one of {', '.join(known)}", why=did_you_mean(value, known))
+
+
+def multiple_of(path: str, value: int, other_path: str, other: int) -> None:
+    """Raise ConfigError unless `value` is a multiple of `other`."""
+    if other < 1 or value % other:
+        raise ConfigError(f"{path}={value} is not a multiple of {other_path}={other}")
+
+
+def even(path: str, value: int) -> None:
+    """Raise ConfigError unless `value` channels make pairs."""
+    if value % 2:
+        raise ConfigError(f"{path}={value} is odd, and rotary positions turn channels in pairs")
+
+
+def at_least(low: int, **values: int | None) -> None:
+    """Raise ConfigError for a field of `model.` below `low`."""
+    for name, value in values.items():
+        if value is not None and value < low:
+            raise ConfigError(f"model.{name}={value} is below {low}")
+
+
+def _record(kind: type, value: Any, path: str) -> Any:
+    if isinstance(value, kind):
+        return value
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}={value!r} is not a group of fields")
+    hints = typing.get_type_hints(kind)
+    names = {f.name for f in fields(kind)}
+    if unknown := [key for key in value if key not in names]:
+        raise ConfigError(
+            f"{path}.{unknown[0]} is not a field of {kind.__name__}", why=did_you_mean(str(unknown[0]), names)
+        )
+    return kind(**{key: typed(hints[key], item, f"{path}.{key}") for key, item in value.items()})
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return value
+
+
+if typing.TYPE_CHECKING:
+    from zoo.anatomy.records import Anatomy

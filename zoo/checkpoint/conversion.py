@@ -1,0 +1,151 @@
+"""Any format to any other without building the model: peak memory is the largest single group of tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.checkpoint.inspection import Ledger, inspect
+from zoo.checkpoint.provenance import origin
+from zoo.errors import UsageError, clean
+from zoo.files.regular import sha256_of
+from zoo.weights.table import Step
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.checkpoint.saving import TensorSpec
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was read, what was written and where."""
+
+    ledger: Ledger
+    folder: Path
+    format: str
+    num_tensors: int
+    nbytes: int  # of the tensors written
+    dtype: str | None
+
+
+def convert(
+    source: str | Path,
+    folder: str | Path,
+    *,
+    to: str = "zoo",
+    dtype: str | None = None,
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+    max_shard_size: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+) -> Conversion:
+    """Write the checkpoint `source` to `folder` as `to` (zoo, hf, meta, ...), all or nothing.
+
+    With `dry_run` nothing is read but headers and nothing is written. Raises UsageError for a format that the family
+    does not write, CheckpointError if a tensor or key has no place, holds NaN or infinity, or overflows `dtype`;
+    ZooError if the folder is not zoo's to replace.
+    """
+    ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    ledger.check()
+    if to not in (formats := ["zoo", *ledger.family.formats]):
+        raise UsageError(f"{ledger.family.name} has no {clean(to)!r} format", why=f"it has: {', '.join(formats)}")
+    if max_shard_size is not None and max_shard_size < 1:
+        raise UsageError(f"max_shard_size={max_shard_size} is no number of bytes")
+    from zoo.checkpoint import saving
+    from zoo.files.write import bytes_of, check_target, write_folder
+
+    specs = our_specs(ledger, dtype)
+    dtypes = {d for d, _ in specs.values()}
+    config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
+    steps = saving.export_steps(ledger.family, to, config, specs)
+    names = saving.file_names(ledger.family, to)
+    foreign = saving.foreign_specs(steps, specs)
+    result = Conversion(ledger, Path(folder), to, len(foreign), sum(map(bytes_of, foreign.values())), dtype)
+    if dry_run:
+        check_target(Path(folder), [ledger.checkpoint.path], force)
+        return result
+    from zoo.checkpoint.loading import check_tied, check_witnesses
+
+    with ledger.checkpoint.open() as tensors:
+        check_tied(ledger, tensors)
+        check_witnesses(ledger, tensors)
+        write_folder(
+            Path(folder),
+            foreign,
+            saving.exported(steps, reader(ledger, tensors, dtype)),
+            config=saving.foreign_config(ledger.family, to, config),
+            extra=saving.companions(ledger.checkpoint.path),
+            provenance=provenance(ledger, to, dtype, allow),
+            max_shard_size=max_shard_size or saving.MAX_SHARD_SIZE,
+            force=force,
+            sources=[ledger.checkpoint.path],
+            **names,
+        )
+    return result
+
+
+def our_specs(ledger: Ledger, dtype: str | None) -> dict[str, TensorSpec]:
+    """dtype and shape of each of our weights, from the headers."""
+    from zoo.models.construction import as_dtype
+
+    wanted = str(as_dtype(dtype)).removeprefix("torch.") if dtype else None
+    infos, actual = ledger.checkpoint.tensors, ledger.account.actual
+    specs: dict[str, TensorSpec] = {}
+    for step in ledger.account.steps:
+        stored = _float(infos[actual[step.theirs[0]]].dtype)
+        for name in step.ours:
+            keeps = name in ledger.exact and wanted is not None and _bits(wanted) < _bits(stored)
+            specs[name] = (stored if keeps else wanted or stored, ledger.shapes[name])
+    return specs
+
+
+def reader(ledger: Ledger, tensors: Mapping[str, Tensor], dtype: str | None) -> Callable[[str], Tensor]:
+    """Reads one of our weights by name; the step it comes from is kept until another is asked for."""
+    from zoo.checkpoint.loading import cast
+    from zoo.models.construction import as_dtype
+
+    owner: dict[str, Step] = {name: step for step in ledger.account.steps for name in step.ours}
+    kept: dict[str, Tensor] = {}
+
+    def read(name: str) -> Tensor:
+        if name not in kept:
+            kept.clear()
+            step = owner[name]
+            theirs = [tensors[ledger.account.actual[n]] for n in step.theirs]
+            kept.update(zip(step.ours, step.op.load(theirs), strict=True))
+        return cast(ledger, name, kept[name], as_dtype(dtype))
+
+    return read
+
+
+def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str]) -> dict[str, Any]:
+    """Where the weights come from, for zoo.json."""
+    from zoo.registry import installed
+
+    plugin = installed().origin[ledger.family.name]
+    return {
+        **origin(ledger),
+        "source_files": {file.name: sha256_of(file) for file in ledger.checkpoint.files},
+        "family": ledger.family.name,
+        "plugin": f"{plugin.distribution} {plugin.version}",
+        "from": ledger.dialect,
+        "format": to,
+        "options": {"dtype": dtype, "allow": list(allow)},
+    }
+
+
+def _bits(dtype: str) -> int:
+    import torch
+
+    return torch.finfo(getattr(torch, dtype)).bits
+
+
+def _float(dtype: str) -> str:
+    """The dtype that a tensor stored as `dtype` is read as: block formats are dequantised to float32."""
+    return dtype if dtype.startswith(("float", "bfloat")) else "float32"

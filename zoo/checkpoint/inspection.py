@@ -1,0 +1,183 @@
+"""What a checkpoint is: its family, and where every config key and tensor of it goes. Reads headers only, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.detection import better_fit, family_of, with_a_better_fit
+from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
+from zoo.errors import CheckpointError, UnknownName, UsageError, clean
+from zoo.files.checkpoint import Checkpoint, open_checkpoint
+from zoo.registry import installed
+from zoo.registry.family import Family
+from zoo.weights.foreign.config import ForeignConfig
+from zoo.weights.ledger import Account, settle
+from zoo.weights.ops import Shape
+from zoo.weights.table import Table
+
+if TYPE_CHECKING:
+    from zoo.hub.place import Place
+
+
+@dataclass
+class Ledger:
+    """A checkpoint's account: every config key used, inert or refused, every tensor in one column."""
+
+    source: str
+    family: Family
+    dialect: str
+    reasons: tuple[str, ...]
+    config: ModelConfig
+    keys: ForeignConfig
+    table: Table
+    shapes: dict[str, Shape]  # our weights
+    account: Account
+    checkpoint: Checkpoint
+    commit: str | None = None  # the hub's commit that the source resolved to
+    repo: str | None = None  # the hub's repository
+    revision: str | None = None  # the branch, tag or commit that was asked for; None: main
+    random: list[str] = field(default_factory=list)  # weights that were missing, allowed to be, and drawn at random
+    looks_like: tuple[str, float] | None = None  # a family that fits better, and how well
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the model, tied ones once."""
+        return sum(prod(shape) for shape in self.shapes.values())
+
+    @cached_property
+    def exact(self) -> frozenset[str]:
+        """Our weights that are never cast to fewer bits."""
+        if type(self.config).anatomy is ModelConfig.anatomy:
+            return frozenset()
+        return frozenset(name for w in self.config.anatomy().weights if w.is_exact for name in w.names())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors in the files."""
+        return sum(info.nbytes for info in self.checkpoint.tensors.values())
+
+    @property
+    def dtypes(self) -> dict[str, int]:
+        """How many tensors the files hold of each dtype."""
+        counts: dict[str, int] = {}
+        for info in self.checkpoint.tensors.values():
+            counts[info.dtype] = counts.get(info.dtype, 0) + 1
+        return counts
+
+    def check(self) -> None:
+        """Raise CheckpointError, with everything that has no place, unless all is accounted for."""
+        rows = self.account.problems()
+        if not rows:
+            return
+        bad = self.account
+        count = len(bad.missing) + len(bad.unexpected) + len(bad.mismatched) + len(bad.orphans)
+        total = len(self.checkpoint.tensors) + len(bad.missing)
+        lines = [f"  {kind:10}  {clean(name)}  {what}" for kind, name, what in rows[:8]]
+        lines += [f"  and {len(rows) - 8} more groups"] if len(rows) > 8 else []
+        raise CheckpointError(
+            self.source,
+            "",
+            f"{count} tensors of {total} have no place in {self.family.name}",
+            why="\n".join(lines),
+            hint=self._advice(),
+        )
+
+    def _advice(self) -> str:
+        lines = []
+        if self.looks_like:
+            name, score = self.looks_like
+            lines.append(f"  this looks like {name} (score {score:.2f}).  Try: family={name}")
+        if names := [*self.account.unexpected, *self.account.missing]:
+            lines.append(f"  to go on knowingly: --allow '{clean(names[0])}' (a shell pattern)")
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything above as JSON values."""
+        return {
+            "source": self.source,
+            "repo": self.repo,
+            "revision": self.revision,
+            "commit": self.commit,
+            "family": self.family.name,
+            "dialect": self.dialect,
+            "reasons": list(self.reasons),
+            "config": self.config.to_dict(),
+            "keys": {
+                "used": sorted(self.keys.used),
+                "inert": sorted(self.keys.inert),
+                "allowed": sorted(self.keys.allowed),
+                "assumed": self.keys.assumed,
+            },
+            "tensors": self.account.to_dict(),
+            "parameters": self.num_parameters,
+            "bytes": self.nbytes,
+            "dtypes": self.dtypes,
+            "looks_like": self.looks_like,
+        }
+
+
+def inspect(
+    source: str | Path | Place,
+    *,
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+) -> Ledger:
+    """The ledger of a checkpoint, problems included: ask `ledger.check()` whether it may be loaded.
+
+    `source` is a folder, a file, a preset's name, hf://org/name@rev, org/name (from the cache), pkg://package/path, or
+    what `locate` found.
+    `family` overrules the detection, `overrides` (`model.has_pooler=false`) what the config says; `allow` are shell
+    patterns of tensors and config keys that may be left over or missing.
+    Raises CheckpointError for what cannot be read or belongs to no family.
+    """
+    from zoo.hub.place import Place, locate
+
+    place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
+    checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
+    refuse_endless(checkpoint)
+    allow = tuple(allow)
+    chosen, match = family_of(checkpoint, family)
+    try:
+        keys, config = read_config(chosen, checkpoint, allow)
+    except CheckpointError as error:
+        raise with_a_better_fit(error, checkpoint, chosen) from None
+    if keys.assumed.pop("dtype", None):  # the files themselves are the better witness
+        config = replace(config, dtype=main_dtype(checkpoint))
+    config = overridden(config, overrides)
+    table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)
+    shapes = our_shapes(chosen, config)
+    account = settle(table, shapes, checkpoint.tensors)
+    account.allow(allow)
+    ledger = Ledger(
+        place.source if isinstance(source, Place) else str(source), chosen, checkpoint.dialect, match.reasons, config,
+        keys, table, shapes, account, checkpoint, place.commit, place.repo, place.revision,
+    )  # fmt: skip
+    if not account.is_settled:
+        ledger.looks_like = better_fit(checkpoint, chosen, account.fit)
+    return ledger
+
+
+def home_of(source: str | Path) -> str | Path:
+    """Where the weights of a preset live, if `source` is a preset's name and no path; else `source` itself."""
+    if isinstance(source, Path) or "/" in source or Path(source).exists():
+        return source
+    presets = installed().presets()
+    if source not in presets:
+        if source.endswith((".gguf", ".safetensors", ".bin")):
+            return source
+        raise UnknownName(f"{clean(source)!r} is neither a folder, a file nor a preset", source, presets)
+    from zoo.presets import config, in_the_box
+
+    if source in in_the_box():
+        return f"pkg://zoo/box/{source}"
+    if not (hub := config(source).hub):
+        raise UsageError(f"the preset {source!r} names no home of its weights", hint="give a folder or hf://org/name")
+    return hub

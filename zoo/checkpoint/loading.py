@@ -1,0 +1,199 @@
+"""A checkpoint's tensors in the place of a model's: settled first, then read one by one, in place where they can be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from zoo.checkpoint.inspection import Ledger, home_of, inspect
+from zoo.errors import CheckpointError
+from zoo.models.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
+from zoo.progress import progress
+
+if TYPE_CHECKING:
+    from zoo.hub.place import Place
+    from zoo.models.pretrained import Model
+
+SUMMED = (torch.bfloat16, torch.float16, torch.float32, torch.float64)  # which torch adds up as they are
+
+
+def load(
+    source: str | Path | Place,
+    *,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+) -> Model:
+    """The model that a checkpoint describes, with its weights, in eval mode.
+
+    Every tensor keeps the file's dtype unless `dtype` says otherwise. Tensors that are plain renames share the file's
+    mapping (copy-on-write: training in place leaves the file alone). The account stands in `model.ledger`.
+    Raises CheckpointError before anything is allocated if a tensor or config key has no place.
+    """
+    device, dtype = as_device(device), as_dtype(dtype)
+    ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    return realise(ledger, dtype=dtype, device=device)
+
+
+def from_pretrained(
+    source: str | Path,
+    *,
+    revision: str | None = None,
+    token: str | bool | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    dtype: str | torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    family: str | None = None,
+    overrides: Iterable[str] = (),
+    allow: Iterable[str] = (),
+    allow_pickle: bool = False,
+    model_class: type[nn.Module] | None = None,
+) -> Model:
+    """The model of a folder, a file, a preset or a repository of the hub: `load` with the names that people know.
+
+    Unlike `load` it fetches a bare org/name, unless `local_files_only`. `revision` is a branch, tag or commit;
+    `model.ledger.commit` is the commit that it was. `dtype` "auto" or None keeps the file's. HF_HOME, HF_TOKEN,
+    HF_HUB_OFFLINE and HF_ENDPOINT are honoured. Warns with a ZooWarning where the cache stands in for a hub that is
+    out of reach. Raises NetworkError for what cannot be had, CheckpointError for what has no place or is not a
+    `model_class`.
+    """
+    from zoo.hub.place import locate
+
+    device, dtype = as_device(device), as_dtype(None if dtype == "auto" else dtype)
+    place = locate(
+        home_of(source), revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+        allow_network=True, allow_pickle=allow_pickle,
+    )  # fmt: skip
+    place = place._replace(source=str(source))
+    ledger = inspect(place, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    if model_class is not None:
+        _check_class(ledger, model_class)
+    return realise(ledger, dtype=dtype, device=device)
+
+
+def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | torch.device) -> Model:
+    """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place."""
+    device, dtype = as_device(device), as_dtype(dtype)
+    ledger.check()
+    if ledger.dialect == "gguf" and dtype is None:
+        dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
+    model: Any = on_meta(ledger.config)
+    names = {group[0]: group for group, _ in shared_parameters(model)}
+    _check_anatomy(ledger, model)
+    told = progress(f"load {ledger.source}", sum(len(step.ours) for step in ledger.account.steps), "tensors")
+    with ledger.checkpoint.open() as tensors, told as advance:
+        check_tied(ledger, tensors)
+        check_witnesses(ledger, tensors)
+        for name, tensor in converted(ledger, tensors):
+            assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
+            advance(1)
+    _fill_allowed(ledger, model, dtype, device)
+    object.__setattr__(model, "ledger", ledger)  # no parameter, buffer or module: nn.Module need not look at it
+    return model.eval()
+
+
+def converted(ledger: Ledger, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """Our tensors, one step of the table after the other."""
+    actual = ledger.account.actual
+    for step in ledger.account.steps:
+        theirs = [tensors[actual[name]] for name in step.theirs]
+        yield from zip(step.ours, step.op.load(theirs), strict=True)
+
+
+def check_tied(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a second copy of a tensor that differs from the first."""
+    for copy, of in ledger.account.tied.items():
+        if not torch.equal(tensors[copy], tensors[of]):
+            raise CheckpointError(
+                ledger.source,
+                copy,
+                f"it differs from {of}, with which the config says it is shared",
+                hint="if the model has two, the config must say so (tie_word_embeddings: false)",
+            )
+
+
+def check_witnesses(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a tensor that is not loaded, for it should say what the config says, and says something else.
+
+    It may have been stored in half precision: 1 %, or the smallest number there is, makes no difference.
+    """
+    for name, witness in ledger.account.witnesses.items():
+        found = tensors[name].double().flatten()
+        known = [torch.tensor(values, dtype=torch.float64) for values in witness()]
+        if not any(len(k) == len(found) and torch.allclose(found, k, rtol=0.01, atol=1e-7) for k in known):
+            raise CheckpointError(
+                ledger.source,
+                name,
+                "the file's rotary frequencies are not those of its config",
+                why="one of the two is of another model, or the config has lost rope_theta or rope_scaling",
+                hint=f"set model.rope.theta=..., or --allow {name!r} to believe the config",
+            )
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no element is NaN or infinite. One pass over the data, without a copy of it.
+
+    A sum in the tensor's own dtype is vectorised, twenty times as fast for bfloat16 as one told to give float32; it may
+    overflow where no number does, which the exact pass then tells.
+    """
+    dtype = None if tensor.dtype in SUMMED else torch.float32
+    return bool(torch.isfinite(tensor.sum(dtype=dtype)) or torch.isfinite(tensor).all())
+
+
+def check_finite(ledger: Ledger, name: str, tensor: Tensor) -> None:
+    """Refuse NaN and infinity."""
+    if not is_finite(tensor):
+        raise CheckpointError(ledger.source, name, "it holds NaN or infinity")
+
+
+def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """`tensor` in `dtype`, refusing a value that overflows it."""
+    check_finite(ledger, name, tensor)
+    if dtype is None or tensor.dtype == dtype or not tensor.is_floating_point():
+        return tensor
+    if name in ledger.exact and torch.finfo(dtype).bits < torch.finfo(tensor.dtype).bits:
+        return tensor
+    out = tensor.to(dtype)
+    if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and not is_finite(out):
+        raise CheckpointError(ledger.source, name, f"a value overflows {str(dtype).removeprefix('torch.')}")
+    return out
+
+
+def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
+    """Refuse a checkpoint whose model would be of another class."""
+    found = model_class(ledger.family.name)
+    if not issubclass(found, expected):
+        what = f"it is a {ledger.family.name}, whose class is {found.__name__}, not {expected.__name__}"
+        raise CheckpointError(ledger.source, "", what, hint=f"zoo.from_pretrained({ledger.source!r}) takes any")
+
+
+def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
+    tensor = cast(ledger, name, tensor, dtype)
+    if tensor.itemsize < 2:
+        what = f"it is {str(tensor.dtype).removeprefix('torch.')}, in which no model computes"
+        raise CheckpointError(ledger.source, name, what, hint="ask for a dtype: bfloat16")
+    return tensor.to(device)
+
+
+def _check_anatomy(ledger: Ledger, model: nn.Module) -> None:
+    built = {name: tuple(p.shape) for name, p in model.named_parameters()}
+    differences = sorted(set(built.items()) ^ set(ledger.shapes.items()))
+    assert not differences, f"{ledger.family.name}: anatomy and module differ in {differences[:3]}"
+
+
+def _fill_allowed(ledger: Ledger, model: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:
+    """Random weights, from seed 0, for what was missing and allowed to be; `ledger.random` names them."""
+    left = [(names, p) for names, p in shared_parameters(model) if p.is_meta]
+    ledger.random = [names[0] for names, _ in left]
+    generator = torch.Generator().manual_seed(0)
+    for names, parameter in left:
+        value = torch.empty(parameter.shape).normal_(std=0.02, generator=generator)
+        assign(model, names, value.to(device, dtype or parameter.dtype))

@@ -1,0 +1,130 @@
+"""A model's weights in any of its family's formats: the table of loading read backwards, one tensor at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.interpretation import table_for
+from zoo.checkpoint.provenance import origin
+from zoo.errors import UsageError
+from zoo.files.write import write_folder
+from zoo.hub.listing import COMPANIONS
+from zoo.models.construction import shared_parameters
+from zoo.registry import installed
+from zoo.registry.family import Family
+from zoo.weights.ops import Shape
+from zoo.weights.table import Step, foreign_shapes
+
+MAX_SHARD_SIZE = 5_000_000_000  # bytes, as the hub's own tools cut
+
+TensorSpec = tuple[str, Shape]  # dtype as torch spells it, shape
+
+
+def save(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    format: str = "hf",
+    max_shard_size: int = MAX_SHARD_SIZE,
+    force: bool = False,
+) -> Path:
+    """Write config, weights and zoo.json of `model` as its family's `format` (hf, zoo, meta, ...), all or nothing.
+
+    Raises UsageError for a model on meta or of no family, ZooError if the folder exists and is not zoo's to replace, or
+    the disk refuses.
+    """
+    config = getattr(model, "config", None)
+    if not isinstance(config, ModelConfig):
+        raise UsageError("the model has no config of zoo's", hint="save what zoo.build or zoo.load made")
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
+    family = installed()[config.family]
+    ours = {names[0]: p.detach() for names, p in shared_parameters(model)}
+    specs = {name: (dtype_name(t), tuple(t.shape)) for name, t in ours.items()}
+    dtypes = {dtype for dtype, _ in specs.values()}
+    config = _with_dtype(config, dtypes.pop()) if len(dtypes) == 1 else config
+    steps = export_steps(family, format, config, specs)
+    ledger = getattr(model, "ledger", None)
+    provenance: dict[str, Any] = {"family": family.name, "format": format, "plugin": _plugin(family)}
+    if ledger is not None:
+        provenance |= origin(ledger)
+    return write_folder(
+        Path(folder),
+        foreign_specs(steps, specs),
+        exported(steps, ours.__getitem__),
+        config=foreign_config(family, format, config),
+        extra=companions(ledger.checkpoint.path) if ledger is not None else {},
+        provenance=provenance,
+        max_shard_size=max_shard_size,
+        force=force,
+        sources=[ledger.checkpoint.path] if ledger is not None else [],
+        **file_names(family, format),
+    )
+
+
+def export_steps(family: Family, format: str, config: ModelConfig, ours: Mapping[str, TensorSpec]) -> list[Step]:
+    """The table's steps for every weight of ours, in its order."""
+    steps, orphans = table_for(family, format, config).plan(ours)
+    assert not orphans, f"{family.name}: the {format} table has no rule for {orphans[:3]}"
+    return steps
+
+
+def foreign_specs(steps: list[Step], ours: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
+    """dtype and shape of every tensor to be written, known before any is computed."""
+    shapes = {name: shape for name, (_, shape) in ours.items()}
+    return {
+        name: (ours[step.ours[0]][0], shape) for step in steps for name, shape in foreign_shapes(step, shapes).items()
+    }
+
+
+def exported(steps: list[Step], ours: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
+    """The foreign tensors, one step after the other."""
+    for step in steps:
+        theirs = step.op.dump([ours(name) for name in step.ours])
+        yield from ((name, t.contiguous()) for name, t in zip(step.theirs, theirs, strict=True))
+
+
+def file_names(family: Family, format: str) -> dict[str, Any]:
+    """What the files of a format are called, as a dialect's FILES tells; safetensors beside a config.json otherwise.
+
+    Raises UsageError for a format that is read and not written, whose FILES is None.
+    """
+    files = getattr(family.dialect(format), "FILES", ()) if format != "zoo" else ()
+    if files is None:
+        raise UsageError(f"{family.name}'s {format} format is read, not written")
+    return dict(zip(("config_name", "pickle_name"), files, strict=False))
+
+
+def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str, Any]:
+    """What config.json says in this format."""
+    if format == "zoo":
+        from zoo import __version__
+
+        return {"zoo": __version__, **config.to_dict()}
+    return family.dialect(format).to_config(config)
+
+
+def companions(path: Path) -> dict[str, Path]:
+    """The files beside the weights that go along: tokenizer, chat template, generation settings."""
+    folder = path if path.is_dir() else path.parent
+    return {name: folder / name for name in COMPANIONS if (folder / name).is_file()}
+
+
+def dtype_name(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _with_dtype(config: ModelConfig, dtype: str) -> ModelConfig:
+    from dataclasses import replace
+
+    return replace(config, dtype=dtype)
+
+
+def _plugin(family: Family) -> str:
+    plugin = installed().origin[family.name]
+    return f"{plugin.distribution} {plugin.version}"

@@ -1,0 +1,200 @@
+"""A folder or file of weights: what it is, and what its headers say, before any tensor is read. Needs no torch.
+
+A folder is, in this order:
+
+  config.json with a key `zoo`            our own format (dialect zoo)
+  config.json                             Hugging Face's (hf)
+  params.json and consolidated.NN.pth     Meta's (meta); shard 0's slice of `x` is called `x#00`, and so on
+  one .gguf file                          llama.cpp's (gguf)
+
+Weights beside a config.json are model.safetensors, or what model.safetensors.index.json names; else, with consent,
+pytorch_model.bin or what its index names. A folder with both a single file and an index that does not name it holds two
+checkpoints: zoo asks which. The path of a weight file or of an index picks it, with the config of its folder.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import CheckpointError, some
+from zoo.files.block_fp8 import BlockFP8, block_size, unscaled_infos
+from zoo.files.gguf_file import GGUFReader, read_gguf_header, read_gguf_metadata
+from zoo.files.json_file import read_json
+from zoo.files.meta_folder import PARTS, open_parts, read_parts
+from zoo.files.open_tensors import OpenTensors
+from zoo.files.pickle_file import PickleReader, read_pickle_header, refuse_pickle
+from zoo.files.regular import sha256_of, size_of, unreadable
+from zoo.files.safetensors_file import SafetensorsReader, read_header
+from zoo.files.shards import read_index, read_shards
+from zoo.files.tensor_info import TensorInfo
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where weights are, in whose dialect, with the foreign config and every tensor's type, shape and place."""
+
+    path: Path
+    dialect: str  # hf | zoo | meta | gguf
+    config: dict[str, Any]  # config.json, params.json, or the metadata of a GGUF file without its vocabulary
+    tensors: dict[str, TensorInfo]  # as `open` gives them, but for quantised GGUF, which it gives as float32
+    files: tuple[Path, ...]  # of weights
+    config_file: Path
+    _open: Callable[[], OpenTensors] = field(repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where tokenizer files lie."""
+        return self.path if self.path.is_dir() else self.path.parent
+
+    @property
+    def config_name(self) -> str:
+        """What messages about the config call it."""
+        return self.config_file.name
+
+    def open(self) -> OpenTensors:
+        """The tensors, read when asked for and not copied where the file has them as they are. Imports torch."""
+        return self._open()
+
+    def raw_bytes(self, name: str) -> memoryview:
+        """The bytes of one tensor as they lie in the file. Raises CheckpointError for one that is computed."""
+        info = self.tensors[name]
+        if info.offset is None:
+            raise CheckpointError(info.file, name, "does not lie in the file as it is shown")
+        if not info.nbytes:
+            return memoryview(b"")
+        try:
+            with info.file.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(info.file, "", unreadable(error)) from None
+        return memoryview(mapped)[info.offset : info.offset + info.nbytes]
+
+    def metadata(self) -> dict[str, Any]:
+        """The config and, for a GGUF file, the vocabulary and all else that `config` leaves out for its length."""
+        return read_gguf_metadata(self.files[0]) if self.dialect == "gguf" else self.config
+
+    def hashes(self) -> dict[str, str]:
+        """sha256 of the config and of every file of weights, by name. Reads all of them."""
+        return {file.name: sha256_of(file) for file in dict.fromkeys((self.config_file, *self.files))}
+
+
+def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoint:
+    """Read the headers of a folder or file. Raises CheckpointError for one that is not a whole checkpoint.
+
+    Without `allow_pickle` no pickle is opened; with it, none is run.
+    """
+    path = Path(path)
+    try:
+        is_folder = path.is_dir()
+        names = {entry.name for entry in path.iterdir()} if is_folder else {path.name}
+    except (OSError, ValueError) as error:
+        raise CheckpointError(path, "", unreadable(error)) from None
+    if not is_folder:
+        return _open_file(path, allow_pickle)
+    ggufs = sorted(name for name in names if name.endswith(".gguf"))
+    if "config.json" in names:
+        return _beside_config(path, _weights(path, names), allow_pickle)
+    if "params.json" in names and any(PARTS.fullmatch(name) for name in names):
+        return _open_meta(path, allow_pickle)
+    if len(ggufs) == 1:
+        return _open_gguf(path, path / ggufs[0])
+    if ggufs:
+        hint = f"give the one that you mean: {path / ggufs[0]}"
+        raise CheckpointError(path, "", f"holds {len(ggufs)} GGUF files and no config.json", hint=hint)
+    raise CheckpointError(path, "", "has no config.json", why=_present(names) or _LOOKED_FOR)
+
+
+_LOOKED_FOR = f"looked for {SINGLE}, {INDEX}, {PICKLE}, {PICKLE_INDEX}, params.json with consolidated.*.pth, and *.gguf"
+
+
+def _open_file(path: Path, allow_pickle: bool) -> Checkpoint:
+    if path.suffix == ".gguf":
+        return _open_gguf(path, path)
+    if path.name.endswith((".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")):
+        return _beside_config(path, path, allow_pickle)
+    if PARTS.fullmatch(path.name):
+        hint = f"give the folder: {path.parent}"
+        raise CheckpointError(path, "", "is one of the parts of a checkpoint in Meta's format", hint=hint)
+    if not path.exists():
+        raise CheckpointError(path, "", "is not there")
+    why = "zoo reads folders, and files that end in .safetensors, .gguf, .bin or .index.json"
+    raise CheckpointError(path, "", "is not the name of a checkpoint", why=why)
+
+
+def _weights(folder: Path, names: set[str]) -> Path:
+    """The file, single or index, that the folder's weights are read from."""
+    for single, index in ((SINGLE, INDEX), (PICKLE, PICKLE_INDEX)):
+        if single in names and index in names and single not in read_index(folder / index).values():
+            hint = f"give the one that you mean: {folder / single} or {folder / index}"
+            raise CheckpointError(folder, "", f"holds two checkpoints, {single} and {index}", hint=hint)
+        if found := [name for name in (index, single) if name in names]:
+            return folder / found[0]
+    raise CheckpointError(folder, "", "has no weights that zoo reads", why=_present(names) or _LOOKED_FOR)
+
+
+def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
+    size_of(weights)
+    is_pickle = weights.name.endswith((".bin", ".bin.index.json"))
+    if is_pickle and not allow_pickle:
+        raise refuse_pickle(weights)
+    config_file = weights.parent / "config.json"
+    config = read_json(config_file)
+    read = read_pickle_header if is_pickle else lambda file: read_header(file).tensors
+    stored = read_shards(weights, read) if weights.suffix == ".json" else read(weights)
+    block = block_size(config, config_file)
+    shown = unscaled_infos(stored, block) if block else stored
+
+    opener = partial(_open_stored, stored, shown, block, is_pickle)  # no closure: a model with its ledger is pickled
+    return _checkpoint(path, "zoo" if "zoo" in config else "hf", config_file, config, shown, opener)
+
+
+def _open_stored(
+    stored: dict[str, TensorInfo], shown: dict[str, TensorInfo], block: tuple[int, int] | None, is_pickle: bool
+) -> OpenTensors:
+    reader = (PickleReader if is_pickle else SafetensorsReader)(stored)
+    opened = OpenTensors(stored, reader, reader.close)
+    return OpenTensors(shown, BlockFP8(opened, block).__getitem__, opened.close) if block else opened
+
+
+def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
+    tensors = read_parts(folder, allow_pickle=allow_pickle)
+    file = folder / "params.json"
+    return _checkpoint(folder, "meta", file, read_json(file), tensors, partial(open_parts, tensors))
+
+
+def _open_gguf(path: Path, file: Path) -> Checkpoint:
+    config, tensors = read_gguf_header(file)
+    return _checkpoint(path, "gguf", file, config, tensors, partial(_open_quantised, tensors))
+
+
+def _open_quantised(tensors: dict[str, TensorInfo]) -> OpenTensors:
+    reader = GGUFReader(tensors)
+    return OpenTensors(tensors, reader, reader.close)
+
+
+def _checkpoint(
+    path: Path,
+    dialect: str,
+    config_file: Path,
+    config: dict[str, Any],
+    tensors: dict[str, TensorInfo],
+    opener: Callable[[], OpenTensors],
+) -> Checkpoint:
+    if not tensors:
+        raise CheckpointError(path, "", "holds no tensors")
+    files = tuple(dict.fromkeys(info.file for info in tensors.values()))
+    return Checkpoint(path, dialect, config, tensors, files, config_file, opener)
+
+
+def _present(names: set[str]) -> str:
+    endings = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".h5", ".msgpack", ".onnx", ".json")
+    found = sorted(name for name in names if name.endswith(endings))
+    return f"it has {some(found, most=6)}" if found else ""

@@ -1,0 +1,154 @@
+"""PyTorch's own files (.bin, .pth): a zip of one pickle and the bytes of each storage. Opened only by consent.
+
+Names, types and shapes are read without torch by `restricted_pickle`, which runs nothing; the tensors are then read by
+torch.load(weights_only=True), whose unpickler is restricted as well.
+"""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+from collections.abc import Mapping
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zoo.errors import CheckpointError, clean
+from zoo.files.regular import size_of, unreadable
+from zoo.files.restricted_pickle import StoredTensor, read_state
+from zoo.files.tensor_info import ITEM_BYTES, TensorInfo, checked_shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+PICKLE_BYTES = 100_000_000  # of the pickle alone, which holds names and shapes: the limit of a safetensors header
+_LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of what follows it
+
+
+def refuse_pickle(path: Path) -> CheckpointError:
+    """The error for a pickle that was not asked for."""
+    return CheckpointError(
+        path,
+        "",
+        "is a pickle, a format that can run code",
+        why="zoo opens one only when told to, and then reads tensors and nothing else",
+        hint="--allow-pickle, or save the weights as safetensors",
+    )
+
+
+def read_pickle_header(path: Path) -> dict[str, TensorInfo]:
+    """The tensors of one file. Raises CheckpointError for one that holds anything else or does not hold together."""
+    size = size_of(path)
+    try:
+        with path.open("rb") as file, _archive(file, path) as archive:
+            records = _records(archive, size, path)
+            state = read_state(archive.read(records["data.pkl"]), path)
+            _check_byte_order(archive, records, path)
+            starts = {name: _data_start(file, record, size, path) for name, record in records.items()}
+    except OSError as error:
+        raise CheckpointError(path, "", unreadable(error)) from None
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, struct.error) as error:
+        raise CheckpointError(path, "", f"is a damaged zip archive: {clean(error)}") from None
+    return {name: _tensor(name, stored, records, starts, path) for name, stored in state.items()}
+
+
+class PickleReader:
+    """Reads tensors from files that `read_pickle_header` passed; each is mapped once, copy-on-write."""
+
+    def __init__(self, tensors: Mapping[str, TensorInfo], names: Mapping[str, str] | None = None) -> None:
+        self._tensors = tensors
+        self._names = names or {}  # our name of a tensor -> the file's, where they differ
+        self._files: dict[Path, dict[str, Tensor]] = {}
+
+    def __call__(self, name: str) -> Tensor:
+        info = self._tensors[name]
+        if info.file not in self._files:
+            self._files[info.file] = _load(info.file)
+        tensor = self._files[info.file].get(self._names.get(name, name))
+        if tensor is None or tuple(tensor.shape) != info.shape or str(tensor.dtype) != f"torch.{info.dtype}":
+            raise CheckpointError(info.file, name, "changed since its names were read")
+        return tensor.detach()
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._files.clear()
+
+
+def _load(path: Path) -> dict[str, Tensor]:
+    import pickle
+
+    import torch
+
+    try:
+        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, TypeError) as error:
+        raise CheckpointError(path, "", f"torch does not read it: {clean(error)}") from None
+    return state
+
+
+def _archive(file: object, path: Path) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)  # type: ignore[arg-type]  # any seekable binary file will do
+    except zipfile.BadZipFile:
+        what = "is not a zip archive: a pickle from before PyTorch 1.6, or no checkpoint at all"
+        hint = "load it with torch where you trust it, and save the weights as safetensors"
+        raise CheckpointError(path, "", what, hint=hint) from None
+
+
+def _records(archive: zipfile.ZipFile, size: int, path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The archive's records without their common folder; none compressed, encrypted, doubled or beyond the file."""
+    found: dict[str, zipfile.ZipInfo] = {}
+    roots = set()
+    for record in archive.infolist():
+        root, _, name = record.filename.partition("/")
+        roots.add(root)
+        if name in found:
+            raise CheckpointError(path, record.filename, "stands twice in the archive")
+        if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
+            raise CheckpointError(path, record.filename, "is compressed, which torch.save never does")
+        if record.flag_bits & 0x1:
+            raise CheckpointError(path, record.filename, "is encrypted")
+        found[name] = record
+    if len(roots) != 1 or "data.pkl" not in found:
+        raise CheckpointError(path, "", "is a zip archive, but not one that torch.save writes")
+    if sum(record.file_size for record in found.values()) > size:
+        raise CheckpointError(path, "", f"its records claim more than the {size:,} bytes of the file")
+    if (length := found["data.pkl"].file_size) > PICKLE_BYTES:
+        raise CheckpointError(path, "data.pkl", f"has {length:,} bytes, more than the {PICKLE_BYTES:,} allowed")
+    return found
+
+
+def _check_byte_order(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo], path: Path) -> None:
+    record = records.get("byteorder")
+    if record and (record.file_size > 16 or archive.read(record) != b"little"):
+        raise CheckpointError(path, "byteorder", "is not little: the file was written on another kind of machine")
+
+
+def _data_start(file: object, record: zipfile.ZipInfo, size: int, path: Path) -> int:
+    file.seek(record.header_offset)  # type: ignore[attr-defined]
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))  # type: ignore[attr-defined]
+    start = record.header_offset + _LOCAL_HEADER.size + name_length + extra_length
+    if signature != b"PK\3\4" or start + record.file_size > size:
+        raise CheckpointError(path, record.filename, "does not lie within the file")
+    return start
+
+
+def _tensor(
+    name: str, stored: StoredTensor, records: Mapping[str, zipfile.ZipInfo], starts: Mapping[str, int], path: Path
+) -> TensorInfo:
+    key = f"data/{stored.storage}"
+    if key not in records:
+        raise CheckpointError(path, name, f"its storage {clean(key)} is not in the archive")
+    shape, item = checked_shape(stored.shape, path, name), ITEM_BYTES[stored.dtype]
+    nbytes, there = prod(shape) * item, records[key].file_size
+    last = stored.start + sum((n - 1) * step for n, step in zip(shape, stored.strides, strict=True))
+    # The second test is for strides of 0, with which few bytes would become as many as one likes.
+    if nbytes and ((last + 1) * item > there or nbytes > there):
+        raise CheckpointError(path, name, f"{stored.dtype} {list(shape)} goes beyond its storage of {there:,} bytes")
+    is_one_run = stored.strides == _contiguous(shape) or prod(shape) < 2
+    offset = starts[key] + stored.start * item if is_one_run else None
+    return TensorInfo(name, stored.dtype, shape, path, nbytes, offset)
+
+
+def _contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(prod(shape[i + 1 :]) for i in range(len(shape)))

@@ -1,0 +1,197 @@
+"""Reads the pickle of a state dict without running it: it may name tensors, and nothing that it names is called.
+
+Python's own pickle machine does the work with the opcodes that torch.save writes, and no others; what a pickle can call
+are the four functions below.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from zoo.errors import CheckpointError, clean
+from zoo.files.tensor_info import ITEM_BYTES
+
+
+@dataclass(frozen=True)
+class StoredTensor:
+    """A view of one storage; all counts are in elements."""
+
+    storage: str  # the record that holds it
+    dtype: str
+    start: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+def read_state(data: bytes, file: Path) -> dict[str, StoredTensor]:
+    """The named tensors of a state dict. Raises CheckpointError for a pickle that holds or calls anything else."""
+    try:
+        state = _Machine(io.BytesIO(data), file).load()
+    except (
+        pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError,
+        MemoryError, RecursionError, struct.error,
+    ) as error:  # fmt: skip
+        reason = clean(error) or type(error).__name__
+        raise CheckpointError(file, "", f"is not the pickle of a state dict: {reason}") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(file, "", f"holds {_a(state)}, not a state dict")
+    for name, value in state.items():
+        if not isinstance(name, str) or not isinstance(value, StoredTensor):
+            raise CheckpointError(file, str(name), f"is {_a(value)}, not a tensor", why="zoo reads plain state dicts")
+    return state
+
+
+@dataclass(frozen=True)
+class _Storage:
+    key: str
+    dtype: str | None  # None: of bytes; the tensor tells
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A type that a pickle may name but not call: of a storage (its dtype, or None for bytes) or of a tensor."""
+
+    dtype: str | None
+
+
+def _table() -> dict[str, Any]:
+    return {}  # collections.OrderedDict
+
+
+def _rebuild(storage: Any, start: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
+    return _view(storage, storage.dtype, start, shape, strides)
+
+
+def _rebuild_typed(storage: Any, start: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
+    _requires_grad, _hooks, kind, *_ = rest
+    return _view(storage, kind.dtype, start, shape, strides)
+
+
+def _parameter(tensor: Any, *rest: Any) -> StoredTensor:
+    if not isinstance(tensor, StoredTensor):
+        raise ValueError("a parameter without a tensor")
+    return tensor
+
+
+def _view(storage: Any, dtype: Any, start: Any, shape: Any, strides: Any) -> StoredTensor:
+    whole = (start, *shape, *strides)
+    if not isinstance(storage, _Storage) or len(shape) != len(strides) or dtype not in ITEM_BYTES:
+        raise ValueError("a tensor that torch.save does not write")
+    if not all(type(n) is int and 0 <= n < 1 << 63 for n in whole):
+        raise ValueError("a tensor whose sizes are not counts")
+    return StoredTensor(storage.key, dtype, start, tuple(shape), tuple(strides))
+
+
+_STORAGES = {
+    "BoolStorage": "bool", "ByteStorage": "uint8", "CharStorage": "int8", "ShortStorage": "int16",
+    "IntStorage": "int32", "LongStorage": "int64", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "FloatStorage": "float32",
+    "DoubleStorage": "float64", "ComplexFloatStorage": "complex64",
+}  # fmt: skip
+_KNOWN: dict[tuple[str, str], Any] = {
+    ("collections", "OrderedDict"): _table,
+    ("torch._utils", "_rebuild_tensor"): _rebuild,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild,
+    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_typed,
+    ("torch._utils", "_rebuild_parameter"): _parameter,
+    ("torch.storage", "UntypedStorage"): _Name(None),
+    **{("torch", name): _Name(dtype) for name, dtype in _STORAGES.items()},
+    **{("torch", dtype): _Name(dtype) for dtype in ITEM_BYTES},
+}
+
+_OPCODES = (
+    pickle.PROTO, pickle.STOP, pickle.MARK, pickle.GLOBAL, pickle.REDUCE, pickle.BUILD, pickle.BINPERSID, pickle.BINPUT,
+    pickle.LONG_BINPUT, pickle.BINGET, pickle.LONG_BINGET, pickle.NONE, pickle.NEWTRUE, pickle.NEWFALSE, pickle.BININT,
+    pickle.BININT1, pickle.BININT2, pickle.LONG1, pickle.BINFLOAT, pickle.BINUNICODE, pickle.EMPTY_TUPLE, pickle.TUPLE,
+    pickle.TUPLE1, pickle.TUPLE2, pickle.TUPLE3, pickle.EMPTY_LIST, pickle.APPEND, pickle.APPENDS, pickle.EMPTY_DICT,
+    pickle.SETITEM, pickle.SETITEMS,
+)  # fmt: skip
+
+
+# The machine in Python, not the one in C: that one sizes its memo by the largest number that a pickle gives, and takes
+# 64 GB for a file of 20 bytes.
+_Unpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class _Machine(_Unpickler):  # type: ignore[misc]
+    def __init__(self, data: io.BytesIO, file: Path) -> None:
+        super().__init__(data, encoding="utf-8")
+        self._path = file
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _KNOWN:
+            what = f"needs code ({clean(f'{module}.{name}')}), not only tensors"
+            raise CheckpointError(self._path, "", what, hint="save the weights alone, as safetensors")
+        return _KNOWN[module, name]
+
+    def persistent_load(self, pid: Any) -> _Storage:
+        kind, storage_type, key, *_ = pid
+        if kind != "storage" or not isinstance(storage_type, _Name) or not isinstance(key, str):
+            raise ValueError("a reference to something that is not a storage")
+        return _Storage(key, storage_type.dtype)
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._store(self.stack[-1], key, value)
+
+    def load_setitems(self) -> None:
+        items = self.pop_mark()
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            self._store(self.stack[-1], key, value)
+
+    def _store(self, table: Any, key: Any, value: Any) -> None:
+        # Other keys are not only useless: hashing a tuple of tuples of tuples can take for ever.
+        if not isinstance(table, dict) or not isinstance(key, str | int):
+            raise ValueError("a table whose keys are not names")
+        if isinstance(key, str) and key in table:
+            raise CheckpointError(self._path, key, "stands twice in the state dict")
+        table[key] = value
+
+    def load_build(self) -> None:
+        self.stack.pop()  # attributes of a state dict, such as versions of modules: nothing that we need
+
+    def load_appends(self) -> None:
+        items = self.pop_mark()
+        self._list().extend(items)
+
+    def load_append(self) -> None:
+        item = self.stack.pop()
+        self._list().append(item)
+
+    def _list(self) -> list[Any]:
+        if not isinstance(self.stack[-1], list):
+            raise ValueError("an item for something that is not a list")
+        return self.stack[-1]
+
+    def load_reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if function not in _CALLABLE or not isinstance(arguments, tuple):
+            raise ValueError("a call of something that is not a tensor")
+        self.stack.append(function(*arguments))
+
+    dispatch = {code[0]: _Unpickler.dispatch[code[0]] for code in _OPCODES}  # noqa: RUF012 - the name that pickle reads
+
+
+_CALLABLE: tuple[Callable[..., Any], ...] = (_table, _rebuild, _rebuild_typed, _parameter)
+
+
+def _override(code: bytes, method: Callable[[_Machine], None]) -> None:
+    _Machine.dispatch[code[0]] = method
+
+
+_override(pickle.SETITEM, _Machine.load_setitem)
+_override(pickle.SETITEMS, _Machine.load_setitems)
+_override(pickle.BUILD, _Machine.load_build)
+_override(pickle.APPEND, _Machine.load_append)
+_override(pickle.APPENDS, _Machine.load_appends)
+_override(pickle.REDUCE, _Machine.load_reduce)
+
+
+def _a(value: object) -> str:
+    return f"a {type(value).__name__.lstrip('_')}"

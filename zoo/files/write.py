@@ -1,0 +1,233 @@
+"""Writes a checkpoint folder: streamed, read back, with its provenance, and put in place whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from zoo.errors import CheckpointError, UsageError, ZooError, clean, some
+from zoo.files.manifest import MANIFEST, listed_files, manifest_text
+from zoo.files.regular import plain_name, sha256_of, size_of
+from zoo.files.safetensors_writer import Digest, SafetensorsWriter, TensorSpec
+from zoo.files.staging import staged
+from zoo.files.tensor_info import ITEM_BYTES
+from zoo.progress import progress
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+MAX_SHARD_SIZE = 5_000_000_000  # bytes, as the tools of the hub cut
+Files = dict[str, Digest]
+
+
+def write_folder(
+    target: Path,
+    tensors: Mapping[str, TensorSpec],
+    stream: Iterable[tuple[str, Tensor]],
+    *,
+    config: Mapping[str, Any],
+    extra: Mapping[str, bytes | Path] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    max_shard_size: int = MAX_SHARD_SIZE,
+    force: bool = False,
+    sources: Sequence[Path] = (),
+    config_name: str = "config.json",
+    pickle_name: str | None = None,
+) -> Path:
+    """Write `tensors`, which `stream` yields one by one, with config.json, the files `extra` and zoo.json.
+
+    Peak memory is the largest tensor; with `pickle_name`, for formats that are one pickle, all of them. The same
+    input gives the same bytes. `force` replaces a folder that zoo wrote, and allows a target within one of
+    `sources`; nothing replaces a folder that zoo did not write.
+    Raises ZooError, and leaves the target as it was, if the target is not free or the disk refuses.
+    """
+    target = Path(os.path.abspath(target))
+    extra = dict(extra or {})
+    shards = cut(tensors, max_shard_size) if pickle_name is None else {pickle_name: dict(tensors)}
+    for name in extra:
+        plain_name(name, target, "")
+        if name in (*shards, config_name, MANIFEST, INDEX):
+            raise UsageError(f"an extra file cannot be called {name!r}: zoo writes one of that name")
+    check_target(target, sources, force)  # before the lock, a file beside the target: refused means nothing was touched
+    try:
+        with staged(target, lambda path: check_target(path, sources, force)) as folder:
+            _check_room(target, tensors)
+            files = (
+                _write_pickle(folder / pickle_name, stream) if pickle_name else _write_weights(folder, shards, stream)
+            )
+            files |= _write_others(folder, _index(shards, tensors) | {config_name: _json(config)} | extra)
+            _write_file(folder / MANIFEST, manifest_text(files, provenance or {}).encode())
+    except OSError as error:
+        raise _refused(target, error) from error
+    return target
+
+
+def copy_folder(target: Path, files: Mapping[str, Path], *, provenance: Mapping[str, Any], force: bool = False) -> Path:
+    """Copy `files` as they are, with a zoo.json that lists them, under the terms of `write_folder`."""
+    target = Path(os.path.abspath(target))
+    for name in files:
+        plain_name(name, target, "")
+    _check_free(target, force)
+    try:
+        with staged(target, lambda path: _check_free(path, force)) as folder:
+            digests = _write_others(folder, files)
+            _write_file(folder / MANIFEST, manifest_text(digests, provenance).encode())
+    except OSError as error:
+        raise _refused(target, error) from error
+    return target
+
+
+def cut(tensors: Mapping[str, TensorSpec], max_shard_size: int) -> dict[str, dict[str, TensorSpec]]:
+    """Files of at most `max_shard_size` bytes of tensors, filled in order; a larger tensor has a file of its own."""
+    shards: list[dict[str, TensorSpec]] = []
+    current: dict[str, TensorSpec] = {}
+    room = max_shard_size
+    for name, spec in tensors.items():
+        nbytes = bytes_of(spec)
+        if nbytes > max_shard_size:
+            shards.append({name: spec})
+            continue
+        if nbytes > room:
+            shards.append(current)
+            current, room = {}, max_shard_size
+        current[name] = spec
+        room -= nbytes
+    shards += [current] if current else []
+    if len(shards) < 2:
+        return {SINGLE: shards[0] if shards else {}}
+    return {f"model-{i:05}-of-{len(shards):05}.safetensors": shard for i, shard in enumerate(shards, 1)}
+
+
+def bytes_of(spec: TensorSpec) -> int:
+    """Bytes that a tensor takes."""
+    dtype, shape = spec
+    if dtype not in ITEM_BYTES:
+        raise ZooError(f"safetensors has no dtype {dtype!r}", why=f"it has: {', '.join(ITEM_BYTES)}")
+    return prod(shape) * ITEM_BYTES[dtype]
+
+
+def check_target(target: Path, sources: Sequence[Path], force: bool) -> None:
+    """Raise ZooError unless `write_folder` may write there."""
+    target = Path(os.path.abspath(target))
+    _check_free(target, force)
+    if not force:
+        _check_apart(target, sources)
+
+
+def _check_room(target: Path, tensors: Mapping[str, TensorSpec]) -> None:
+    needed, free = sum(map(bytes_of, tensors.values())), shutil.disk_usage(target.parent).free
+    if needed > free:
+        raise ZooError(f"{target}: needs {needed:,} bytes, {free:,} are free on that disk")
+
+
+def _check_free(target: Path, force: bool) -> None:
+    """Refuse a target that holds anything but a folder of ours, and without `force` that too."""
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise ZooError(f"{target} is not a folder, and zoo replaces only folders", hint="choose another name")
+    names = sorted(entry.name for entry in target.iterdir()) if target.exists() else []
+    if not names:
+        return
+    try:
+        ours = {MANIFEST, *listed_files(target)}
+    except CheckpointError:
+        hint = "choose another name: zoo never touches a folder that it did not write"
+        raise ZooError(f"{target} is not empty, and zoo did not write it", hint=hint) from None
+    if strange := [clean(name) for name in names if name not in ours or not (target / name).is_file()]:
+        raise ZooError(f"{target} holds what zoo did not write: {some(strange)}", hint="move it away first")
+    if not force:
+        hint = "choose another name, or replace it: --force where the command has it, force=True in Python"
+        raise ZooError(f"{target} is there already", hint=hint)
+
+
+def _check_apart(target: Path, sources: Sequence[Path]) -> None:
+    place = target.resolve()
+    for source in sources:
+        found = source.resolve()
+        if place == found or place in found.parents or found in place.parents:
+            raise ZooError(f"{target} overlaps the source {source}", hint="choose another name, or --force")
+
+
+def _write_weights(
+    folder: Path, shards: Mapping[str, dict[str, TensorSpec]], stream: Iterable[tuple[str, Tensor]]
+) -> Files:
+    owner = {name: file for file, specs in shards.items() for name in specs}
+    writers: dict[str, SafetensorsWriter] = {}
+    files: Files = {}
+    total = sum(bytes_of(spec) for specs in shards.values() for spec in specs.values())
+    with ExitStack() as stack:
+        advance = stack.enter_context(progress(f"write {folder.name.lstrip('.').rsplit('.', 2)[0]}", total))
+        for name, tensor in stream:
+            if (file := owner.get(name)) is None:
+                raise ZooError(f"{name}: a tensor that was not announced")
+            if file not in writers:
+                writers[file] = SafetensorsWriter(folder / file, shards[file])
+                stack.callback(writers[file].close)
+            writers[file].write(name, tensor)
+            advance(tensor.nbytes)
+            if writers[file].is_complete:
+                files[file] = writers[file].finish()
+    if late := [file for file in shards if file not in files]:
+        raise ZooError(f"{late[0]}: not all of its tensors came")
+    return files
+
+
+def _write_pickle(path: Path, stream: Iterable[tuple[str, Tensor]]) -> Files:
+    """One file as torch.save writes it, whose bytes depend on the tensors alone."""
+    import torch
+
+    with path.open("xb") as file:
+        # A view would bring its whole storage; the number of the part is the reader's addition to the name.
+        torch.save({name.partition("#")[0]: tensor.clone() for name, tensor in stream}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    return {path.name: Digest(sha256_of(path), size_of(path))}
+
+
+def _write_others(folder: Path, contents: Mapping[str, bytes | Path]) -> Files:
+    files: Files = {}
+    for name, content in contents.items():
+        _write_file(folder / name, content)
+        files[name] = Digest(sha256_of(folder / name), size_of(folder / name))
+    return files
+
+
+def _write_file(path: Path, content: bytes | Path) -> None:
+    if isinstance(content, Path):
+        size_of(content)  # refuses what is not a regular file
+    with path.open("xb") as file:
+        if isinstance(content, Path):
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, file)
+        else:
+            file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _index(shards: Mapping[str, dict[str, TensorSpec]], tensors: Mapping[str, TensorSpec]) -> dict[str, bytes | Path]:
+    if len(shards) == 1:
+        return {}
+    total = sum(map(bytes_of, tensors.values()))
+    where = {name: file for file, specs in shards.items() for name in specs}
+    return {INDEX: _json({"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))})}
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    try:
+        return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+    except ValueError:
+        raise ZooError("the config holds NaN or infinity, which JSON does not have") from None
+
+
+def _refused(target: Path, error: OSError) -> ZooError:
+    hints = {errno.ENOSPC: "free some space", errno.EDQUOT: "your quota is used up", errno.EACCES: "is it yours?"}
+    what = f"{target} was not written: {error.strerror or error}"
+    return ZooError(what, why="what was there is as it was", hint=hints.get(error.errno or 0, ""))

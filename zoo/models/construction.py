@@ -1,0 +1,172 @@
+"""From a config to a module on a device. Nothing is allocated that was not asked for: the default device is meta."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from zoo.anatomy.config import ModelConfig
+from zoo.errors import UsageError, clean
+from zoo.models.pretrained import equip
+from zoo.registry import installed
+
+if TYPE_CHECKING:
+    from zoo.models.pretrained import Model
+
+
+def build(
+    model: str | ModelConfig,
+    *overrides: str,
+    device: str | torch.device = "meta",
+    dtype: str | torch.dtype | None = None,
+    seed: int = 0,
+) -> Model:
+    """The module of a preset (`build("llama3", "model.num_layers=4")`) or of a config, with random weights.
+
+    On `meta` it has shapes only. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None).
+    Raises UnknownName, ConfigError or UsageError for what is not known.
+    """
+    if isinstance(model, str):
+        from zoo.presets.composition import compose
+
+        model = compose(model, *overrides)
+    elif overrides:
+        raise UsageError("overrides go with a preset's name, not with a config")
+    built: Any = materialise(
+        on_meta(model, dtype=dtype), device=device, seed=seed
+    )  # equipped: see zoo.models.pretrained
+    return built
+
+
+def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> nn.Module:
+    """The module with shapes only."""
+    family = installed()[config.family]
+    model_class(config.family)
+    with _Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
+        return family.build(config)
+
+
+def model_class(family: str) -> type[nn.Module]:
+    """The class of a family's models, with `from_pretrained`, `save_pretrained` and `push_to_hub` (zoo.models.pretrained).
+
+    Raises UnknownName for a family that is not installed.
+    """
+    return equip(resolve_name(installed()[family].model))
+
+
+class _Uninitialised(TorchFunctionMode):
+    """Leaves out what torch.nn.init does: nothing on meta, for which torch would import its compiler."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def materialise(model: nn.Module, *, device: str | torch.device, seed: int = 0) -> nn.Module:
+    """Give a module on meta random weights on `device`; the same seed gives the same weights."""
+    device = as_device(device)
+    if device.type == "meta":
+        return model
+    if not -(2**63) <= seed < 2**64:
+        raise UsageError(f"seed={seed} is not a number of 64 bits")
+    if any(True for _ in model.buffers()):
+        return _rebuilt(model, device, seed)
+    for names, parameter in shared_parameters(model):
+        assign(model, names, torch.empty_like(parameter, device=device))
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        reset(model)
+    return model
+
+
+def reset(model: nn.Module) -> None:
+    """Random weights from the current generator: the model's own `reset_parameters`, or that of all its parts."""
+    if callable(own := getattr(model, "reset_parameters", None)):
+        own()
+        return
+    from zoo.nn import initialise
+
+    initialise(model)
+
+
+def _rebuilt(model: nn.Module, device: torch.device, seed: int) -> nn.Module:
+    """A module whose constructor computes buffers must be constructed where they are to be."""
+    config = model.config
+    assert isinstance(config, ModelConfig)
+    dtype = next(model.parameters()).dtype
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device, default_dtype(dtype):
+        torch.manual_seed(seed)
+        return installed()[config.family].build(config)
+
+
+def shared_parameters(model: nn.Module) -> list[tuple[list[str], nn.Parameter]]:
+    """Every parameter once, with all the names it goes by; a tied head comes with the embedding."""
+    names: dict[int, tuple[list[str], nn.Parameter]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), ([], parameter))[0].append(name)
+    return list(names.values())
+
+
+def assign(model: nn.Module, names: list[str], value: Tensor) -> None:
+    """Put one tensor in the place of a parameter, under each of its names, without a copy."""
+    old = model.get_parameter(names[0])
+    parameter = nn.Parameter(value, requires_grad=old.requires_grad)
+    for name in names:
+        path, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(path), leaf, parameter)
+
+
+def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    """A dtype by its torch name or a common short one (fp32, bf16, ...). Raises UsageError for anything else.
+
+    Types of eight bits and fewer store weights beside scales; nothing is computed in them.
+    """
+    if dtype is None:
+        return None
+    short = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, short.get(dtype, dtype), None)
+    told = repr(dtype) if isinstance(dtype, str) else str(dtype)
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise UsageError(f"dtype={told} is not a floating-point type", hint="try float32, bfloat16 or float16")
+    if found.itemsize < 2:
+        raise UsageError(f"dtype={told}: no model computes in it", hint="try float32, bfloat16 or float16")
+    return found
+
+
+def as_device(device: str | torch.device) -> torch.device:
+    """A device by name. Raises UsageError where there is none of the kind."""
+    try:
+        found = torch.device(device)
+        if found.type != "meta":
+            torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as error:
+        reason = clean(str(error).partition("\n")[0], 240) or "it is not there"
+        others = [name for name in ("cpu", "cuda", "meta") if name != str(device).partition(":")[0]]
+        hint = f"try {', '.join(others[:-1])} or {others[-1]}"
+        raise UsageError(f"device={device!r} cannot be used", why=reason, hint=hint) from None
+    return found
+
+
+@contextmanager
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Create parameters in `dtype`."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def count(model: nn.Module) -> int:
+    """Parameters, tied ones once."""
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -1,0 +1,117 @@
+"""The methods by which people know models elsewhere: from_pretrained, save_pretrained, push_to_hub.
+
+Every model that zoo builds or loads has them, and no family's code knows of it: `zoo.build`, `zoo.load` and
+`zoo.model_class` give them to the model's class, once, where it has none of that name of its own. The class stays the
+one that its author wrote, so that pickling, copying, compiling and exporting see nothing new. A family that wants them
+as soon as its module is imported says so in one line: `class Mine(zoo.Pretrained, nn.Module)`.
+
+Imports neither torch nor what loads and saves: the methods ask the public names of zoo when they are called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+if TYPE_CHECKING:
+    import torch
+
+    from zoo.checkpoint.inspection import Ledger
+    from zoo.checkpoint.pushing import Push
+
+T = TypeVar("T")
+METHODS = ("from_pretrained", "save_pretrained", "push_to_hub")
+
+
+class Pretrained:
+    """Loading, saving and publishing as methods of a model that has a zoo config in `.config`."""
+
+    config: Any
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        dtype: str | torch.dtype | None = None,
+        device: str | torch.device = "cpu",
+        overrides: Iterable[str] = (),
+        allow: Iterable[str] = (),
+        allow_pickle: bool = False,
+    ) -> Self:
+        """`zoo.from_pretrained`, refusing with a CheckpointError what would be a model of another class."""
+        import zoo
+
+        kind: Any = cls  # a torch.nn.Module, which this file does not import
+        model: Any = zoo.from_pretrained(
+            source, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only, dtype=dtype,
+            device=device, overrides=overrides, allow=allow, allow_pickle=allow_pickle, model_class=kind,
+        )  # fmt: skip
+        return model
+
+    def save_pretrained(
+        self, folder: str | Path, *, max_shard_size: int | str = "5GB", format: str = "hf", force: bool = False
+    ) -> Path:
+        """`zoo.save`: config, weights and zoo.json in `folder`, all or nothing; `force` replaces what zoo wrote there.
+
+        `max_shard_size` is bytes or 5GB, 200MB, 1GiB. Raises ZooError for a folder that is not zoo's to replace.
+        """
+        import zoo
+        from zoo.units import parse_bytes
+
+        model: Any = self
+        size = parse_bytes(max_shard_size)
+        return zoo.save(model, folder, format=format, max_shard_size=size, force=force)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        max_shard_size: int | str = "5GB",
+        format: str = "hf",
+    ) -> Push:
+        """Save to a temporary folder and `zoo.push` that in one commit, whose id is `.commit` of what is returned.
+
+        `revision` is the branch to commit to. Raises NetworkError where the hub refuses.
+        """
+        import zoo
+
+        with TemporaryDirectory() as parent:
+            folder = Pretrained.save_pretrained(
+                self, Path(parent) / "model", max_shard_size=max_shard_size, format=format
+            )
+            return zoo.push(
+                folder, repo_id, family=self.config.family, message=commit_message, private=private,
+                revision=revision, token=token, allow_pickle=True,
+            )  # fmt: skip
+
+
+def equip(kind: T) -> T:
+    """Give a model's class those of the three methods that it lacks, and return it; anything else is left alone."""
+    if isinstance(kind, type):
+        for name in METHODS:
+            if not hasattr(kind, name):
+                setattr(kind, name, Pretrained.__dict__[name])
+    return kind
+
+
+if TYPE_CHECKING:
+
+    class Model(Pretrained, torch.nn.Module):
+        """A model of any family as type checkers see it; what runs is the class that the family's author wrote."""
+
+        ledger: Ledger  # of a model that was loaded
+
+        def new_cache(self, batch_size: int, max_len: int) -> Any:
+            """An empty cache, of a model that continues texts."""
+            ...

@@ -1,0 +1,147 @@
+"""The models that can be built by name. Needs neither torch nor Hydra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from zoo.errors import ConfigError, ZooError, clean
+from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
+
+if TYPE_CHECKING:
+    from zoo.anatomy.config import ModelConfig
+
+
+INDEX = "index.json"  # what `zoo list` says of them, so that it need not work it out: see tools/index_presets.py
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    """One preset at a glance; numbers are None and words empty where the family does not tell without torch."""
+
+    name: str
+    family: str = ""
+    description: str = ""  # the comment on the preset's first line
+    parameters: int | None = None
+    num_layers: int | None = None
+    attention: str = ""  # MHA 32, GQA 32/8, ...
+    position: str = ""  # RoPE 500k, learned, ...
+    max_seq_len: int | None = None  # tokens of context
+    hub: str = ""  # where the released weights live
+    gated: bool = False  # the hub asks for consent first
+    plugin: str = ""  # distribution that ships the preset
+    problem: str = ""  # why the preset cannot be used; empty: it can
+
+
+def list_models(pattern: str | None = None, *, family: str | None = None) -> list[ModelRecord]:
+    """Every model whose name matches a shell pattern such as "*llama*" (or contains it, where it has no wildcard).
+
+    Presets whose plugin is blocked or broken are left out; `zoo plugins` tells why. Raises UnknownName for a family
+    that is not there.
+    """
+    registry = installed()
+    if family is not None:
+        registry[family]
+    presets = registry.presets()
+    strangers = {name for name, plugin in registry.origin.items() if plugin.distribution != DISTRIBUTION}
+    indexed = {name: r for name, r in read_index(presets).items() if r.family not in strangers}
+    records = (indexed.get(n) or record(p, presets) for n, p in presets.items() if matches(n, pattern))
+    return [r for r in records if family in (None, r.family) and not _is_absent(r, registry)]
+
+
+def config(name: str) -> ModelConfig:
+    """The config of a preset as it stands. Raises UnknownName, or ZooError for a file that is no preset."""
+    from zoo.presets.file import resolve
+
+    return _typed(resolve(name, installed().presets()))
+
+
+def record(preset: Preset, presets: Mapping[str, Preset]) -> ModelRecord:
+    """What a preset describes, or the problem with it."""
+    from zoo.presets.file import resolve
+
+    known = {"name": preset.name, "plugin": preset.plugin}
+    # A third party's preset and config class: whatever is wrong with them must not take the other models with it.
+    try:
+        known["description"] = clean(preset.description, 200)
+        values = resolve(preset.name, presets)
+        known["family"] = clean(values.get("family", ""))
+        return ModelRecord(**known, **_traits(_typed(values)))
+    except Exception as error:
+        reason = error.what if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
+        return ModelRecord(**known, problem=clean(reason, 200))
+
+
+def in_the_box() -> frozenset[str]:
+    """The models whose weights come with zoo itself."""
+    return frozenset(entry.name for entry in (files("zoo") / "box").iterdir() if entry.is_dir())
+
+
+def matches(name: str, pattern: str | None) -> bool:
+    """Whether a name matches a shell pattern, or contains it where it has no wildcard; case does not matter."""
+    if not pattern:
+        return True
+    has_wildcard = any(c in pattern for c in "*?[")
+    return fnmatchcase(name.lower(), pattern.lower() if has_wildcard else f"*{pattern.lower()}*")
+
+
+def read_index(presets: Mapping[str, Preset]) -> dict[str, ModelRecord]:
+    """What the index says of our own presets: nothing, if it was made from other files than those that are there."""
+    import json
+
+    try:
+        index = json.loads((files(OURS) / INDEX).read_bytes())
+        if index["checksum"] != checksum(presets):
+            return {}
+        return {row["name"]: ModelRecord(**row) for row in index["models"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def make_index(presets: Mapping[str, Preset]) -> dict[str, Any]:
+    """The index of our own presets, as JSON values that leave out what is empty."""
+    ours = [record(preset, presets) for preset in presets.values() if preset.package == OURS]
+    return {
+        "checksum": checksum(presets),
+        "models": [{key: value for key, value in asdict(r).items() if value not in (None, "", False)} for r in ours],
+    }
+
+
+def checksum(presets: Mapping[str, Preset]) -> int:
+    """One number for the names and texts of our own presets."""
+    number = 0
+    for name, preset in presets.items():
+        if preset.package == OURS:
+            number = crc32(preset.file.read_bytes(), crc32(name.encode(), number))
+    return number
+
+
+def _typed(values: dict[str, Any]) -> ModelConfig:
+    if "family" not in values:
+        raise ConfigError("the preset names no family", hint="begin its defaults with /schema/FAMILY@_here_")
+    return installed()[values["family"]].config_class.from_dict(values)
+
+
+def _traits(c: ModelConfig) -> dict[str, Any]:
+    """What a config tells of its model without torch."""
+    told = {"hub": c.hub, "gated": c.gated, "num_layers": getattr(c, "num_layers", None)}
+    try:
+        anatomy = c.anatomy()
+    except NotImplementedError:  # known by building it only, which needs torch
+        return told | {"max_seq_len": getattr(c, "max_seq_len", None)}
+    return told | {
+        "parameters": sum(weight.numel for weight in anatomy.weights),
+        "attention": anatomy.traits.get("attention", ""),
+        "position": anatomy.traits.get("position", ""),
+        "max_seq_len": anatomy.max_seq_len,
+    }
+
+
+def _is_absent(r: ModelRecord, registry: Registry) -> bool:
+    """Whether a preset's family is missing because a plugin of the same distribution was not loaded."""
+    unloaded = {plugin.distribution for plugin in registry.plugins if plugin.reason}
+    return bool(r.family) and r.family not in registry.families and r.plugin in unloaded

@@ -1,0 +1,223 @@
+"""From a preset's name and overrides to a typed config: the one library module that knows Hydra.
+
+Precedence: a field's default < the preset < an option group (`rope=yarn`) < the overrides.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import cache
+from typing import Any
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.version import VersionBase
+from omegaconf import DictConfig, OmegaConf, errors
+
+from zoo.anatomy.config import ModelConfig, refuse_absurd
+from zoo.anatomy.fields import doc_of, fields_of
+from zoo.errors import ConfigError, UsageError, ZooError, ZooWarning, clean
+from zoo.presets.mistakes import bad_value, hidden_preset, no_config, no_field, no_key, several_values, unreadable
+from zoo.presets.overrides import expand, grammar, vet
+from zoo.registry import Registry, installed
+
+PRIMARY = "pkg://zoo.conf"
+
+# Hydra 1.3 warns unless it is told which version's defaults to take; 1.4 knows only its own.
+VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
+
+_LOCK = threading.RLock()  # Hydra keeps its state in singletons
+
+
+def compose(model: str, *overrides: str) -> ModelConfig:
+    """The config of a preset with overrides, as `zoo build` reads them: compose("llama3", "model.num_layers=4").
+
+    Raises UsageError for a name, key or value that is not known, ConfigError for values that contradict each other.
+    """
+    install()
+    words = expand([model, *overrides], grammar("build", with_keys=False), needs_model=True)
+    vet(words)
+    with _LOCK, translated(), _apart(), hydra.initialize_config_module("zoo.conf", "build", **VERSION_BASE):
+        config = checked(hydra.compose("build", overrides=words))
+    for kept, hidden in installed().preset_clashes():
+        if kept.name == model:
+            warnings.warn(hidden_preset(kept.name, kept.plugin, hidden.plugin), ZooWarning, stacklevel=2)
+    return config
+
+
+@cache
+def install() -> Registry:
+    """Make every plugin's schemas and config packages known to Hydra, once per process."""
+    registry = installed()
+    for name, family in registry.families.items():
+        # A third party's code: whatever it raises, the other families work, and asking for this one repeats why.
+        try:
+            ConfigStore.instance().store(group="schema", name=name, node=family.config_class, provider=f"zoo:{name}")
+        except Exception as error:
+            UNREADABLE[name] = clean(f"{type(error).__name__}: {error}", 200)
+    Plugins.instance().register(ZooSearchPath)
+    return registry
+
+
+UNREADABLE: dict[str, str] = {}  # family -> why its config class is no schema
+
+
+class ZooSearchPath(SearchPathPlugin):
+    """Puts the plugins' config packages on the search path of zoo's own commands, and of no other Hydra application."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if not any(entry.path == PRIMARY for entry in search_path.get_path()):
+            return
+        for package, distribution in installed().config_packages.items():
+            if f"pkg://{package}" != PRIMARY:
+                search_path.append(distribution, f"pkg://{package}")
+
+
+def checked(composed: DictConfig) -> ModelConfig:
+    """The `model` of a composed config as its family's dataclass. Raises UsageError for keys that are no fields."""
+    node = composed.get("model")
+    kind = OmegaConf.get_type(node) if node is not None else None
+    if not (isinstance(kind, type) and issubclass(kind, ModelConfig)):
+        raise UsageError("the preset names no family", hint="begin its defaults with /schema/FAMILY@_here_")
+    if unknown := list(_unknown_keys(node, "model")):
+        raise UsageError("\n".join(unknown[:3]), hint=f"and {len(unknown) - 3} more" if len(unknown) > 3 else "")
+    config: Any = OmegaConf.to_object(node)
+    refuse_absurd(config)
+    if (family := installed()[config.family]).config_class is not kind:
+        raise ConfigError(
+            f"model.family={config.family!r} is not the family of {kind.__name__}",
+            why=f"{config.family} reads {family.config_class.__name__}",
+        )
+    return config
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what Hydra and OmegaConf raise into ZooErrors."""
+    try:
+        yield
+    except (HydraException, errors.OmegaConfBaseException) as error:
+        raise translate(error) from error
+    except AssertionError as error:  # how OmegaConf ends where a key leads into a record that is null
+        if "Unexpected type for root: NoneType" not in str(error):
+            raise
+        what = "a field of a part is set, and the part is null"
+        raise UsageError(what, hint="leave the field out, or start from a preset that has the part") from error
+
+
+def translate(error: Exception) -> ZooError:
+    """What a user did to make Hydra or OmegaConf raise `error`, and what to type instead."""
+    if isinstance(error, MissingConfigException):
+        return _missing(error)
+    if isinstance(error, OverrideParseException):
+        lines = [line for line in error.message.splitlines() if not line.startswith(("Error parsing", "See http"))]
+        return unreadable(error.override, lines[0].partition(" expecting ")[0] if lines else "")
+    cause = error.__cause__ or error.__context__
+    for found in (error, cause):
+        if isinstance(found, errors.ConfigKeyError | errors.ConfigAttributeError) and found.full_key:
+            return _unknown_key(found, error)
+        if isinstance(found, errors.ValidationError):
+            return _bad_value(found, error)
+        if isinstance(found, errors.MissingMandatoryValue):
+            return UsageError(f"{found.full_key} has no value", hint=f"type: {found.full_key}=VALUE")
+    if sweep := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?: requires|\n)", str(error)):
+        return _sweep(sweep[1])
+    if taken := re.match(r"Error merging override ~(model\.[\w.]+)", str(error)):
+        return UsageError(f"'~{taken[1]}': a field cannot be taken away", hint=f"give it a value: {taken[1]}=VALUE")
+    return UsageError(clean((str(error) or str(cause)).partition("\n")[0], 300), why=_where(error))
+
+
+def _missing(error: MissingConfigException) -> ZooError:
+    group, _, name = (error.missing_cfg_file or "").rpartition("/")
+    options = set(error.options or ())
+    if group == "schema":
+        if name in UNREADABLE:
+            return ZooError(f"the config of family {name!r} cannot be read", why=UNREADABLE[name])
+        try:
+            installed()[name]
+        except ZooError as reason:
+            return reason
+    if group == "model" or group.startswith("model/"):
+        group, name = "model", f"{group}/{name}".removeprefix("model/")
+        options |= set(installed().presets())
+    return no_config(name, group, options)
+
+
+def _unknown_key(found: errors.ConfigKeyError | errors.ConfigAttributeError, error: Exception) -> ZooError:
+    node, kind, key = found.parent_node, found.object_type, str(found.key)
+    known = [str(name) for name in node] if isinstance(node, DictConfig) else []
+    if isinstance(kind, type) and is_dataclass(kind):
+        known = list(fields_of(kind))
+    path = str(found.full_key).removesuffix(key).rstrip(".")
+    return no_key(path, key, known, where=_mixable(path, key, error) or _where(error))
+
+
+def _bad_value(found: errors.ValidationError, error: Exception) -> ZooError:
+    kind = found.object_type
+    doc = doc_of(kind, str(found.key)) if isinstance(kind, type) and is_dataclass(kind) else ""
+    return bad_value(str(found).partition("\n")[0], str(found.full_key), doc, where=_where(error))
+
+
+def _mixable(path: str, key: str, error: Exception) -> str:
+    """Where an option group may be chosen that sets `model.<key>`, a part that the chosen family has not."""
+    found = re.match(r"In '(\w+)/(\w+)': \w+ raised while composing", str(error))
+    if path != "model" or not found:
+        return ""
+    presets, registry = installed().presets(), installed()
+    able = [name for name, family in registry.families.items() if key in fields_of(family.config_class)]
+    names = [name for name in presets if name.partition("/")[0] in able]
+    if not names:
+        return ""
+    example = next((name for name in names if name.endswith("/llama3")), names[0])
+    return f"parts are chosen in {', '.join(able)}, for example: {example} {found[1]}={found[2]}"
+
+
+def _sweep(override: str) -> ZooError:
+    parsed = OverridesParser.create().parse_override(override)
+    count = len(list(parsed.sweep_iterator())) if parsed.is_discrete_sweep() else 0
+    return several_values(parsed.get_key_element(), count)
+
+
+def _where(error: Exception) -> str:
+    """The preset that an error stands in, where it is not the command line."""
+    found = re.match(r"In '(.+?)': \w+ raised while composing", str(error))
+    return f"it stands in {clean(found[1])}.yaml" if found else ""
+
+
+def _unknown_keys(node: Any, path: str) -> Iterator[str]:
+    """A sentence for every key below `node` that its dataclass has no field for."""
+    kind = OmegaConf.get_type(node)
+    record = kind if isinstance(kind, type) and is_dataclass(kind) else None
+    known = [f.name for f in fields(record)] if record else list(node)
+    for key in node:
+        if record and key not in known:
+            yield no_field(path, str(key), known, record.__name__)
+        elif not OmegaConf.is_missing(node, key) and isinstance(node[key], DictConfig):
+            yield from _unknown_keys(node[key], f"{path}.{key}")
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    """Leave a Hydra application that may be running around us as it was."""
+    state: dict[Any, Any] = Singleton._instances
+    kinds = (GlobalHydra, JobRuntime, VersionBase)
+    outer = {kind: state.pop(kind) for kind in kinds if kind in state}
+    try:
+        yield
+    finally:
+        for kind in kinds:
+            state.pop(kind, None)
+        state.update(outer)

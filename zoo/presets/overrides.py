@@ -1,0 +1,147 @@
+"""Overrides as people type them, read without Hydra: shorthands made whole, wrong keys met with the right one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+
+from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.fields import fields_of
+from zoo.errors import UsageError, ZooError, clean, distance, nearest
+from zoo.registry import DISTRIBUTION, installed
+
+WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*?)(?P<value>=.*)?", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Grammar:
+    """What may stand left of `=`: the primary config's keys, and the groups with their options."""
+
+    keys: tuple[str, ...]
+    groups: dict[str, tuple[str, ...]]
+    defaults: frozenset[str]  # groups that the primary config's defaults list names
+
+
+def grammar(command: str, *, with_keys: bool = True, folder: Traversable | None = None) -> Grammar:
+    """The grammar of conf/<command>.yaml with every plugin's groups, and those of the user's `folder`."""
+    text = (files("zoo.conf") / f"{command}.yaml").read_text(encoding="utf-8")
+    keys = [key for key in re.findall(r"^(\w+):", text, re.MULTILINE) if with_keys and key != "defaults"]
+    defaults = re.findall(r"^ +- ([\w/]+):", text, re.MULTILINE)
+    groups = {name: _merge(options) for name, options in _groups(folder).items()}
+    return Grammar(tuple(keys), groups, frozenset(defaults))
+
+
+def expand(words: Iterable[str], known: Grammar, *, needs_model: bool = False) -> list[str]:
+    """What Hydra is to read: a bare word becomes `model=<word>`, a group that no defaults list names gets its `+`.
+
+    Raises UsageError for a key that nothing reads (a `+` does not make it right), for a second model and for none.
+    """
+    words = [_whole(word, known) for word in words]
+    models = [word for word in words if word.startswith("model=") and word != "model=null"]
+    if len(models) > 1:
+        names = [word.removeprefix("model=").strip("'") for word in models]
+        raise UsageError(f"two models: {' and '.join(names)}", hint=f"to sweep over both: -m model={','.join(names)}")
+    checked = [_checked(word, known, models) for word in words if word != "model=null"]
+    if needs_model and not models:
+        raise UsageError("which model?", hint="type a name, for example: zoo build llama3 (zoo list names them all)")
+    return checked
+
+
+def model_of(words: Iterable[str]) -> str | None:
+    """The model that expanded overrides choose, None if they choose none or sweep over several."""
+    names = [word.removeprefix("model=").strip("'\"") for word in words if word.startswith("model=")]
+    return names[0] if names and names[0] and "," not in names[0] else None
+
+
+def vet(words: Iterable[str]) -> None:
+    """Scan the strangers' presets that expanded overrides choose before Hydra reads them. Raises ZooError."""
+    from zoo.presets.file import resolve
+
+    presets = installed().presets()
+    for word in words:
+        for name in word.removeprefix("model=").split(",") if word.startswith("model=") else ():
+            if name in presets and presets[name].plugin != DISTRIBUTION:
+                resolve(name, presets)
+
+
+def config_class_of(model: str | None) -> type[ModelConfig]:
+    """The config class of a preset; that of every model where there is no such preset or its family is away."""
+    from zoo.presets.file import resolve
+
+    if model is None:
+        return ModelConfig
+    try:
+        return installed()[resolve(model, installed().presets()).get("family", "")].config_class
+    except (ZooError, ImportError):
+        return ModelConfig
+
+
+def _whole(word: str, known: Grammar) -> str:
+    parsed = WORD.fullmatch(word)
+    assert parsed is not None, "the pattern matches any text"
+    sign, key, value = parsed.group("sign") or "", parsed.group("key").strip(), parsed.group("value")
+    if value is None and sign != "~":
+        if sign or _head(key) in ("model", *known.keys) or key in known.groups:
+            raise UsageError(f"{word!r} has no value", hint=f"type: {word}=VALUE")
+        return _whole(f"model={word}", known)
+    if not key:
+        raise UsageError(f"{word!r} names no key", hint="type: KEY=VALUE, for example model.num_layers=4")
+    if key in ("model", *known.groups) and value and re.fullmatch(r"=[-+\d.]+|=(true|false)", value):
+        value = f"='{value[1:]}'"  # to Hydra a number is no name of a config
+    group = key.partition("@")[0]
+    if value == "=null" and group in known.groups:
+        return f"~{key}"  # Hydra 1.3's word for it
+    if sign in ("", "+") and group in known.groups:
+        sign = "" if key in known.defaults else "+"
+    return f"{sign}{key}{value or ''}"
+
+
+def _checked(word: str, known: Grammar, models: Sequence[str]) -> str:
+    parsed = WORD.fullmatch(word)
+    assert parsed is not None, "the pattern matches any text"
+    key, value = parsed.group("key"), parsed.group("value") or ""
+    group, at, package = key.partition("@")
+    if at and group in known.groups and not package.rpartition(":")[2].startswith("model"):
+        raise UsageError(
+            f"{clean(word)!r} puts {group} where nothing reads it", hint=f"type: {group}@model.PART{value}"
+        )
+    heads = ("model", *known.keys, *known.groups)
+    if group in known.groups or (_head(key) in heads and _head(key) not in known.groups):
+        return word
+    raise UsageError(f"no key {clean(key)!r}", why=clean(_meant(key, value, heads, models), 200))
+
+
+def _meant(key: str, value: str, heads: Sequence[str], models: Sequence[str]) -> str:
+    """What to type in place of a key that nothing reads."""
+    head = _head(key)
+    fields = fields_of(config_class_of(model_of(models)))
+    if head != key and (head in heads or head in fields):
+        return f"did you mean model.{key}{value}?"
+    options = {name: f"{name}{key.removeprefix(head)}{value}" for name in nearest(head, heads, 1)}
+    options |= {name: f"model.{name}{value}" for name in nearest(key, fields, 1) if name not in options}
+    if not options:
+        return f"known: {', '.join(sorted(heads))}"
+    return f"did you mean {min(options.items(), key=lambda option: distance(key, option[0]))[1]}?"
+
+
+def _head(key: str) -> str:
+    return re.split(r"[.@/\[]", key, maxsplit=1)[0]
+
+
+def _groups(folder: Traversable | None) -> dict[str, list[str]]:
+    """Option groups (any folder of a config package but `model`) and their options, the nearest package first."""
+    found: dict[str, list[str]] = {}
+    roots = [files(package) for package in installed().config_packages]
+    for root in [*roots, *([folder] if folder else [])]:
+        for entry in root.iterdir():
+            if entry.is_dir() and entry.name not in ("model", "schema", "hydra") and entry.name[0] not in "_.":
+                names = (f.name.removesuffix(".yaml") for f in entry.iterdir() if f.name.endswith(".yaml"))
+                found.setdefault(entry.name, []).extend(names)
+    return found
+
+
+def _merge(options: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(set(options)))

@@ -1,0 +1,108 @@
+"""Known mistakes of rotary positions: layouts, permuted rows, bases."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from torch import Tensor, nn
+
+from zoo.anatomy.config import RopeConfig
+from zoo.anatomy.frequencies import frequencies
+from zoo.nn import Rope
+from zoo.verification.edits import reweighting, setting
+from zoo.verification.mistakes.catalogue import Case, Mistake, Repair, others
+from zoo.weights.ops import Change, Op, rope_halves
+
+BASES = {1e4, 5e5, 1e6, 5e6, 1e7}  # of released models
+
+
+def rotary_layout(case: Case) -> Iterator[Repair]:
+    """Channel c turns with c + R/2 (halves) where the reference turns 2c with 2c + 1 (pairs), or the reverse."""
+    for name, attn in case.having("rope"):
+        if not isinstance(attn.rope, Rope):
+            continue
+        other = copy.copy(attn.rope)
+        other.is_interleaved = not attn.rope.is_interleaved
+        words = {False: "halves (c, c + R/2)", True: "pairs (2c, 2c + 1)"}
+        yield Repair(
+            "rotary halves and pairs", f"to {words[other.is_interleaved]}", name,
+            f"rotary channels turn in {words[attn.rope.is_interleaved]}, "
+            f"in the reference in {words[other.is_interleaved]}",
+            f"Rope(..., is_interleaved={other.is_interleaved})",
+            setting(attn, rope=other),
+        )  # fmt: skip
+
+
+def permuted_rows(case: Case) -> Iterator[Repair]:
+    """Rows of q or k stand in the order of pairs where the model wants halves, or the reverse."""
+    for name, attn in case.having("rope"):
+        if not isinstance(attn.rope, Rope):
+            continue
+        ops = _rotary_rows(attn)
+        for chosen in ([*ops], *([one] for one in ops)) if len(ops) > 1 else ([*ops],):
+            for direction, change in (("pairs", "load"), ("halves", "dump")):
+                edits = [
+                    (parameter, partial(_changed, getattr(ops[module], change)))
+                    for module in chosen
+                    for parameter in getattr(attn, module).parameters()
+                ]
+                if not edits:
+                    continue
+                names = " and ".join(module.removesuffix("_proj") for module in chosen)
+                yield Repair(
+                    "q/k permuted", f"{names} from {direction}", name,
+                    f"the rows of {names} stand in rotary {direction}, the reference's do not: they were not permuted "
+                    "on the way in, or once too often",
+                    f"{'' if change == 'load' else '~'}rope_halves(heads, {attn.rope.dim}) in the rule for "
+                    f"{' and for '.join(map(repr, chosen))}",
+                    reweighting(*edits),
+                )  # fmt: skip
+
+
+def base_and_stretch(case: Case) -> Iterator[Repair]:
+    """The rotary frequencies have another base, or are stretched where the reference leaves them alone."""
+    bases = BASES | case.numbers("theta")
+    for name, attn in case.having("rope"):
+        if type(attn.rope) is not Rope:
+            continue
+        rope: RopeConfig = attn.rope.rope
+        choices = [(f"base {theta:g}", replace(rope, theta=theta)) for theta in others(bases, rope.theta)]
+        if rope.scaling != "none":
+            choices.append((f"not stretched by {rope.scaling}", RopeConfig(rope.theta, partial=rope.partial)))
+        for kind, changed in choices:
+            other = copy.copy(attn.rope)
+            other.short = frequencies(other.dim, changed, other.max_seq_len)
+            yield Repair(
+                "rotary base and stretch", kind, name,
+                f"rotary frequencies: base {rope.theta:g}, scaling {rope.scaling}; the reference: {kind}",
+                f"model.rope.theta={changed.theta:g} model.rope.scaling={changed.scaling}",
+                setting(attn, rope=other),
+            )  # fmt: skip
+
+
+LAYOUTS: dict[str, Mistake] = {"rotary halves and pairs": rotary_layout, "q/k permuted": permuted_rows}
+BASE: dict[str, Mistake] = {"rotary base and stretch": base_and_stretch}
+
+
+def _rotary_rows(attn: Any) -> dict[str, Op]:
+    """The projections whose rows rotate, and the op that brings those rows from pairs to halves."""
+    width = attn.rope.dim
+    if hasattr(attn, "kv_down"):  # latent attention: one rotary key, after the latent
+        q = "q_up" if attn.q_up is not None else "q_proj"
+        return {
+            q: rope_halves(attn.num_heads, width, skip=attn.nope_dim),
+            "kv_down": rope_halves(1, width, skip=attn.rank),
+        }
+    return {
+        name: rope_halves(proj.weight.shape[0] // attn.head_dim, width)
+        for name in ("q_proj", "k_proj")
+        if isinstance(proj := getattr(attn, name, None), nn.Linear) and hasattr(attn, "head_dim")
+    }
+
+
+def _changed(change: Change, x: Tensor) -> Tensor:
+    return change([x])[0]

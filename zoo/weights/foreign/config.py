@@ -1,0 +1,199 @@
+"""A foreign config (config.json, params.json, GGUF metadata) that accounts for each of its keys. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, typed
+from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean, some
+from zoo.files.tensor_info import TensorInfo
+from zoo.weights.foreign.rope import read_rope
+
+REQUIRED: Any = object()
+
+# Keys that change neither the weights nor the logits, whatever the family: bookkeeping, training-only settings,
+# and generation settings that old checkpoints keep here (generation_config.json is where they belong).
+INERT = frozenset(
+    "_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset architectures auto_map "
+    "transformers_version model_type torch_dtype dtype use_cache return_dict output_attentions output_hidden_states "
+    "output_scores return_dict_in_generate torchscript use_bfloat16 initializer_range initializer_factor problem_type "
+    "finetuning_task id2label label2id num_labels gradient_checkpointing chunk_size_feed_forward "
+    "is_encoder_decoder is_decoder add_cross_attention cross_attention_hidden_size tie_encoder_decoder pruned_heads "
+    "tokenizer_class prefix sep_token_id decoder_start_token_id bos_token_id eos_token_id pad_token_id unk_token_id "
+    "task_specific_params max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty "
+    "temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size "
+    "encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id "
+    "remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens "
+    "tf_legacy_loss language".split()
+)
+
+
+@dataclass(frozen=True)
+class Key:
+    """One field of ours under its foreign name; `also` are other spellings that are read but not written."""
+
+    ours: str
+    theirs: str
+    also: tuple[str, ...] = ()
+    default: Any = REQUIRED  # a value, or a function of the fields read so far
+
+
+def key(ours: str, theirs: str = "", *, also: Sequence[str] = (), default: Any = REQUIRED) -> Key:
+    """`ours` stands under `theirs` (or its own name); absent or null it is `default`, but null where it may be None."""
+    return Key(ours, theirs or ours, tuple(also), default)
+
+
+@dataclass
+class ForeignConfig:
+    """The keys of one foreign config; every access is written down, and `check` refuses what nobody read."""
+
+    raw: Mapping[str, Any]
+    file: str | Path = "config.json"
+    tensors: Mapping[str, TensorInfo] = field(default_factory=dict)  # the files' headers, for what no key says
+    used: set[str] = field(default_factory=set)
+    inert: set[str] = field(default_factory=set)
+    assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
+    allowed: list[str] = field(default_factory=list)  # unknown keys that the user lets pass
+    groups: list[ForeignConfig] = field(default_factory=list)  # nested keys that are read; see `foreign_group.group`
+
+    def __contains__(self, name: str) -> bool:
+        return self.raw.get(name) is not None
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self.raw:
+            raise CheckpointError(self.file, name, "the key is missing")
+        self.used.add(name)
+        return self.raw[name]
+
+    def get(self, name: str, default: Any = None, *, also: Iterable[str] = ()) -> Any:
+        """The value under `name` or one of its other spellings; absent or null: `default`, which is noted."""
+        for spelling in (name, *also):
+            if spelling in self.raw:
+                self.used.add(spelling)
+                if (value := self.raw[spelling]) is not None:
+                    return value
+        if name not in self.raw or default is not None:
+            self.assumed[name] = default
+        return default
+
+    def read(self, config: type[Any], keys: Iterable[Key]) -> dict[str, Any]:
+        """Our fields by the table `keys`, checked against the types that `config` declares."""
+        hints = get_type_hints(config)
+        values: dict[str, Any] = {}
+        for k in keys:
+            names = (k.theirs, *k.also)
+            present = next((name for name in names if name in self), None)
+            if present is None and k.default is REQUIRED:
+                raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
+            is_none = type(None) in get_args(hints[k.ours]) and any(name in self.raw for name in names)
+            default = None if k.default is REQUIRED or present or is_none else self._default(k, values)
+            value = self.get(k.theirs, default, also=k.also)
+            values[k.ours] = self.as_type(hints[k.ours], value, present or k.theirs)
+        return values
+
+    def require(self, **values: Any) -> None:
+        """Refuse any other value of these keys than the one given."""
+        for name, value in values.items():
+            if name not in self.raw:
+                continue
+            if (found := self.get(name, value)) != value:
+                raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported here, only {value!r} is")
+
+    def one_of(self, name: str, known: Mapping[str, str], default: str, *, also: Iterable[str] = ()) -> str:
+        """The value under `name`, translated by `known`; anything else is refused."""
+        value = self.get(name, default, also=also)
+        if not isinstance(value, str) or value not in known:
+            raise CheckpointError(
+                self.file, name, f"{clean(repr(value))} is not known here", why=did_you_mean(str(value), known)
+            )
+        return known[value]
+
+    def ignore(self, *names: str) -> None:
+        """Declare keys that change neither the weights nor the logits of this family."""
+        self.inert.update(name for name in names if name in self.raw)
+
+    def tokens(self) -> dict[str, Any]:
+        """The fields of ModelConfig that every foreign config has: dtype and special tokens."""
+        eos = self.get("eos_token_id")
+        eos = [] if eos is None else eos if isinstance(eos, list) else [eos]
+        dtype = self.as_type(str, self.get("dtype", "float32", also=("torch_dtype",)), "dtype")
+        return {
+            "dtype": dtype.removeprefix("torch."),
+            "bos_token_id": self.as_type(int | None, self.get("bos_token_id"), "bos_token_id"),
+            "eos_token_id": self.as_type(list[int], eos, "eos_token_id"),
+            "pad_token_id": self.as_type(int | None, self.get("pad_token_id"), "pad_token_id"),
+        }
+
+    def rope(self, *, theta: float = 10_000.0, partial: float | None = None, layer_type: str = "") -> RopeConfig:
+        """Rotary settings in the old spelling (rope_theta, rope_scaling) or the new one (rope_parameters).
+
+        `theta` and `partial` are the family's defaults, None: all channels rotate, and a smaller share is refused.
+        `layer_type` picks one of the nested groups of the new spelling.
+        """
+        return read_rope(self, theta, partial, layer_type)
+
+    def as_type(self, kind: Any, value: Any, name: str) -> Any:
+        """`value` as `kind`; `name` is the key it stands under."""
+        if _is_missing(value):
+            raise CheckpointError(self.file, name, f"{MISSING!r} is not a value")
+        try:
+            return typed(kind, value, name)
+        except ConfigError as error:
+            raise CheckpointError(self.file, name, clean(error.what, 200), why=error.why) from None
+
+    def check(self, *, where: str = "", allow: Iterable[str] = ()) -> None:
+        """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern."""
+        for group in self.groups:
+            group.check(where=where, allow=allow)
+        unread = self.raw.keys() - self.used
+        self.inert |= {name for name in unread if name in INERT or self.raw[name] is None}  # null sets nothing
+        self.allowed = [k for k in self.raw if any(fnmatchcase(k, p) for p in allow)]
+        if unknown := sorted(set(self.raw) - self.used - self.inert - set(self.allowed)):
+            raise CheckpointError(
+                self.file,
+                unknown[0],
+                f"the key is not known to {where or 'this family'}"
+                + (f", nor {clean(some(unknown[1:]))}" if unknown[1:] else ""),
+                why="a key that is not read could change the model",
+                hint=f"to go on without it: --allow '{clean(unknown[0])}'",
+            )
+
+    def _default(self, k: Key, values: Mapping[str, Any]) -> Any:
+        try:
+            return k.default(values) if callable(k.default) else k.default
+        except ArithmeticError:
+            raise CheckpointError(
+                self.file, k.theirs, "the key is missing, and does not follow from the others"
+            ) from None
+
+
+def write_keys(config: object, keys: Iterable[Key]) -> dict[str, Any]:
+    """The foreign keys of our fields: the table of `ForeignConfig.read`, backwards."""
+    return {k.theirs: getattr(config, k.ours) for k in keys}
+
+
+def write_tokens(config: ModelConfig) -> dict[str, Any]:
+    """dtype and special tokens as transformers 5 spells them."""
+    eos = config.eos_token_id
+    return {
+        "dtype": config.dtype,
+        "bos_token_id": config.bos_token_id,
+        "eos_token_id": None if not eos else eos[0] if len(eos) == 1 else list(eos),
+        "pad_token_id": config.pad_token_id,
+    }
+
+
+def must_be(config: ModelConfig, where: str, **values: Any) -> None:
+    """Refuse to write a config whose fields have other values than these, the only ones that `where` can mean."""
+    for name, value in values.items():
+        if (found := getattr(config, name)) != value:
+            raise UsageError(f"{where} has no word for model.{name}={found!r}", why=f"it can only mean {value!r}")
+
+
+def _is_missing(value: Any) -> bool:
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return value == MISSING or any(_is_missing(item) for item in inside)

@@ -1,0 +1,101 @@
+"""Rotary settings in the spellings of transformers 4 and 5. Needs no torch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from zoo.anatomy.config import ROPE_SCALINGS, RopeConfig
+from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
+
+if TYPE_CHECKING:
+    from zoo.weights.foreign.config import ForeignConfig
+
+KINDS = {"default": "none", "su": "longrope"}  # their name -> ours, where they differ
+
+_STRETCH = (("factor", "factor"), ("original_max_position_embeddings", "original_max_seq_len"))
+_BANDS = tuple((k, k) for k in ("low_freq_factor", "high_freq_factor"))
+_RAMP = tuple((k, k) for k in ("beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate"))
+KEYS: dict[str, tuple[tuple[str, str], ...]] = {  # scaling -> (their key, our field)
+    "linear": _STRETCH,
+    "dynamic": _STRETCH,
+    "llama3": (*_STRETCH, *_BANDS),
+    "yarn": (*_STRETCH, *_RAMP),
+    "longrope": (*_STRETCH, *((k, k) for k in ("short_factor", "long_factor", "attention_factor"))),
+}
+REQUIRED = {
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+    "yarn": ("factor",),
+}
+
+
+def read_rope(hf: ForeignConfig, theta: float, partial: float | None, layer_type: str) -> RopeConfig:
+    """See ForeignConfig.rope. Raises CheckpointError for a key that the scaling does not know, or lacks."""
+    group = _group(hf, layer_type)
+    kind = _kind(hf, group)
+    values: dict[str, Any] = {"scaling": kind}
+    for ours, name, default in (("theta", "rope_theta", theta), ("partial", "partial_rotary_factor", partial or 1.0)):
+        inside = group.pop(name, None)
+        values[ours] = hf.get(name, default) if inside is None else inside
+        hf.used.update({name} & hf.raw.keys())  # the group's own overrules the one beside it, as with theirs
+    if partial is None and values["partial"] != 1:
+        raise _bad(
+            hf, f"a partial_rotary_factor of {clean(repr(values['partial']))} is not known here: all channels rotate"
+        )
+    if (name := "original_max_position_embeddings") in hf:  # Phi-3 keeps it beside the group
+        values["original_max_seq_len"] = hf[name]
+        if group.get(name) not in (None, hf[name]):
+            raise _bad(hf, f"{name} is {clean(repr(group[name]))}, and beside it {clean(repr(hf[name]))}")
+    known = KEYS.get(kind, ())
+    values |= {ours: group.pop(name) for name, ours in known if group.get(name) is not None}
+    if kind == "none" and group.get("factor") == 1:
+        del group["factor"]
+    if left := [name for name, value in group.items() if value is not None]:
+        raise _bad(hf, f"{clean(some(left))} is not known for {kind!r}")
+    if absent := [name for name in REQUIRED.get(kind, ()) if name not in values]:
+        raise _bad(hf, f"{absent[0]} is missing, which {kind!r} needs")
+    rope: RopeConfig = hf.as_type(RopeConfig, values, "rope_parameters")
+    if kind == "longrope" and "factor" in values and rope.factor <= 1 and rope.attention_factor is None:
+        rope.attention_factor = 1.0  # for them a factor that is named counts, also where it is 1
+    return rope
+
+
+def write_rope(rope: RopeConfig, *, partial: float | None = None) -> dict[str, Any]:
+    """The value of `rope_parameters` as transformers 5 spells it; `partial` is what `ForeignConfig.rope` is given.
+
+    Raises UsageError for a share of the channels where none is known.
+    """
+    out: dict[str, Any] = {"rope_type": "default" if rope.scaling == "none" else rope.scaling, "rope_theta": rope.theta}
+    if partial is not None:
+        out["partial_rotary_factor"] = rope.partial
+    elif rope.partial != 1:
+        raise UsageError(f"such a config.json has no word for model.rope.partial={rope.partial}")
+    values = {theirs: getattr(rope, ours) for theirs, ours in KEYS.get(rope.scaling, ())}
+    if rope.scaling == "longrope" and rope.factor == 1.0:
+        del values["factor"]  # ours means the stretch that the lengths show, as theirs does where it is absent
+    return out | {name: value for name, value in values.items() if value is not None}
+
+
+def _group(hf: ForeignConfig, layer_type: str) -> dict[str, Any]:
+    group = hf.get("rope_parameters", also=("rope_scaling",)) or {}
+    if isinstance(group, dict) and layer_type in group and hf.raw.get("rope_parameters"):
+        group = group[layer_type] or {}
+    if not isinstance(group, dict):
+        raise _bad(hf, f"{clean(repr(group))} is not a group of keys")
+    return dict(group)
+
+
+def _kind(hf: ForeignConfig, group: dict[str, Any]) -> str:
+    """Our name of the scaling, which the group names as `rope_type`, as `type` or, saying the same, as both."""
+    named = [group.pop(name) for name in ("rope_type", "type") if name in group]
+    kinds = [KINDS.get(str(name), str(name)) for name in named if name is not None] or ["none"]
+    if kinds[0] != kinds[-1]:
+        raise _bad(hf, f"rope_type says {clean(kinds[0])!r} and type says {clean(kinds[-1])!r}")
+    if kinds[0] not in ROPE_SCALINGS:
+        raise _bad(hf, f"the scaling {clean(kinds[0])!r} is not known here", did_you_mean(kinds[0], ROPE_SCALINGS))
+    return kinds[0]
+
+
+def _bad(hf: ForeignConfig, what: str, why: str = "") -> CheckpointError:
+    return CheckpointError(hf.file, "rope_parameters", what, why=why)
