@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from zoo.concessions import warn_of
 from zoo.errors import CheckpointError, UsageError, ZooError, clean, some
 from zoo.inspection import Ledger, inspect
 from zoo.provenance import license_of, recorded
@@ -135,6 +136,7 @@ def check_folder(
     verify_folder(folder, free=is_text)
     ledger = inspect(folder, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
+    warn_of(ledger)
     return ledger
 
 

@@ -94,9 +94,7 @@ def lines(ledger: Ledger) -> list[str]:
     if keys.assumed:
         told = [f"{name}={value!r}" for name, value in keys.assumed.items() if value is not None]
         out += [f"assumed    {some(told, 4)}"] if told else []
-    if keys.allowed:
-        out.append(f"allowed    {some(keys.allowed, 4)}")
-    return out
+    return [*out, *(f"let pass   {line}" for line in ledger.concessions)]
 
 
 def _examples(names: set[str]) -> str:

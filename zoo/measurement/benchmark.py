@@ -95,6 +95,7 @@ def duel(
     if against is not None and against not in ENGINES[1:]:
         raise UsageError(f"against={against!r} is not known", hint=f"one of {', '.join(ENGINES[1:])}")
     say = tell or (lambda text: None)
+    _warn_of(job)
     with ExitStack() as stack:
         say(f"loading {name}")
         processes = [stack.enter_context(Process(job))]
@@ -116,6 +117,15 @@ def duel(
     from zoo.measurement.environment import environment
 
     return Benchmark(name, job, models, _ratios(runs), _same(job, runs), environment(job.device))
+
+
+def _warn_of(job: Job) -> None:
+    """What was let pass of the job's source, told here: what a child process says is not heard."""
+    if job.source is not None:
+        from zoo.concessions import warn_of
+        from zoo.inspection import inspect
+
+        warn_of(inspect(job.source, **(job.options or {})))
 
 
 def _told(job: Job, facts: dict[str, Any], runs: list[dict[str, Any]], memory: dict[str, Any]) -> dict[str, Any]:

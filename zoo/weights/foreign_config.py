@@ -12,6 +12,7 @@ from zoo.config import MISSING, ModelConfig, RopeConfig, typed
 from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean, some
 from zoo.weights.foreign_rope import read_rope
 from zoo.weights.tensor_info import TensorInfo
+from zoo.weights.unknown_keys import advice
 
 REQUIRED: Any = object()
 
@@ -59,11 +60,15 @@ class ForeignConfig:
     assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
     allowed: list[str] = field(default_factory=list)  # unknown keys that the user lets pass
     groups: list[ForeignConfig] = field(default_factory=list)  # nested keys that are read; see `foreign_group.group`
+    asked: set[str] = field(default_factory=set)  # every key that was looked for, there or not
+    derived: set[str] = field(default_factory=set)  # of the assumed: those that follow from other keys
 
     def __contains__(self, name: str) -> bool:
+        self.asked.add(name)
         return self.raw.get(name) is not None
 
     def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
         if name not in self.raw:
             raise CheckpointError(self.file, name, "the key is missing")
         self.used.add(name)
@@ -71,6 +76,7 @@ class ForeignConfig:
 
     def get(self, name: str, default: Any = None, *, also: Iterable[str] = ()) -> Any:
         """The value under `name` or one of its other spellings; absent or null: `default`, which is noted."""
+        self.asked.update((name, *also))
         for spelling in (name, *also):
             if spelling in self.raw:
                 self.used.add(spelling)
@@ -91,12 +97,14 @@ class ForeignConfig:
                 raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
             is_none = type(None) in get_args(hints[k.ours]) and any(name in self.raw for name in names)
             default = None if k.default is REQUIRED or present or is_none else self._default(k, values)
+            self.derived |= {k.theirs} if callable(k.default) else set()
             value = self.get(k.theirs, default, also=k.also)
             values[k.ours] = self.as_type(hints[k.ours], value, present or k.theirs)
         return values
 
     def require(self, **values: Any) -> None:
         """Refuse any other value of these keys than the one given."""
+        self.asked.update(values)
         for name, value in values.items():
             if name not in self.raw:
                 continue
@@ -151,15 +159,17 @@ class ForeignConfig:
             group.check(where=where, allow=allow)
         unread = self.raw.keys() - self.used
         self.inert |= {name for name in unread if name in INERT or self.raw[name] is None}  # null sets nothing
-        self.allowed = [k for k in self.raw if any(fnmatchcase(k, p) for p in allow)]
-        if unknown := sorted(set(self.raw) - self.used - self.inert - set(self.allowed)):
+        unknown = sorted(unread - self.inert)
+        self.allowed = [k for k in unknown if any(fnmatchcase(k, p) for p in allow)]
+        if unknown := [k for k in unknown if k not in self.allowed]:
+            why, hint = advice(self, unknown)
             raise CheckpointError(
                 self.file,
                 unknown[0],
                 f"the key is not known to {where or 'this family'}"
-                + (f", nor {clean(some(unknown[1:]))}" if unknown[1:] else ""),
-                why="a key that is not read could change the model",
-                hint=f"to go on without it: --allow '{clean(unknown[0])}'",
+                + (f", nor {clean(some(unknown[1:], 40), 2000)}" if unknown[1:] else ""),
+                why=why,
+                hint=hint,
             )
 
     def _default(self, k: Key, values: Mapping[str, Any]) -> Any:
