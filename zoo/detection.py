@@ -91,9 +91,9 @@ def look_alike(
         account = own.account if own else None
     if account is not None and account.is_settled:
         return None, ""  # a key is the trouble, and no other family is
-    fits = _fitting(checkpoint, chosen, tuple(allow))
+    fits = _fitting(checkpoint, chosen, ("*",))
     is_left_over = account is not None and bool(account.unexpected or account.mismatched)
-    if is_left_over and len(fits) == 1 and _is_sure(fits[0], checkpoint):
+    if is_left_over and len(fits) == 1 and _is_sure(fits[0], checkpoint, tuple(allow)):
         return (fits[0].family.name, fits[0].account.fit), ""
     return None, _same_names([reading.family for reading in fits])
 
@@ -121,9 +121,9 @@ def _fitting(checkpoint: Checkpoint, chosen: Family | None, allow: tuple[str, ..
     return [reading for reading in found if reading.account.is_settled and not reading.account.random]
 
 
-def _is_sure(reading: Reading, checkpoint: Checkpoint) -> bool:
-    """Whether a family reads the config alike under each of its own types, and hangs on nothing that it assumed."""
-    if any(telling(group) for group in reading.keys.groups):
+def _is_sure(reading: Reading, checkpoint: Checkpoint, allow: tuple[str, ...]) -> bool:
+    """Whether a family knows all keys, reads them alike under each of its types, and hangs on nothing it assumed."""
+    if reading_of(reading.family, checkpoint, allow) is None or any(telling(group) for group in reading.keys.groups):
         return False
     others = [{"model_type": kind} for kind in reading.family.hf_types if checkpoint.dialect == "hf"]
     for name, value in telling(reading.keys).items():

@@ -137,22 +137,20 @@ def check_witnesses(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
                 name,
                 "the file's rotary frequencies are not those of its config",
                 why="one of the two is of another model, or the config has lost rope_theta or rope_scaling",
-                hint=_theta(ledger, tensors) or "compare rope_theta and rope_scaling with those of the original",
+                hint=f"{_base(ledger, tensors)}compare rope_theta and rope_scaling with those of the original",
             )
 
 
-def _theta(ledger: Ledger, tensors: Mapping[str, Tensor]) -> str:
-    """The override by which the config would say what all the file's frequencies say, tried; or ''."""
-    rope = getattr(ledger.config, "rope", None)
+def _base(ledger: Ledger, tensors: Mapping[str, Tensor]) -> str:
+    """Which base all the file's frequencies have, where they have one: nothing says whether they or the config err."""
     found = [tensors[name].double().flatten() for name in ledger.account.witnesses]
-    if rope is None or rope.scaling != "none" or any(len(f) < 2 or f[0] != 1 or not 0 < f[1] < 1 for f in found):
+    if any(len(f) < 2 or f[0] != 1 or not 0 < f[1] < 1 for f in found):
         return ""
-    steps = torch.arange(len(found[0]), dtype=torch.float64)
-    theta = float(f"{found[0][1].item() ** -len(found[0]):.6g}")
-    known = theta ** (-steps / len(steps))
+    theta = found[0][1].item() ** -len(found[0])
+    known = theta ** (-torch.arange(len(found[0]), dtype=torch.float64) / len(found[0]))
     if any(f.shape != known.shape or not torch.allclose(f, known, rtol=1e-3, atol=1e-7) for f in found):
-        return ""  # they are of half precision, scaled, or of no one theta
-    return f"tried: all {len(found)} tensors of frequencies are those of model.rope.theta={theta:g}"
+        return ""
+    return f"the file's are of base {theta:.6g}: "
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -167,7 +167,7 @@ class ForeignConfig:
                 self.file,
                 unknown[0],
                 f"the key is not known to {where or 'this family'}"
-                + (f", nor {clean(some(unknown[1:], 40), 2000)}" if unknown[1:] else ""),
+                + (f", nor {some([*map(clean, unknown[1:])], 40)}" if unknown[1:] else ""),
                 why=why,
                 hint=hint,
             )
