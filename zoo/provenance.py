@@ -14,7 +14,7 @@ HOME = ("repo", "revision", "commit")
 def origin(ledger: Ledger) -> dict[str, Any]:
     """The source as it was written, the hub's repository, the revision asked for, its commit, and the licence.
 
-    What was let pass goes with them. For a folder that says where it came from in a zoo.json of its own, that is handed on.
+    What was let pass goes with them. Where a folder's own zoo.json says where it came from, that is handed on.
     """
     before = recorded(ledger.checkpoint.folder)
     home: dict[str, Any] = {name: getattr(ledger, name) for name in HOME}

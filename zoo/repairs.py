@@ -130,7 +130,9 @@ def _layers(unexpected: Iterable[str], before: int) -> int:
 
 def _spelt(before: ModelConfig, after: ModelConfig) -> tuple[str, ...] | None:
     """The overrides that turn one config into the other; None where none do."""
-    overrides = tuple(f"{path}={json.dumps(value, separators=(',', ':'))}" for path, (_, value) in differing(before, after).items())
+    overrides = tuple(
+        f"{path}={json.dumps(value, separators=(',', ':'))}" for path, (_, value) in differing(before, after).items()
+    )
     try:
         return overrides if overrides and overridden(before, overrides) == after else None
     except ZooError:

@@ -1,4 +1,4 @@
-"""Ways in which checkpoints arrive broken: each takes the config, the tensors and a random source, and says what it did."""
+"""Ways in which checkpoints arrive broken: each takes config, tensors and a random source, and says what it did."""
 
 from __future__ import annotations
 
@@ -186,9 +186,10 @@ def nothing(config: Config, tensors: Tensors, rng: Random) -> str:
 
 
 BREAKAGES: tuple[Breakage, ...] = (
-    drop_tensor, drop_head, drop_kind, drop_layer, double_layer, rename_tensor, add_tensor, add_head, reshape, more_rows,
-    integers, pack, pack, old_frequencies, drop_key, misspell_key, misspell_key, misspell_key, add_key, add_key,
-    change_number, change_number, turn_switch, turn_tie, turn_tie, change_word, change_type, change_type, nothing,
+    drop_tensor, drop_head, drop_kind, drop_layer, double_layer, rename_tensor, add_tensor, add_head, reshape,
+    more_rows, integers, pack, pack, old_frequencies, drop_key, misspell_key, misspell_key, misspell_key, add_key,
+    add_key, change_number, change_number, turn_switch, turn_tie, turn_tie, change_word, change_type, change_type,
+    nothing,
 )  # fmt: skip
 
 
