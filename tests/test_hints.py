@@ -1,4 +1,4 @@
-"""What zoo advises it has tried, what it lets pass it tells at every door, and nothing that carries numbers is offered."""
+"""What zoo advises it has tried, what it lets pass it tells at every door, and numbers are never offered away."""
 
 from __future__ import annotations
 
