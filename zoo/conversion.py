@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, clean
 from zoo.inspection import Ledger, inspect
+from zoo.notes import tell
 from zoo.provenance import origin
 from zoo.weights.files import sha256_of
 from zoo.weights.table import Step
@@ -60,6 +61,7 @@ def convert(
     from zoo import saving
     from zoo.weights.write import bytes_of, check_target, write_folder
 
+    tell(ledger)
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
     config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config

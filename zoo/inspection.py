@@ -14,6 +14,7 @@ from zoo.detection import better_fit, family_of, with_a_better_fit
 from zoo.errors import CheckpointError, UnknownName, UsageError, clean
 from zoo.family import Family
 from zoo.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
+from zoo.notes import assumed_in, notes_of
 from zoo.registry import installed
 from zoo.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights.foreign_config import ForeignConfig
@@ -44,6 +45,16 @@ class Ledger:
     revision: str | None = None  # the branch, tag or commit that was asked for; None: main
     random: list[str] = field(default_factory=list)  # weights that were missing, allowed to be, and drawn at random
     looks_like: tuple[str, float] | None = None  # a family that fits better, and how well
+
+    @property
+    def assumed(self) -> dict[str, Any]:
+        """Keys that the file lacks and the values taken for them, where neither other keys nor the tensors tell."""
+        return assumed_in(self.keys)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the checkpoint though it is no error, a sentence each."""
+        return notes_of(self.config, self.keys, self.checkpoint)
 
     @property
     def num_parameters(self) -> int:
@@ -112,8 +123,9 @@ class Ledger:
                 "used": sorted(self.keys.used),
                 "inert": sorted(self.keys.inert),
                 "allowed": sorted(self.keys.allowed),
-                "assumed": self.keys.assumed,
+                "assumed": self.assumed,
             },
+            "notes": self.notes,
             "tensors": self.account.to_dict(),
             "parameters": self.num_parameters,
             "bytes": self.nbytes,
@@ -149,7 +161,7 @@ def inspect(
         keys, config = read_config(chosen, checkpoint, allow)
     except CheckpointError as error:
         raise with_a_better_fit(error, checkpoint, chosen) from None
-    if keys.assumed.pop("dtype", None):  # the files themselves are the better witness
+    if keys.lacks_dtype:  # the files themselves are the better witness
         config = replace(config, dtype=main_dtype(checkpoint))
     config = overridden(config, overrides)
     table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)
