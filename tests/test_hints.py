@@ -281,7 +281,7 @@ def test_what_is_left_out_is_written_down_and_repeated_by_every_door(
         done = run(*words)
         assert done.exit_code == 0, done.output
         assert f"note: {words[1]}: {lines[0]}" in done.stderr, words
-    assert f"let pass   {lines[0]}" in run("inspect", second).stdout
+    assert f"note       {lines[0]}" in run("inspect", second).stdout
     assert zoo.inspect(second).to_dict()["concessions"] == lines
 
 

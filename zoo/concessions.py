@@ -1,15 +1,14 @@
-"""What was let pass when a checkpoint was opened, a sentence each: every door tells it, and zoo.json keeps it."""
+"""What was let pass when a checkpoint was opened, a sentence each: every door tells them, and zoo.json keeps it."""
 
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.config import ModelConfig
-from zoo.errors import ZooError, ZooWarning, clean, some
+from zoo.errors import ZooError, clean, some
 from zoo.family import Family
 from zoo.interpretation import differing
 from zoo.registry import installed
@@ -20,9 +19,6 @@ from zoo.weights.json_file import read_json
 from zoo.weights.ledger import Account, grouped
 from zoo.weights.manifest import MANIFEST
 from zoo.weights.packing import eight_bits
-
-if TYPE_CHECKING:
-    from zoo.inspection import Ledger
 
 FIELD = "concessions"  # where zoo.json keeps them
 MOST = 50  # of them that are read from a file
@@ -36,12 +32,6 @@ def concessions(
     before = recorded(checkpoint.folder).get(FIELD)
     lines = [clean(line, 300) for line in before if isinstance(line, str)] if isinstance(before, list) else []
     return list(dict.fromkeys([*lines[:MOST], *found]))
-
-
-def warn_of(ledger: Ledger) -> None:
-    """A ZooWarning for each; the commands print it as a note."""
-    for line in ledger.concessions:
-        warnings.warn(f"{ledger.source}: {line}", ZooWarning, stacklevel=4)
 
 
 def recorded(folder: Path) -> dict[str, Any]:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.concessions import warn_of
 from zoo.errors import CheckpointError, UsageError, clean, some
 from zoo.inspection import Ledger, inspect
+from zoo.notes import tell
 from zoo.provenance import origin
 from zoo.weights.files import sha256_of
 from zoo.weights.table import Step
@@ -55,7 +55,6 @@ def convert(
     ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     _refuse_random(ledger)
-    warn_of(ledger)
     if to not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(to)!r} format", why=f"it has: {', '.join(formats)}")
     if max_shard_size is not None and max_shard_size < 1:
@@ -63,6 +62,7 @@ def convert(
     from zoo import saving
     from zoo.weights.write import bytes_of, check_target, write_folder
 
+    tell(ledger)
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
     config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config

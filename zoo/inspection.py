@@ -15,6 +15,7 @@ from zoo.detection import Reading, family_of, look_alike, offer, with_a_look_ali
 from zoo.errors import CheckpointError, UnknownName, UsageError, clean
 from zoo.family import Family
 from zoo.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
+from zoo.notes import assumed_in, notes_of
 from zoo.registry import installed
 from zoo.repairs import Repair, repair_of
 from zoo.weights.checkpoint import Checkpoint, open_checkpoint
@@ -53,6 +54,16 @@ class Ledger:
     looks_like: tuple[str, float] | None = None  # another family that was tried and fits, and how well
     names_say: str = ""  # whose tensor names these are, where that proves nothing
     repair: Repair | None = None  # overrides that were tried, under which it settles
+
+    @property
+    def assumed(self) -> dict[str, Any]:
+        """Keys that the file lacks and the values taken for them, where neither other keys nor the tensors tell."""
+        return assumed_in(self.keys)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the checkpoint though it is no error, a sentence each."""
+        return [*notes_of(self.config, self.keys, self.checkpoint), *self.concessions]
 
     @property
     def num_parameters(self) -> int:
@@ -133,8 +144,9 @@ class Ledger:
                 "used": sorted(self.keys.used),
                 "inert": sorted(self.keys.inert),
                 "allowed": sorted(self.keys.allowed),
-                "assumed": self.keys.assumed,
+                "assumed": self.assumed,
             },
+            "notes": self.notes,
             "tensors": self.account.to_dict() | {"random": self.account.random, "dropped": self.account.dropped},
             "parameters": self.num_parameters,
             "bytes": self.nbytes,
@@ -172,7 +184,7 @@ def inspect(
         keys, config = read_config(chosen, checkpoint, allow)
     except CheckpointError as error:
         raise with_a_look_alike(error, checkpoint, chosen, allow) from None
-    if keys.assumed.pop("dtype", None):  # the files themselves are the better witness
+    if keys.lacks_dtype:  # the files themselves are the better witness
         config = replace(config, dtype=main_dtype(checkpoint))
     own, config = config, overridden(config, overrides)
     table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from zoo.concessions import warn_of
 from zoo.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
 from zoo.errors import CheckpointError
 from zoo.inspection import Ledger, home_of, inspect
+from zoo.notes import tell
 from zoo.progress import progress
+from zoo.weights.ledger import grouped
 
 if TYPE_CHECKING:
     from zoo.pretrained import Model
@@ -85,7 +86,7 @@ def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | to
     """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place."""
     device, dtype = as_device(device), as_dtype(dtype)
     ledger.check()
-    warn_of(ledger)
+    tell(ledger)
     if ledger.dialect == "gguf" and dtype is None:
         dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
     model: Any = on_meta(ledger.config)
@@ -166,7 +167,7 @@ def is_finite(tensor: Tensor) -> bool:
 def check_finite(ledger: Ledger, name: str, tensor: Tensor) -> None:
     """Refuse NaN and infinity."""
     if not is_finite(tensor):
-        raise CheckpointError(ledger.source, name, "it holds NaN or infinity")
+        raise CheckpointError(*in_file(ledger, name), "it holds NaN or infinity")
 
 
 def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -178,8 +179,16 @@ def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -
         return tensor
     out = tensor.to(dtype)
     if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and not is_finite(out):
-        raise CheckpointError(ledger.source, name, f"a value overflows {str(dtype).removeprefix('torch.')}")
+        raise CheckpointError(*in_file(ledger, name), f"a value overflows {str(dtype).removeprefix('torch.')}")
     return out
+
+
+def in_file(ledger: Ledger, name: str) -> tuple[Path, str]:
+    """The file that one of our tensors comes from, and what it is called there."""
+    step = next(step for step in ledger.account.steps if name in step.ours)
+    theirs = [ledger.account.actual[n] for n in step.theirs]
+    called = grouped(theirs)[0]
+    return ledger.checkpoint.tensors[theirs[0]].file, called if called == name else f"{called} (our {name})"
 
 
 def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
@@ -194,7 +203,7 @@ def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None
     tensor = cast(ledger, name, tensor, dtype)
     if tensor.itemsize < 2:
         what = f"it is {str(tensor.dtype).removeprefix('torch.')}, in which no model computes"
-        raise CheckpointError(ledger.source, name, what, hint="ask for a dtype: bfloat16")
+        raise CheckpointError(*in_file(ledger, name), what, hint="ask for a dtype: bfloat16")
     return tensor.to(device)
 
 

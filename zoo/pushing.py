@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from zoo.concessions import warn_of
 from zoo.errors import CheckpointError, UsageError, ZooError, clean, some
 from zoo.inspection import Ledger, inspect
+from zoo.notes import tell
 from zoo.provenance import license_of, recorded
 from zoo.weights.files import sha256_of, size_of
 from zoo.weights.hub_card import CARD, Facts, card_text
@@ -136,7 +136,7 @@ def check_folder(
     verify_folder(folder, free=is_text)
     ledger = inspect(folder, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
-    warn_of(ledger)
+    tell(ledger)
     return ledger
 
 

@@ -20,7 +20,8 @@ from zoo.detection import Reading, reading_of
 from zoo.errors import ZooError, some
 from zoo.interpretation import LAYERS, differing, overridden
 from zoo.weights.checkpoint import Checkpoint
-from zoo.weights.foreign_config import INERT, ForeignConfig
+from zoo.weights.foreign_config import ForeignConfig
+from zoo.weights.inert import INERT
 from zoo.weights.ledger import Account, grouped
 from zoo.weights.ops import Shape
 from zoo.weights.table import foreign_shapes
@@ -97,7 +98,7 @@ def _values(config: Mapping[str, Any], keys: ForeignConfig) -> Iterator[tuple[Pa
             yield (name,), value
     groups = {name: group for group in keys.groups for name, raw in config.items() if raw is group.raw}
     for start, part in (((), keys), *(((name,), group) for name, group in groups.items())):
-        yield from (((*start, name), v) for name, v in part.assumed.items() if isinstance(v, bool))
+        yield from (((*start, name), v) for name, v in part.lacking.items() if isinstance(v, bool))
 
 
 def _sizes(account: Account, shapes: Mapping[str, Shape], checkpoint: Checkpoint) -> Counter[tuple[int, int]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooWarning
 from zoo.measurement.job import ENGINES, Job
 from zoo.measurement.process import Process
 
@@ -95,11 +96,12 @@ def duel(
     if against is not None and against not in ENGINES[1:]:
         raise UsageError(f"against={against!r} is not known", hint=f"one of {', '.join(ENGINES[1:])}")
     say = tell or (lambda text: None)
-    _warn_of(job)
     with ExitStack() as stack:
         say(f"loading {name}")
         processes = [stack.enter_context(Process(job))]
         facts = [processes[0].load()]
+        for note in facts[0]["notes"]:
+            warnings.warn(note, ZooWarning, stacklevel=3)
         if against is not None:
             say(f"loading {name} in {against}")
             rival = replace(job, engine=against, dtype=facts[0]["dtype"])  # one precision on both sides
@@ -117,15 +119,6 @@ def duel(
     from zoo.measurement.environment import environment
 
     return Benchmark(name, job, models, _ratios(runs), _same(job, runs), environment(job.device))
-
-
-def _warn_of(job: Job) -> None:
-    """What was let pass of the job's source, told here: what a child process says is not heard."""
-    if job.source is not None:
-        from zoo.concessions import warn_of
-        from zoo.inspection import inspect
-
-        warn_of(inspect(job.source, **(job.options or {})))
 
 
 def _told(job: Job, facts: dict[str, Any], runs: list[dict[str, Any]], memory: dict[str, Any]) -> dict[str, Any]:

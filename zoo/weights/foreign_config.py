@@ -4,32 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from zoo.config import MISSING, ModelConfig, RopeConfig, typed
-from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean, some
+from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean
+from zoo.weights.foreign_check import check_keys
 from zoo.weights.foreign_rope import read_rope
 from zoo.weights.tensor_info import TensorInfo
-from zoo.weights.unknown_keys import advice
 
 REQUIRED: Any = object()
 
-# Keys that change neither the weights nor the logits, whatever the family: bookkeeping, training-only settings,
-# and generation settings that old checkpoints keep here (generation_config.json is where they belong).
-INERT = frozenset(
-    "_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset architectures auto_map "
-    "transformers_version model_type torch_dtype dtype use_cache return_dict output_attentions output_hidden_states "
-    "output_scores return_dict_in_generate torchscript use_bfloat16 initializer_range initializer_factor problem_type "
-    "finetuning_task id2label label2id num_labels gradient_checkpointing chunk_size_feed_forward "
-    "is_encoder_decoder is_decoder add_cross_attention cross_attention_hidden_size tie_encoder_decoder pruned_heads "
-    "tokenizer_class prefix sep_token_id decoder_start_token_id bos_token_id eos_token_id pad_token_id unk_token_id "
-    "task_specific_params max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty "
-    "temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size "
-    "encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id "
-    "remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens "
-    "tf_legacy_loss language".split()
+# Fields that the names and shapes of the tensors tell as well: a wrong value does not settle, and need not be told.
+SEEN_IN_TENSORS = frozenset(
+    "vocab_size hidden_size intermediate_size moe_intermediate_size shared_intermediate_size num_layers "
+    "num_decoder_layers num_kv_heads head_dim num_shared_experts num_buckets type_vocab_size num_labels id2label "
+    "attention_bias mlp_bias qkv_bias tie_embeddings tie_word_embeddings has_qk_norm has_pooler "
+    "num_channels patch_size".split()
 )
 
 
@@ -41,11 +32,15 @@ class Key:
     theirs: str
     also: tuple[str, ...] = ()
     default: Any = REQUIRED  # a value, or a function of the fields read so far
+    is_told: bool = True  # that the default was taken
 
 
-def key(ours: str, theirs: str = "", *, also: Sequence[str] = (), default: Any = REQUIRED) -> Key:
-    """`ours` stands under `theirs` (or its own name); absent or null it is `default`, but null where it may be None."""
-    return Key(ours, theirs or ours, tuple(also), default)
+def key(ours: str, theirs: str = "", *, also: Sequence[str] = (), default: Any = REQUIRED, is_told: bool = True) -> Key:
+    """`ours` stands under `theirs` (or its own name); absent or null it is `default`, but null where it may be None.
+
+    That the default was taken is told as an assumption, unless the key is younger than the files (`is_told`).
+    """
+    return Key(ours, theirs or ours, tuple(also), default, is_told)
 
 
 @dataclass
@@ -58,10 +53,16 @@ class ForeignConfig:
     used: set[str] = field(default_factory=set)
     inert: set[str] = field(default_factory=set)
     assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
+    told: dict[str, str] = field(default_factory=dict)  # keys that are passed over, and what to say of them
     allowed: list[str] = field(default_factory=list)  # unknown keys that the user lets pass
     groups: list[ForeignConfig] = field(default_factory=list)  # nested keys that are read; see `foreign_group.group`
     asked: set[str] = field(default_factory=set)  # every key that was looked for, there or not
-    derived: set[str] = field(default_factory=set)  # of the assumed: those that follow from other keys
+    lacking: dict[str, Any] = field(default_factory=dict)  # absent keys and values taken that no other key gives
+    spelt: dict[str, str] = field(default_factory=dict)  # our field -> the key that it was read from
+    name: str = ""  # of a group: the key that it stands under
+    lacks_dtype: bool = False  # nobody said in which type the weights are; the files will
+    classes: tuple[str, ...] = ()  # see `of_class`
+    code: tuple[str, ...] = ()
 
     def __contains__(self, name: str) -> bool:
         self.asked.add(name)
@@ -82,7 +83,8 @@ class ForeignConfig:
                 self.used.add(spelling)
                 if (value := self.raw[spelling]) is not None:
                     return value
-        if name not in self.raw or default is not None:
+        self.lacking[name] = default
+        if (name not in self.raw or default is not None) and name not in SEEN_IN_TENSORS:
             self.assumed[name] = default
         return default
 
@@ -97,8 +99,12 @@ class ForeignConfig:
                 raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
             is_none = type(None) in get_args(hints[k.ours]) and any(name in self.raw for name in names)
             default = None if k.default is REQUIRED or present or is_none else self._default(k, values)
-            self.derived |= {k.theirs} if callable(k.default) else set()
             value = self.get(k.theirs, default, also=k.also)
+            if callable(k.default):
+                self.lacking.pop(k.theirs, None)
+            if k.ours in SEEN_IN_TENSORS or not k.is_told:
+                self.assumed.pop(k.theirs, None)
+            self.spelt[k.ours] = present or k.theirs
             values[k.ours] = self.as_type(hints[k.ours], value, present or k.theirs)
         return values
 
@@ -110,6 +116,18 @@ class ForeignConfig:
                 continue
             if (found := self.get(name, value)) != value:
                 raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported here, only {value!r} is")
+
+    def expect(self, **values: Any) -> None:
+        """As `require`, of keys that files ought to have: one that is absent is assumed, and told."""
+        self.require(**values)
+        self.assumed |= {name: value for name, value in values.items() if name not in self}
+
+    def of_class(self, *known: str, code: Iterable[str] = ()) -> None:
+        """Say which classes in `architectures` this family's model is; a bare model of theirs is told, others refused.
+
+        `code` are the modules in `auto_map`, as configuration_NAME and modeling_NAME, that were released for them.
+        """
+        self.classes, self.code = known, tuple(code)
 
     def one_of(self, name: str, known: Mapping[str, str], default: str, *, also: Iterable[str] = ()) -> str:
         """The value under `name`, translated by `known`; anything else is refused."""
@@ -129,6 +147,7 @@ class ForeignConfig:
         eos = self.get("eos_token_id")
         eos = [] if eos is None else eos if isinstance(eos, list) else [eos]
         dtype = self.as_type(str, self.get("dtype", "float32", also=("torch_dtype",)), "dtype")
+        self.lacks_dtype = self.assumed.pop("dtype", None) is not None  # the files themselves are the better witness
         return {
             "dtype": dtype.removeprefix("torch."),
             "bos_token_id": self.as_type(int | None, self.get("bos_token_id"), "bos_token_id"),
@@ -153,24 +172,12 @@ class ForeignConfig:
         except ConfigError as error:
             raise CheckpointError(self.file, name, clean(error.what, 200), why=error.why) from None
 
-    def check(self, *, where: str = "", allow: Iterable[str] = ()) -> None:
-        """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern."""
-        for group in self.groups:
-            group.check(where=where, allow=allow)
-        unread = self.raw.keys() - self.used
-        self.inert |= {name for name in unread if name in INERT or self.raw[name] is None}  # null sets nothing
-        unknown = sorted(unread - self.inert)
-        self.allowed = [k for k in unknown if any(fnmatchcase(k, p) for p in allow)]
-        if unknown := [k for k in unknown if k not in self.allowed]:
-            why, hint = advice(self, unknown)
-            raise CheckpointError(
-                self.file,
-                unknown[0],
-                f"the key is not known to {where or 'this family'}"
-                + (f", nor {some([*map(clean, unknown[1:])], 40)}" if unknown[1:] else ""),
-                why=why,
-                hint=hint,
-            )
+    def check(self, *, where: str = "", allow: Iterable[str] = (), is_asked: bool = False) -> None:
+        """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern.
+
+        `is_asked`: the family was chosen against the file's own word, so that its classes are told and not refused.
+        """
+        check_keys(self, where, tuple(allow), is_asked=is_asked)
 
     def _default(self, k: Key, values: Mapping[str, Any]) -> Any:
         try:

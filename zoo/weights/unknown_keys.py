@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import clean, distance
+from zoo.weights.inert import is_inert
 from zoo.weights.packing import KEYS as PACKING
 
 if TYPE_CHECKING:
@@ -60,12 +61,12 @@ def may_pass(hf: ForeignConfig, name: str) -> bool:
 
 def kinds_assumed(hf: ForeignConfig) -> set[str]:
     """The kinds of values that were taken for absent keys: one of those may stand in the file under another name."""
-    return {_kind_of_absent(name, default) for name, default in hf.assumed.items() if _tells(hf, name, default)}
+    return {_kind_of_absent(name, default) for name, default in hf.lacking.items() if _tells(hf, name, default)}
 
 
 def telling(hf: ForeignConfig) -> dict[str, Any]:
     """Numbers and words that were assumed and that neither the weights' shapes nor other keys bear out."""
-    found = {name: value for name, value in hf.assumed.items() if _tells(hf, name, value)}
+    found = {name: value for name, value in hf.lacking.items() if _tells(hf, name, value)}
     return {name: value for name, value in found.items() if kind_of(value) in ("number", "text")}
 
 
@@ -84,10 +85,8 @@ def _kind_of_absent(name: str, default: Any) -> str:
 
 
 def _tells(hf: ForeignConfig, name: str, value: Any) -> bool:
-    from zoo.weights.foreign_config import INERT
-
     # A share of 1 is all channels, which every family without partial rotation assumes.
-    return name not in INERT | hf.derived and not (name == "partial_rotary_factor" and value == 1)
+    return not is_inert(name, value) and not (name == "partial_rotary_factor" and value == 1)
 
 
 def _is_near(a: str, b: str) -> bool:
