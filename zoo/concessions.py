@@ -68,7 +68,7 @@ def _keys(keys: ForeignConfig) -> Iterator[str]:
     for part in (keys, *keys.groups):
         if part.allowed:
             where = Path(part.file).name
-            yield f"{where}: {clean(some(part.allowed, 8), 200)} not known and let pass: it may change the model"
+            yield f"{where}: {clean(some(sorted(part.allowed), 8), 200)} not known and let pass: it may change the model"
 
 
 def _tensors(checkpoint: Checkpoint, account: Account) -> Iterator[str]:
