@@ -139,13 +139,22 @@ def test_sizes_of_heads_are_not_guessed_where_two_models_would_fit(broken: Calla
     "edit",
     [
         lambda t: t.pop("model.layers.0.mlp.up_proj.weight"),
+        lambda t: t.pop("model.embed_tokens.weight"),
         lambda t: [t.pop(name) for name in list(t) if ".layers.1." in name],
         lambda t: t.update({"lm_head.weights": t.pop(HEAD)}),
         lambda t: t.update({"model.norm.weight": t["model.norm.weight"][:-1].clone()}),
         lambda t: t.update({"score.weight": torch.ones(2, 24)}),
         lambda t: t.update({"v_head.summary.weight": torch.ones(1, 24)}),
     ],
-    ids=["a matrix lost", "a layer lost", "a head renamed", "a norm cut", "another head", "a value head"],
+    ids=[
+        "a matrix lost",
+        "the embedding lost",
+        "a layer lost",
+        "a head renamed",
+        "a norm cut",
+        "another head",
+        "a value head",
+    ],
 )
 def test_what_lost_numbers_or_has_others_is_offered_nothing(
     edit: Callable[[Tensors], object], broken: Callable[..., Path]

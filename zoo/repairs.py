@@ -69,8 +69,8 @@ def repair_of(
     for path, value in _candidates(checkpoint, refused, shapes):
         changed = replace(checkpoint, config=_with(checkpoint.config, path, value))
         other = reading_of(refused.family, changed, allow, overrides)
-        if other is None or not other.account.is_settled:
-            continue
+        if other is None or not other.account.is_settled or _lacking(refused.account) & _ours(other.account):
+            continue  # what had no tensor before would be filled from another's
         words = _spelt(refused.config, replace(other.config, dtype=refused.config.dtype))
         if words is not None and all(known != other.config for known, _ in found):
             found.append((other.config, Repair(words, ".".join(path), value, tuple(refused.account.missing))))
@@ -88,6 +88,15 @@ def _candidates(checkpoint: Checkpoint, refused: Reading, shapes: Mapping[str, S
             yield from ((path, size) for size in _spoken_for(path[-1], value, sizes))
             if LAYERS.search(path[-1]) and account.unexpected and not account.mismatched:
                 yield path, _layers(account.unexpected, value)
+
+
+def _lacking(account: Account) -> set[str]:
+    """Our weights whose tensors are missing."""
+    return {name for step in account.steps if set(step.theirs) & account.missing.keys() for name in step.ours}
+
+
+def _ours(account: Account) -> set[str]:
+    return {name for step in account.steps for name in step.ours}
 
 
 def _values(config: Mapping[str, Any], keys: ForeignConfig) -> Iterator[tuple[Path, Any]]:

@@ -169,6 +169,8 @@ def turn_tie(config: Config, tensors: Tensors, rng: Random) -> str:
 
 def change_word(config: Config, tensors: Tensors, rng: Random) -> str:
     names = sorted(n for n, v in config.items() if isinstance(v, str) and n != "model_type")
+    if not names:
+        return drop_key(config, tensors, rng)
     name = rng.choice(names)
     config[name] = rng.choice(["relu", "gelu", "silu", "yarn", config[name] + "x"])
     return f"{name} as {config[name]}"
