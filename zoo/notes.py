@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooWarning, clean, some
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from zoo.config import ModelConfig
     from zoo.inspection import Ledger
 
+OF_PICTURES = ("image", "video", "vision")
 MOST = 12  # keys that one sentence names
 
 
@@ -43,13 +44,13 @@ def notes_of(config: ModelConfig, keys: ForeignConfig, checkpoint: Checkpoint) -
 
 
 def ids_outside(config: ModelConfig) -> Iterator[str]:
-    """Fields that name a token which the embedding has no row for."""
+    """Fields that name a token of texts which the embedding has no row for; those of pictures need none."""
     size = getattr(config, "vocab_size", None) or getattr(getattr(config, "text", None), "vocab_size", None)
     if not isinstance(size, int):
         return
     for f in fields(config):
         value = getattr(config, f.name)
-        if f.name.endswith("_id") and not is_dataclass(value):
+        if f.name.endswith("_token_id") and f.name.partition("_")[0] not in OF_PICTURES:
             ids = value if isinstance(value, list) else [value]
             if bad := [i for i in ids if isinstance(i, int) and not 0 <= i < size]:
                 yield f"{f.name}={bad[0]} of {size}"

@@ -19,15 +19,16 @@ def check_keys(hf: ForeignConfig, where: str, allow: tuple[str, ...], *, is_aske
         check_keys(group, where, allow, is_asked=is_asked)
     unread = hf.raw.keys() - hf.used
     let_pass = {name for name in unread if any(fnmatchcase(name, pattern) for pattern in allow)}
-    if not hf.name:  # within a group nobody reads classes
-        _read_classes(hf, unread - let_pass - hf.inert, is_asked=is_asked)
-        hf.told |= unusual(hf.raw)
+    classes = unread & ({"architectures", "auto_map"} if not hf.name else set())  # within a group nobody reads them
     hf.inert |= {name for name in unread if _is_inert(hf, name, hf.raw[name])}
     hf.inert &= unread
     hf.used &= hf.raw.keys()
     hf.allowed = [name for name in hf.raw if name in let_pass - hf.inert]
-    if unknown := sorted(unread - hf.inert - let_pass):
+    if unknown := sorted(unread - hf.inert - let_pass - classes):
         raise _unknown(hf, unknown, where)
+    if not hf.name:
+        _read_classes(hf, classes - let_pass - hf.inert, is_asked=is_asked)
+        hf.told |= unusual(hf.raw)
 
 
 def _read_classes(hf: ForeignConfig, names: set[str], *, is_asked: bool) -> None:
@@ -49,6 +50,8 @@ def _read_classes(hf: ForeignConfig, names: set[str], *, is_asked: bool) -> None
 def _is_inert(hf: ForeignConfig, name: str, value: Any) -> bool:
     if name == "is_decoder" and (hf.name or _is_decoder(hf)):
         return is_among(value, (True, False, None))
+    if hf.name and name in ("architectures", "auto_map"):
+        return True
     return is_inert(name, value) or (value is None and name not in HARMLESS)  # null sets nothing
 
 

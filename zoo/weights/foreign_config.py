@@ -11,17 +11,10 @@ from zoo.config import MISSING, ModelConfig, RopeConfig, typed
 from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean
 from zoo.weights.foreign_check import check_keys
 from zoo.weights.foreign_rope import read_rope
+from zoo.weights.inert import SEEN_IN_TENSORS
 from zoo.weights.tensor_info import TensorInfo
 
 REQUIRED: Any = object()
-
-# Fields that the names and shapes of the tensors tell as well: a wrong value does not settle, and need not be told.
-SEEN_IN_TENSORS = frozenset(
-    "vocab_size hidden_size intermediate_size moe_intermediate_size shared_intermediate_size num_layers "
-    "num_decoder_layers num_kv_heads head_dim num_shared_experts num_buckets type_vocab_size num_labels id2label "
-    "attention_bias mlp_bias qkv_bias tie_embeddings tie_word_embeddings has_qk_norm has_pooler "
-    "num_channels patch_size".split()
-)
 
 
 @dataclass(frozen=True)
@@ -98,6 +91,9 @@ class ForeignConfig:
             if present is None and k.default is REQUIRED:
                 raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
             is_none = type(None) in get_args(hints[k.ours]) and any(name in self.raw for name in names)
+            if hints[k.ours] is bool and k.default is True and present is None and k.theirs in self.raw:
+                why = "transformers takes it for false, where without the key it is true"
+                raise CheckpointError(self.file, k.theirs, "null is neither true nor false", why=why)
             default = None if k.default is REQUIRED or present or is_none else self._default(k, values)
             value = self.get(k.theirs, default, also=k.also)
             if callable(k.default):

@@ -105,10 +105,11 @@ def _partial(hf: ForeignConfig, group: dict[str, Any], default: float | None, la
 
 
 def _group(hf: ForeignConfig, layer_type: str) -> dict[str, Any]:
-    group = hf.get("rope_parameters", also=("rope_scaling",)) or {}
-    if not group and hf.raw.get("rope_theta") is None and "rope_scaling" not in hf.raw:
+    group = hf.get("rope_parameters", also=("rope_scaling",))
+    group = {} if group is None else group
+    if group == {} and hf.raw.get("rope_theta") is None and "rope_scaling" not in hf.raw:
         hf.assumed["rope_parameters"] = {"rope_type": "default"}  # nothing speaks of rotation at all
-    if isinstance(group, dict) and layer_type in group and hf.raw.get("rope_parameters"):
+    if isinstance(group, dict) and layer_type and layer_type in group and hf.raw.get("rope_parameters"):
         group = group[layer_type] or {}
     if not isinstance(group, dict):
         raise _bad(hf, f"{clean(repr(group))} is not a group of keys")

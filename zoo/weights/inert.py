@@ -37,6 +37,13 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 UNEXPECTED: dict[str, tuple[Any, str]] = {
     "prefix": ("", "zoo puts it before no prompt; transformers' pipelines do"),
 }
+# Fields that the names and shapes of the tensors tell as well: a wrong value does not settle, and need not be told.
+SEEN_IN_TENSORS = frozenset(
+    "vocab_size hidden_size intermediate_size moe_intermediate_size shared_intermediate_size num_layers "
+    "num_decoder_layers num_kv_heads head_dim num_shared_experts num_buckets type_vocab_size num_labels id2label "
+    "attention_bias mlp_bias qkv_bias tie_embeddings tie_word_embeddings has_qk_norm has_pooler "
+    "num_channels patch_size".split()
+)
 BEYOND_THE_MODEL = (
     "AutoTokenizer",
     "AutoProcessor",
