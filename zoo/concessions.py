@@ -67,8 +67,8 @@ def _overrides(own: ModelConfig, config: ModelConfig) -> Iterator[str]:
 def _keys(keys: ForeignConfig) -> Iterator[str]:
     for part in (keys, *keys.groups):
         if part.allowed:
-            where = Path(part.file).name
-            yield f"{where}: {clean(some(sorted(part.allowed), 8), 200)} not known and let pass: it may change the model"
+            names = clean(some(sorted(part.allowed), 8), 200)
+            yield f"{Path(part.file).name}: {names} not known and let pass: it may change the model"
 
 
 def _tensors(checkpoint: Checkpoint, account: Account) -> Iterator[str]:
