@@ -68,7 +68,14 @@ def test_a_folder_of_each_family_is_named(name: str, tmp_path: Path) -> None:
 def test_a_mislabelled_folder_is_refused_and_named(keys: dict[str, Any], refused: str, tmp_path: Path) -> None:
     folder = written("qwen3", tmp_path, sliding_window=None, sliding_layers=None)
     relabel(
-        folder, "use_sliding_window", "sliding_window", "max_window_layers", "layer_types", model_type="llama", **keys
+        folder,
+        "architectures",
+        "use_sliding_window",
+        "sliding_window",
+        "max_window_layers",
+        "layer_types",
+        model_type="llama",
+        **keys,
     )
     done = inspect(folder)
     assert done.exit_code == 1

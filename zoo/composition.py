@@ -32,6 +32,7 @@ from zoo.errors import ConfigError, UsageError, ZooError, ZooWarning, clean
 from zoo.fields import doc_of, fields_of
 from zoo.mistakes import bad_value, hidden_preset, no_config, no_field, no_key, several_values, unreadable
 from zoo.overrides import expand, grammar, vet
+from zoo.ranges import refuse_out_of_range
 from zoo.registry import Registry, installed
 
 PRIMARY = "pkg://zoo.conf"
@@ -96,6 +97,7 @@ def checked(composed: DictConfig) -> ModelConfig:
         raise UsageError("\n".join(unknown[:3]), hint=f"and {len(unknown) - 3} more" if len(unknown) > 3 else "")
     config: Any = OmegaConf.to_object(node)
     refuse_absurd(config)
+    refuse_out_of_range(config)
     if (family := installed()[config.family]).config_class is not kind:
         raise ConfigError(
             f"model.family={config.family!r} is not the family of {kind.__name__}",

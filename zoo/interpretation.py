@@ -10,6 +10,8 @@ from typing import Any
 from zoo.config import MAX_LAYERS, ModelConfig
 from zoo.errors import CheckpointError, ConfigError, UsageError, ZooError, clean, some
 from zoo.family import Family
+from zoo.frequencies import check_factors
+from zoo.ranges import refuse_out_of_range
 from zoo.weights.block_fp8 import block_size
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.foreign_config import ForeignConfig
@@ -32,12 +34,32 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
             config = family.config_class.from_dict({k: v for k, v in checkpoint.config.items() if k != "zoo"})
         else:
             config = dialect_of(family, checkpoint.dialect).from_config(keys)
-            keys.check(where=family.name, allow=allow)
+            keys.check(where=family.name, allow=allow, is_asked=not _claims(family, checkpoint))
+        refuse_out_of_range(config)
+        check_factors(config)
     except ConfigError as error:
-        raise CheckpointError(config_file(checkpoint), "", clean(error.what, 200), why=error.why) from None
+        item = in_their_words(keys, error.what)
+        raise CheckpointError(config_file(checkpoint), item, clean(error.what, 200), why=error.why) from None
     if getattr(config, "num_layers", 0) > MAX_LAYERS:  # under a key that only this family has
         raise CheckpointError(config_file(checkpoint), "", TOO_MANY)
     return keys, config
+
+
+def in_their_words(keys: ForeignConfig, what: str) -> str:
+    """The key of the file that the first field named in `what` was read from; nothing where none is."""
+    for path in re.findall(r"\bmodel\.((?:\w+\.)*\w+)", what):
+        *above, name = path.split(".")
+        if above and above[0].endswith("rope"):
+            return "rope_parameters"
+        for group in [*(keys.groups if above else ()), keys, *keys.groups]:
+            if name in group.spelt:
+                return f"{group.name}.{group.spelt[name]}".removeprefix(".")
+    return ""
+
+
+def _claims(family: Family, checkpoint: Checkpoint) -> bool:
+    """Whether the file itself says that it is this family's; families that look for more than a type are believed."""
+    return checkpoint.dialect != "hf" or not family.hf_types or checkpoint.config.get("model_type") in family.hf_types
 
 
 def refuse_endless(checkpoint: Checkpoint) -> None:
@@ -68,6 +90,19 @@ def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
         except yaml.YAMLError:
             raise UsageError(f"{clean(override)!r}: the value is not YAML") from None
     return type(config).from_dict(values)
+
+
+def differing(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
+    """The fields of two configs of a class that differ, by path (`model.rope.theta`), with both values."""
+
+    def flat(values: dict[str, Any], path: str) -> dict[str, Any]:
+        inside = [
+            flat(v, f"{path}.{k}") if isinstance(v, dict) and v else {f"{path}.{k}": v} for k, v in values.items()
+        ]
+        return {name: value for part in inside for name, value in part.items()}
+
+    a, b = flat(one.to_dict(), "model"), flat(other.to_dict(), "model")
+    return {path: (a.get(path), b.get(path)) for path in {**a, **b} if a.get(path) != b.get(path)}
 
 
 def table_for(

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from zoo.errors import ConfigError, ZooError, clean
+from zoo.errors import ConfigError, UsageError, ZooError, clean
 from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
 
 if TYPE_CHECKING:
@@ -54,10 +54,15 @@ def list_models(pattern: str | None = None, *, family: str | None = None) -> lis
 
 
 def config(name: str) -> ModelConfig:
-    """The config of a preset as it stands. Raises UnknownName, or ZooError for a file that is no preset."""
+    """The config of a preset as it stands. Raises UnknownName, or ZooError, naming the file, for what is no preset."""
     from zoo.preset_file import resolve
 
-    return _typed(resolve(name, installed().presets()))
+    presets = installed().presets()
+    values = resolve(name, presets)
+    try:
+        return _typed(values)
+    except UsageError as error:
+        raise ConfigError(f"{presets[name].file}: {error.what}", why=error.why, hint=error.hint) from None
 
 
 def record(preset: Preset, presets: Mapping[str, Preset]) -> ModelRecord:

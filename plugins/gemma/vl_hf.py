@@ -48,6 +48,7 @@ SPELLING = respell(
 
 
 def from_config(hf: ForeignConfig) -> Gemma3VLConfig:
+    hf.of_class("Gemma3ForConditionalGeneration")
     text, vision = group(hf, "text_config"), group(hf, "vision_config")
     text.require(model_type="gemma3_text", final_logit_softcapping=None)  # transformers would not cap these logits
     vision.require(model_type="siglip_vision_model", vision_use_head=False)

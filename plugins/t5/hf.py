@@ -11,6 +11,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean
 from zoo.weights import ForeignConfig, key, must_be, write_keys, write_tokens
+from zoo.weights.inert import listed
 
 from .config import T5Config
 from .hf_table import mapping as mapping
@@ -36,16 +37,22 @@ ACTIVATIONS = {
 }
 INERT = (
     "dropout_rate", "n_positions", "output_past", "classifier_dropout", "scalable_attention", "max_new_tokens",
-    "architectures",
 )  # fmt: skip
+KINDS = ("ForConditionalGeneration", "EncoderModel", "WithLMHeadModel")  # the last is the first's name of 2019
 CLASSES = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5"}
 
 
 def from_config(hf: ForeignConfig) -> T5Config:
     flavour = str(hf["model_type"])
+    kinds = [CLASSES.get(flavour, "T5") + kind for kind in KINDS]
+    hf.of_class(*kinds)
     hf.ignore(*INERT)
     values = hf.read(T5Config, KEYS)
-    is_encoder = any("Encoder" in name for name in hf.raw.get("architectures") or ())
+    is_encoder = kinds[1] in listed(hf.raw.get("architectures"))
+    if is_encoder:
+        hf.ignore("is_encoder_decoder")
+    else:
+        hf.require(is_encoder_decoder=True)
     decoder_layers = hf.as_type(int, hf.get("num_decoder_layers", values["num_layers"]), "num_decoder_layers")
     kind, dash, act = str(hf.get("feed_forward_proj", "relu")).rpartition("-")
     if act not in ACTIVATIONS or (dash and kind != "gated"):
@@ -56,6 +63,9 @@ def from_config(hf: ForeignConfig) -> T5Config:
     is_tied = says_tied and not _has_own_head(hf)
     scales = {"t5": says_tied, "mt5": False, "umt5": is_tied}.get(flavour, False)  # where no key says it
     is_scaled = hf.as_type(bool, hf.get("scale_decoder_outputs", scales), "scale_decoder_outputs")
+    hf.assumed.pop("scale_decoder_outputs", None)  # files before transformers 5 say it so
+    if "scale_decoder_outputs" in hf.raw and "scale_decoder_outputs" not in hf:
+        raise CheckpointError(hf.file, "scale_decoder_outputs", "null is neither true nor false")
     return T5Config(
         **values,
         **hf.tokens(),

@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from zoo.errors import some
+from zoo.errors import clean, some
 from zoo.inspection import Ledger
+from zoo.notes import MOST
 from zoo.size import human_bytes, human_count
+from zoo.weights.foreign_config import ForeignConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,18 +87,25 @@ def lines(ledger: Ledger) -> list[str]:
         f"source     {ledger.source}{commit} · {len(files)} weight file{'s' * (len(files) != 1)}, "
         f"{human_bytes(ledger.nbytes)}",
         f"family     {ledger.family.name} ({'; '.join(ledger.reasons)}) · format {ledger.dialect}",
-        f"config     {len(keys.raw)} keys: {len(keys.used)} used · {len(keys.inert)} inert{_examples(keys.inert)} · "
-        f"{len(keys.raw) - len(keys.used) - len(keys.inert)} unknown",
+        f"config     {keys_in_words(keys)}",
+        *(f"           {group.name}: {keys_in_words(group)}" for group in keys.groups),
         f"tensors    {ledger.account.summary()}",
         f"dtype      {dtypes}",
         f"parameters {human_count(ledger.num_parameters)}",
     ]
-    if keys.assumed:
-        told = [f"{name}={value!r}" for name, value in keys.assumed.items() if value is not None]
-        out += [f"assumed    {some(told, 4)}"] if told else []
-    if keys.allowed:
-        out.append(f"allowed    {some(keys.allowed, 4)}")
-    return out
+    if assumed := [f"{name}={clean(repr(value))}" for name, value in ledger.assumed.items()]:
+        out.append(f"assumed    {some(assumed, MOST)}")
+    if allowed := [*keys.allowed, *(f"{g.name}.{name}" for g in keys.groups for name in g.allowed)]:
+        out.append(f"allowed    {clean(some(allowed, 4), 200)}")
+    return out + [f"note       {note}" for note in ledger.notes[bool(assumed) :]]
+
+
+def keys_in_words(keys: ForeignConfig) -> str:
+    """29 keys: 17 used · 12 inert (bos_token_id, dtype and 10 more) · 0 unknown"""
+    total, used, inert, allowed = map(len, (keys.raw, keys.used, keys.inert, keys.allowed))
+    let_pass = f" · {allowed} allowed" if allowed else ""
+    unknown = total - used - inert - allowed
+    return f"{total} keys: {used} used · {inert} inert{_examples(keys.inert)}{let_pass} · {unknown} unknown"
 
 
 def _examples(names: set[str]) -> str:

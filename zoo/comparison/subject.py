@@ -90,11 +90,13 @@ def _of_preset(name: str, overrides: Sequence[str]) -> ModelConfig:
 
 def _of_checkpoint(source: str | Path, words: Sequence[str]) -> ModelConfig:
     from zoo.inspection import inspect
+    from zoo.notes import tell
 
     families = [word.removeprefix("family=") for word in words if word.startswith("family=")]
     overrides = [word for word in words if not word.startswith("family=")]
     ledger = inspect(source, family=families[0] if families else None, overrides=overrides)
     ledger.check()
+    tell(ledger)
     return ledger.config
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, clean
 from zoo.weights.files import plain_name
 from zoo.weights.json_file import INDEX_BYTES, read_json
 from zoo.weights.tensor_info import TensorInfo
@@ -19,6 +19,16 @@ def read_index(index: Path) -> dict[str, str]:
     if not isinstance(table, dict) or not table:
         raise CheckpointError(index, "weight_map", "is not a table of tensors and files")
     return {name: plain_name(file, index, name) for name, file in table.items()}
+
+
+def wrong_size(index: Path, tensors: Mapping[str, TensorInfo]) -> tuple[str, ...]:
+    """What is to be said of an index whose total_size is not what its tensors take; none need say it."""
+    metadata = read_json(index, INDEX_BYTES).get("metadata")
+    told = metadata.get("total_size") if isinstance(metadata, dict) else None
+    found = sum(info.nbytes for info in tensors.values())
+    if told in (None, found):
+        return ()
+    return (f"{index.name} says total_size {clean(told)}, its tensors take {found} bytes",)
 
 
 def read_shards(index: Path, read_header: ReadHeader) -> dict[str, TensorInfo]:
