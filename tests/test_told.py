@@ -132,7 +132,7 @@ def test_an_assumption_within_a_group_names_the_group(change: Change) -> None:
 
 COMMANDS = {
     "inspect": (), "convert": ("OUT", "--dry-run"), "compare": ("tiny",), "verify": ("--against", "SOURCE"),
-    "bench": ("--prompt", "3", "--new", "2", "--repeats", "1"),
+    "bench": ("prompt=3", "new=2", "repeats=1"),
 }  # fmt: skip
 
 
@@ -259,6 +259,17 @@ def test_an_encoder_that_says_it_is_a_decoder_is_refused(change: Change, name: s
 def test_BLOOMs_slow_path_is_told_where_it_leaves_out_biases(change: Change) -> None:
     assert "slow_but_exact" in zoo.inspect(change("bloom", slow_but_exact=True, pretraining_tp=4)).notes[0]
     assert zoo.inspect(change("bloom", slow_but_exact=True, pretraining_tp=1)).notes == []
+
+
+def test_BLOOMs_padded_beams_are_those_of_the_row_alone(stored: Callable[[str], Path]) -> None:
+    model = zoo.load(stored("bloom"), dtype="float64")
+    row, other = torch.tensor([[5, 6, 7, 8]]), torch.tensor([[9, 10, 11, 12, 13, 14, 15]])
+    both = torch.cat((torch.cat((torch.zeros(1, 3, dtype=torch.long), row), 1), other))
+    mask = (torch.arange(7) >= 3) | torch.tensor([[False], [True]])
+    settings: dict[str, Any] = {"num_beams": 3, "max_new_tokens": 4, "eos_token_id": []}
+    padded = zoo.generate(model, both, attention_mask=mask, **settings)
+    alone = zoo.generate(model, row, **settings)
+    assert padded.new_tokens[0] == alone.new_tokens[0]
 
 
 # ---- contradictions
