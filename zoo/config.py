@@ -120,6 +120,11 @@ class DecoderConfig(ModelConfig):
         if not 0 <= self.norm_eps < math.inf:
             raise ConfigError(f"model.norm_eps={self.norm_eps!r} is not a number from 0 on")
 
+    @property
+    def heads(self) -> tuple[int, int, int]:
+        """Query heads, key/value heads, and the channels of each."""
+        return self.num_heads, self.num_kv_heads, self.head_dim
+
 
 def typed(kind: Any, value: Any, path: str) -> Any:
     """`value`, of JSON types, as the type a field was declared with; `path` names the field in errors."""
