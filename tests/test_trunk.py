@@ -44,7 +44,9 @@ def built(c: Config, *, bias: bool, qk_norm: bool, is_layer_norm: bool, is_sandw
     return Decoder(c, layers, norm())
 
 
-@pytest.mark.parametrize(("bias", "qk_norm", "is_layer_norm", "is_sandwiched", "tied"), product((False, True), repeat=5))
+@pytest.mark.parametrize(
+    ("bias", "qk_norm", "is_layer_norm", "is_sandwiched", "tied"), list(product((False, True), repeat=5))
+)
 def test_the_description_has_the_modules_weights_and_caches(
     bias: bool, qk_norm: bool, is_layer_norm: bool, is_sandwiched: bool, tied: bool
 ) -> None:
