@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 import pytest
 
 from zoo.comparison import Subject, compare
+from zoo.comparison.lines import cache_growth
 from zoo.report.axis import bytes_axis, counted, decades, lengths_axis
 from zoo.report.block import block
 from zoo.report.chart import spread
-from zoo.report.lines import cache_growth
 from zoo.report.mask import grid
 from zoo.report.svg import element, wrapped
 from zoo.report.treemap import Tile, legend, squarified, treemap

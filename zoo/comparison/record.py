@@ -75,19 +75,19 @@ class Comparison:
 
     def table(self, width: int | None = None) -> str:
         """The rows that differ, aligned, and a line of what is the same; cells wrap so that lines fit `width`."""
-        from zoo.report.table import as_text
+        from zoo.comparison.table import as_text
 
         return as_text(self, width)
 
     def markdown(self) -> str:
         """The same as a table in Markdown."""
-        from zoo.report.table import as_markdown
+        from zoo.comparison.table import as_markdown
 
         return as_markdown(self)
 
     def html(self) -> str:
         """The report with pictures: one page that needs no network and no script. Imports torch for the masks."""
-        from zoo.report.page import page
+        from zoo.comparison.page import page
 
         return page(self)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from zoo.comparison import Comparison
-from zoo.report.attention import Look
+from zoo.comparison.attention import Look
 from zoo.report.axis import bytes_axis, counted, decades, lengths_axis
 from zoo.report.chart import NARROW, WIDE, Frame, Line, chart
 from zoo.report.svg import Markup, element

@@ -8,18 +8,18 @@ from shlex import quote
 from zoo import __version__
 from zoo.adapters import RANK
 from zoo.comparison import Comparison, Row, Subject
+from zoo.comparison.attention import TOKENS, Look, look
+from zoo.comparison.lines import cache_growth, losses, wavelengths
 from zoo.comparison.record import LENGTH
 from zoo.comparison.rows import short
+from zoo.comparison.table import same
 from zoo.errors import UsageError, clean
-from zoo.report.attention import TOKENS, Look, look
 from zoo.report.block import block
-from zoo.report.lines import cache_growth, losses, wavelengths
 from zoo.report.mask import grid
 from zoo.report.palette import LIGHT
 from zoo.report.spelled import STEPS, spelled
 from zoo.report.style import style
 from zoo.report.svg import Markup, element
-from zoo.report.table import same
 from zoo.report.treemap import legend, treemap
 from zoo.units import human_count
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from zoo.comparison import Subject
+from zoo.comparison.attention import PREFIX, SHADES, TOKENS, look, shrunk, specimen
 from zoo.construction import build
 from zoo.registry import installed
-from zoo.report.attention import PREFIX, SHADES, TOKENS, look, shrunk, specimen
 
 
 def one_layer(family: str, **fields):
