@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy import AttentionSpec
-from zoo.comparison import Subject
+from zoo.comparison.subject import Subject
 from zoo.config import ModelConfig
 from zoo.construction import on_meta
 from zoo.nn import (

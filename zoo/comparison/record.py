@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo.adapters import RANK, adapter_parameters, lora_bytes
-from zoo.comparison.rows import Row, Terms, rows, short
+from zoo.comparison.rows import Row, Terms, rows
 from zoo.comparison.subject import Subject, distinct
 from zoo.config import ModelConfig
 from zoo.errors import UsageError, some
 from zoo.size import Size, item_bytes
-from zoo.units import human_bytes
+from zoo.units import human_bytes, human_length
 
 LENGTH = 32 * 1024
 
@@ -61,14 +61,14 @@ class Comparison:
         told = [f"bytes are counted in {self.dtype}"] if self.dtype else []
         limits = [(s.name, s.size.anatomy.max_seq_len) for s in self.subjects if s.size]
         if over := [f"{name} ({limit:,})" for name, limit in limits if limit and limit < self.length]:
-            told.append(f"{short(self.length)} tokens are beyond the context of {some(over, 8)}")
+            told.append(f"{human_length(self.length)} tokens are beyond the context of {some(over, 8)}")
         if sources := [
             f"{human_bytes(s.size.source_cache_bytes(1, dtype=self.dtype))} ({s.name})"
             for s in self.subjects
             if s.size and s.size.anatomy.cross
         ]:
             each = f"each token of which adds to the cache: {some(sources, 8)}"
-            told.append(f"decode at {short(self.length)} attends to a source as long, {each}")
+            told.append(f"decode at {human_length(self.length)} attends to a source as long, {each}")
         if unknown := [s.name for s in self.subjects if s.size is None]:
             told.append(f"no arithmetic for the size of {some(unknown, 8)}: the family describes no anatomy")
         return tuple(told)

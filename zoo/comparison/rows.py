@@ -10,7 +10,7 @@ from zoo.adapters import adapter_parameters, lora_bytes
 from zoo.anatomy import ROLES, Anatomy
 from zoo.comparison.subject import Subject
 from zoo.size import Size, Training
-from zoo.units import human_bytes, human_count, human_flops
+from zoo.units import human_bytes, human_count, human_flops, human_length
 
 TRAITS = ("attention", "position", "norm", "block", "mlp")
 
@@ -105,7 +105,7 @@ def _parameters(subjects: Sequence[Subject]) -> list[Row]:
 
 
 def _costs(subjects: Sequence[Subject], terms: Terms) -> list[Row]:
-    sizes, at = [s.size for s in subjects], short(terms.length)
+    sizes, at = [s.size for s in subjects], human_length(terms.length)
     decoders = [size if size and size.cache_bytes(1) else None for size in sizes]
 
     def tell(section: str, label: str, cost: Callable[[Size], int], text: Any, of: Sequence[Size | None]) -> Row:
@@ -122,7 +122,7 @@ def _costs(subjects: Sequence[Subject], terms: Terms) -> list[Row]:
 
 
 def _training(subjects: Sequence[Subject], terms: Terms) -> list[Row]:
-    sizes, at = [s.size for s in subjects], f"1 × {short(terms.length)}"
+    sizes, at = [s.size for s in subjects], f"1 × {human_length(terms.length)}"
     n, rank, dtype = terms.length, terms.rank, terms.dtype
     full = [_of(z, lambda z: z.training_bytes(1, n, dtype)) for z in sizes]
     lora = [_of(z, lambda z: lora_bytes(z, 1, n, rank=rank, dtype=dtype)) for z in sizes]
@@ -145,11 +145,6 @@ def _needs(label: str, needs: Sequence[Training | None]) -> list[Row]:
             for p in parts
         ),
     ]
-
-
-def short(length: int) -> str:
-    """32k for 32,768 tokens, 8,000 for 8000."""
-    return f"{length // 1024}k" if length >= 1024 and length % 1024 == 0 else f"{length:,}"
 
 
 def _of(size: Size | None, fact: Callable[[Size], Any]) -> Any:
