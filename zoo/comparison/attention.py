@@ -87,11 +87,11 @@ def allowed(attn: nn.Module, span: Span) -> Tensor | None:
     mask = attn.mask if isinstance(attn, Attention) else causal if isinstance(attn, CAUSAL) else None
     if mask is None:
         return None
-    seen = span.allowed(mask, "new")
+    seen = span.allowed(mask)
     if seen is not None:
         return seen[0]
     everyone = torch.ones(span.num_new, span.num_new, dtype=torch.bool)
-    return everyone.tril() if span.is_causal(mask, "new") else everyone
+    return everyone.tril() if span.is_causal(mask) else everyone
 
 
 def specimen(config: ModelConfig) -> Tensor:
