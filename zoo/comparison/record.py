@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.adapters import RANK, adapter_parameters, lora_bytes
+from zoo.adapters import RANK
 from zoo.comparison.rows import Row, Terms, rows
 from zoo.comparison.subject import Subject, distinct
 from zoo.config import ModelConfig
+from zoo.costs import costs
 from zoo.errors import UsageError, some
-from zoo.size import Size, item_bytes
+from zoo.size import item_bytes
 from zoo.units import human_bytes, human_length
 
 LENGTH = 32 * 1024
@@ -161,28 +162,7 @@ def _subject(s: Subject, c: Comparison) -> dict[str, Any]:
         "family": s.config.family,
         "config": s.config.to_dict(),
         "traits": s.size.anatomy.traits if s.size else {},
-        "size": _numbers(s.size, c) if s.size else None,
-    }
-
-
-def _numbers(size: Size, c: Comparison) -> dict[str, Any]:
-    """Every number under a name that does not depend on what it is counted for; names as in `zoo show --json`."""
-    full = size.training_bytes(1, c.length, c.dtype)
-    lora = lora_bytes(size, 1, c.length, rank=c.lora_rank, dtype=c.dtype)
-    return {
-        "parameters": size.parameters,
-        "active_parameters": size.active_parameters,
-        "by_role": size.by_role,
-        "dtype": c.dtype or size.dtype,
-        "weight_bytes": size.weight_bytes(c.dtype),
-        "cache_bytes_per_token": size.cache_bytes_per_token(c.dtype),
-        "cache_bytes": size.cache_bytes(c.length, dtype=c.dtype),
-        "prefill_flops": size.prefill_flops(c.length),
-        "flops_per_token": size.flops_per_token(c.length - 1),
-        "training_bytes": vars(full) | {"total": full.total},
-        "lora_parameters": adapter_parameters(size.anatomy, c.lora_rank),
-        "lora_bytes": vars(lora) | {"total": lora.total},
-        "optimal_tokens": size.optimal_tokens,
+        "size": costs(s.size, c.length, dtype=c.dtype, rank=c.lora_rank) if s.size else None,
     }
 
 
