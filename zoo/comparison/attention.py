@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy import AttentionSpec
-from zoo.comparison.subject import Subject
+from zoo.comparison.subject import ComparedModel
 from zoo.config import ModelConfig
 from zoo.construction import on_meta
 from zoo.nn import (
@@ -54,7 +54,7 @@ class Look:
     wavelengths: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def look(s: Subject) -> Look:
+def look(s: ComparedModel) -> Look:
     """The masks and wavelengths of a model, a picture for each kind of layer; empty where it says of none."""
     found = Look()
     if s.size is None:

@@ -10,8 +10,7 @@ from zoo.adapters import RANK
 from zoo.comparison.attention import TOKENS, Look, look
 from zoo.comparison.lines import cache_growth, losses, wavelengths
 from zoo.comparison.record import LENGTH, Comparison
-from zoo.comparison.rows import Row
-from zoo.comparison.subject import Subject
+from zoo.comparison.subject import ComparedModel
 from zoo.comparison.table import same
 from zoo.errors import clean
 from zoo.report import frame
@@ -20,6 +19,7 @@ from zoo.report.frame import about
 from zoo.report.mask import grid
 from zoo.report.spelled import STEPS, spelled
 from zoo.report.svg import Markup, element
+from zoo.report.table import Row
 from zoo.report.treemap import legend, treemap
 from zoo.size import Size
 from zoo.units import human_count, human_length
@@ -117,17 +117,17 @@ def _masks(c: Comparison, looks: Sequence[Look]) -> Iterable[Markup]:
         yield frame.cards(cards, "cards small")
 
 
-def _shares(i: int, s: Subject, size: Size) -> Markup:
+def _shares(i: int, s: ComparedModel, size: Size) -> Markup:
     """A card of the roles that a model's parameters have."""
     name, roles = f"{s.name} · {human_count(size.parameters)}", size.by_role
     return frame.card(i, name, treemap(f"parameters of {s.name} by role", roles), legend(roles))
 
 
-def _traits(s: Subject) -> dict[str, str]:
+def _traits(s: ComparedModel) -> dict[str, str]:
     return s.size.anatomy.traits if s.size else {}
 
 
-def _layers(s: Subject) -> str:
+def _layers(s: ComparedModel) -> str:
     """How many layers there are, and with experts."""
     count = getattr(s.config, "num_layers", None)
     if s.size is None or count is None:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from zoo.adapters import RANK
-from zoo.comparison.rows import Row, Terms, rows
-from zoo.comparison.subject import Subject, distinct
+from zoo.comparison.rows import Terms, rows
+from zoo.comparison.subject import ComparedModel, distinct
 from zoo.config import ModelConfig
 from zoo.costs import costs
 from zoo.errors import UsageError, some
+from zoo.report.table import Row
 from zoo.size import item_bytes
 from zoo.units import human_bytes, human_length
 
@@ -20,7 +21,7 @@ LENGTH = 32 * 1024
 
 
 @dataclass(frozen=True)
-class Measurements:
+class Findings:
     """What running the models has shown: `rows` as in the table, one value per model, and losses where there are any.
 
     `losses` are nats per token of one text, one sequence per model, None for a model that was not measured; `notes`
@@ -39,12 +40,12 @@ class Measurements:
 class Comparison:
     """What `zoo compare` tells, in words and by arithmetic; in numbers too, where `measurements` are given."""
 
-    subjects: tuple[Subject, ...]
+    subjects: tuple[ComparedModel, ...]
     rows: tuple[Row, ...]
     length: int = LENGTH  # tokens that cache, FLOPs and training are counted for
     lora_rank: int = RANK
     dtype: str | None = None  # that bytes are counted in; None: the one that each model was released in
-    measurements: Measurements | None = None
+    measurements: Findings | None = None
 
     @property
     def differing(self) -> tuple[Row, ...]:
@@ -145,7 +146,7 @@ def compare(
         raise UsageError(f"length={length} is no number of tokens")
     if dtype is not None:
         item_bytes(dtype)
-    found = distinct([Subject.of(what) for what in subjects])
+    found = distinct([ComparedModel.of(what) for what in subjects])
     told = rows(found, Terms(length, lora_rank, dtype))
     numbers = None
     if text is not None:
@@ -155,7 +156,7 @@ def compare(
     return Comparison(found, told, length, lora_rank, dtype, numbers)
 
 
-def _subject(s: Subject, c: Comparison) -> dict[str, Any]:
+def _subject(s: ComparedModel, c: Comparison) -> dict[str, Any]:
     return {
         "name": s.name,
         "description": s.description,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 from typing import TYPE_CHECKING
 
-from zoo.comparison.rows import Row
 from zoo.report import table
+from zoo.report.table import Row
 
 if TYPE_CHECKING:
     from zoo.comparison.record import Comparison

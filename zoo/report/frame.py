@@ -8,7 +8,7 @@ from zoo.errors import UsageError
 from zoo.report.palette import LIGHT
 from zoo.report.style import style
 from zoo.report.svg import Markup, element
-from zoo.report.table import TableRow
+from zoo.report.table import Row
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing runs
 
@@ -37,7 +37,7 @@ def about(text: str) -> Markup:
     return element("p", text, class_="about")
 
 
-def sheet(names: Sequence[str], rows: Sequence[TableRow], plain: str, aria_label: str) -> Markup:
+def sheet(names: Sequence[str], rows: Sequence[Row], plain: str, aria_label: str) -> Markup:
     """A table with a column for each name, bars beside numbers; the first section is headed unless it is `plain`."""
     heads = [element("th", dot(i), name, scope="col", class_=f"m{i}") for i, name in enumerate(names)]
     head = element("thead", element("tr", element("td"), *heads))
@@ -76,7 +76,7 @@ def dot(i: int) -> Markup:
     return element("span", class_=f"dot m{i}")
 
 
-def _bar(row: TableRow, i: int) -> list[Markup]:
+def _bar(row: Row, i: int) -> list[Markup]:
     """A bar as long as the number is beside the largest of its row."""
     if not row.is_number or not row.values[i]:
         return []

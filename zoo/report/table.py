@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any, Protocol
+from typing import Any
 
 NARROWEST, WIDEST = 11, 26  # columns of text per thing
 
 
-class TableRow(Protocol):
-    """One fact: its value for each thing, and how it is worded."""
+@dataclass(frozen=True)
+class Row:
+    """One fact about every thing; `values` are JSON values, None where a thing has none, `texts` word them."""
+
+    section: str
+    label: str
+    values: tuple[Any, ...]
+    texts: tuple[str, ...]
+    is_number: bool = False  # of one unit, so that bars may show its proportions
+    is_part: bool = False  # a part of the row above
 
     @property
-    def section(self) -> str: ...
-    @property
-    def label(self) -> str: ...
-    @property
-    def values(self) -> Sequence[Any]: ...
-    @property
-    def texts(self) -> Sequence[str]: ...
-    @property
-    def is_number(self) -> bool: ...
-    @property
-    def is_part(self) -> bool:
-        """Whether it is a part of the row above."""
-        ...
+    def is_same(self) -> bool:
+        """Whether all things are alike in it."""
+        return all(value == self.values[0] for value in self.values)
 
 
-def as_text(names: Sequence[str], rows: Sequence[TableRow], width: int | None = None) -> list[str]:
+def as_text(names: Sequence[str], rows: Sequence[Row], width: int | None = None) -> list[str]:
     """Lines with the rows under the names, sections apart; cells wrap so that lines have `width` columns."""
     labels = [f"  {row.label}" if row.is_part else row.label for row in rows]
     first = max(map(len, labels), default=0) + 2
@@ -42,7 +41,7 @@ def as_text(names: Sequence[str], rows: Sequence[TableRow], width: int | None = 
     return lines
 
 
-def as_markdown(names: Sequence[str], rows: Sequence[TableRow]) -> list[str]:
+def as_markdown(names: Sequence[str], rows: Sequence[Row]) -> list[str]:
     """Lines of a table, its text shown as it is."""
     lines = [f"| | {' | '.join(map(escaped, names))} |", "|---|" + "---|" * len(names)]
     for row in rows:
@@ -51,7 +50,7 @@ def as_markdown(names: Sequence[str], rows: Sequence[TableRow]) -> list[str]:
     return lines
 
 
-def as_tsv(names: Sequence[str], rows: Sequence[TableRow]) -> str:
+def as_tsv(names: Sequence[str], rows: Sequence[Row]) -> str:
     """Every row with its plain values, parts named after their whole: for pipes."""
     lines = ["\t".join(["", *names])]
     whole = ""
@@ -69,7 +68,7 @@ def escaped(text: str) -> str:
     return text
 
 
-def _widths(names: Sequence[str], rows: Sequence[TableRow], room: int | None) -> list[int]:
+def _widths(names: Sequence[str], rows: Sequence[Row], room: int | None) -> list[int]:
     """Columns for each thing: what its cells need, less where that is more than there is room for."""
     columns = [
         max(len(name), *(len(row.texts[i]) for row in rows), NARROWEST) if rows else len(name)

@@ -32,7 +32,7 @@ class Explanation:
 
 
 @dataclass
-class Doctor:
+class Diagnosis:
     """A failing model, what it is held to, and how far they may differ."""
 
     model: nn.Module

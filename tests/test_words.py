@@ -1,0 +1,19 @@
+"""One word for one idea: what a name means does not depend on where it stands."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_no_two_classes_have_one_name() -> None:
+    places = defaultdict(list)
+    for file in sorted(ROOT.glob("zoo/**/*.py")):
+        for node in ast.parse(file.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(str(file.relative_to(ROOT)))
+    assert len(places) > 150
+    assert not {name: found for name, found in places.items() if len(found) > 1}
