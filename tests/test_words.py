@@ -17,3 +17,8 @@ def test_no_two_classes_have_one_name() -> None:
                 places[node.name].append(str(file.relative_to(ROOT)))
     assert len(places) > 150
     assert not {name: found for name, found in places.items() if len(found) > 1}
+
+
+def test_json_is_printed_by_one_function() -> None:
+    printing = [f for f in ROOT.glob("zoo/cli/*.py") if "echo(json.dumps" in f.read_text(encoding="utf-8")]
+    assert [f.name for f in printing] == ["output.py"]

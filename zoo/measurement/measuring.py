@@ -38,8 +38,8 @@ def measure(
     `text` is a file or `sample`, the one in the box. All models read it in windows of the same number of tokens: the
     least that any was made for, at most 1,024, unless `window` says otherwise; `stride` is the window's unless given.
     Each keeps its file's dtype unless `dtype` says otherwise. A source that cannot be measured has its reason in its
-    record; where it is the only one, the reason is raised. A OpenedSource is a source opened with options of its own, an
-    error one that could not be opened.
+    record; where it is the only one, the reason is raised. An OpenedSource is a source opened with options of its own,
+    an error one that could not be opened.
     """
     passage_text = read_text(text)
     opened = [s if isinstance(s, OpenedSource | ZooError) else _opened(s, allow_pickle) for s in sources]
