@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.errors import CheckpointError, ZooError, clean, some
 from zoo.family import Family, Match
-from zoo.interpretation import config_file, our_shapes, table_for
+from zoo.interpretation import our_shapes, table_for
 from zoo.registry import installed
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.foreign_config import ForeignConfig
@@ -27,7 +27,7 @@ def family_of(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
     best, match = found[0]
     if len(found) > 1 and found[1][1].score == match.score:
         rivals = some([f.name for f, m in found if m.score == match.score], 9)
-        raise CheckpointError(config_file(checkpoint), "", f"it may be any of {rivals}", hint="choose one: family=NAME")
+        raise CheckpointError(checkpoint.config_file, "", f"it may be any of {rivals}", hint="choose one: family=NAME")
     return best, match
 
 
@@ -37,10 +37,10 @@ def _no_family(checkpoint: Checkpoint) -> ZooError:
     kind = clean(repr(value))
     for family in installed().families.values():
         if checkpoint.dialect == "hf" and isinstance(value, str) and value in family.near:
-            return CheckpointError(config_file(checkpoint), key, f"zoo does not know {kind}", why=family.near[value])
+            return CheckpointError(checkpoint.config_file, key, f"zoo does not know {kind}", why=family.near[value])
     better = better_fit(checkpoint, None, 0.5)
     return CheckpointError(
-        config_file(checkpoint),
+        checkpoint.config_file,
         key,
         f"{kind} belongs to no installed family",
         why=f"its tensors look like {better[0]} (score {better[1]:.2f})" if better else "",
@@ -56,7 +56,7 @@ def better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tup
             continue
         try:
             dialect = family.dialect(checkpoint.dialect)
-            config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors))
+            config = dialect.from_config(ForeignConfig(checkpoint.config, checkpoint.config_file, checkpoint.tensors))
             table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
             account = settle(table, our_shapes(family, config), checkpoint.tensors)
         except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):

@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.anatomy_records import Shape
 from zoo.config import ModelConfig
 from zoo.detection import better_fit, family_of, with_a_better_fit
 from zoo.errors import CheckpointError, UnknownName, UsageError, clean
@@ -18,7 +19,6 @@ from zoo.registry import installed
 from zoo.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights.foreign_config import ForeignConfig
 from zoo.weights.ledger import Account, settle
-from zoo.weights.ops import Shape
 from zoo.weights.table import Table
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from torch import nn
 
 from zoo.nn import ACTIVATIONS, Experts, GatedMLP, RMSNorm
+from zoo.trial import field
 from zoo.verification.edits import Edit, reweighting, scaling_output, setting, together
-from zoo.verification.inputs import field
 from zoo.verification.recording import shared_prefix
 from zoo.verification.repair import Case, Mistake, Repair, others
 
