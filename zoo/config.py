@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Self, Union, get_args, get_origin
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.limits import at_least, even, multiple_of, one_of
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that the preset must supply
 
@@ -156,31 +157,6 @@ def refuse_absurd(part: Any, path: str = "model") -> None:
             refuse_absurd(value, f"{path}.{f.name}")
         elif isinstance(value, int) and value > limit:
             raise ConfigError(f"{path}.{f.name}={value}: more than {limit:,} are refused")
-
-
-def one_of(path: str, value: str, known: typing.Iterable[str]) -> None:
-    """Raise ConfigError unless `value` is one of `known`."""
-    if value not in (known := tuple(known)):
-        raise ConfigError(f"{path}={value!r} is not one of {', '.join(known)}", why=did_you_mean(value, known))
-
-
-def multiple_of(path: str, value: int, other_path: str, other: int) -> None:
-    """Raise ConfigError unless `value` is a multiple of `other`."""
-    if other < 1 or value % other:
-        raise ConfigError(f"{path}={value} is not a multiple of {other_path}={other}")
-
-
-def even(path: str, value: int) -> None:
-    """Raise ConfigError unless `value` channels make pairs."""
-    if value % 2:
-        raise ConfigError(f"{path}={value} is odd, and rotary positions turn channels in pairs")
-
-
-def at_least(low: int, **values: int | None) -> None:
-    """Raise ConfigError for a field of `model.` below `low`."""
-    for name, value in values.items():
-        if value is not None and value < low:
-            raise ConfigError(f"model.{name}={value} is below {low}")
 
 
 def _record(kind: type, value: Any, path: str) -> Any:

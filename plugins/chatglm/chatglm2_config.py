@@ -7,7 +7,7 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.config import DecoderConfig, RopeConfig
-from zoo.errors import ConfigError
+from zoo.limits import rotary_pairs
 from zoo.traits import rope_in_words
 from zoo.trunk import describe_trunk
 
@@ -21,12 +21,7 @@ class ChatGLM2Config(DecoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rotary = int(self.head_dim * self.rope.partial)
-        if rotary < 2 or rotary % 2:
-            raise ConfigError(
-                f"model.rope.partial={self.rope.partial} of model.head_dim={self.head_dim} is {rotary} channels, not"
-                " whole pairs"
-            )
+        rotary_pairs(self.rope.partial, self.head_dim)
 
     def anatomy(self) -> Anatomy:
         biases = {"bias": self.attention_bias, "out_bias": False}

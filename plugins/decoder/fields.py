@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, multiple_of
 from zoo.errors import ConfigError
 from zoo.frequencies import yarn_mscale
+from zoo.limits import rotary_pairs
 
 from .parts import AttentionConfig, BlockConfig, MLPConfig, NormConfig, PositionConfig
 
@@ -49,12 +50,7 @@ class SandboxFields(ModelConfig):
 
     def _check_rotary(self) -> None:
         name = "model.attention.rope_head_dim" if self.attention.kind == "mla" else "model.head_dim"
-        rotary = int(self.rotary_dim * self.rope.partial)
-        if rotary < 2 or rotary % 2:
-            raise ConfigError(
-                f"model.rope.partial={self.rope.partial:g} of {name}={self.rotary_dim} is {rotary} channels, not whole"
-                " rotary pairs"
-            )
+        rotary_pairs(self.rope.partial, self.rotary_dim, name)
 
     def _check_attention(self) -> None:
         a = self.attention

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
-from zoo.errors import ConfigError
+from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least
+from zoo.limits import expert_groups, rotary_pairs
 from zoo.traits import rope_in_words
 from zoo.trunk import describe_trunk
 
@@ -27,7 +27,7 @@ class GLMConfig(DecoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rotary_pairs(self)
+        rotary_pairs(self.rope.partial, self.head_dim)
 
     def anatomy(self) -> Anatomy:
         with describe_trunk(
@@ -62,26 +62,12 @@ class GLM4MoEConfig(DecoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rotary_pairs(self)
+        rotary_pairs(self.rope.partial, self.head_dim)
         at_least(0, num_dense_layers=self.num_dense_layers, num_shared_experts=self.num_shared_experts)
-        at_least(1, num_experts=self.num_experts, experts_per_token=self.experts_per_token)
-        at_least(1, num_groups=self.num_groups, groups_per_token=self.groups_per_token)
         at_least(1, moe_intermediate_size=self.moe_intermediate_size)
-        multiple_of("model.num_experts", self.num_experts, "model.num_groups", self.num_groups)
-        if self.groups_per_token > self.num_groups:
-            raise ConfigError(
-                f"model.groups_per_token={self.groups_per_token} exceeds model.num_groups={self.num_groups}"
-            )
-        size = self.num_experts // self.num_groups
-        if self.experts_per_token > self.groups_per_token * size:
-            raise ConfigError(
-                f"model.experts_per_token={self.experts_per_token} exceeds the {self.groups_per_token * size} experts"
-                f" in model.groups_per_token={self.groups_per_token} groups of {size}"
-            )
-        if self.num_groups > 1 and size < 2:
-            raise ConfigError(
-                f"model.num_groups={self.num_groups} leaves groups of one expert, which are ranked by their best two"
-            )
+        expert_groups(
+            self.num_experts, self.experts_per_token, self.num_groups, self.groups_per_token, ranked_by_two=True
+        )  # fmt: skip
 
     @property
     def shared_size(self) -> int | None:
@@ -113,12 +99,3 @@ class GLM4MoEConfig(DecoderConfig):
             experts_per_token=3, moe_intermediate_size=18, num_shared_experts=2, num_groups=3, groups_per_token=2,
             routed_scale=2.5,
         )  # fmt: skip
-
-
-def rotary_pairs(c: DecoderConfig) -> None:
-    """Raise ConfigError unless the rotary part of a head is whole pairs."""
-    rotary = int(c.head_dim * c.rope.partial)
-    if rotary < 2 or rotary % 2:
-        raise ConfigError(
-            f"model.rope.partial={c.rope.partial} of model.head_dim={c.head_dim} is {rotary} channels, not whole pairs"
-        )
