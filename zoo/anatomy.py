@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from zoo.anatomy_records import ROLES, AttentionSpec, CrossSpec, Description, Shape, StateSpec, Weight
+from zoo.anatomy_records import AttentionSpec, CrossSpec, Description, StateSpec, Weight
 
-__all__ = ["ROLES", "Anatomy", "AttentionSpec", "CrossSpec", "Shape", "StateSpec", "Weight"]
+__all__ = ["Anatomy", "AttentionSpec", "CrossSpec", "StateSpec", "Weight"]
 
 
 class Anatomy(Description):

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.adapters import adapter_parameters, lora_bytes
-from zoo.anatomy import ROLES, Anatomy
+from zoo.anatomy import Anatomy
+from zoo.anatomy_records import ROLES
 from zoo.comparison.subject import ComparedModel
 from zoo.report.table import Row
 from zoo.size import Size, Training

@@ -120,4 +120,5 @@ class LatestKeys(Keys):
         return mask.is_plain
 
 
-NEW, SLOTS = NewKeys(), SlotKeys()
+NEW = NewKeys()
+SLOTS = SlotKeys()
