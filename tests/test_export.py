@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.registry import installed
-from zoo.testing.subject import Subject, outputs
+from zoo.testing.subject import Subject
+from zoo.trial import outputs
 
 torch.set_num_threads(1)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Self, Union, get_args, get_origin
 
 from zoo.errors import ConfigError, did_you_mean
+from zoo.limits import at_least, even, multiple_of, one_of
 from zoo.ranges import refuse_out_of_range
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that the preset must supply
@@ -115,6 +116,11 @@ class DecoderConfig(ModelConfig):
         even("model.head_dim", self.head_dim)
         refuse_out_of_range(self)
 
+    @property
+    def heads(self) -> tuple[int, int, int]:
+        """Query heads, key/value heads, and the channels of each."""
+        return self.num_heads, self.num_kv_heads, self.head_dim
+
 
 def typed(kind: Any, value: Any, path: str) -> Any:
     """`value`, of JSON types, as the type a field was declared with; `path` names the field in errors."""
@@ -146,31 +152,6 @@ def refuse_absurd(part: Any, path: str = "model") -> None:
             refuse_absurd(value, f"{path}.{f.name}")
         elif isinstance(value, int) and value > limit:
             raise ConfigError(f"{path}.{f.name}={value}: more than {limit:,} are refused")
-
-
-def one_of(path: str, value: str, known: typing.Iterable[str]) -> None:
-    """Raise ConfigError unless `value` is one of `known`."""
-    if value not in (known := tuple(known)):
-        raise ConfigError(f"{path}={value!r} is not one of {', '.join(known)}", why=did_you_mean(value, known))
-
-
-def multiple_of(path: str, value: int, other_path: str, other: int) -> None:
-    """Raise ConfigError unless `value` is a multiple of `other`."""
-    if other < 1 or value % other:
-        raise ConfigError(f"{path}={value} is not a multiple of {other_path}={other}")
-
-
-def even(path: str, value: int) -> None:
-    """Raise ConfigError unless `value` channels make pairs."""
-    if value % 2:
-        raise ConfigError(f"{path}={value} is odd, and rotary positions turn channels in pairs")
-
-
-def at_least(low: int, **values: int | None) -> None:
-    """Raise ConfigError for a field of `model.` below `low`."""
-    for name, value in values.items():
-        if value is not None and value < low:
-            raise ConfigError(f"model.{name}={value} is below {low}")
 
 
 def _record(kind: type, value: Any, path: str) -> Any:

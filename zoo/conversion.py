@@ -17,7 +17,7 @@ from zoo.weights.table import Step
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoo.saving import TensorSpec
+    from zoo.weights.safetensors_writer import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,8 @@ def convert(
     if max_shard_size is not None and max_shard_size < 1:
         raise UsageError(f"max_shard_size={max_shard_size} is no number of bytes")
     from zoo import saving
-    from zoo.weights.write import bytes_of, check_target, write_folder
+    from zoo.weights.shards import MAX_SHARD_SIZE, bytes_of
+    from zoo.weights.write import check_target, write_folder
 
     tell(ledger)
     specs = our_specs(ledger, dtype)
@@ -85,7 +86,7 @@ def convert(
             config=saving.foreign_config(ledger.family, to, config),
             extra=saving.companions(ledger.checkpoint.path),
             provenance=provenance(ledger, to, dtype, allow),
-            max_shard_size=max_shard_size or saving.MAX_SHARD_SIZE,
+            max_shard_size=max_shard_size or MAX_SHARD_SIZE,
             force=force,
             sources=[ledger.checkpoint.path],
             **names,

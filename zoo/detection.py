@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from zoo.config import ModelConfig
 from zoo.errors import CheckpointError, ZooError, clean, some
 from zoo.family import Family, Match
-from zoo.interpretation import config_file, our_shapes, overridden, read_config, table_for
+from zoo.interpretation import our_shapes, overridden, read_config, table_for
 from zoo.registry import installed
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.foreign_config import ForeignConfig
@@ -32,7 +32,7 @@ def family_of(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
     best, match = found[0]
     if len(found) > 1 and found[1][1].score == match.score:
         rivals = some([f.name for f, m in found if m.score == match.score], 9)
-        raise CheckpointError(config_file(checkpoint), "", f"it may be any of {rivals}", hint="choose one: family=NAME")
+        raise CheckpointError(checkpoint.config_file, "", f"it may be any of {rivals}", hint="choose one: family=NAME")
     return best, match
 
 
@@ -42,9 +42,9 @@ def _no_family(checkpoint: Checkpoint) -> ZooError:
     kind = clean(repr(value))
     for family in installed().families.values():
         if checkpoint.dialect == "hf" and isinstance(value, str) and value in family.near:
-            return CheckpointError(config_file(checkpoint), key, f"zoo does not know {kind}", why=family.near[value])
+            return CheckpointError(checkpoint.config_file, key, f"zoo does not know {kind}", why=family.near[value])
     return CheckpointError(
-        config_file(checkpoint),
+        checkpoint.config_file,
         key,
         f"{kind} belongs to no installed family",
         why=_same_names([reading.family for reading in _fitting(checkpoint, None, ("*",))]),

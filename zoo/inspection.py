@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.anatomy_records import Shape
 from zoo.concessions import concessions
 from zoo.config import ModelConfig
 from zoo.detection import Reading, family_of, look_alike, offer, with_a_look_alike
@@ -21,7 +22,6 @@ from zoo.repairs import Repair, repair_of
 from zoo.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights.foreign_config import ForeignConfig
 from zoo.weights.ledger import Account, settle
-from zoo.weights.ops import Shape
 from zoo.weights.packing import KEYS as PACKING
 from zoo.weights.packing import eight_bits, unpacks
 from zoo.weights.table import Table

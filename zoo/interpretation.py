@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
+from zoo.anatomy_records import Shape
 from zoo.config import MAX_LAYERS, ModelConfig
 from zoo.errors import CheckpointError, ConfigError, UsageError, ZooError, clean, some
 from zoo.family import Family
@@ -15,7 +15,6 @@ from zoo.ranges import refuse_out_of_range
 from zoo.weights.block_fp8 import block_size
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.foreign_config import ForeignConfig
-from zoo.weights.ops import Shape
 from zoo.weights.table import Identity, Table
 from zoo.weights.tensor_info import TensorInfo
 
@@ -25,8 +24,8 @@ LAYERS = re.compile(r"layers?$|block_count$")  # keys that number them, in every
 
 def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
     """The config a checkpoint's foreign keys describe, every key accounted for."""
-    keys = ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors)
-    if block_size(checkpoint.config, config_file(checkpoint)):
+    keys = ForeignConfig(checkpoint.config, checkpoint.config_file, checkpoint.tensors)
+    if block_size(checkpoint.config, checkpoint.config_file):
         keys.used.add("quantization_config")  # the reader undoes it
     try:
         if checkpoint.dialect == "zoo":
@@ -39,9 +38,9 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
         check_factors(config)
     except ConfigError as error:
         item = in_their_words(keys, error.what)
-        raise CheckpointError(config_file(checkpoint), item, clean(error.what, 200), why=error.why) from None
+        raise CheckpointError(checkpoint.config_file, item, clean(error.what, 200), why=error.why) from None
     if getattr(config, "num_layers", 0) > MAX_LAYERS:  # under a key that only this family has
-        raise CheckpointError(config_file(checkpoint), "", TOO_MANY)
+        raise CheckpointError(checkpoint.config_file, "", TOO_MANY)
     return keys, config
 
 
@@ -67,7 +66,7 @@ def refuse_endless(checkpoint: Checkpoint) -> None:
     groups = [checkpoint.config, *(group for group in checkpoint.config.values() if isinstance(group, dict))]
     for key, value in (item for group in groups for item in group.items()):
         if isinstance(value, int | float) and value > MAX_LAYERS and LAYERS.search(str(key)):
-            raise CheckpointError(config_file(checkpoint), clean(str(key)), TOO_MANY)
+            raise CheckpointError(checkpoint.config_file, clean(str(key)), TOO_MANY)
 
 
 def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
@@ -131,12 +130,6 @@ def our_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
     from zoo.construction import on_meta
 
     return {name: tuple(p.shape) for name, p in on_meta(config).named_parameters()}
-
-
-def config_file(checkpoint: Checkpoint) -> Path:
-    """Where the foreign config lies, to be named in errors."""
-    names = {"meta": "params.json", "gguf": checkpoint.files[0].name}
-    return checkpoint.folder / names.get(checkpoint.dialect, "config.json")
 
 
 def main_dtype(checkpoint: Checkpoint) -> str:

@@ -16,13 +16,10 @@ from zoo.interpretation import table_for
 from zoo.provenance import origin
 from zoo.registry import installed
 from zoo.weights.hub_files import COMPANIONS
-from zoo.weights.ops import Shape
+from zoo.weights.safetensors_writer import TensorSpec
+from zoo.weights.shards import MAX_SHARD_SIZE
 from zoo.weights.table import Step, foreign_shapes
 from zoo.weights.write import write_folder
-
-MAX_SHARD_SIZE = 5_000_000_000  # bytes, as the hub's own tools cut
-
-TensorSpec = tuple[str, Shape]  # dtype as torch spells it, shape
 
 
 def save(

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from zoo.anatomy import ROLES, Anatomy, AttentionSpec, Weight
+from zoo.anatomy import Anatomy, AttentionSpec, Weight
+from zoo.anatomy_records import ROLES
 from zoo.config import ModelConfig
 from zoo.errors import UsageError, ZooError, did_you_mean
 from zoo.units import human_bytes as human_bytes

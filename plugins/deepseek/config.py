@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, even, multiple_of, one_of
+from zoo.config import MISSING, ModelConfig, RopeConfig, at_least, even, one_of
 from zoo.errors import ConfigError
 from zoo.frequencies import yarn_mscale
+from zoo.limits import expert_groups
 from zoo.traits import rope_in_words
 
 
@@ -59,23 +60,10 @@ class DeepSeekConfig(ModelConfig):
 
     def _check_router(self) -> None:
         one_of("model.scoring", self.scoring, ("softmax", "sigmoid"))
-        at_least(1, num_experts=self.num_experts, experts_per_token=self.experts_per_token)
-        at_least(1, num_groups=self.num_groups, groups_per_token=self.groups_per_token)
-        multiple_of("model.num_experts", self.num_experts, "model.num_groups", self.num_groups)
-        if self.groups_per_token > self.num_groups:
-            raise ConfigError(
-                f"model.groups_per_token={self.groups_per_token} exceeds model.num_groups={self.num_groups}"
-            )
-        size = self.num_experts // self.num_groups
-        if self.experts_per_token > self.groups_per_token * size:
-            raise ConfigError(
-                f"model.experts_per_token={self.experts_per_token} exceeds the {self.groups_per_token * size} experts"
-                f" in model.groups_per_token={self.groups_per_token} groups of {size}"
-            )
-        if self.scoring == "sigmoid" and self.num_groups > 1 and size < 2:
-            raise ConfigError(
-                f"model.num_groups={self.num_groups} leaves groups of one; model.scoring=sigmoid ranks by two experts"
-            )
+        expert_groups(
+            self.num_experts, self.experts_per_token, self.num_groups, self.groups_per_token,
+            ranked_by_two=self.scoring == "sigmoid",
+        )  # fmt: skip
         if self.is_renormalised and self.experts_per_token == 1:
             raise ConfigError(
                 "model.is_renormalised=true with model.experts_per_token=1 is not one model",

@@ -8,7 +8,8 @@ from typing import Self
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, multiple_of, one_of
 from zoo.errors import ConfigError
-from zoo.traits import heads_in_words, rope_in_words
+from zoo.traits import rope_in_words
+from zoo.trunk import describe_trunk
 
 TINY = {
     "vocab_size": 61, "hidden_size": 40, "intermediate_size": 44, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2,
@@ -88,25 +89,11 @@ class Qwen2VLConfig(DecoderConfig):
             raise ConfigError("model.image_token_id and model.video_token_id are the same")
 
     def anatomy(self) -> Anatomy:
-        a, layers = Anatomy(max_seq_len=self.max_seq_len), range(self.num_layers)
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size)
-            heads = self.num_heads, self.num_kv_heads, self.head_dim
-            a.attn(self.hidden_size, *heads, bias=True, out_bias=False)
-            a.norm("mlp_norm", self.hidden_size)
+        position = f"{rope_in_words(self.rope)}, by time, height and width"
+        with describe_trunk(self, self.heads, position=position, bias=True, out_bias=False) as a:
             a.gated_mlp(self.hidden_size, self.intermediate_size)
-        a.attends(layers, *heads)
-        a.norm("norm", self.hidden_size)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
+        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
         describe_tower(a, self.vision, self.hidden_size)
-        a.traits |= {
-            "attention": heads_in_words(self.num_heads, self.num_kv_heads),
-            "position": f"{rope_in_words(self.rope)}, by time, height and width",
-            "norm": "RMSNorm, pre",
-            "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"SwiGLU {self.intermediate_size}",
-        }
         return a
 
     @classmethod

@@ -9,7 +9,8 @@ from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
 from zoo.errors import ConfigError
 from zoo.towers import TowerConfig, describe_embeddings, describe_layers
-from zoo.traits import heads_in_words, rope_in_words
+from zoo.traits import rope_in_words
+from zoo.trunk import describe_trunk
 
 HEAD_DIM = 128  # of the resampler
 
@@ -71,26 +72,12 @@ class QwenVLConfig(DecoderConfig):
             raise ConfigError(f"model.vision.num_queries={v.num_queries} is no square")
 
     def anatomy(self) -> Anatomy:
-        a, layers, bias = Anatomy(max_seq_len=self.max_seq_len), range(self.num_layers), self.linear_bias
-        heads = self.num_heads, self.num_kv_heads, self.head_dim
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size)
-            a.attn(self.hidden_size, *heads, bias=True, out_bias=bias)
-            a.norm("mlp_norm", self.hidden_size)
+        bias, v = self.linear_bias, self.vision
+        with describe_trunk(self, self.heads, position=rope_in_words(self.rope), bias=True, out_bias=bias) as a:
             a.gated_mlp(self.hidden_size, self.intermediate_size, bias=bias)
-        a.attends(layers, *heads)
-        a.norm("norm", self.hidden_size)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
         self._describe_vision(a)
-        a.traits = {
-            "attention": heads_in_words(self.num_heads, self.num_kv_heads),
-            "position": rope_in_words(self.rope),
-            "norm": "RMSNorm, pre",
-            "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"SwiGLU {self.intermediate_size}",
-            "vision": f"ViT {self.vision.num_layers} × {self.vision.hidden_size}, {self.vision.num_queries} queries",
-        }
+        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
+        a.traits["vision"] = f"ViT {v.num_layers} × {v.hidden_size}, {v.num_queries} queries"
         return a
 
     def _describe_vision(self, a: Anatomy) -> None:

@@ -69,10 +69,11 @@ def test_json_holds_the_numbers_of_the_arithmetic(run):
     size = Size.of(compose("llama3", "model.num_layers=2", "rope=yarn"))
     assert told["model"] == "llama3"
     assert told["parameters"] == size.parameters == sum(part["parameters"] for part in told["tree"])
-    assert told["by_role"] == size.by_role
-    assert told["cache_bytes"] == size.cache_bytes(8192)
-    assert told["flops_per_token"] == size.flops_per_token()
-    assert told["weight_bytes"]["bfloat16"] == 2 * size.parameters
+    assert told["size"]["by_role"] == size.by_role
+    assert told["size"]["length"] == 8192
+    assert told["size"]["cache_bytes"] == size.cache_bytes(8192)
+    assert told["size"]["first_token_flops"] == size.flops_per_token()
+    assert told["size"]["weight_bytes"] == 2 * size.parameters  # bfloat16
     assert told["changed"] == {
         "model.num_layers": [32, 2], "model.rope.scaling": ["none", "yarn"], "model.rope.factor": [1.0, 4.0]
     }  # fmt: skip
@@ -89,7 +90,7 @@ def test_people_see_the_tree_and_the_costs(run):
         "parameters  embedding 525M · attention 83.9M · mlp 352M · norm 20.5k · head 525M",
         "weights     5.54 GiB fp32 · 2.77 GiB bf16 · 1.38 GiB int8",
         "cache       8 KiB/token · 64 MiB at 8,192 (bfloat16)",
-        "compute     1.92 GFLOP/token forward · 2.19 GFLOP at 8,192",
+        "compute     1.92 GFLOP for the first token · 2.19 GFLOP for the one at 8,192",
         "changed from the preset: model.num_layers 32 → 2",
     ]
 
@@ -175,7 +176,7 @@ def test_a_sweep_leaves_a_result_per_job_and_prints_one_table(run):
     result = run("model=llama3,smollm2-135m -m model.num_layers=2,4")  # flags first and last
     assert result.exit_code == 0, result.stderr
     header, *rows = [line.split("\t") for line in result.stdout.splitlines()]
-    assert header == ["#", "model", "model.num_layers", "params", "cache/token", "FLOPs/token", "build"]
+    assert header == ["#", "model", "model.num_layers", "params", "cache/token", "FLOPs, first token", "build"]
     assert [row[:3] for row in rows] == [
         ["0", "llama3", "2"], ["1", "llama3", "4"], ["2", "smollm2-135m", "2"], ["3", "smollm2-135m", "4"]
     ]  # fmt: skip

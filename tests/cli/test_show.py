@@ -28,7 +28,7 @@ def test_show_tells_shape_traits_and_costs(tmp_path):
     assert told["Shape"] == "32 layers × 4096 · heads 32, kv 8, head 128 · vocab 128,256 · context 8192"
     assert (told["Attention"], told["Position"], told["MLP"]) == ("GQA 32/8", "RoPE 500k", "SwiGLU 14336")
     assert told["Parameters"] == "8.03B   embedding 525M  attention 1.34B  mlp 5.64B  head 525M"
-    assert told["Memory"] == "weights 14.96 GiB bfloat16 · KV cache 128 KiB/token, 1 GiB at 8,192"
+    assert told["Memory"] == "weights 14.96 GiB bfloat16 · KV cache 128 KiB/token · 1 GiB at 8,192"
     assert told["Weights"] == "hf://meta-llama/Meta-Llama-3-8B   not in the cache, 14.96 GiB, licence llama3 (gated)"
 
 

@@ -96,7 +96,7 @@ def test_positions_and_masks_follow_from_the_tokens(models, inputs, case: str) -
     numbers = span.rotary_positions.transpose(1, 2)
     stored = inputs[f"{case}.position_ids"]
     assert torch.equal(numbers.masked_fill(~real[:, None], 0), stored.masked_fill(~real[:, None], 0))
-    seen = span.allowed(causal, "new")
+    seen = span.allowed(causal)
     assert torch.equal(seen[real], ~inputs[f"{case}.attention_mask"][:, 0][real])
 
 

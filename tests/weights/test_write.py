@@ -23,7 +23,8 @@ from zoo.weights.checkpoint import open_checkpoint
 from zoo.weights.manifest import verify_folder
 from zoo.weights.safetensors_file import DTYPES
 from zoo.weights.safetensors_writer import TensorSpec
-from zoo.weights.write import cut, write_folder
+from zoo.weights.shards import cut
+from zoo.weights.write import write_folder
 
 
 def test_what_was_written_reads_back_bit_for_bit(tmp_path: Path) -> None:

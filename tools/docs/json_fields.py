@@ -24,9 +24,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         (
             "",
             False,
-            "model device dtype seed parameters family num_layers active_parameters by_role weight_bytes cache_dtype "
-            "cache_bytes_per_token source_cache_bytes_per_token state_bytes max_seq_len cache_bytes flops_per_token "
-            "flops_per_source_token flops_per_token_at_full_context seconds tree config saved changed",
+            "model device dtype seed parameters family num_layers size seconds tree config saved changed",
         ),
         ("-m", False, "folder jobs"),
     ),

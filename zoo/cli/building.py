@@ -92,7 +92,7 @@ def check_jobs(results: Sequence[dict[str, Any]]) -> None:
 COSTS = [
     output.Column("params", human_count, is_number=True),
     output.Column("cache/token", human_bytes, is_number=True),
-    output.Column("FLOPs/token", human_flops, is_number=True),
+    output.Column("FLOPs, first token", human_flops, is_number=True),
     output.Column("build", lambda seconds: f"{seconds:.2f} s", is_number=True),
 ]
 
@@ -135,8 +135,8 @@ def built(composed: DictConfig) -> dict[str, Any]:
         "config": config.to_dict(),
         "saved": None,
     }
-    if facts["parameters"] != total:
-        told = f"its anatomy adds up to {facts['parameters']:,} parameters, its module has {total:,}"
+    if facts["size"] and facts["size"]["parameters"] != total:
+        told = f"its anatomy adds up to {facts['size']['parameters']:,} parameters, its module has {total:,}"
         raise ZooError(f"the family {config.family!r} contradicts itself", why=told)
     if settings.save is not None:
         from zoo.saving import save
@@ -171,4 +171,6 @@ def values_of(result: dict[str, Any], keys: Sequence[str]) -> list[str]:
 
 
 def _costs(result: dict[str, Any]) -> list[Any]:
-    return [result.get(key) for key in ("parameters", "cache_bytes_per_token", "flops_per_token", "seconds")]
+    size = result.get("size") or {}
+    told = (size.get(key) for key in ("cache_bytes_per_token", "first_token_flops"))
+    return [result.get("parameters"), *told, result.get("seconds")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from zoo.cli import output
 from zoo.errors import clean, some
 from zoo.inspection import Ledger
 from zoo.notes import MOST
@@ -56,7 +56,7 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
 
     ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     if as_json:
-        click.echo(json.dumps(ledger.to_dict(), indent=2))
+        output.as_json(ledger.to_dict())
     else:
         click.echo("\n".join(lines(ledger)))
     ledger.check()

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from zoo.cli import output
 from zoo.cli.inspect import chosen, complete, shared_options
-from zoo.cli.output import as_json as print_json
 
 EPILOG = """\b
 Examples:
@@ -75,7 +75,7 @@ def hold(source: str, against: str, settings: dict[str, Any], *, as_json: bool) 
 
     result = verify(source, against, **settings)
     if as_json:
-        print_json(result.to_dict())
+        output.as_json(result.to_dict())
     else:
         click.echo(result.table())
     return result.passed
@@ -90,7 +90,7 @@ def rerun(names: list[str], *, as_json: bool) -> bool:
     missing = [name for name in without_golden() if not names or name in names]
     failed = [result for result in results if not result.passed]
     if as_json:
-        print_json(
+        output.as_json(
             {"passed": not failed, "goldens": [result.to_dict() for result in results], "without_golden": missing}
         )
         return not failed

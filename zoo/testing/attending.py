@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from zoo.testing.check import Broken, Skipped, require
 from zoo.testing.measure import LIMIT, difference, per_position, reading, runnable
-from zoo.testing.subject import Subject, outputs
+from zoo.testing.subject import Subject
+from zoo.trial import outputs
 
 
 @torch.no_grad()

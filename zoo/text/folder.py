@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Backend
 
 from zoo.errors import CheckpointError, clean
 from zoo.text.files import TEMPLATE_BYTES, TOKENIZER_BYTES, read_json, read_text
-from zoo.text.source import Source, check_known, frame
+from zoo.text.source import TokenizerSource, check_known, frame
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")
@@ -20,7 +20,7 @@ OBEYING = {
 OLDER = ("tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "qwen.tiktoken", "ice_text.model")
 
 
-def read_folder(folder: Path) -> Source:
+def read_folder(folder: Path) -> TokenizerSource:
     """What the files of `folder` say; see `Tokenizer.from_folder`."""
     file, config_file = folder / "tokenizer.json", folder / "tokenizer_config.json"
     if not file.exists():
@@ -39,7 +39,7 @@ def read_folder(folder: Path) -> Source:
     if config.get("split_special_tokens"):
         backend.encode_special_tokens = True
     notes = _frame(backend, config, tokens, config_file)
-    return Source(backend, file, tokens, _chat_templates(folder, config, config_file), notes)
+    return TokenizerSource(backend, file, tokens, _chat_templates(folder, config, config_file), notes)
 
 
 def parse(text: str, file: object) -> Backend:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.models import BPE
 
 from zoo.errors import CheckpointError, clean
-from zoo.text.source import Source, frame
+from zoo.text.source import TokenizerSource, frame
 from zoo.text.splitting import SPLITTINGS
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
@@ -30,7 +30,7 @@ ROLES = {
 }
 
 
-def read_gguf(metadata: Mapping[str, Any], file: object) -> Source:
+def read_gguf(metadata: Mapping[str, Any], file: object) -> TokenizerSource:
     """What `metadata` says; see `Tokenizer.from_gguf`."""
     facts = _Facts(metadata, file)
     kind = facts.text("model")
@@ -50,7 +50,7 @@ def read_gguf(metadata: Mapping[str, Any], file: object) -> Source:
         for role, default in (("bos_token", add_bos), ("eos_token", False))
     ]
     frame(backend, *ends)
-    return Source(backend, file, roles, _chat_templates(metadata, file))
+    return TokenizerSource(backend, file, roles, _chat_templates(metadata, file))
 
 
 class _Facts:

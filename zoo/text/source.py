@@ -12,7 +12,7 @@ from zoo.errors import CheckpointError, clean
 
 
 @dataclass(frozen=True)
-class Source:
+class TokenizerSource:
     """A tokenizer as read: the `tokenizers` object, special tokens by role, chat templates by name, what to tell."""
 
     backend: Backend

@@ -12,14 +12,14 @@ from zoo.errors import UsageError, clean
 from zoo.text.chat import ChatTemplate
 from zoo.text.folder import read_folder
 from zoo.text.gguf import read_gguf
-from zoo.text.source import Source
+from zoo.text.source import TokenizerSource
 from zoo.text.streaming import TextStream
 
 
 class Tokenizer:
     """Text to token ids and back, and conversations to prompts."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: TokenizerSource) -> None:
         self.backend: Backend = source.backend
         self.special_tokens = dict(source.special_tokens)  # bos_token, eos_token, ... -> how it is spelt
         self.chat_templates = dict(source.chat_templates)  # name -> jinja; the usual one is "default"

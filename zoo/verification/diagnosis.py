@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from zoo.progress import progress
 from zoo.verification.divergence import Divergence, first_divergence
-from zoo.verification.mistakes import Case, Repair, repairs
+from zoo.verification.mistakes import repairs
 from zoo.verification.recording import Event, Side, layer_of, leaves, stacks
+from zoo.verification.repair import Case, Repair
 from zoo.weights.ledger import grouped
 
 MAX_MISTAKES = 8  # of different kinds or places, one after the other
@@ -32,7 +33,7 @@ class Explanation:
 
 
 @dataclass
-class Doctor:
+class Diagnosis:
     """A failing model, what it is held to, and how far they may differ."""
 
     model: nn.Module

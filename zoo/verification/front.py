@@ -17,7 +17,7 @@ from zoo.inspection import Ledger
 from zoo.loading import load
 from zoo.progress import progress
 from zoo.verification.comparing import cached_decoding, compare_outputs, limit_of
-from zoo.verification.diagnosis import Doctor
+from zoo.verification.diagnosis import Diagnosis
 from zoo.verification.divergence import gap
 from zoo.verification.inputs import Inputs, inputs_for
 from zoo.verification.recording import Side, stacks
@@ -100,10 +100,10 @@ def judge(model: nn.Module, ours: Side, theirs: Side, inputs: Inputs, limit: flo
         gaps, sum((name, "out") in mine for name in known),
     )  # fmt: skip
     if not all(m.is_ok for m in measures if m.name != "cached = full"):
-        doctor = Doctor(model, ours, theirs, limit)
-        result.divergence = doctor.locate()
-        result.explanations = doctor.diagnose()
-        result.unexplained = doctor.left
+        diagnosis = Diagnosis(model, ours, theirs, limit)
+        result.divergence = diagnosis.locate()
+        result.explanations = diagnosis.diagnose()
+        result.unexplained = diagnosis.left
     return result
 
 

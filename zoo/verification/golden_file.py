@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.anatomy_records import Shape
 from zoo.errors import CheckpointError
 from zoo.weights.json_file import read_json
-from zoo.weights.ops import Shape
 
 GAIN = 1.2  # matrices grow their input by this, so that attention is peaked and a wrong layout shows
 

@@ -11,7 +11,7 @@ from zoo.config import RopeConfig
 from zoo.frequencies import yarn_mscale
 from zoo.nn import Rope
 from zoo.verification.edits import setting
-from zoo.verification.mistakes import Case, Mistake, Repair, others
+from zoo.verification.repair import Case, Mistake, Repair, others
 
 SOFTCAPS = {20.0, 30.0, 50.0}  # of Gemma 2, and of what followed it
 

@@ -14,7 +14,7 @@ from zoo.config import RopeConfig
 from zoo.frequencies import frequencies
 from zoo.nn import Rope
 from zoo.verification.edits import reweighting, setting
-from zoo.verification.mistakes import Case, Mistake, Repair, others
+from zoo.verification.repair import Case, Mistake, Repair, others
 from zoo.weights.ops import Change, Op, rope_halves
 
 BASES = {1e4, 5e5, 1e6, 5e6, 1e7}  # of released models

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from torch import nn
 
 from zoo.nn import ACTIVATIONS, Experts, GatedMLP, RMSNorm
+from zoo.trial import field
 from zoo.verification.edits import Edit, reweighting, scaling_output, setting, together
-from zoo.verification.inputs import field
-from zoo.verification.mistakes import Case, Mistake, Repair, others
 from zoo.verification.recording import shared_prefix
+from zoo.verification.repair import Case, Mistake, Repair, others
 
 EPSILONS = {1e-12, 1e-8, 1.5625e-7, 1e-7, 1e-6, 1e-5}  # of released models
 

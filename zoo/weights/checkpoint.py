@@ -30,11 +30,8 @@ from zoo.weights.meta_folder import PARTS, open_parts, read_parts
 from zoo.weights.open_tensors import OpenTensors
 from zoo.weights.pickle_file import PickleReader, read_pickle_header, refuse_pickle
 from zoo.weights.safetensors_file import SafetensorsReader, read_header
-from zoo.weights.shards import read_index, read_shards, wrong_size
+from zoo.weights.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index, read_shards, wrong_size
 from zoo.weights.tensor_info import TensorInfo
-
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
 
 @dataclass(frozen=True)

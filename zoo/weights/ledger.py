@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from zoo.anatomy_records import Shape
 from zoo.errors import some
-from zoo.weights.ops import Shape
 from zoo.weights.packing import unpacks
 from zoo.weights.table import Step, Table, Witness, foreign_shapes
 from zoo.weights.tensor_info import TensorInfo

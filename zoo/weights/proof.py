@@ -13,8 +13,9 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.anatomy_records import Shape
 from zoo.weights.ledger import settle
-from zoo.weights.ops import Op, Shape, same
+from zoo.weights.ops import Op, same
 from zoo.weights.table import Step, Table, foreign_shapes
 from zoo.weights.tensor_info import TensorInfo
 

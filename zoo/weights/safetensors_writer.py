@@ -16,10 +16,11 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from zoo.anatomy_records import Shape
 from zoo.errors import CheckpointError, ZooError
 from zoo.progress import progress
 from zoo.weights.safetensors_file import DTYPES, HEADER_BYTES, read_header
-from zoo.weights.tensor_info import ITEM_BYTES, Shape, TensorInfo
+from zoo.weights.tensor_info import ITEM_BYTES, TensorInfo
 
 if TYPE_CHECKING:
     from torch import Tensor

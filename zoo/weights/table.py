@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-from zoo.weights.ops import Op, Shape, same
+from zoo.anatomy_records import Shape
+from zoo.weights.ops import Op, same
 
 Spelling = Callable[[str], str]  # a foreign name as some file spells it -> as the table does
 Witness = Callable[[], Sequence[Sequence[float]]]  # the values of which a tensor must hold one set

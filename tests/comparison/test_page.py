@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from zoo.comparison import Comparison, Measurements, Row, Subject, compare
+from zoo.comparison import ComparedModel, Comparison, Findings, Row, compare
 from zoo.comparison.rows import Terms, rows
 from zoo.errors import UsageError
 
@@ -105,10 +105,10 @@ def _named_lines(page: str):
 
 def test_text_from_configs_is_only_text():
     evil = "<script>alert(1)</script>\"'><img src=x onerror=y>&\x1b[31m"
-    s = Subject.of("llama3")
+    s = ComparedModel.of("llama3")
     traits = {name: evil for name in ("attention", "position", "mlp", "norm")}
     anatomy = replace(s.size.anatomy, traits={**traits, "block": "norm → attention → + → norm → MLP → +", "odd": evil})
-    bad = Subject(evil, replace(s.config, source=evil, license=evil), replace(s.size, anatomy=anatomy), evil)
+    bad = ComparedModel(evil, replace(s.config, source=evil, license=evil), replace(s.size, anatomy=anatomy), evil)
     found = Comparison((s, bad), rows((s, bad), Terms(100, 4)))
     read = Reader(found.html())
     assert not {tag for tag, _ in read.elements} & {"script", "img"}
@@ -119,7 +119,7 @@ def test_text_from_configs_is_only_text():
 def test_losses_and_measured_rows_are_shown():
     c = compare("gpt2", "tiny")
     row = Row("measured", "perplexity", (20.5, 8.25), ("20.50", "8.25"), is_number=True)
-    measured = Measurements((row,), ((3.0, 2.5, 4.0), (2.0, 2.5, 1.0)), ("greedy, on 3 tokens",))
+    measured = Findings((row,), ((3.0, 2.5, 4.0), (2.0, 2.5, 1.0)), ("greedy, on 3 tokens",))
     shown = replace(c, measurements=measured).html()
     assert "Loss per token" not in c.html()
     read = Reader(shown)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from zoo.comparison import Comparison
-from zoo.report.attention import Look
+from zoo.comparison.attention import Look
+from zoo.comparison.record import Comparison
 from zoo.report.axis import bytes_axis, counted, decades, lengths_axis
-from zoo.report.chart import NARROW, WIDE, Frame, Line, chart
-from zoo.report.svg import Markup, element
+from zoo.report.chart import Frame, Line, both, chart
+from zoo.report.svg import Markup
 
 SHORTEST, LONGEST = 512, 128 * 1024  # tokens of the cache chart, at least
 
@@ -34,7 +34,7 @@ def cache_growth(c: Comparison) -> list[Markup]:
         y = bytes_axis(min(every), max(every), *frame.y)
         return chart("cache growth", lines, x, y, frame, across="tokens", mark=c.length)
 
-    return _both(draw, lines)
+    return both(draw, lines)
 
 
 def wavelengths(c: Comparison, looks: Sequence[Look]) -> list[Markup]:
@@ -53,7 +53,7 @@ def wavelengths(c: Comparison, looks: Sequence[Look]) -> list[Markup]:
         x, y = counted(last, *frame.x), decades(min(every), max(every), *frame.y)
         return chart("rotary wavelengths", lines, x, y, frame, across="channel pair")
 
-    return _both(draw, lines)
+    return both(draw, lines)
 
 
 def losses(c: Comparison) -> list[Markup]:
@@ -73,10 +73,4 @@ def losses(c: Comparison) -> list[Markup]:
         x, y = counted(last, *frame.x), counted(int(top) + 1, *frame.y)
         return chart("loss per token", lines, x, y, frame, across="token")
 
-    return _both(draw, lines)
-
-
-def _both(draw: Callable[[Frame], Markup], lines: Sequence[Line]) -> list[Markup]:
-    """The drawing for wide screens, labelled, and for narrow ones, with the names below."""
-    names = [element("li", element("span", class_="dot"), line.name, class_=f"m{line.model}") for line in lines]
-    return [draw(WIDE), draw(NARROW), element("ul", *names, class_="names narrow")]
+    return both(draw, lines)

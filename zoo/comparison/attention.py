@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy import AttentionSpec
-from zoo.comparison import Subject
+from zoo.comparison.subject import ComparedModel
 from zoo.config import ModelConfig
 from zoo.construction import on_meta
 from zoo.nn import (
@@ -54,7 +54,7 @@ class Look:
     wavelengths: dict[str, tuple[float, ...]] = field(default_factory=dict)
 
 
-def look(s: Subject) -> Look:
+def look(s: ComparedModel) -> Look:
     """The masks and wavelengths of a model, a picture for each kind of layer; empty where it says of none."""
     found = Look()
     if s.size is None:
@@ -87,11 +87,11 @@ def allowed(attn: nn.Module, span: Span) -> Tensor | None:
     mask = attn.mask if isinstance(attn, Attention) else causal if isinstance(attn, CAUSAL) else None
     if mask is None:
         return None
-    seen = span.allowed(mask, "new")
+    seen = span.allowed(mask)
     if seen is not None:
         return seen[0]
     everyone = torch.ones(span.num_new, span.num_new, dtype=torch.bool)
-    return everyone.tril() if span.is_causal(mask, "new") else everyone
+    return everyone.tril() if span.is_causal(mask) else everyone
 
 
 def specimen(config: ModelConfig) -> Tensor:

@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from zoo.comparison import Subject
+from zoo.comparison import ComparedModel
+from zoo.comparison.attention import PREFIX, SHADES, TOKENS, look, shrunk, specimen
 from zoo.construction import build
 from zoo.registry import installed
-from zoo.report.attention import PREFIX, SHADES, TOKENS, look, shrunk, specimen
 
 
 def one_layer(family: str, **fields):
@@ -63,7 +63,7 @@ def seen_by_disturbing(config) -> torch.Tensor:
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_mask_is_drawn_as_the_model_attends(kind):
     config = CONFIGS[kind]()
-    pictures = look(Subject.of(config)).masks
+    pictures = look(ComparedModel.of(config)).masks
     assert len(pictures) == 1
     drawn = torch.tensor(pictures[0].shades) > 0
     assert torch.equal(drawn, seen_by_disturbing(shrunk(config)[0]))
@@ -79,27 +79,27 @@ def test_the_kinds_are_as_their_papers_say():
         "bidirectional": (k == k) & (q == q),
     }
     for kind, mask in expected.items():
-        drawn = torch.tensor(look(Subject.of(CONFIGS[kind]())).masks[0].shades) > 0
+        drawn = torch.tensor(look(ComparedModel.of(CONFIGS[kind]())).masks[0].shades) > 0
         assert torch.equal(drawn, mask), kind
 
 
 def test_captions_say_what_was_cut_down():
-    (picture,) = look(Subject.of(CONFIGS["sliding, drawn smaller"]())).masks
+    (picture,) = look(ComparedModel.of(CONFIGS["sliding, drawn smaller"]())).masks
     assert (picture.title, picture.caption) == ("its one layer", "sliding window 32 drawn as 8")
-    local, everywhere = look(Subject.of("gemma2-9b")).masks
+    local, everywhere = look(ComparedModel.of("gemma2-9b")).masks
     assert (local.title, local.caption) == ("21 of 42 layers", "sliding window 4,096 drawn as 8")
     assert everywhere.caption == ""
 
 
 def test_alibi_fades_as_its_slopes_say():
-    (picture,) = look(Subject.of("bloom-7b1")).masks
+    (picture,) = look(ComparedModel.of("bloom-7b1")).masks
     slope = 2 ** (-8 * 17 / 32)  # of head 17 of 32, arXiv:2108.12409
     assert "head 17 of 32" in picture.caption
     assert picture.shades[20][11] == pytest.approx(math.exp(-slope * 9), rel=1e-9)
 
 
 def test_dual_chunks_are_shaded_by_age():
-    (picture,) = look(Subject.of("qwen2.5-7b-1m")).masks
+    (picture,) = look(ComparedModel.of("qwen2.5-7b-1m")).masks
     chunk = 10 - 2
     for q in range(TOKENS):
         for k in range(q + 1):
@@ -107,19 +107,19 @@ def test_dual_chunks_are_shaded_by_age():
 
 
 def test_wavelengths_are_those_of_the_model():
-    (waves,) = look(Subject.of("llama3-8b")).wavelengths.values()
+    (waves,) = look(ComparedModel.of("llama3-8b")).wavelengths.values()
     assert waves[0] == pytest.approx(2 * math.pi)
     assert waves[-1] == pytest.approx(2 * math.pi * 500_000 ** (126 / 128))
-    local, everywhere = look(Subject.of("gemma3-1b")).wavelengths.items()
+    local, everywhere = look(ComparedModel.of("gemma3-1b")).wavelengths.items()
     assert local[0] == "22 of 26 layers, window 512"
     assert (local[1][1], everywhere[1][1]) == pytest.approx(
         (2 * math.pi * 1e4 ** (1 / 128), 2 * math.pi * 1e6 ** (1 / 128))
     )
-    assert not look(Subject.of("gpt2")).wavelengths
+    assert not look(ComparedModel.of("gpt2")).wavelengths
 
 
 @pytest.mark.parametrize("family", sorted(installed().families))
 def test_every_family_says_who_attends_to_whom(family):
-    subject = Subject.of(installed()[family].config_class.tiny())
+    subject = ComparedModel.of(installed()[family].config_class.tiny())
     attending = [a for a in subject.size.anatomy.attention if a.layers]
     assert len(look(subject).masks) == len(attending)

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from zoo.comparison import compare
-from zoo.report.table import as_tsv
+from zoo.comparison.table import as_tsv
 
 THREE = ("gpt2", "llama3-8b", "deepseek-v2-lite")
 
