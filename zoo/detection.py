@@ -5,6 +5,7 @@ from __future__ import annotations
 from zoo.errors import CheckpointError, ZooError, clean, some
 from zoo.family import Family, Match
 from zoo.interpretation import config_file, our_shapes, table_for
+from zoo.isolation import isolated
 from zoo.registry import installed
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.foreign_config import ForeignConfig
@@ -55,11 +56,13 @@ def better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tup
         if family is chosen or checkpoint.dialect not in family.formats:
             continue
         try:
-            dialect = family.dialect(checkpoint.dialect)
-            config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors))
-            table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
-            account = settle(table, our_shapes(family, config), checkpoint.tensors)
-        except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):
+            with isolated(family.name):
+                dialect = family.dialect(checkpoint.dialect)
+                keys = ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors)
+                config = dialect.from_config(keys)
+                table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
+                account = settle(table, our_shapes(family, config), checkpoint.tensors)
+        except ZooError:
             continue  # the config is not even of this family's form
         if account.fit > max(fit, best[1] if best else 0.0, 0.8):
             best = family.name, account.fit

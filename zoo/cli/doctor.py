@@ -44,6 +44,7 @@ def command(is_json: bool) -> None:
 def examine() -> dict[str, Any]:
     """Everything that is worth knowing, as JSON values."""
     registry = installed()
+    registry.try_out()
     return {
         "zoo": __version__,
         "python": platform.python_version(),
