@@ -71,7 +71,7 @@ def _off_stdout() -> Iterator[None]:
 
 def _flush(stream: Any) -> None:
     """Empty the buffers of what is printed: of a stream, of Python's first one, and of C's, where ctypes is there."""
-    for one in (stream, sys.__stdout__):
+    for one in filter(None, (stream, sys.__stdout__)):
         with suppress(Exception):
             one.flush()
     if (ctypes := sys.modules.get("ctypes")) is not None:

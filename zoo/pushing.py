@@ -172,7 +172,7 @@ def _settle(
     client: HubClient, branch: str, contents: Mapping[str, Any], private: bool
 ) -> tuple[str | None, set[str], list[str]]:
     """The commit that this one goes on top of, its files, and those of an earlier push that are left behind."""
-    from zoo.weights.hub_client import Absent
+    from zoo.weights.hub_errors import Absent
 
     try:
         branches = client.branches()
