@@ -11,6 +11,8 @@ from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.foreign_config import ForeignConfig
 from zoo.weights.ledger import settle
 
+MOST_TENSORS = 20_000  # beyond, trying every family takes longer than a refusal should
+
 
 def family_of(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
     """The family that was asked for by `name`, or the one whose claim on the config is the best.
@@ -52,6 +54,8 @@ def _no_family(checkpoint: Checkpoint) -> ZooError:
 def better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tuple[str, float] | None:
     """The family whose table leaves the fewest tensors over, if it beats `fit` clearly."""
     best: tuple[str, float] | None = None
+    if len(checkpoint.tensors) > MOST_TENSORS:
+        return None
     for family in installed().families.values():
         if family is chosen or checkpoint.dialect not in family.formats:
             continue

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEADER_BYTES = 100_000_000
+MAX_TENSORS = 100_000  # of one file: more than the largest released models have in all of theirs
 SPACES = b" \t\r\n"  # of JSON; writers pad with them, mostly behind the header
 _MINUS_ZERO, _TEXT = re.compile(rb"[\[:,]\s*-0\s*[,\]}]"), re.compile(rb'"(?:[^"\\]|\\.)*"')
 DTYPES = {  # the format's code -> torch's name, from the least to the most strictly aligned: the order of the data
@@ -66,6 +67,8 @@ def read_header(path: Path) -> Header:
         raise CheckpointError(path, "", unreadable(error)) from None
     if len(data) < raw or not data.lstrip(SPACES).startswith(b"{"):
         raise CheckpointError(path, "", "its header is not a JSON object: this is no safetensors file")
+    if (count := data.count(b'"data_offsets"')) > MAX_TENSORS:
+        raise CheckpointError(path, "", f"its header lists {count:,} tensors, more than the {MAX_TENSORS:,} it may")
     entries = parse_json(data, path, max_depth=None)  # what is deeper than an entry is refused as one
     if _MINUS_ZERO.search(data) and _MINUS_ZERO.search(_TEXT.sub(b"", data)):
         raise CheckpointError(path, "", "its header has the number -0, which is neither a size nor an offset")

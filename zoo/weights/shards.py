@@ -10,12 +10,14 @@ from zoo.weights.files import plain_name
 from zoo.weights.json_file import INDEX_BYTES, read_json
 from zoo.weights.tensor_info import TensorInfo
 
+MAX_TENSORS = 250_000  # three times as many as the largest released models have
+
 ReadHeader = Callable[[Path], Mapping[str, TensorInfo]]
 
 
 def read_index(index: Path) -> dict[str, str]:
     """Which file each tensor is in. Raises CheckpointError for a name that leads out of the folder."""
-    table = read_json(index, INDEX_BYTES).get("weight_map")
+    table = read_json(index, INDEX_BYTES, most=MAX_TENSORS).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise CheckpointError(index, "weight_map", "is not a table of tensors and files")
     return {name: plain_name(file, index, name) for name, file in table.items()}
