@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf, errors
 from zoo.config import ModelConfig, refuse_absurd
 from zoo.errors import ConfigError, UsageError, ZooError, ZooWarning, clean
 from zoo.fields import doc_of, fields_of
+from zoo.isolation import reason_of
 from zoo.mistakes import bad_value, hidden_preset, no_config, no_field, no_key, several_values, unreadable
 from zoo.overrides import expand, grammar, vet
 from zoo.ranges import refuse_out_of_range
@@ -68,7 +69,7 @@ def install() -> Registry:
         try:
             ConfigStore.instance().store(group="schema", name=name, node=family.config_class, provider=f"zoo:{name}")
         except Exception as error:
-            UNREADABLE[name] = clean(f"{type(error).__name__}: {error}", 200)
+            UNREADABLE[name] = clean(reason_of(error.__cause__ or error), 200)
     Plugins.instance().register(ZooSearchPath)
     return registry
 
@@ -179,7 +180,7 @@ def _mixable(path: str, key: str, error: Exception) -> str:
     if path != "model" or not found:
         return ""
     presets, registry = installed().presets(), installed()
-    able = [name for name, family in registry.families.items() if key in fields_of(family.config_class)]
+    able = [f.name for f, kind in registry.each(lambda f: f.config_class) if key in fields_of(kind)]
     names = [name for name in presets if name.partition("/")[0] in able]
     if not names:
         return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -55,7 +54,7 @@ def model_class(family: str) -> type[nn.Module]:
 
     Raises UnknownName for a family that is not installed.
     """
-    return equip(resolve_name(installed()[family].model))
+    return equip(installed()[family].model_class)
 
 
 class _Uninitialised(TorchFunctionMode):

@@ -9,11 +9,14 @@ from zoo.config import ModelConfig
 from zoo.errors import CheckpointError, ZooError, clean, some
 from zoo.family import Family, Match
 from zoo.interpretation import our_shapes, overridden, read_config, table_for
+from zoo.isolation import isolated
 from zoo.registry import installed
 from zoo.weights.checkpoint import Checkpoint
 from zoo.weights.foreign_config import ForeignConfig
 from zoo.weights.ledger import Account, settle
 from zoo.weights.unknown_keys import telling
+
+MOST_TENSORS = 20_000  # beyond, trying every family takes longer than a refusal should
 
 
 def family_of(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
@@ -67,11 +70,12 @@ def reading_of(
 ) -> Reading | None:
     """How `family` would read a checkpoint; None where its config is not even of this family's form."""
     try:
-        keys, config = read_config(family, checkpoint, allow)
-        config = overridden(config, overrides)
-        table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
-        account = settle(table, our_shapes(family, config), checkpoint.tensors)
-    except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        with isolated(family.name):
+            keys, config = read_config(family, checkpoint, allow)
+            config = overridden(config, overrides)
+            table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
+            account = settle(table, our_shapes(family, config), checkpoint.tensors)
+    except ZooError:
         return None
     account.allow(allow if "*" not in allow else ())
     return Reading(family, keys, config, account)
@@ -116,6 +120,8 @@ def offer(found: tuple[str, float]) -> str:
 
 def _fitting(checkpoint: Checkpoint, chosen: Family | None, allow: tuple[str, ...]) -> list[Reading]:
     """The readings by other families that give every tensor its place."""
+    if len(checkpoint.tensors) > MOST_TENSORS:
+        return []
     others = [f for f in installed().families.values() if f is not chosen and checkpoint.dialect in f.formats]
     found = [reading for family in others if (reading := reading_of(family, checkpoint, allow))]
     return [reading for reading in found if reading.account.is_settled and not reading.account.random]

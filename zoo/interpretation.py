@@ -8,6 +8,7 @@ from typing import Any
 
 from zoo.anatomy_records import Shape
 from zoo.config import MAX_LAYERS, ModelConfig
+from zoo.counting import compare_counts, most_for
 from zoo.errors import CheckpointError, ConfigError, UsageError, ZooError, clean, some
 from zoo.family import Family
 from zoo.frequencies import check_factors
@@ -19,7 +20,7 @@ from zoo.weights.table import Identity, Table
 from zoo.weights.tensor_info import TensorInfo
 
 TOO_MANY = f"more than {MAX_LAYERS} layers are refused"
-LAYERS = re.compile(r"layers?$|block_count$")  # keys that number them, in every dialect
+LAYERS = re.compile(r"layers?$|block_count$|depth$")  # keys that number them, in every dialect
 
 
 def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
@@ -64,9 +65,14 @@ def _claims(family: Family, checkpoint: Checkpoint) -> bool:
 def refuse_endless(checkpoint: Checkpoint) -> None:
     """A number in a file must not make us list a billion weights. Raises CheckpointError before any family reads it."""
     groups = [checkpoint.config, *(group for group in checkpoint.config.values() if isinstance(group, dict))]
+    there = len(checkpoint.tensors)
     for key, value in (item for group in groups for item in group.items()):
-        if isinstance(value, int | float) and value > MAX_LAYERS and LAYERS.search(str(key)):
+        if not isinstance(value, int | float) or not LAYERS.search(str(key)):
+            continue
+        if value > MAX_LAYERS:
             raise CheckpointError(checkpoint.config_file, clean(str(key)), TOO_MANY)
+        if value > most_for(there):
+            raise CheckpointError(checkpoint.config_file, clean(str(key)), f"{value:,} layers, of {there:,} tensors")
 
 
 def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
@@ -108,6 +114,8 @@ def table_for(
     family: Family, dialect: str, config: ModelConfig, tensors: Mapping[str, TensorInfo] | None = None
 ) -> Table:
     """The weight table of a family's dialect: for the files that hold `tensors`, or as zoo writes it."""
+    if tensors is not None:
+        compare_counts(config, tensors)
     if dialect == "zoo":
         return Identity()
     module = dialect_of(family, dialect)

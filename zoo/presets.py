@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from importlib.resources import files
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from zoo.errors import ConfigError, UsageError, ZooError, clean
+from zoo.isolation import isolated
 from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
 
 if TYPE_CHECKING:
@@ -75,7 +77,8 @@ def record(preset: Preset, presets: Mapping[str, Preset]) -> ModelRecord:
         known["description"] = clean(preset.description, 200)
         values = resolve(preset.name, presets)
         known["family"] = clean(values.get("family", ""))
-        return ModelRecord(**known, **_traits(_typed(values)))
+        with nullcontext() if preset.package == OURS else isolated(""):
+            return ModelRecord(**known, **_traits(_typed(values)))
     except Exception as error:
         reason = error.what if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
         return ModelRecord(**known, problem=clean(reason, 200))

@@ -15,6 +15,7 @@ from zoo.family import Family
 from zoo.interpretation import table_for
 from zoo.provenance import origin
 from zoo.registry import installed
+from zoo.weights.files import own_file
 from zoo.weights.hub_files import COMPANIONS
 from zoo.weights.safetensors_writer import TensorSpec
 from zoo.weights.shards import MAX_SHARD_SIZE
@@ -109,7 +110,7 @@ def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str
 def companions(path: Path) -> dict[str, Path]:
     """The files beside the weights that go along: tokenizer, chat template, generation settings."""
     folder = path if path.is_dir() else path.parent
-    return {name: folder / name for name in COMPANIONS if (folder / name).is_file()}
+    return {name: own_file(folder / name) for name in COMPANIONS if (folder / name).is_file()}
 
 
 def dtype_name(tensor: Tensor) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ import yaml
 import zoo
 from tests.weights.hub_client import Client
 from tests.weights.hub_server import Hub, serving
+from zoo.errors import CheckpointError
+from zoo.pushing import push
 from zoo.weights.files import sha256_of, size_of
 from zoo.weights.hub_card import Facts, card_text, license_in, metadata_in
 from zoo.weights.manifest import listed_files, manifest_text
@@ -228,3 +231,36 @@ def test_a_card_whose_head_cannot_be_read_names_no_licence(tmp_path: Path, text:
     (tmp_path / "README.md").write_text(text)
     assert license_in(tmp_path / "README.md") == ""
     assert yaml.safe_load(card_text(Facts("a/b", "f", "s", "hf", 1, 1, "x")).split("---")[1])["tags"] == ["f"]
+
+
+LINKED = ["LICENSE", "README.md", "vocab.json", "config.json", "model.safetensors", "zoo.json", "NOTICE.txt"]
+
+
+@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize("how", ["away", "beside", "nowhere", "folder"])
+def test_a_link_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str, how: str) -> None:
+    folder = Path(shutil.copytree(TINY, tmp_path / "model"))
+    file, secret = folder / name, folder.parent / "secret"
+    before = file.read_bytes() if file.exists() else b"private"
+    if how == "folder":
+        secret.mkdir()
+    elif how == "away":
+        secret.write_bytes(before)
+    elif how == "beside":
+        secret = folder / "other"
+        secret.write_bytes(before)
+    file.unlink(missing_ok=True)
+    file.symlink_to(secret)
+    with pytest.raises(CheckpointError) as error:
+        push(folder, "acme/model", dry_run=True)
+    assert f"{name} is a link, not a file of the folder" in str(error.value)
+
+
+def test_links_that_are_no_part_of_the_checkpoint_are_left_out(folder: Path) -> None:
+    (folder / "logs").symlink_to(folder.parent)
+    (folder / "notes.txt").symlink_to(folder.parent / "nothing")
+    os.mkfifo(folder / "LICENSE")
+    found = push(folder, "acme/model", dry_run=True)
+    assert found.left_out == ("LICENSE", "logs", "notes.txt")
+    (folder.parent / "latest").symlink_to(folder)  # the folder itself may be named by a link
+    assert push(folder.parent / "latest", "acme/model", dry_run=True).files == found.files

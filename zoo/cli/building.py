@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import Any
 
 import click
@@ -116,9 +115,14 @@ def built(composed: DictConfig) -> dict[str, Any]:
     """Build the module that a composed config describes, save it if asked to, and tell its numbers as JSON values."""
     config = checked(composed)
     settings = Settings.of(composed, config)
-    from zoo.construction import count, materialise, on_meta  # torch: only once the words are known to be right
+    from zoo.construction import (
+        count,
+        materialise,
+        model_class,
+        on_meta,
+    )  # torch: only once the words are known to be right
 
-    resolve_name(installed()[config.family].model)  # what is timed is building, not importing
+    model_class(config.family)  # what is timed is building, not importing
     start = time.perf_counter()
     model = materialise(on_meta(config, dtype=settings.dtype), device=settings.device, seed=settings.seed)
     seconds = time.perf_counter() - start

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from zoo.errors import UsageError, ZooError, some
 from zoo.inspection import Ledger
 from zoo.interpretation import table_for
+from zoo.transformers_library import first_line
 from zoo.verification.exact import Float64
-from zoo.verification.in_transformers import first_line, load_in_transformers
+from zoo.verification.in_transformers import load_in_transformers
 from zoo.verification.inputs import Inputs
 from zoo.verification.names import views_of
 from zoo.verification.recording import Side, View

@@ -14,6 +14,7 @@ from zoo.weights.files import size_of, unreadable
 
 CONFIG_BYTES = 16 << 20
 INDEX_BYTES = 64 << 20
+MAX_VALUES = 100_000  # of a config: the labels of the largest classifiers are a fifth of it
 MAX_DEPTH = 64
 MAX_DIGITS = 25
 MAX_KEY = 1024  # characters of a key, in messages and of a tensor's name
@@ -21,8 +22,10 @@ _ANY_DIGIT = bytes.maketrans(b"123456789", b"000000000")
 MAX_COST = 100 << 20  # bytes of Python objects that one file may become: some 200,000 tensors in a header
 
 
-def read_json(path: Path, limit_bytes: int = CONFIG_BYTES, max_depth: int = MAX_DEPTH) -> dict[str, Any]:
-    """The object in a JSON file. Raises CheckpointError, naming file and key, for all that is not plain JSON."""
+def read_json(
+    path: Path, limit_bytes: int = CONFIG_BYTES, max_depth: int = MAX_DEPTH, *, most: int = MAX_VALUES
+) -> dict[str, Any]:
+    """The object in a JSON file of `most` values at most. Raises CheckpointError, with file and key, for all else."""
     if (size := size_of(path)) > limit_bytes:
         raise CheckpointError(path, "", f"has {size:,} bytes, more than the {limit_bytes:,} that such a file may have")
     try:
@@ -30,6 +33,8 @@ def read_json(path: Path, limit_bytes: int = CONFIG_BYTES, max_depth: int = MAX_
             data = file.read(limit_bytes)
     except OSError as error:
         raise CheckpointError(path, "", unreadable(error)) from None
+    if data.count(b",") > most:
+        raise CheckpointError(path, "", f"has more than the {most:,} values that such a file may have")
     return parse_json(data, path, max_depth)
 
 

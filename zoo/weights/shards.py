@@ -17,12 +17,14 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 MAX_SHARD_SIZE = 5_000_000_000  # bytes, as the tools of the hub cut
 
+MAX_TENSORS = 250_000  # three times as many as the largest released models have
+
 ReadHeader = Callable[[Path], Mapping[str, TensorInfo]]
 
 
 def read_index(index: Path) -> dict[str, str]:
     """Which file each tensor is in. Raises CheckpointError for a name that leads out of the folder."""
-    table = read_json(index, INDEX_BYTES).get("weight_map")
+    table = read_json(index, INDEX_BYTES, most=MAX_TENSORS).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise CheckpointError(index, "weight_map", "is not a table of tensors and files")
     return {name: plain_name(file, index, name) for name, file in table.items()}
