@@ -1,4 +1,4 @@
-"""From a preset's name and overrides to a typed config: the one library module that knows Hydra.
+"""From a preset's name and overrides to a typed config, by Hydra.
 
 Precedence: a field's default < the preset < an option group (`rope=yarn`) < the overrides.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
 import hydra
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,18 +22,16 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, errors
 
 from zoo.config import ModelConfig, refuse_absurd
 from zoo.errors import ConfigError, UsageError, ZooError, ZooWarning, clean
 from zoo.fields import doc_of, fields_of
+from zoo.hydra_source import CheckedPresets, ZooSearchPath
 from zoo.mistakes import bad_value, hidden_preset, no_config, no_field, no_key, several_values, unreadable
 from zoo.overrides import expand, grammar, vet
 from zoo.registry import Registry, installed
-
-PRIMARY = "pkg://zoo.conf"
 
 # Hydra 1.3 warns unless it is told which version's defaults to take; 1.4 knows only its own.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
@@ -47,20 +44,45 @@ def compose(model: str, *overrides: str) -> ModelConfig:
 
     Raises UsageError for a name, key or value that is not known, ConfigError for values that contradict each other.
     """
-    install()
     words = expand([model, *overrides], grammar("build", with_keys=False), needs_model=True)
     vet(words)
-    with _LOCK, translated(), _apart(), hydra.initialize_config_module("zoo.conf", "build", **VERSION_BASE):
-        config = checked(hydra.compose("build", overrides=words))
+    config = _composed(words)
     for kept, hidden in installed().preset_clashes():
         if kept.name == model:
             warnings.warn(hidden_preset(kept.name, kept.plugin, hidden.plugin), ZooWarning, stacklevel=2)
     return config
 
 
+def override(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
+    """The config with overrides, read as `compose` reads those of a preset: `model.rope.theta=1e6`, `rope=yarn`.
+
+    Raises UsageError for a key or value that is not known, ConfigError for values that contradict each other.
+    """
+    words = expand(overrides, grammar("build", with_keys=False), config_class=type(config))
+    if named := [word for word in words if word.lstrip("+~").startswith(("model=", "model@"))]:
+        raise UsageError(f"{clean(named[0])!r} names another model", hint="type: model.FIELD=VALUE")
+    vet(words)
+    with _LOCK:
+        install()
+        ConfigStore.instance().store(group="model", name=GIVEN, node=OmegaConf.structured(config))
+        try:
+            return _composed([f"model={GIVEN}", *words])
+        finally:
+            ConfigStore.instance().repo.pop("model")
+
+
+GIVEN = "_given_"  # no file of this name is a preset
+
+
+def _composed(words: list[str]) -> ModelConfig:
+    install()
+    with _LOCK, translated(), _apart(), hydra.initialize_config_module("zoo.conf", "build", **VERSION_BASE):
+        return checked(hydra.compose("build", overrides=words))
+
+
 @cache
 def install() -> Registry:
-    """Make every plugin's schemas and config packages known to Hydra, once per process."""
+    """Make every plugin's schemas, presets and options known to Hydra, once per process."""
     registry = installed()
     for name, family in registry.families.items():
         # A third party's code: whatever it raises, the other families work, and asking for this one repeats why.
@@ -68,22 +90,12 @@ def install() -> Registry:
             ConfigStore.instance().store(group="schema", name=name, node=family.config_class, provider=f"zoo:{name}")
         except Exception as error:
             UNREADABLE[name] = clean(f"{type(error).__name__}: {error}", 200)
-    Plugins.instance().register(ZooSearchPath)
+    for plugin in (CheckedPresets, ZooSearchPath):
+        Plugins.instance().register(plugin)
     return registry
 
 
 UNREADABLE: dict[str, str] = {}  # family -> why its config class is no schema
-
-
-class ZooSearchPath(SearchPathPlugin):
-    """Puts the plugins' config packages on the search path of zoo's own commands, and of no other Hydra application."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        if not any(entry.path == PRIMARY for entry in search_path.get_path()):
-            return
-        for package, distribution in installed().config_packages.items():
-            if f"pkg://{package}" != PRIMARY:
-                search_path.append(distribution, f"pkg://{package}")
 
 
 def checked(composed: DictConfig) -> ModelConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
@@ -15,8 +15,10 @@ from typing import Any
 from pluggy import PluginManager
 
 from zoo import hookspecs
-from zoo.errors import UnknownName, ZooError
+from zoo.errors import UnknownName, ZooError, clean
 from zoo.family import Family, Match
+from zoo.preset_folder import Entry, options_in, presets_in
+from zoo.regular_file import MAX_BYTES, read_bounded
 
 GROUP = "zoo"
 OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
@@ -43,21 +45,29 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named config in some plugin's conf/model folder."""
+    """A named config in some plugin's conf/model folder, or an option of another group."""
 
     name: str
     package: str
     file: Traversable
     plugin: str  # distribution that ships it
+    group: str = "model"
+    problem: str = ""  # why its file is not read
 
-    def text(self) -> str:
-        return self.file.read_text(encoding="utf-8")
+    def data(self) -> bytes:
+        """The file's bytes. Raises ZooError, which names it, for what is no regular file of at most MAX_BYTES."""
+        if self.problem:
+            raise ZooError(f"{clean(self.file, 300)}: {self.problem}")
+        return read_bounded(self.file, MAX_BYTES)
 
     @property
     def description(self) -> str:
-        """The comment on the file's first line."""
-        first = self.text().partition("\n")[0]
-        return first.removeprefix("#").strip() if first.startswith("#") else ""
+        """The comment on the file's first line, safe to print; empty where it cannot be read."""
+        try:
+            first = self.data().decode("utf-8-sig", errors="replace").splitlines()[:1]
+        except ZooError:
+            return ""
+        return clean(first[0].removeprefix("#").strip(), 200) if first and first[0].startswith("#") else ""
 
 
 @dataclass
@@ -112,14 +122,23 @@ class Registry:
         kept = self.presets()
         return [(kept[p.name], p) for p in self._all_presets() if kept[p.name].package != p.package]
 
+    def options(self) -> dict[str, Preset]:
+        """Every option of the groups beside `model` as GROUP/NAME, the first package's where several have one."""
+        found: dict[str, Preset] = {}
+        for option in self._entries(options_in):
+            found.setdefault(f"{option.group}/{option.name}", option)
+        return found
+
     def _all_presets(self) -> Iterator[Preset]:
+        return self._entries(presets_in)
+
+    def _entries(self, listed: Callable[..., list[Entry]]) -> Iterator[Preset]:
         for package, distribution in self.config_packages.items():
             try:
-                root = files(package) / "model"
+                entries = listed(files(package), is_package=True)
             except ModuleNotFoundError:
                 continue  # `zoo plugins` reports it: see _load
-            if root.is_dir():
-                yield from (Preset(name, package, file, distribution) for name, file in _yaml_files(root))
+            yield from (Preset(e.name, package, e.file, distribution, e.group, e.problem) for e in entries)
 
     def _load(self, point: EntryPoint) -> Plugin:
         plugin = Plugin(point.name, *_identity(point.dist))
@@ -206,14 +225,6 @@ def _order(point: EntryPoint) -> tuple[bool, str, str]:
 
 def _words(text: str) -> set[str]:
     return {word.strip() for word in text.split(",") if word.strip()}
-
-
-def _yaml_files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
-    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-        if entry.is_dir() and not entry.name.startswith(("_", ".")):
-            yield from _yaml_files(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(".yaml"):
-            yield prefix + entry.name.removesuffix(".yaml"), entry
 
 
 def _unmet_requirement(point: EntryPoint) -> str:
