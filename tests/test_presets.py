@@ -168,7 +168,8 @@ def test_presets_with_problems_leave_the_others_alone(tmp_path):
     assert "did you mean" not in found["orphan"]["problem"]  # one line a preset
     assert "extend each other in a circle: circle -> elcric -> circle" in found["circle"]["problem"]
     assert "model.num_layers='many' is not int" in found["wrong"]["problem"]
-    assert "cannot be used: bare (zoo-good): the preset names no family; " in done.stderr
+    assert "cannot be used: bare (zoo-good): " in done.stderr
+    assert "model/bare.yaml: the preset names no family; " in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -62,16 +62,22 @@ def override(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
     if named := [word for word in words if word.lstrip("+~").startswith(("model=", "model@"))]:
         raise UsageError(f"{clean(named[0])!r} names another model", hint="type: model.FIELD=VALUE")
     vet(words)
+    with translated():
+        sweeps = [o for o in OverridesParser.create().parse_overrides(words) if o.is_sweep_override()]
+    if sweeps:
+        hint = "a checkpoint is read with one value for each field"
+        raise UsageError(f"several values for {clean(sweeps[0].get_key_element())}", hint=hint)
     with _LOCK:
         install()
-        ConfigStore.instance().store(group="model", name=GIVEN, node=OmegaConf.structured(config))
+        store = ConfigStore.instance()
+        store.store(group="model", name=GIVEN, node=OmegaConf.structured(config))
         try:
-            return _composed([f"model={GIVEN}", *words])
+            return _composed([f"model='{GIVEN}'", *words])
         finally:
-            ConfigStore.instance().repo.pop("model")
+            del store.repo["model"][f"{GIVEN}.yaml"]
 
 
-GIVEN = "_given_"  # no file of this name is a preset
+GIVEN = "<checkpoint>"  # no file of this name is a preset
 
 
 def _composed(words: list[str]) -> ModelConfig:

@@ -82,7 +82,12 @@ class CheckedPresets(ConfigSource):
             place, values = "model", {"defaults": [f"/schema/{family}@_here_", "_self_"], **values}
         else:
             place, values = option(key, self._options | {key: preset})
-        return ConfigResult(self.provider, self.full_path(), OmegaConf.create(values), {"package": place})
+        return ConfigResult(
+            provider=self.provider,
+            path=self.full_path(),
+            config=OmegaConf.create(values),
+            header={"package": place},
+        )
 
     def available(self) -> bool:
         return True

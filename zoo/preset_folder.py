@@ -13,7 +13,7 @@ from pathlib import Path
 
 from zoo.errors import clean
 
-MAX_FILES = 10_000
+MAX_FILES = 1_000
 MAX_FOLDERS = 8  # one in another
 NAME = re.compile(r"\w[\w.+ -]{0,99}")
 GROUP = re.compile(r"[A-Za-z]\w{0,99}")
@@ -69,7 +69,7 @@ def _within(folder: Traversable, group: str, homes: tuple[Path, ...]) -> list[En
 
 def _walk(folder: Traversable, group: str, homes: tuple[Path, ...], prefix: str = "") -> Iterator[Entry]:
     for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-        name = prefix + clean(entry.name)
+        name = prefix + clean(entry.name, 300)
         if entry.is_dir():
             if entry.name.startswith(("_", ".")):
                 continue
