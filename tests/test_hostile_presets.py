@@ -33,9 +33,9 @@ def used(place: Path, *options: str) -> list[dict[str, Any]]:
 
 def faults(told: dict[str, Any], harmless: dict[str, Any]) -> list[str]:
     """What a case did that data cannot do."""
-    # One that is harmless after all is built, and torch imported for it: what counts is what it took beyond that.
-    built = harmless if told["code"] == 0 and told["door"] in ("build", "sweep", "plugin build") else None
-    limits = (SECONDS + built["seconds"], MEBIBYTES + built["mebibytes"]) if built else (SECONDS, MEBIBYTES)
+    # What turns out to be harmless is built, and torch imported for it: what counts is what was taken beyond that.
+    has_torch = told["door"] in ("build", "sweep", "plugin build") and told["mebibytes"] > harmless["mebibytes"] / 2
+    limits = (SECONDS + has_torch * harmless["seconds"], MEBIBYTES + has_torch * harmless["mebibytes"])
     found = {
         "it made files": told["made"],
         "it read outside": told["leaked"],
@@ -48,7 +48,7 @@ def faults(told: dict[str, Any], harmless: dict[str, Any]) -> list[str]:
 
 
 def test_hostile_presets_are_refused_or_are_data(tmp_path: Path) -> None:
-    hold(tmp_path, "--seed=7", "--light", count=24)
+    hold(tmp_path, "--seed=7", "--light", count=12)
 
 
 @pytest.mark.slow

@@ -79,11 +79,11 @@ def tree(
     if not isinstance(values.get("family"), str):
         hint = "begin its defaults with /schema/FAMILY@_here_"
         raise ConfigError(f"{file}: the preset names no family", hint=hint)
+    if len(families := {part.values["family"]: 0 for part in made_of if "family" in part.values}) > 1:
+        raise ConfigError(f"{file}: two families: {clean(' and '.join(map(str, families)))}")
     for part in made_of:
         if part.preset.package != OURS:
             hold(part.values, config_class(values["family"]), part.preset.file)
-    if len(families := {part.values["family"]: 0 for part in made_of if "family" in part.values}) > 1:
-        raise ConfigError(f"{file}: two families: {clean(' and '.join(map(str, families)))}")
     return values
 
 

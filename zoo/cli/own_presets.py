@@ -59,7 +59,9 @@ class OwnPresets:
 
         known = grammar(command, folder=None if self.is_trusted else self.folder)
         if self.is_trusted and self.folder:
-            names = [entry.name for entry in self.folder.iterdir() if entry.is_dir() and entry.name != "model"]
+            names = [
+                entry.name for entry in self.folder.iterdir() if entry.is_dir() and entry.name not in ("model", "hydra")
+            ]
             known = replace(known, groups={**dict.fromkeys(names, ()), **known.groups})
         expanded = expand(words, known, needs_model=needs_model)
         vet(expanded, None if self.is_trusted else self.folder)
