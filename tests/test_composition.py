@@ -200,6 +200,7 @@ def test_a_strangers_preset_composes(plugged):
     plugged("mamba", good_plugin("zoo_mamba", "mamba", {"mamba": preset("mamba", "hidden_size: 9")}))
     config = composed("mamba", "model.num_layers=7")
     assert (type(config).__module__, config.hidden_size, config.num_layers) == ("zoo_mamba.config", 9, 7)
+    assert composed("mamba") == read_preset("mamba")
 
 
 @pytest.mark.slow

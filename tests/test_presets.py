@@ -53,6 +53,23 @@ def test_every_preset_is_the_config_that_hydra_composes(name):
     assert presets.config(name) == compose(name)
 
 
+@pytest.mark.slow
+def test_every_preset_of_a_real_plugin_is_the_config_that_hydra_composes(tmp_path):
+    source = Path(__file__).parent / "plugin" / "zoo-mamba2" / "src" / "zoo_mamba2"
+    files = {
+        f"zoo_mamba2/{f.relative_to(source)}": f.read_text() for f in source.rglob("*") if f.suffix in (".py", ".yaml")
+    }
+    install(tmp_path, "zoo-mamba2", {"mamba2": "zoo_mamba2"}, files)
+    code = """if True:
+        from zoo.composition import compose
+        from zoo.presets import config
+        from zoo.registry import installed
+        names = [p.name for p in installed().presets().values() if p.plugin == "zoo-mamba2"]
+        print(len(names), [name for name in names if compose(name) != config(name)])
+    """
+    assert python(code, site=tmp_path).stdout == "6 []\n"
+
+
 @pytest.mark.parametrize("name", some(PRESETS, "tiny", "llama3", "gemma3-4b", "deepseek-v3", "clip-vit-b32", "t5-base"))
 def test_every_preset_says_what_it_is(name):
     preset = installed().presets()[name]

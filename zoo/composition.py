@@ -67,6 +67,7 @@ def override(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
     if sweeps:
         hint = "a checkpoint is read with one value for each field"
         raise UsageError(f"several values for {clean(sweeps[0].get_key_element())}", hint=hint)
+    _refuse_look_ups(config.to_dict(), "model")
     with _LOCK:
         install()
         store = ConfigStore.instance()
@@ -78,6 +79,15 @@ def override(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
 
 
 GIVEN = "<checkpoint>"  # no file of this name is a preset
+
+
+def _refuse_look_ups(values: Any, path: str) -> None:
+    """What a checkpoint says is data: OmegaConf would look `${oc.env:HOME}` up as if the user had typed it."""
+    if isinstance(values, str) and "${" in values:
+        raise ConfigError(f"{path}={clean(values)!r} stands in the checkpoint and would be looked up by an override")
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for name, value in items:
+        _refuse_look_ups(value, f"{path}.{name}")
 
 
 def _composed(words: list[str]) -> ModelConfig:
