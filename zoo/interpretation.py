@@ -9,7 +9,7 @@ from typing import Any
 from zoo.anatomy_records import Shape
 from zoo.config import MAX_LAYERS, ModelConfig
 from zoo.counting import compare_counts, most_for
-from zoo.errors import CheckpointError, ConfigError, UsageError, ZooError, clean, some
+from zoo.errors import CheckpointError, ConfigError, ZooError, clean, some
 from zoo.family import Family
 from zoo.frequencies import check_factors
 from zoo.ranges import refuse_out_of_range
@@ -76,25 +76,12 @@ def refuse_endless(checkpoint: Checkpoint) -> None:
 
 
 def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
-    """The config with fields set by `model.FIELD=VALUE`, values as YAML. Raises ConfigError for an unknown field."""
-    values = config.to_dict()
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        names = path.split(".")
-        if not equals or names[0] != "model" or len(names) < 2:
-            raise UsageError(f"{clean(override)!r} is not model.FIELD=VALUE")
-        import yaml
+    """The config with overrides, read as those of a preset are. Raises UsageError or ConfigError as `compose` does."""
+    if not (overrides := list(overrides)):
+        return config
+    from zoo.composition import override  # Hydra, whose grammar it is: only where there is something to read
 
-        group: Any = values
-        for name in names[1:-1]:
-            group = group.get(name) if isinstance(group, dict) else None
-        if not isinstance(group, dict):
-            raise UsageError(f"{clean(path)!r} is no field of {type(config).__name__}")
-        try:
-            group[names[-1]] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UsageError(f"{clean(override)!r}: the value is not YAML") from None
-    return type(config).from_dict(values)
+    return override(config, overrides)
 
 
 def differing(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:

@@ -19,10 +19,12 @@ from typing import Any, TypeVar
 from pluggy import PluginManager
 
 from zoo import hookspecs
-from zoo.errors import UnknownName, ZooError, ZooWarning
+from zoo.errors import UnknownName, ZooError, ZooWarning, clean
 from zoo.family import Family, Match
 from zoo.isolation import PluginError, isolated, reason_of
 from zoo.plugin_metadata import DISTRIBUTION, GROUP, entry_points_of, identity, loading_order, unmet_requirement
+from zoo.preset_folder import Entry, options_in, presets_in
+from zoo.regular_file import MAX_BYTES, read_bounded
 
 OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
 
@@ -52,21 +54,29 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named config in some plugin's conf/model folder."""
+    """A named config in some plugin's conf/model folder, or an option of another group."""
 
     name: str
     package: str
     file: Traversable
     plugin: str  # distribution that ships it
+    group: str = "model"
+    problem: str = ""  # why its file is not read
 
-    def text(self) -> str:
-        return self.file.read_text(encoding="utf-8")
+    def data(self) -> bytes:
+        """The file's bytes. Raises ZooError, which names it, for what is no regular file of at most MAX_BYTES."""
+        if self.problem:
+            raise ZooError(f"{clean(self.file, 300)}: {self.problem}")
+        return read_bounded(self.file, MAX_BYTES)
 
     @property
     def description(self) -> str:
-        """The comment on the file's first line."""
-        first = self.text().partition("\n")[0]
-        return first.removeprefix("#").strip() if first.startswith("#") else ""
+        """The comment on the file's first line, safe to print; empty where it cannot be read."""
+        try:
+            first = self.data().decode("utf-8-sig", errors="replace").splitlines()[:1]
+        except ZooError:
+            return ""
+        return clean(first[0].removeprefix("#").strip(), 200) if first and first[0].startswith("#") else ""
 
 
 @dataclass
@@ -149,16 +159,25 @@ class Registry:
         kept = self.presets()
         return [(kept[p.name], p) for p in self._all_presets() if kept[p.name].package != p.package]
 
+    def options(self) -> dict[str, Preset]:
+        """Every option of the groups beside `model` as GROUP/NAME, the first package's where several have one."""
+        found: dict[str, Preset] = {}
+        for option in self._entries(options_in):
+            found.setdefault(f"{option.group}/{option.name}", option)
+        return found
+
     def _all_presets(self) -> Iterator[Preset]:
+        return self._entries(presets_in)
+
+    def _entries(self, listed: Callable[..., list[Entry]]) -> Iterator[Preset]:
         for package, distribution in self.config_packages.items():
             try:
-                root = files(package) / "model"
-                found = [*_yaml_files(root)] if root.is_dir() else []
+                entries = listed(files(package), is_package=True)
             except (ModuleNotFoundError, OSError) as error:
                 for plugin in [p for p in self.plugins if package in p.config_packages]:
                     self._give_up(plugin, f"{package}: {reason_of(error)}")
                 continue
-            yield from (Preset(name, package, file, distribution) for name, file in found)
+            yield from (Preset(e.name, package, e.file, distribution, e.group, e.problem) for e in entries)
 
     def _give_up(self, plugin: Plugin, reason: str) -> None:
         """Leave out from now on what a plugin provides, and say so: it was thought to work."""
@@ -274,11 +293,3 @@ def checked_match(match: object, family: Family) -> Match | None:
 
 def _words(text: str) -> set[str]:
     return {word.strip() for word in text.split(",") if word.strip()}
-
-
-def _yaml_files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
-    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-        if entry.is_dir() and not entry.name.startswith(("_", ".")):
-            yield from _yaml_files(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(".yaml"):
-            yield prefix + entry.name.removesuffix(".yaml"), entry

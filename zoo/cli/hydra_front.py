@@ -21,8 +21,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from zoo.composition import PRIMARY, VERSION_BASE, install, translated
+from zoo.composition import VERSION_BASE, install, translated
 from zoo.errors import ZooError
+from zoo.hydra_source import PRIMARY
 
 Job = Callable[[DictConfig], dict[str, Any]]
 

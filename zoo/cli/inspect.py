@@ -64,13 +64,16 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
 
 def chosen(words: tuple[str, ...]) -> dict[str, Any]:
     """`family` and `overrides` as `inspect` takes them. Raises click's usage error for any other word."""
+    from zoo.overrides import grammar
+
     family: str | None = None
     overrides: list[str] = []
+    groups = grammar("build", with_keys=False).groups if words else {}
     for word in words:
-        key, equals, value = word.partition("=")
+        key, equals, value = word.lstrip("+~").partition("=")
         if key == "family" and value:
             family = value
-        elif key.startswith("model.") and equals:
+        elif (key.startswith("model.") or key.partition("@")[0] in groups) and (equals or word.startswith("~")):
             overrides.append(word)
         else:
             raise click.UsageError(f"{word!r} is neither family=NAME nor model.FIELD=VALUE")

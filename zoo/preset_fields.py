@@ -1,0 +1,68 @@
+"""Holds what a stranger's preset says against the fields of its family: each a field, each value of its type."""
+
+from __future__ import annotations
+
+import re
+import types
+from collections.abc import Mapping
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import fields, is_dataclass
+from importlib.resources.abc import Traversable
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from zoo.config import MISSING, ModelConfig, typed
+from zoo.errors import ConfigError, UsageError, ZooError, clean
+from zoo.mistakes import suggest
+
+REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")  # as the hub names its repositories
+
+
+def hold(values: Mapping[str, Any], kind: type[ModelConfig], file: Traversable) -> None:
+    """Raise ZooError, which names the file, for a key that is no field of `kind` or a value of another type."""
+    _record(values, kind, "model", file)
+    hub = values.get("hub", "")
+    if hub and not REPO.fullmatch(hub):
+        raise ConfigError(f"{file}: model.hub={clean(hub)!r} is no repository of the hub", why="expected: org/name")
+
+
+def missing(kind: type, values: Mapping[str, Any], path: str = "model") -> list[str]:
+    """The fields that have no value: neither one of `values` nor a default."""
+    found = []
+    for f in fields(kind):
+        default = f.default if f.default_factory is NO_DEFAULT else None
+        value = values.get(f.name, MISSING if default is NO_DEFAULT else default)
+        if isinstance(value, str) and value == MISSING:
+            found.append(f"{path}.{f.name}")
+        elif isinstance(value, dict) and (part := _dataclass(get_type_hints(kind)[f.name])):
+            found += missing(part, value, f"{path}.{f.name}")
+    return found
+
+
+def _record(values: Mapping[str, Any], kind: type, path: str, file: Traversable) -> None:
+    hints = get_type_hints(kind)
+    known = [f.name for f in fields(kind)]
+    for key, value in values.items():
+        if key not in known:
+            raise UsageError(f"{file}: no key {clean(f'{path}.{key}')!r}", why=suggest(key, known, 1, f"{path}."))
+        part = _dataclass(hints[key])
+        if part and isinstance(value, dict):
+            _record(value, part, f"{path}.{key}", file)
+        elif not (part and value is None and _is_optional(hints[key])):
+            _value(hints[key], value, f"{path}.{key}", file)
+
+
+def _value(kind: Any, value: Any, path: str, file: Traversable) -> None:
+    try:
+        typed(kind, value, path)
+    except ZooError as error:
+        raise ConfigError(f"{file}: {clean(error.what, 200)}", why=error.why) from None
+
+
+def _dataclass(kind: Any) -> type | None:
+    """The record that a field holds, or may hold."""
+    options = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    return next((k for k in options if isinstance(k, type) and is_dataclass(k)), None)
+
+
+def _is_optional(kind: Any) -> bool:
+    return type(None) in get_args(kind)
