@@ -34,7 +34,7 @@ def test_equal_sources_are_the_same_model() -> None:
     done = run("verify", "tiny", "--against", "tiny")
     assert done.exit_code == 0
     assert "2 bundled texts" in done.stdout
-    assert "same model." in done.stdout
+    assert "the same." in done.stdout
 
 
 def test_different_sources_end_with_exit_code_1_the_place_and_the_reason(pair: tuple[str, str]) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
+from zoo.errors import ZooError
 from zoo.progress import progress
-from zoo.verification.divergence import Divergence, first_divergence
+from zoo.verification.divergence import Divergence, first_divergence, largest_gap
 from zoo.verification.mistakes import Case, Repair, repairs
 from zoo.verification.recording import Event, Side, layer_of, leaves, stacks
 from zoo.weights.ledger import grouped
 
 MAX_MISTAKES = 8  # of different kinds or places, one after the other
+# A mistake's first trace is no smaller than this part of what it leads to: below are rounding's, which stand before it.
+FIRST_SHARE = 1e-6
+# A repair explains what it takes away. The rest is rounding, or other mistakes, which are looked for next.
+LEFT_SHARE = 1e-3
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A mistake whose repair makes a difference vanish."""
+    """A mistake whose repair takes a difference away, by three orders of magnitude at least."""
 
     mistake: str
     where: tuple[str, ...]  # the modules that make it
@@ -44,29 +50,48 @@ class Doctor:
         self.layers = [name for name in stacks(self.model) if name in self.ours.views]
         self.outside = [name for name in leaves(self.model) if layer_of(name, self.layers) is None]
         self._references: dict[str | None, dict[Event, Tensor]] = {}
+        self._apart = 0.0  # the outputs, before a repair is tried
+        self.left: Divergence | None = None  # what no known mistake explains
 
     def first(self, part: str | None = None) -> Divergence | None:
         """Where they part: layer by layer, or up to the end of the layer `part` module by module.
 
         Where the outputs of the whole agree nothing is amiss, whatever a module that was taken for another's gives.
         """
+        mine, theirs = self._events(part)
+        apart = self._apart if part is not None else _outputs_gap(mine, theirs)
+        if part is None and apart is not None and apart <= self.limit:
+            return None
+        return first_divergence(mine, theirs, max(self.limit, FIRST_SHARE * min(apart or 0.0, 1.0)))
+
+    def worst(self, part: str | None = None) -> float:
+        """The largest difference in a part, or anywhere; 0 where the outputs of the whole agree."""
+        mine, theirs = self._events(part)
+        apart = None if part is not None else _outputs_gap(mine, theirs)
+        return 0.0 if apart is not None and apart <= self.limit else largest_gap(mine, theirs)
+
+    def _events(self, part: str | None) -> tuple[dict[Event, Tensor], dict[Event, Tensor]]:
+        """What both sides do, up to the end of a layer or, layers as a whole, up to the outputs."""
         names = dict.fromkeys([*self.outside, *self.layers, *self._inside(part)])
         if part not in self._references:  # all of a large model's events would not fit
             self._references = {p: e for p, e in self._references.items() if p is None}
             self._references[part] = self.theirs.record(names, until=part)
-        mine, theirs = self.ours.record(names, until=part), self._references[part]
-        outputs = {event: x for event, x in mine.items() if event[1] == "output"}
-        if part is None and outputs and first_divergence(outputs, theirs, self.limit) is None:
-            return None
-        return first_divergence(mine, theirs, self.limit)
+        return self.ours.record(names, until=part), self._references[part]
 
     def locate(self) -> Divergence | None:
         """The first divergence, module by module."""
+        self._apart = _outputs_gap(*self._events(None)) or 0.0
         found = self.first()
         if found is None:
             return None
         part = self._part(found)
-        return found if part is None else self.first(part) or found
+        return found if part is None else self._within(part) or found
+
+    def _within(self, part: str) -> Divergence | None:
+        """The first divergence in a layer whose input agrees: what enters a module of it was made in it."""
+        found = self.first(part)
+        is_inside = found is not None and not found.place and found.event[0].startswith(f"{part}.")
+        return replace(found, place=part) if found is not None and is_inside else found
 
     def diagnose(self) -> list[Explanation]:
         """Mistakes that together explain the difference, or all that were found on the way; empty if none was."""
@@ -78,26 +103,37 @@ class Doctor:
                     break
                 where = self._everywhere(repair, kept)
                 found.append(Explanation(repair.mistake, where, repair.says, repair.advice))
-            self.left = self.locate()  # what no known mistake explains
+            self.left = self.locate()
         return found
 
     def _repair(self, divergence: Divergence) -> Repair | None:
-        """The first repair within the part where they differ after which the part agrees."""
+        """The repair after which the part where they differ agrees, or else that which mends the most of it."""
         part = self._part(divergence)
         near = divergence.place or divergence.event[0]
         candidates = sorted(self._candidates(part), key=lambda r: not (r.where and near.startswith(r.where)))
+        best, least = None, LEFT_SHARE * self.worst(part)
         with progress(f"diagnose {part or 'what is outside of layers'}", len(candidates), "mistakes") as advance:
             for repair in candidates:
                 with repair.edit():
-                    after = self.first(part)
-                if after is None or (part is None and _is_later(after, divergence, list(self._references[None]))):
+                    left, after = self._tried(part)
+                if left <= self.limit or (after and _is_later(after, divergence, list(self._references[None]))):
                     return repair
+                if left < least:
+                    best, least = repair, left
                 advance(1)
-        return None
+        return best
+
+    def _tried(self, part: str | None) -> tuple[float, Divergence | None]:
+        """What a repair leaves of the difference, and, outside of layers, where the rest begins."""
+        try:
+            return self.worst(part), self.first() if part is None else None
+        except (RuntimeError, TypeError, ValueError, ZooError):  # a layer of another kind than the repair is for
+            return math.inf, None
 
     def _everywhere(self, repair: Repair, kept: ExitStack) -> tuple[str, ...]:
         """Keep the repair, and, if more is wrong, the same in all other layers if that leaves nothing wrong."""
         kept.enter_context(repair.edit())
+        least = max(self.limit, LEFT_SHARE * self.worst())
         if self.first() is None:
             return (repair.where,)
         part = layer_of(repair.where, self.layers)
@@ -111,7 +147,7 @@ class Doctor:
         with ExitStack() as more:
             for twin in twins:
                 more.enter_context(twin.edit())
-            if twins and self.first() is None:
+            if twins and self.worst() <= least:
                 kept.enter_context(more.pop_all())
                 return (repair.where, *(twin.where for twin in twins))
         return (repair.where,)
@@ -134,6 +170,12 @@ class Doctor:
         if divergence.place == "" and divergence.event[1] == "in":
             return None
         return layer_of(divergence.place or divergence.event[0], self.layers)
+
+
+def _outputs_gap(ours: dict[Event, Tensor], theirs: dict[Event, Tensor]) -> float | None:
+    """How far the outputs of the whole are apart; None where none is there to be held to another."""
+    outputs = {event: x for event, x in ours.items() if event[1] == "output"}
+    return largest_gap(outputs, theirs) if outputs else None
 
 
 def _leaf(repair: Repair, part: str) -> str:

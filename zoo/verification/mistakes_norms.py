@@ -1,0 +1,85 @@
+"""Known mistakes of norms: what is added to the weight or to the variance, and whether the mean is taken off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.nn import RMSNorm
+from zoo.verification.edits import Edit, acting, reweighting, setting, together
+from zoo.verification.mistakes import Case, Mistake, Repair
+from zoo.verification.recording import shared_prefix
+
+EPSILONS = {1e-12, 1e-8, 1.5625e-7, 1e-7, 1e-6, 1e-5}  # of released models
+
+
+def unit_offset(case: Case) -> Iterator[Repair]:
+    """A norm scales by w where the reference scales by 1 + w, or the reverse."""
+    norms = {name: module for name, module in case.modules.items() if isinstance(module, RMSNorm)}
+    for shift, says, advice in (
+        (1.0, "scales by w, the reference by 1 + w", "UnitOffsetRMSNorm instead of RMSNorm"),
+        (-1.0, "scales by 1 + w, the reference by w; or 1 was added to w already",
+         "RMSNorm instead of UnitOffsetRMSNorm"),
+    ):  # fmt: skip
+        edits = {name: reweighting((norm.weight, lambda x, s=shift: x + s)) for name, norm in norms.items()}
+        for where, edit in _all_and_each(edits):
+            leaf = "all norms" if len(norms) > 1 and where == shared_prefix(norms) else where.rpartition(".")[2]
+            yield Repair("norm with and without +1", f"{leaf} {shift:+g}", where, f"{leaf}: {says}", advice, edit)
+
+
+def epsilon(case: Case) -> Iterator[Repair]:
+    """Another number is added to the variance."""
+    norms = {name: module for name, module in case.having() if isinstance(getattr(module, "eps", None), float)}
+    for value in sorted(EPSILONS | case.numbers("eps")):
+        edits = {name: setting(norm, eps=value) for name, norm in norms.items() if norm.eps != value}
+        for where, edit in _all_and_each(edits):
+            leaf = "all norms" if len(edits) > 1 and where == shared_prefix(edits) else where.rpartition(".")[2]
+            own = {norms[name].eps for name in edits if name == where or leaf == "all norms"}
+            yield Repair(
+                "eps", f"{leaf} {value:g}", where,
+                f"{leaf}: eps is {', '.join(f'{eps:g}' for eps in sorted(own))}, in the reference {value:g}",
+                f"model.norm_eps={value:g}",
+                edit,
+            )  # fmt: skip
+
+
+def kind(case: Case) -> Iterator[Repair]:
+    """A norm divides by the root mean square where the reference takes the mean off first, or the reverse."""
+    for wanted, says, advice in (
+        (RMSNorm, "divides by the root mean square, the reference takes the mean off first", "nn.LayerNorm"),
+        (nn.LayerNorm, "takes the mean off first, the reference divides by the root mean square", "RMSNorm"),
+    ):
+        norms = {name: module for name, module in case.modules.items() if type(module) is wanted}
+        edits = {name: acting(norm, _other(norm)) for name, norm in norms.items()}
+        for where, edit in _all_and_each(edits):
+            leaf = "all norms" if len(edits) > 1 and where == shared_prefix(edits) else where.rpartition(".")[2]
+            yield Repair("RMSNorm and LayerNorm", f"{leaf} {advice}", where, f"{leaf}: {says}", advice, edit)
+
+
+MISTAKES: dict[str, Mistake] = {
+    "norm with and without +1": unit_offset,
+    "RMSNorm and LayerNorm": kind,
+    "eps": epsilon,
+}
+
+
+def _other(norm: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What a norm of the other kind computes with the same weights."""
+
+    def forward(x: Tensor) -> Tensor:
+        if isinstance(norm, nn.LayerNorm):
+            y = F.rms_norm(x, norm.normalized_shape, norm.weight, norm.eps)
+            return y if norm.bias is None else y + norm.bias
+        assert isinstance(norm, RMSNorm)
+        return F.layer_norm(x, x.shape[-1:], norm.weight, None, norm.eps)
+
+    return forward
+
+
+def _all_and_each(edits: dict[str, Edit]) -> Iterator[tuple[str, Edit]]:
+    """Every edit by itself, and, before these, all together under the name of the module that they are in."""
+    if len(edits) > 1:
+        yield shared_prefix(edits), together(list(edits.values()))
+    yield from edits.items()
