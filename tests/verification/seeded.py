@@ -235,6 +235,14 @@ def side_by_side(m: Any) -> None:
     m.layers[1].forward = types.MethodType(forward, m.layers[1])
 
 
+def unnormed_mlp(m: Any) -> None:
+    def forward(self: Any, x: torch.Tensor, span: Any, cache: Any = None) -> torch.Tensor:
+        x = x + self.attn(self.attn_norm(x), span, cache)
+        return x + self.mlp(x)
+
+    m.layers[1].forward = types.MethodType(forward, m.layers[1])
+
+
 def behind_one_norm(m: Any) -> None:
     def forward(self: Any, x: torch.Tensor, span: Any, cache: Any = None) -> torch.Tensor:
         x = x + self.attn(self.attn_norm(x), span, cache)
@@ -381,5 +389,6 @@ SEEDS = (
     Seed("keys and values exchanged", "fused rows", "gpt2", "layers.1", values_for_keys),
     Seed("q, k and v cut by parts", "fused rows", "bloom", "layers.1", cut_by_parts),
     Seed("gate and up cut by rows", "fused rows", "llama", "layers.1", cut_by_rows),
+    Seed("an MLP without its norm", "block order", "llama", "layers.1", unnormed_mlp),
     Seed("a mask in an encoder", "causal mask", "bert", "layers.1", one_way),
 )  # fmt: skip

@@ -131,26 +131,35 @@ class Doctor:
             return math.inf, None
 
     def _everywhere(self, repair: Repair, kept: ExitStack) -> tuple[str, ...]:
-        """Keep the repair, and, if more is wrong, the same in all other layers if that leaves nothing wrong."""
+        """Keep the repair, and, if more is wrong, the same in other layers: in all if that mends all layers, or by turns."""
         kept.enter_context(repair.edit())
+        where, part = [repair.where], layer_of(repair.where, self.layers)
         least = max(self.limit, LEFT_SHARE * self.worst())
-        if self.first() is None:
+        if (left := self.first()) is None or part is None:
             return (repair.where,)
-        part = layer_of(repair.where, self.layers)
-        twins = [
-            twin
-            for layer in self.layers
-            if layer != part and part is not None
-            for twin in self._candidates(layer)
-            if (twin.mistake, twin.kind) == (repair.mistake, repair.kind) and _leaf(twin, layer) == _leaf(repair, part)
-        ]
+        twins = {layer: twin for layer in self.layers if layer != part and (twin := self._twin(repair, part, layer))}
         with ExitStack() as more:
-            for twin in twins:
+            for twin in twins.values():
                 more.enter_context(twin.edit())
-            if twins and self.worst() <= least:
+            after = self.first()
+            if twins and (self.worst() <= least or after is None or self._part(after) is None):
                 kept.enter_context(more.pop_all())
-                return (repair.where, *(twin.where for twin in twins))
-        return (repair.where,)
+                return (*where, *(twin.where for twin in twins.values()))
+        while left is not None and (here := twins.pop(self._part(left) or "", None)) is not None:
+            with ExitStack() as one:
+                one.enter_context(here.edit())
+                after = self.first()
+                if after is not None and not _is_later(after, left, list(self._references[None])):
+                    break
+                kept.enter_context(one.pop_all())
+            where, left = [*where, here.where], after
+        return tuple(where)
+
+    def _twin(self, repair: Repair, part: str, layer: str) -> Repair | None:
+        """The same repair in another layer."""
+        same = (repair.mistake, repair.kind, repair.where.removeprefix(part))
+        found = (t for t in self._candidates(layer) if (t.mistake, t.kind, t.where.removeprefix(layer)) == same)
+        return next(found, None)
 
     def _candidates(self, part: str | None) -> Iterator[Repair]:
         modules = {
@@ -176,10 +185,6 @@ def _outputs_gap(ours: dict[Event, Tensor], theirs: dict[Event, Tensor]) -> floa
     """How far the outputs of the whole are apart; None where none is there to be held to another."""
     outputs = {event: x for event, x in ours.items() if event[1] == "output"}
     return largest_gap(outputs, theirs) if outputs else None
-
-
-def _leaf(repair: Repair, part: str) -> str:
-    return repair.where.removeprefix(part)
 
 
 def _is_later(after: Divergence, before: Divergence, order: list[tuple[str, str]]) -> bool:

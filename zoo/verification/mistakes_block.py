@@ -16,7 +16,7 @@ from zoo.verification.edits import Edit, acting, together
 from zoo.verification.mistakes import Case, Mistake, Repair
 
 Branch = Callable[[Tensor], Tensor]
-Order = Callable[[Tensor, Branch, Branch, Branch, Branch], Tensor]  # of x, attention, MLP and two norms
+Order = Callable[..., Tensor]  # of x, attention, MLP, two norms and none
 
 
 def _one_after_the_other(attn_norm: int, mlp_norm: int) -> Order:
@@ -34,23 +34,22 @@ def _side_by_side(attn_norm: int, mlp_norm: int) -> Order:
     return order
 
 
-def _after_sums(x: Tensor, attn: Branch, mlp: Branch, first: Branch, second: Branch) -> Tensor:
+def _after_sums(x: Tensor, attn: Branch, mlp: Branch, first: Branch, second: Branch, _: Branch) -> Tensor:
     x = first(x + attn(x))
     return second(x + mlp(x))
 
 
-def _after_branches(x: Tensor, attn: Branch, mlp: Branch, first: Branch, second: Branch) -> Tensor:
+def _after_branches(x: Tensor, attn: Branch, mlp: Branch, first: Branch, second: Branch, _: Branch) -> Tensor:
     x = x + first(attn(x))
     return x + second(mlp(x))
 
 
-def _on_normed_states(x: Tensor, attn: Branch, mlp: Branch, first: Branch, second: Branch) -> Tensor:
+def _on_normed_states(x: Tensor, attn: Branch, mlp: Branch, first: Branch, second: Branch, _: Branch) -> Tensor:
     x = first(x)
     x = second(x + attn(x))
     return x + mlp(x)
 
 
-# In a block with one norm both places of an order name it: those that then say the same are tried once.
 ORDERS: dict[str, Order] = {
     "attention, then MLP, each behind a norm of its own": _one_after_the_other(0, 1),
     "attention and MLP side by side behind one norm": _side_by_side(0, 0),
@@ -59,11 +58,18 @@ ORDERS: dict[str, Order] = {
     "attention, then MLP, their norms exchanged": _one_after_the_other(1, 0),
     "attention and MLP side by side, their norms exchanged": _side_by_side(1, 0),
     "attention and MLP side by side behind the second norm": _side_by_side(1, 1),
+    "attention and MLP side by side, the MLP behind no norm": _side_by_side(0, 2),
+    "attention, then MLP, the MLP behind no norm": _one_after_the_other(0, 2),
     "attention, then MLP, each sum normed": _after_sums,
     "attention, then MLP, what each gives normed": _after_branches,
     "attention, then MLP, each added to the normed state": _on_normed_states,
 }
-OF_ONE_NORM = ("attention, then MLP, both behind the first norm", "attention and MLP side by side behind one norm")
+OF_ONE_NORM = (
+    "attention, then MLP, both behind the first norm",
+    "attention and MLP side by side behind one norm",
+    "attention and MLP side by side, the MLP behind no norm",
+    "attention, then MLP, the MLP behind no norm",
+)
 
 
 def order(case: Case) -> Iterator[Repair]:
@@ -114,11 +120,11 @@ def _own(layer: Any, *parts: nn.Module) -> str | None:
     if not isinstance(found, Tensor):
         return None
     known = _orders(len(parts) - 2).items()
-    return next((says for says, order in known if torch.equal(order(x, *_with_two_norms(used)), found)), None)
+    return next((says for says, order in known if torch.equal(order(x, *_filled(used)), found)), None)
 
 
 def _wired(layer: nn.Module, order: Order, attn: nn.Module, *others: nn.Module) -> Edit:
-    mlp, *norms = _with_two_norms([attn, *others])[1:]
+    mlp, *norms = _filled([attn, *others])[1:]
 
     def forward(x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return order(x, lambda y: attn(y, *args, **kwargs), mlp, *norms)
@@ -126,6 +132,6 @@ def _wired(layer: nn.Module, order: Order, attn: nn.Module, *others: nn.Module) 
     return acting(layer, forward)
 
 
-def _with_two_norms(parts: list[Any]) -> list[Any]:
-    """A block's only norm stands in for both."""
-    return parts if len(parts) == 4 else [*parts, parts[-1]]
+def _filled(parts: list[Any]) -> list[Any]:
+    """The parts and no norm; a block's only norm stands in for both."""
+    return [*parts, *(parts[2:] if len(parts) == 3 else []), nn.Identity()]

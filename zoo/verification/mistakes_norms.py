@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.nn import RMSNorm
@@ -47,12 +49,12 @@ def epsilon(case: Case) -> Iterator[Repair]:
 
 def kind(case: Case) -> Iterator[Repair]:
     """A norm divides by the root mean square where the reference takes the mean off first, or the reverse."""
-    for wanted, says, advice in (
-        (RMSNorm, "divides by the root mean square, the reference takes the mean off first", "nn.LayerNorm"),
-        (nn.LayerNorm, "takes the mean off first, the reference divides by the root mean square", "RMSNorm"),
+    norms = {name: module for name, module in case.having("eps", "weight") if module.weight.ndim == 1}
+    for takes_mean, says, advice in (
+        (True, "the reference takes the mean off first, as LayerNorm does", "nn.LayerNorm"),
+        (False, "the reference divides by the root mean square and takes no mean off", "RMSNorm"),
     ):
-        norms = {name: module for name, module in case.modules.items() if type(module) is wanted}
-        edits = {name: acting(norm, _other(norm)) for name, norm in norms.items()}
+        edits = {name: acting(norm, partial(_normed, norm, takes_mean)) for name, norm in norms.items()}
         for where, edit in _all_and_each(edits):
             leaf = "all norms" if len(edits) > 1 and where == shared_prefix(edits) else where.rpartition(".")[2]
             yield Repair("RMSNorm and LayerNorm", f"{leaf} {advice}", where, f"{leaf}: {says}", advice, edit)
@@ -65,17 +67,11 @@ MISTAKES: dict[str, Mistake] = {
 }
 
 
-def _other(norm: nn.Module) -> Callable[[Tensor], Tensor]:
-    """What a norm of the other kind computes with the same weights."""
-
-    def forward(x: Tensor) -> Tensor:
-        if isinstance(norm, nn.LayerNorm):
-            y = F.rms_norm(x, norm.normalized_shape, norm.weight, norm.eps)
-            return y if norm.bias is None else y + norm.bias
-        assert isinstance(norm, RMSNorm)
-        return F.layer_norm(x, x.shape[-1:], norm.weight, None, norm.eps)
-
-    return forward
+def _normed(norm: Any, takes_mean: bool, x: Tensor) -> Tensor:
+    """What a norm of one kind or the other computes of x [..., D] with the same weights."""
+    scaled = (F.layer_norm if takes_mean else F.rms_norm)(x, x.shape[-1:], norm.weight, eps=norm.eps)
+    bias = getattr(norm, "bias", None)
+    return scaled if bias is None else scaled + bias
 
 
 def _all_and_each(edits: dict[str, Edit]) -> Iterator[tuple[str, Edit]]:
