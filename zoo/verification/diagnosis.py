@@ -50,7 +50,7 @@ class Doctor:
         self.layers = [name for name in stacks(self.model) if name in self.ours.views]
         self.outside = [name for name in leaves(self.model) if layer_of(name, self.layers) is None]
         self._references: dict[str | None, dict[Event, Tensor]] = {}
-        self._apart = 0.0  # the outputs, before a repair is tried
+        self._bar = self.limit  # what counts as a first divergence, the same before a repair and after it
         self.left: Divergence | None = None  # what no known mistake explains
 
     def first(self, part: str | None = None) -> Divergence | None:
@@ -59,10 +59,9 @@ class Doctor:
         Where the outputs of the whole agree nothing is amiss, whatever a module that was taken for another's gives.
         """
         mine, theirs = self._events(part)
-        apart = self._apart if part is not None else _outputs_gap(mine, theirs)
-        if part is None and apart is not None and apart <= self.limit:
+        if part is None and (apart := _outputs_gap(mine, theirs)) is not None and apart <= self.limit:
             return None
-        return first_divergence(mine, theirs, max(self.limit, FIRST_SHARE * min(apart or 0.0, 1.0)))
+        return first_divergence(mine, theirs, self._bar)
 
     def worst(self, part: str | None = None) -> float:
         """The largest difference in a part, or anywhere; 0 where the outputs of the whole agree."""
@@ -80,7 +79,8 @@ class Doctor:
 
     def locate(self) -> Divergence | None:
         """The first divergence, module by module."""
-        self._apart = _outputs_gap(*self._events(None)) or 0.0
+        apart = _outputs_gap(*self._events(None)) or 0.0
+        self._bar = max(self.limit, FIRST_SHARE * min(apart, 1.0))
         found = self.first()
         if found is None:
             return None
@@ -98,7 +98,8 @@ class Doctor:
         found: list[Explanation] = []
         with ExitStack() as kept:
             while len(found) < MAX_MISTAKES and (divergence := self.locate()) is not None:
-                repair = self._repair(divergence)
+                known = {(e.mistake, where) for e in found for where in e.where}
+                repair = self._repair(divergence, known)
                 if repair is None:
                     break
                 where = self._everywhere(repair, kept)
@@ -106,11 +107,12 @@ class Doctor:
             self.left = self.locate()
         return found
 
-    def _repair(self, divergence: Divergence) -> Repair | None:
+    def _repair(self, divergence: Divergence, known: set[tuple[str, str]]) -> Repair | None:
         """The repair after which the part where they differ agrees, or else that which mends the most of it."""
         part = self._part(divergence)
         near = divergence.place or divergence.event[0]
-        candidates = sorted(self._candidates(part), key=lambda r: not (r.where and near.startswith(r.where)))
+        candidates = [r for r in self._candidates(part) if (r.mistake, r.where) not in known]
+        candidates.sort(key=lambda r: not (r.where and near.startswith(r.where)))
         best, least = None, LEFT_SHARE * self.worst(part)
         with progress(f"diagnose {part or 'what is outside of layers'}", len(candidates), "mistakes") as advance:
             for repair in candidates:
@@ -131,7 +133,7 @@ class Doctor:
             return math.inf, None
 
     def _everywhere(self, repair: Repair, kept: ExitStack) -> tuple[str, ...]:
-        """Keep the repair, and, if more is wrong, the same in other layers: in all if that mends all layers, or by turns."""
+        """Keep the repair and, if more is wrong, the same in other layers: in all if that mends them, or by turns."""
         kept.enter_context(repair.edit())
         where, part = [repair.where], layer_of(repair.where, self.layers)
         least = max(self.limit, LEFT_SHARE * self.worst())

@@ -116,9 +116,9 @@ def direction(case: Case) -> Iterator[Repair]:
 
 LAYOUTS: dict[str, Mistake] = {"rotary halves and pairs": rotary_layout, "q/k permuted": permuted_rows}
 ANGLES: dict[str, Mistake] = {
-    "rotary share": share,
     "rotary direction": direction,
     "rotary base and stretch": base_and_stretch,
+    "rotary share": share,
 }
 
 

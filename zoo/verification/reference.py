@@ -22,6 +22,7 @@ from zoo.verification.inputs import Inputs
 from zoo.verification.names import counterparts, views_of
 from zoo.verification.noise import SHAKEN
 from zoo.verification.recording import Side, View
+from zoo.weights.table import Table
 
 ROWS = "its rows one by one"
 NAMES = {"tokens": "input_ids", "decoder_tokens": "decoder_input_ids", "pixels": "pixel_values"}
@@ -59,11 +60,11 @@ def transformers_side(model: nn.Module, ledger: Ledger, inputs: Inputs, dtype: t
         theirs, random = load_in_transformers(folder, dtype, gguf_file=gguf)
     if random:
         notes.append(f"transformers has {some(random)} beside, which zoo has not and which are left out")
-    return side_of(theirs, model, ledger, inputs), notes
+    return side_of(theirs, model, table_for(ledger.family, "hf", ledger.config), inputs), notes
 
 
-def side_of(theirs: nn.Module, model: nn.Module, ledger: Ledger, inputs: Inputs) -> Side:
-    """A model of transformers, seen by our names, which the family's table for Hugging Face gives."""
+def side_of(theirs: nn.Module, model: nn.Module, table: Table, inputs: Inputs) -> Side:
+    """A model of transformers, seen by our names, which a table gives: the family's for Hugging Face, as a rule."""
     import transformers
 
     dtype = next(theirs.parameters()).dtype
@@ -84,7 +85,6 @@ def side_of(theirs: nn.Module, model: nn.Module, ledger: Ledger, inputs: Inputs)
 
     rows = [{name: x[i : i + 1] for name, x in given.items()} for i in range(len(next(iter(given.values()))))]
     ways = {ROWS: lambda: _joined([run(row) for row in rows]), "sdpa in place of eager": by_sdpa}
-    table = table_for(ledger.family, "hf", ledger.config)
     views, held = views_of(model, theirs, table), counterparts(model, theirs, table)
     said = f"transformers {transformers.__version__}, {type(theirs).__name__}, {_word(dtype)}, eager"
 
