@@ -81,6 +81,7 @@ def test_a_family_without_a_golden_is_named() -> None:
 
 WRONG = (
     "verify", "verify nowhere-at-all", "verify --golden lama", "verify --golden --against x",
+    "verify --golden --limit 1",
     "verify tiny --against tiny --dtype int8", "convert tiny", "convert", "convert --prove nowhere-at-all",
 )  # fmt: skip
 

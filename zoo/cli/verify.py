@@ -55,6 +55,8 @@ def command(
     """
     if golden and against is not None:
         raise click.UsageError("--golden takes no --against")
+    if limit is not None and (golden or against == "golden"):
+        raise click.UsageError("goldens have limits of their own: leave out --limit")
     if golden:
         names = [word for word in (source, *choices) if word]
         passed = rerun(names, as_json=as_json)

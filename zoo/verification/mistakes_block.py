@@ -95,7 +95,7 @@ def _parts(layer: nn.Module) -> list[nn.Module] | None:
     """Attention, MLP and one or two norms, where that is all that a block is made of."""
     children = {n: m for n, m in layer.named_children() if next(m.parameters(), None) is not None}
     norms = [m for m in children.values() if "Norm" in type(m).__name__]
-    attn = [m for n, m in children.items() if hasattr(m, "o_proj") or ("attn" in n and m not in norms)]
+    attn = [m for n, m in children.items() if hasattr(m, "o_proj") or ("att" in n and m not in norms)]
     mlp = [m for m in children.values() if m not in norms and m not in attn]
     if len(attn) != 1 or len(mlp) != 1 or len(norms) not in (1, 2):
         return None

@@ -52,8 +52,8 @@ class Noise:
     def notes(self) -> list[str]:
         """What has to be said of a reference that cannot be relied upon."""
         return [
-            f"the reference differs from itself by {x:.1e} ({way}), more than rounding does: it excuses nothing, and "
-            "where the models differ it cannot tell which is right"
+            f"the reference differs from itself by {x:.1e} ({way}), more than rounding does: it excuses no "
+            "difference, and cannot prove that there is none"
             for way, x in self.too_much.items()
         ]
 
