@@ -29,12 +29,14 @@ class Anatomy(Description):
         if bias:
             self.weight(f"{name}.bias", (dim,), role)
 
-    def head(self, vocab_size: int, hidden_size: int, *, tied: bool, name: str = "lm_head") -> None:
-        """An output projection; a tied one has no weight of its own but costs the same compute."""
+    def head(self, vocab_size: int, hidden_size: int, *, tied: bool, name: str = "lm_head", bias: bool = False) -> None:
+        """An output projection; a tied one has no matrix of its own but costs the same compute."""
         if tied:
             self.tied_head = (vocab_size, hidden_size)
         else:
             self.linear(name, hidden_size, vocab_size, "head")
+        if bias:
+            self.weight(f"{name}.bias", (vocab_size,), "head")
 
     def attn(
         self,

@@ -36,8 +36,8 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         (
             "",
             False,
-            "passed source reference family dtype inputs limit_reason measures layers layers_compared first_divergence "
-            "explanations unexplained notes seconds",
+            "passed verdict difference noise noise_of limit limit_source limit_reason source reference family dtype "
+            "inputs measures layers layers_compared first_divergence explanations unexplained notes seconds",
         ),
         ("--golden", False, "passed goldens without_golden"),
     ),

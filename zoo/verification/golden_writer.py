@@ -50,7 +50,7 @@ def golden_from_transformers(config: ModelConfig, label: str = "") -> Path:
         model: Any = load(folder, dtype="float64")
         inputs = cut(inputs_for(model))
         reference, random = load_in_transformers(folder, torch.float64)
-        side = side_of(reference, model, model.ledger, inputs)
+        side = side_of(reference, model, table_for(family, "hf", config), inputs)
         events = side.record(stacks(model))
     own = inputs.run(model)
     outputs = {n: x for (n, kind), x in events.items() if kind == "output" and n in own and own[n].shape == x.shape}

@@ -79,6 +79,25 @@ def _undo_known_faults(model: nn.Module, folder: Path) -> None:
 
 
 @contextmanager
+def attending_by(model: nn.Module, way: str) -> Iterator[None]:
+    """Attention computed in another way, as sdpa. Raises ZooError for a model that has one way only."""
+    built: Any = model
+    before = built.config._attn_implementation
+    with _quiet():
+        try:
+            built.set_attn_implementation(way)
+        except Exception as error:  # a third party's, each of whose classes may refuse in its own words
+            raise ZooError(f"transformers does not attend by {way}: {first_line(error)}") from None
+    try:
+        if built.config._attn_implementation != way:
+            raise ZooError(f"{type(model).__name__} attends in one way only")
+        yield
+    finally:
+        with _quiet():
+            built.set_attn_implementation(before)
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """transformers talks while it loads; what matters of it is in the loading info."""
     import transformers

@@ -38,6 +38,11 @@ class Inputs:
         given = {name: x.to(dtype) if x.is_floating_point() else x for name, x in self.given.items()}
         return outputs(model(**given))
 
+    def rows(self) -> list[Inputs]:
+        """Each row by itself."""
+        count = len(next(iter(self.given.values())))
+        return [Inputs({name: x[i : i + 1] for name, x in self.given.items()}, self.what) for i in range(count)]
+
 
 def inputs_for(model: nn.Module, ledger: Ledger | None = None, *, length: int | None = None) -> Inputs:
     """Texts, sources of texts or images for a model, by what its `forward` cannot do without.
