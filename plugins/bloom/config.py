@@ -58,4 +58,4 @@ class BloomConfig(ModelConfig):
 
     @classmethod
     def tiny(cls) -> Self:
-        return cls(vocab_size=61, hidden_size=24, num_layers=2, num_heads=6, max_seq_len=64)
+        return cls(vocab_size=61, hidden_size=24, num_layers=2, num_heads=6, max_seq_len=64, norm_eps=3e-5)

@@ -12,7 +12,7 @@ from zoo.traits import heads_in_words, rope_in_words
 
 TINY = {
     "vocab_size": 61, "hidden_size": 40, "intermediate_size": 44, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2,
-    "head_dim": 10, "max_seq_len": 64, "rope_sections": [1, 2, 2],
+    "head_dim": 10, "max_seq_len": 64, "norm_eps": 3e-5, "rope_sections": [1, 2, 2],
     # beyond the vocabulary, which the model allows: random text then holds no placeholder of an image
     "image_token_id": 61, "video_token_id": 62, "vision_start_token_id": 63, "vision_end_token_id": 64,
 }  # fmt: skip

@@ -20,7 +20,9 @@ from zoo.verification.inputs import Inputs
 from zoo.verification.names import views_of
 from zoo.verification.recording import Side, View
 
-NAMES = {"tokens": "input_ids", "decoder_tokens": "decoder_input_ids", "pixels": "pixel_values"}
+NAMES = {
+    "tokens": "input_ids", "decoder_tokens": "decoder_input_ids", "pixels": "pixel_values", "grid": "image_grid_thw",
+}  # fmt: skip
 OUTPUTS = {  # ours -> the names of transformers, of which the first that is there is taken
     "logits": ("logits", "prediction_logits", "logits_per_image"),
     "hidden": ("last_hidden_state",),
@@ -58,6 +60,8 @@ def side_of(theirs: nn.Module, model: nn.Module, ledger: Ledger, inputs: Inputs)
 
     dtype = next(theirs.parameters()).dtype
     given = {NAMES[n]: x.to(dtype) if x.is_floating_point() else x for n, x in inputs.given.items()}
+    if "grid" in inputs.given:  # their Qwen-VLs are told which tokens are an image's
+        given["mm_token_type_ids"] = (inputs.given["tokens"] == ledger.config.image_token_id).long()
     lifted = Float64() if dtype == torch.float64 else nullcontext()
 
     def run() -> dict[str, Tensor]:
