@@ -8,6 +8,7 @@ from typing import Self
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, multiple_of, one_of
 from zoo.errors import ConfigError
+from zoo.towers import check_sizes
 from zoo.traits import heads_in_words, rope_in_words
 
 TINY = {
@@ -39,9 +40,8 @@ class VisionConfig:
 
     def check(self) -> None:
         """Raise ConfigError where sizes do not fit each other."""
-        for name in "hidden_size intermediate_size num_heads num_channels patch_size merge_size".split():
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.vision.{name}={getattr(self, name)} is below 1")
+        sizes = "hidden_size intermediate_size num_heads num_channels patch_size temporal_patch_size merge_size"
+        check_sizes(self, "model.vision", *sizes.split())
         multiple_of("model.vision.hidden_size", self.hidden_size, "four channels per head", 4 * self.num_heads)
         one_of("model.vision.activation", self.activation, ("quick_gelu", "gelu", "gelu_tanh", "silu"))
 

@@ -8,7 +8,7 @@ from typing import Self
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
 from zoo.errors import ConfigError
-from zoo.towers import TowerConfig, describe_embeddings, describe_layers
+from zoo.towers import TowerConfig, check_sizes, describe_embeddings, describe_layers
 from zoo.traits import heads_in_words, rope_in_words
 
 HEAD_DIM = 128  # of the resampler
@@ -64,10 +64,11 @@ class QwenVLConfig(DecoderConfig):
         if self.rope.scaling != "none":
             raise ConfigError(f"model.rope.scaling={self.rope.scaling!r} does not go with this family")
         v = self.vision
+        check_sizes(v, "model.vision", "num_queries", "image_size")
         v.tower.check("model.vision")
         multiple_of("model.hidden_size", self.hidden_size, "the resampler's head", HEAD_DIM)
         multiple_of("model.vision.image_size", v.image_size, "model.vision.patch_size", v.patch_size)
-        if v.side**2 != v.num_queries or not v.num_queries:
+        if v.side**2 != v.num_queries:
             raise ConfigError(f"model.vision.num_queries={v.num_queries} is no square")
 
     def anatomy(self) -> Anatomy:

@@ -1,4 +1,4 @@
-"""What a golden could not notice: a number that is what a library or a config takes anyway, wherever it is not given."""
+"""What a golden cannot notice: a number that a library, or a config, takes anyway where it is not given."""
 
 from __future__ import annotations
 
