@@ -1,4 +1,4 @@
-"""Each guard of a config provoked once, at the first value that it refuses, and left alone at the last that it allows."""
+"""Each guard of a config provoked once, at the first value it refuses, and left alone at the last it allows."""
 
 from __future__ import annotations
 
