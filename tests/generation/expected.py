@@ -25,8 +25,9 @@ EOS = [7, 23, 30, 27]
 LENGTH = 9
 BANS = {"repetition_penalty": 1.4, "no_repeat_ngram_size": 2}
 SETTINGS: list[dict[str, Any]] = [
-    {}, {"repetition_penalty": 1.7}, {"repetition_penalty": 0.6}, {"repetition_penalty": 0.6, "no_repeat_ngram_size": 2},
-    {"repetition_penalty": 0.6, "no_repeat_ngram_size": 3}, {"no_repeat_ngram_size": 1}, {"min_new_tokens": 4},
+    {}, {"repetition_penalty": 1.7}, {"repetition_penalty": 0.6},
+    {"repetition_penalty": 0.6, "no_repeat_ngram_size": 2}, {"repetition_penalty": 0.6, "no_repeat_ngram_size": 3},
+    {"no_repeat_ngram_size": 1}, {"min_new_tokens": 4},
     {"num_beams": 2, "length_penalty": 1.0}, {"num_beams": 5, "length_penalty": 1.0},
     {"num_beams": 3, "length_penalty": 0.0, "early_stopping": True},
     {"num_beams": 3, "length_penalty": 2.0, "early_stopping": True},
