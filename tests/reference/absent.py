@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ LEFT |= {"bos_token_id", "eos_token_id", "pad_token_id"}
 Path_ = tuple[str, ...]
 
 
+@cache
 def cases() -> dict[str, dict[str, Any]]:
     """The configs of the goldens that transformers computed, by name."""
     goldens = [g for _, family in sorted(installed().families.items()) for g in goldens_of(family)]
@@ -47,6 +49,12 @@ def put(raw: dict[str, Any], group: str, key: str, value: Any) -> dict[str, Any]
     out = copy.deepcopy(raw)
     (out[group] if group else out)[key] = value
     return out
+
+
+@cache
+def kept() -> dict[str, dict[str, Any]]:
+    """What the file holds."""
+    return json.loads(FILE.read_text(encoding="utf-8"))
 
 
 def taken() -> dict[str, dict[str, Any]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from tests.reference.absent import FILE, cases, keys, put, taken, without
+from tests.reference.absent import cases, kept, keys, put, taken, without
 from zoo.errors import ZooError
 from zoo.registry import installed
 from zoo.verification.golden import goldens_of
@@ -50,7 +49,7 @@ def outcome(name: str, raw: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize("name", sorted(cases()))
 def test_an_absent_key_is_refused_or_means_what_the_reference_takes(name: str) -> None:
-    raw, theirs = cases()[name], json.loads(FILE.read_text(encoding="utf-8"))[name]
+    raw, theirs = cases()[name], kept()[name]
     for group, key in keys(raw):
         path = f"{group}.{key}" if group else key
         absent = outcome(name, without(raw, group, key))
@@ -66,4 +65,4 @@ def test_an_absent_key_is_refused_or_means_what_the_reference_takes(name: str) -
 @pytest.mark.slow
 def test_the_values_are_those_that_transformers_takes() -> None:
     pytest.importorskip("transformers", reason="the reference extra is not installed")
-    assert json.loads(FILE.read_text(encoding="utf-8")) == taken(), "run python -m tests.reference.absent"
+    assert kept() == taken(), "run python -m tests.reference.absent"

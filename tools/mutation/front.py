@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["zoo", "plugins"], help="folders or files to draw from")
     parser.add_argument("--at", help="FILE:LINE, every change to one line instead of drawn ones")
     parser.add_argument("--dry", action="store_true", help="draw and show, try nothing")
+    parser.add_argument("--again", nargs="*", default=[], help="test files or folders to record anew")
     parser.add_argument("--fast", action="store_true", help="leave the slow tests out")
     parser.add_argument("--slow-seconds", type=float, default=120, help="the longest the slow tests of one change run")
     given = parser.parse_args()
@@ -40,7 +41,9 @@ def main() -> None:
     STORE.mkdir(exist_ok=True)
     with TemporaryDirectory(prefix="mutate-") as folder:
         scratch = copy(Path(folder))
-        told = Counter(tell(drawn, Trial(scratch, recorded(scratch, STORE, fast_only=given.fast), given)))
+        told = Counter(
+            tell(drawn, Trial(scratch, recorded(scratch, STORE, again=tuple(given.again), fast_only=given.fast), given))
+        )
     print(f"seed {given.seed}: {len(drawn)} changes, " + ", ".join(f"{count} {word}" for word, count in told.items()))
 
 

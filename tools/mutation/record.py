@@ -32,23 +32,23 @@ class Test:
         return self.name.partition("::")[0]
 
 
-def recorded(scratch: Path, store: Path, *, fast_only: bool) -> list[Test]:
+def recorded(scratch: Path, store: Path, *, again: tuple[str, ...], fast_only: bool) -> list[Test]:
     """The tests that pass in an unchanged copy, with what they run; what is out of date is run first."""
     tests: list[Test] = []
     for marks in ("not slow",) if fast_only else ("not slow", "slow"):
-        tests += _of(scratch, store / f"{marks.replace(' ', '-')}.json", marks)
+        tests += _of(scratch, store / f"{marks.replace(' ', '-')}.json", marks, again)
     for test in tests:
         if test.outcome == "failed":
             print(f"left out, for it fails in an unchanged copy: {test.name}", file=sys.stderr)
     return [test for test in tests if test.outcome == "passed"]
 
 
-def _of(scratch: Path, store: Path, marks: str) -> list[Test]:
+def _of(scratch: Path, store: Path, marks: str, again: tuple[str, ...]) -> list[Test]:
     known = json.loads(store.read_text(encoding="utf-8")) if store.exists() else {}
     found = {str(f.relative_to(scratch)): f for f in sorted(scratch.glob("tests/**/test_*.py"))}
     files = {name: file for name, file in found.items() if "/zoo-" not in name}  # a plugin's of its own are not run
     hashes = {name: hashlib.sha1(file.read_bytes()).hexdigest() for name, file in files.items()}
-    stale = [name for name in files if known.get(name, {}).get("hash") != hashes[name]]
+    stale = [name for name in files if known.get(name, {}).get("hash") != hashes[name] or name.startswith(again)]
     if stale:
         print(f"recording what the tests that are {marks} run: {len(stale)} of {len(files)} files", file=sys.stderr)
         seen = _watched(scratch, stale, marks)

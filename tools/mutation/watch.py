@@ -29,6 +29,10 @@ class Watch:
         self.seen: Seen = set()
         self.outcome, self.seconds = "passed", 0.0
         self.fixtures: dict[int, Seen] = {}  # a shared fixture counts for every test that asks for it
+        self.look()
+
+    def look(self) -> None:
+        """Once per test: some set a tracer of their own."""
         if not os.environ.get("MUTATION_BLIND"):
             sys.settrace(self._enter)
             threading.settrace(self._enter)
@@ -55,6 +59,7 @@ class Watch:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: Any) -> Generator[None, object, object]:
         forget()
+        self.look()
         self.seen = set()
         self.outcome, self.seconds = "passed", 0.0
         result = yield

@@ -58,10 +58,10 @@ def side_of(theirs: nn.Module, model: nn.Module, ledger: Ledger, inputs: Inputs)
     """A model of transformers, seen by our names, which the family's table for Hugging Face gives."""
     import transformers
 
-    dtype = next(theirs.parameters()).dtype
+    dtype, config = next(theirs.parameters()).dtype, vars(ledger.config)
     given = {NAMES[n]: x.to(dtype) if x.is_floating_point() else x for n, x in inputs.given.items()}
     if "grid" in inputs.given:  # their Qwen-VLs are told which tokens are an image's
-        given["mm_token_type_ids"] = (inputs.given["tokens"] == ledger.config.image_token_id).long()
+        given["mm_token_type_ids"] = (inputs.given["tokens"] == config["image_token_id"]).long()
     lifted = Float64() if dtype == torch.float64 else nullcontext()
 
     def run() -> dict[str, Tensor]:
