@@ -6,32 +6,7 @@ import ast
 import re
 from dataclasses import dataclass
 
-OPERATORS: dict[type[ast.AST], tuple[str, str]] = {
-    ast.Lt: ("<", "<="),
-    ast.LtE: ("<=", "<"),
-    ast.Gt: (">", ">="),
-    ast.GtE: (">=", ">"),
-    ast.Eq: ("==", "!="),
-    ast.NotEq: ("!=", "=="),
-    ast.In: ("in", "not in"),
-    ast.NotIn: ("not in", "in"),
-    ast.Is: ("is", "is not"),
-    ast.IsNot: ("is not", "is"),
-    ast.Add: ("+", "-"),
-    ast.Sub: ("-", "+"),
-    ast.Mult: ("*", "//"),
-    ast.FloorDiv: ("//", "*"),
-    ast.Div: ("/", "*"),
-    ast.Mod: ("%", "//"),
-    ast.BitAnd: ("&", "|"),
-    ast.And: ("and", "or"),
-    ast.Or: ("or", "and"),
-}
-ORDERED = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult)
-NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "float32": "bfloat16", "float64": "float32"}
-# What these are given is read by people, or changes nothing that is computed.
-SPOKEN = re.compile(r"(?:Error|Warning|warn|note|say|tell|echo|print|write|clean|shorten|Text|add_argument|option)$")
-SPOKEN_KEYS = {"help", "title", "why", "hint", "what", "label", "style", "metavar", "message", "description", "unit"}
+from tables import NAMES, OPERATORS, ORDERED, SPOKEN, SPOKEN_KEYS, SYMMETRIC
 
 
 @dataclass(frozen=True)
@@ -202,15 +177,13 @@ class _Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> None:
-        if SPOKEN.search(ast.unparse(node.func)):
+        name = ast.unparse(node.func).rpartition(".")[2]
+        if SPOKEN.search(name):
             return
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("float", "contiguous") and not node.args:
             self.replace(f"drop .{node.func.attr}()", node, self.text(node.func.value))
-        if (
-            len(node.args) == 2
-            and self.text(node.func) not in ("isinstance", "map", "filter")
-            and not any(isinstance(a, ast.Starred | ast.Constant | ast.Lambda) for a in node.args)
-        ):
+        is_plain = not any(isinstance(a, ast.Starred | ast.Constant | ast.Lambda) for a in node.args)
+        if len(node.args) == 2 and is_plain and name not in SYMMETRIC:
             self.swap("swap arguments", *node.args)
         spoken = [word for word in node.keywords if word.arg in SPOKEN_KEYS]
         for word in node.keywords:
