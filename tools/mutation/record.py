@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 HERE = Path(__file__).parent
+AT_ONCE = 60  # test files whose record is kept before the next are run
 
 
 @dataclass
@@ -51,10 +52,11 @@ def _of(scratch: Path, store: Path, marks: str, again: tuple[str, ...]) -> list[
     stale = [name for name in files if known.get(name, {}).get("hash") != hashes[name] or name.startswith(again)]
     if stale:
         print(f"recording what the tests that are {marks} run: {len(stale)} of {len(files)} files", file=sys.stderr)
-        seen = _watched(scratch, stale, marks)
-        for name in stale:
+    for some in (stale[i : i + AT_ONCE] for i in range(0, len(stale), AT_ONCE)):
+        seen = _watched(scratch, some, marks)
+        for name in some:
             known[name] = {"hash": hashes[name], "tests": [asdict(t) for t in seen.values() if t.file == name]}
-        store.write_text(json.dumps({name: known[name] for name in files}), encoding="utf-8")
+        store.write_text(json.dumps({name: known[name] for name in files if name in known}), encoding="utf-8")
     return [Test(**test) for name in files for test in known[name]["tests"]]
 
 
