@@ -27,6 +27,7 @@ class BloomConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         at_least(1, vocab_size=self.vocab_size, hidden_size=self.hidden_size, num_heads=self.num_heads)
+        at_least(1, max_seq_len=self.max_seq_len)
         at_least(0, num_layers=self.num_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
 
@@ -46,4 +47,4 @@ class BloomConfig(ModelConfig):
 
     @classmethod
     def tiny(cls) -> Self:
-        return cls(vocab_size=61, hidden_size=24, num_layers=2, num_heads=6, max_seq_len=64)
+        return cls(vocab_size=61, hidden_size=24, num_layers=2, num_heads=6, max_seq_len=64, norm_eps=3e-5)

@@ -34,5 +34,5 @@ class ChatGLM2Config(DecoderConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=26, intermediate_size=40, num_layers=2, num_heads=6, num_kv_heads=2, head_dim=12,
-            max_seq_len=64, rope=RopeConfig(theta=20_000.0, partial=0.5),
+            max_seq_len=64, norm_eps=3e-5, rope=RopeConfig(theta=20_000.0, partial=0.5),
         )  # fmt: skip

@@ -70,5 +70,5 @@ class ChatGLMConfig(ModelConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, num_layers=2, num_heads=3, max_seq_len=64,
-            bos_token_id=58, mask_token_id=56, gmask_token_id=57,
+            norm_eps=3e-5, bos_token_id=58, mask_token_id=56, gmask_token_id=57,
         )  # fmt: skip

@@ -29,7 +29,7 @@ class SandboxConfig(SandboxFields):
             attention=AttentionConfig(
                 num_kv_heads=2, sliding_window=5, local_per_global=1, has_qk_norm=True, has_bias=True
             ),
-            norm=NormConfig("layernorm"), block=BlockConfig("sandwich"),
+            norm=NormConfig("layernorm", eps=3e-5), block=BlockConfig("sandwich"),
             mlp=MLPConfig(
                 "moe", "gelu", num_experts=6, experts_per_token=3, moe_intermediate_size=18, num_shared_experts=2,
                 num_dense_layers=1, scoring="sigmoid", num_groups=3, groups_per_token=2, routed_scale=2.5,

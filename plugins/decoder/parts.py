@@ -87,7 +87,7 @@ class AttentionConfig:
     def __post_init__(self) -> None:
         one_of("model.attention.kind", self.kind, ATTENTIONS)
         names = "num_kv_heads sliding_window local_per_global q_lora_rank kv_lora_rank nope_head_dim v_head_dim"
-        names += " local_size original_max_seq_len"
+        names += " chunk_size local_size original_max_seq_len"
         at_least(1, part="model.attention", **{name: getattr(self, name) for name in names.split()})
         at_least(2, part="model.attention", rope_head_dim=self.rope_head_dim)
         at_least(0, part="model.attention", prefix_token=self.prefix_token)

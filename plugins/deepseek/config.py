@@ -174,6 +174,7 @@ class DeepSeekConfig(ModelConfig):
             kv_lora_rank=10, nope_head_dim=8, rope_head_dim=6, v_head_dim=7, num_dense_layers=1, num_experts=6,
             experts_per_token=3, moe_intermediate_size=18, num_shared_experts=2, scoring="sigmoid", num_groups=3,
             groups_per_token=2, is_renormalised=True, routed_scale=2.5, max_seq_len=64,
+            norm_eps=3e-5,
             rope=RopeConfig(
                 theta=1000.0, scaling="yarn", factor=4.0, original_max_seq_len=16, mscale=0.9, mscale_all_dim=0.7
             ),

@@ -62,6 +62,7 @@ class GemmaConfig(DecoderConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, num_layers=4, num_heads=6, num_kv_heads=2, head_dim=10,
-            max_seq_len=64, generation=3, query_pre_attn_scalar=7.0, sliding_window=5, local_per_global=1,
-            attn_softcap=20.0, final_softcap=15.0, rope=RopeConfig(theta=5000.0), local_rope=RopeConfig(theta=100.0),
+            max_seq_len=64, norm_eps=3e-5, generation=3, query_pre_attn_scalar=7.0, sliding_window=5,
+            local_per_global=1, attn_softcap=20.0, final_softcap=15.0, rope=RopeConfig(theta=5000.0),
+            local_rope=RopeConfig(theta=100.0),
         )  # fmt: skip

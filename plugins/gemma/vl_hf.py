@@ -38,7 +38,10 @@ VISION_KEYS = (
     key("num_channels", default=3),
     key("norm_eps", "layer_norm_eps", default=1e-6),
 )
-ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu", "quick_gelu": "quick_gelu"}
+ACTIVATIONS = {
+    "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu", "quick_gelu": "quick_gelu",
+    "relu": "relu", "silu": "silu",
+}  # fmt: skip
 SPELLING = respell(
     (r"^model\.language_model\.", "language_model.model."),  # as transformers 5 keeps them in memory
     (r"^model\.(vision_tower|multi_modal_projector)\.", r"\1."),

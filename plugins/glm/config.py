@@ -13,7 +13,7 @@ from zoo.trunk import describe_trunk
 
 TINY = {
     "vocab_size": 61, "hidden_size": 26, "intermediate_size": 40, "num_heads": 6, "num_kv_heads": 2, "head_dim": 12,
-    "max_seq_len": 64,
+    "max_seq_len": 64, "norm_eps": 3e-5,
 }  # fmt: skip
 
 

@@ -51,4 +51,5 @@ class GPT2Config(ModelConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=44, num_layers=2, num_heads=3, max_seq_len=64,
+            norm_eps=3e-5,
         )  # fmt: skip

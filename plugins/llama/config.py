@@ -29,5 +29,5 @@ class LlamaConfig(DecoderConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, num_layers=2, num_heads=6, num_kv_heads=2, head_dim=10,
-            max_seq_len=64, rope=RopeConfig(theta=1000.0),
+            max_seq_len=64, norm_eps=3e-5, rope=RopeConfig(theta=1000.0),
         )  # fmt: skip

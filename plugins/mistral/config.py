@@ -13,7 +13,7 @@ from zoo.trunk import describe_trunk
 
 TINY = {
     "vocab_size": 61, "hidden_size": 24, "intermediate_size": 20, "num_layers": 2, "num_heads": 6, "num_kv_heads": 2,
-    "head_dim": 10, "max_seq_len": 64,
+    "head_dim": 10, "max_seq_len": 64, "norm_eps": 3e-5,
 }  # fmt: skip
 
 

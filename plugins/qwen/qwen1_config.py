@@ -49,5 +49,5 @@ class Qwen1Config(DecoderConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=30, intermediate_size=40, num_layers=2, num_heads=3, num_kv_heads=3, head_dim=10,
-            max_seq_len=64, trained_seq_len=16, rope=RopeConfig(theta=1000.0),
+            max_seq_len=64, norm_eps=3e-5, trained_seq_len=16, rope=RopeConfig(theta=1000.0),
         )  # fmt: skip

@@ -8,12 +8,13 @@ from typing import Self
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, multiple_of, one_of
 from zoo.errors import ConfigError
+from zoo.towers import check_sizes
 from zoo.traits import rope_in_words
 from zoo.trunk import describe_trunk
 
 TINY = {
     "vocab_size": 61, "hidden_size": 40, "intermediate_size": 44, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2,
-    "head_dim": 10, "max_seq_len": 64, "rope_sections": [1, 2, 2],
+    "head_dim": 10, "max_seq_len": 64, "norm_eps": 3e-5, "rope_sections": [1, 2, 2],
     # beyond the vocabulary, which the model allows: random text then holds no placeholder of an image
     "image_token_id": 61, "video_token_id": 62, "vision_start_token_id": 63, "vision_end_token_id": 64,
 }  # fmt: skip
@@ -40,9 +41,8 @@ class VisionConfig:
 
     def check(self) -> None:
         """Raise ConfigError where sizes do not fit each other."""
-        for name in "hidden_size intermediate_size num_heads num_channels patch_size merge_size".split():
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.vision.{name}={getattr(self, name)} is below 1")
+        sizes = "hidden_size intermediate_size num_heads num_channels patch_size temporal_patch_size merge_size"
+        check_sizes(self, "model.vision", *sizes.split())
         multiple_of("model.vision.hidden_size", self.hidden_size, "four channels per head", 4 * self.num_heads)
         one_of("model.vision.activation", self.activation, ("quick_gelu", "gelu", "gelu_tanh", "silu"))
 

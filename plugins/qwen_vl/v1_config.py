@@ -8,7 +8,7 @@ from typing import Self
 from zoo.anatomy import Anatomy
 from zoo.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
 from zoo.errors import ConfigError
-from zoo.towers import TowerConfig, describe_embeddings, describe_layers
+from zoo.towers import TowerConfig, check_sizes, describe_embeddings, describe_layers
 from zoo.traits import rope_in_words
 from zoo.trunk import describe_trunk
 
@@ -65,10 +65,11 @@ class QwenVLConfig(DecoderConfig):
         if self.rope.scaling != "none":
             raise ConfigError(f"model.rope.scaling={self.rope.scaling!r} does not go with this family")
         v = self.vision
+        check_sizes(v, "model.vision", "num_queries", "image_size")
         v.tower.check("model.vision")
         multiple_of("model.hidden_size", self.hidden_size, "the resampler's head", HEAD_DIM)
         multiple_of("model.vision.image_size", v.image_size, "model.vision.patch_size", v.patch_size)
-        if v.side**2 != v.num_queries or not v.num_queries:
+        if v.side**2 != v.num_queries:
             raise ConfigError(f"model.vision.num_queries={v.num_queries} is no square")
 
     def anatomy(self) -> Anatomy:
@@ -101,7 +102,7 @@ class QwenVLConfig(DecoderConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=128, intermediate_size=40, num_layers=2, num_heads=4, num_kv_heads=4,
-            head_dim=32, max_seq_len=64, trained_seq_len=48, rope=RopeConfig(theta=1000.0),
+            head_dim=32, max_seq_len=64, norm_eps=3e-5, trained_seq_len=48, rope=RopeConfig(theta=1000.0),
             # the image's ids lie beyond the vocabulary: random text then holds none
             vision=ViTConfig(hidden_size=16, mlp_ratio=2.3, num_layers=2, num_heads=2, image_size=12, patch_size=2,
                              num_queries=9, image_start_id=61),

@@ -71,7 +71,7 @@ def test_goldens_of_a_family_and_of_a_source() -> None:
         done = run(*words)
         assert done.exit_code == 0
         assert "ok    llama-yarn: |Δ| " in done.stdout
-        assert "5 goldens agree, 0 do not." in done.stdout
+        assert "8 goldens agree, 0 do not." in done.stdout
 
 
 def test_a_family_without_a_golden_is_named() -> None:

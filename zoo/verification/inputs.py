@@ -38,6 +38,11 @@ class Inputs:
         given = {name: x.to(dtype) if x.is_floating_point() else x for name, x in self.given.items()}
         return outputs(model(**given))
 
+    @property
+    def has_rows(self) -> bool:
+        """Whether each row can go by itself; patches of all images lie one after the other, whatever text they are of."""
+        return "grid" not in self.given
+
     def rows(self) -> list[Inputs]:
         """Each row by itself."""
         count = len(next(iter(self.given.values())))

@@ -26,7 +26,9 @@ from zoo.verification.recording import Side, View
 from zoo.weights.table import Table
 
 ROWS = "its rows one by one"
-NAMES = {"tokens": "input_ids", "decoder_tokens": "decoder_input_ids", "pixels": "pixel_values"}
+NAMES = {
+    "tokens": "input_ids", "decoder_tokens": "decoder_input_ids", "pixels": "pixel_values", "grid": "image_grid_thw",
+}  # fmt: skip
 OUTPUTS = {  # ours -> the names of transformers, of which the first that is there is taken
     "logits": ("logits", "prediction_logits", "logits_per_image"),
     "hidden": ("last_hidden_state",),
@@ -50,7 +52,7 @@ def zoo_side(model: nn.Module, inputs: Inputs, said: str) -> Side:
     def weight(name: str) -> Tensor | None:
         return None if (p := parameters.get(name)) is None else p.detach()
 
-    ways = {ROWS: lambda: _joined([row.run(model) for row in inputs.rows()])}
+    ways = {ROWS: lambda: _joined([row.run(model) for row in inputs.rows()])} if inputs.has_rows else {}
     return Side(said, run, views, weight, *_in_other_ways(model, run, ways))
 
 
@@ -70,6 +72,8 @@ def side_of(theirs: nn.Module, model: nn.Module, table: Table, inputs: Inputs) -
 
     dtype = next(theirs.parameters()).dtype
     given = {NAMES[n]: x.to(dtype) if x.is_floating_point() else x for n, x in inputs.given.items()}
+    if "grid" in inputs.given:  # their Qwen-VLs are told which tokens are an image's
+        given["mm_token_type_ids"] = (inputs.given["tokens"] == vars(model.config)["image_token_id"]).long()
     lifted = Float64() if dtype == torch.float64 else nullcontext()
 
     def run(given: dict[str, Tensor] = given) -> dict[str, Tensor]:
@@ -85,7 +89,9 @@ def side_of(theirs: nn.Module, model: nn.Module, table: Table, inputs: Inputs) -
             return run()
 
     rows = [{name: x[i : i + 1] for name, x in given.items()} for i in range(len(next(iter(given.values()))))]
-    ways = {ROWS: lambda: _joined([run(row) for row in rows]), "sdpa in place of eager": by_sdpa}
+    ways = {"sdpa in place of eager": by_sdpa}
+    if inputs.has_rows:
+        ways[ROWS] = lambda: _joined([run(row) for row in rows])
     views, held = views_of(model, theirs, table), counterparts(model, theirs, table)
     said = f"transformers {transformers.__version__}, {type(theirs).__name__}, {_word(dtype)}, eager"
 
