@@ -56,7 +56,7 @@ def _no_family(checkpoint: Checkpoint) -> ZooError:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Interpreted:
     """A checkpoint read as one family's."""
 
     family: Family
@@ -67,7 +67,7 @@ class Reading:
 
 def reading_of(
     family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (), overrides: Iterable[str] = ()
-) -> Reading | None:
+) -> Interpreted | None:
     """How `family` would read a checkpoint; None where its config is not even of this family's form."""
     try:
         with isolated(family.name):
@@ -78,7 +78,7 @@ def reading_of(
     except ZooError:
         return None
     account.allow(allow if "*" not in allow else ())
-    return Reading(family, keys, config, account)
+    return Interpreted(family, keys, config, account)
 
 
 def look_alike(
@@ -118,7 +118,7 @@ def offer(found: tuple[str, float]) -> str:
     return f"this looks like {found[0]} (score {found[1]:.2f}).  Try: family={found[0]}"
 
 
-def _fitting(checkpoint: Checkpoint, chosen: Family | None, allow: tuple[str, ...]) -> list[Reading]:
+def _fitting(checkpoint: Checkpoint, chosen: Family | None, allow: tuple[str, ...]) -> list[Interpreted]:
     """The readings by other families that give every tensor its place."""
     if len(checkpoint.tensors) > MOST_TENSORS:
         return []
@@ -127,7 +127,7 @@ def _fitting(checkpoint: Checkpoint, chosen: Family | None, allow: tuple[str, ..
     return [reading for reading in found if reading.account.is_settled and not reading.account.random]
 
 
-def _is_sure(reading: Reading, checkpoint: Checkpoint, allow: tuple[str, ...]) -> bool:
+def _is_sure(reading: Interpreted, checkpoint: Checkpoint, allow: tuple[str, ...]) -> bool:
     """Whether a family knows all keys, reads them alike under each of its types, and hangs on nothing it assumed."""
     if reading_of(reading.family, checkpoint, allow) is None or any(telling(group) for group in reading.keys.groups):
         return False

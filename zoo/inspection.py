@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from zoo.anatomy_records import Shape
 from zoo.concessions import concessions
 from zoo.config import ModelConfig
-from zoo.detection import Reading, family_of, look_alike, offer, with_a_look_alike
+from zoo.detection import Interpreted, family_of, look_alike, offer, with_a_look_alike
 from zoo.errors import CheckpointError, UnknownName, UsageError, clean
 from zoo.family import Family
 from zoo.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
 from zoo.notes import assumed_in, notes_of
 from zoo.registry import installed
-from zoo.repairs import Repair, repair_of
+from zoo.repairs import Remedy, repair_of
 from zoo.weights.checkpoint import Checkpoint, open_checkpoint
 from zoo.weights.foreign_config import ForeignConfig
 from zoo.weights.ledger import Account, settle
@@ -53,7 +53,7 @@ class Ledger:
     concessions: list[str] = field(default_factory=list)  # what was let pass, a sentence each
     looks_like: tuple[str, float] | None = None  # another family that was tried and fits, and how well
     names_say: str = ""  # whose tensor names these are, where that proves nothing
-    repair: Repair | None = None  # overrides that were tried, under which it settles
+    repair: Remedy | None = None  # overrides that were tried, under which it settles
 
     @property
     def assumed(self) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def inspect(
         concessions(checkpoint, chosen, keys, account, (own, config)),
     )  # fmt: skip
     if not account.is_settled:
-        refused = Reading(chosen, keys, config, account)
+        refused = Interpreted(chosen, keys, config, account)
         ledger.looks_like, ledger.names_say = look_alike(checkpoint, chosen, allow, account)
         ledger.repair = repair_of(checkpoint, refused, shapes, allow=allow, overrides=overrides)
     return ledger

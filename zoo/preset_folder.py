@@ -21,7 +21,7 @@ NO_GROUPS = ("schema", "hydra")  # the first holds config classes, and Hydra's o
 
 
 @dataclass(frozen=True)
-class Entry:
+class FolderEntry:
     """A file by its name below a group's folder, without .yaml; `problem` says why it is not read."""
 
     group: str
@@ -30,12 +30,12 @@ class Entry:
     problem: str = ""
 
 
-def presets_in(root: Traversable, *, is_package: bool) -> list[Entry]:
+def presets_in(root: Traversable, *, is_package: bool) -> list[FolderEntry]:
     """The presets of a folder or package, in the order of their names."""
     return _within(root / "model", "model", _homes(root, is_package))
 
 
-def options_in(root: Traversable, *, is_package: bool) -> list[Entry]:
+def options_in(root: Traversable, *, is_package: bool) -> list[FolderEntry]:
     """The options of every group but `model`: that is any folder with a plain name."""
     homes = _homes(root, is_package)
     groups = sorted(entry.name for entry in root.iterdir() if GROUP.fullmatch(entry.name) and entry.is_dir())
@@ -51,23 +51,23 @@ def unread_in(root: Path) -> Iterator[str]:
             yield f"{clean(entry, 200)} is not read: presets lie in model/, the options of a group in GROUP/"
 
 
-def _within(folder: Traversable, group: str, homes: tuple[Path, ...]) -> list[Entry]:
-    found: list[Entry] = []
+def _within(folder: Traversable, group: str, homes: tuple[Path, ...]) -> list[FolderEntry]:
+    found: list[FolderEntry] = []
     if not folder.is_dir():
         return found
     try:
         if problem := _problem(folder, folder.name, homes):
-            return [Entry(group, f"{group}/", folder, problem)]
+            return [FolderEntry(group, f"{group}/", folder, problem)]
         for entry in _walk(folder, group, homes):
             found.append(entry)
             if len(found) > MAX_FILES:
-                return [Entry(group, f"{group}/", folder, f"holds more than {MAX_FILES} files")]
+                return [FolderEntry(group, f"{group}/", folder, f"holds more than {MAX_FILES} files")]
     except OSError as error:
-        return [Entry(group, f"{group}/", folder, f"cannot be read: {error.strerror}")]
+        return [FolderEntry(group, f"{group}/", folder, f"cannot be read: {error.strerror}")]
     return found
 
 
-def _walk(folder: Traversable, group: str, homes: tuple[Path, ...], prefix: str = "") -> Iterator[Entry]:
+def _walk(folder: Traversable, group: str, homes: tuple[Path, ...], prefix: str = "") -> Iterator[FolderEntry]:
     for entry in sorted(folder.iterdir(), key=lambda e: e.name):
         name = prefix + clean(entry.name, 300)
         if entry.is_dir():
@@ -77,12 +77,12 @@ def _walk(folder: Traversable, group: str, homes: tuple[Path, ...], prefix: str 
             if prefix.count("/") == MAX_FOLDERS:
                 problem = f"lies more than {MAX_FOLDERS} folders deep"
             if problem:
-                yield Entry(group, f"{name}/", entry, problem)
+                yield FolderEntry(group, f"{name}/", entry, problem)
             else:
                 yield from _walk(entry, group, homes, f"{name}/")
         elif entry.name.endswith(".yaml"):
             problem = _problem(entry, entry.name.removesuffix(".yaml"), homes)
-            yield Entry(group, name.removesuffix(".yaml"), entry, problem)
+            yield FolderEntry(group, name.removesuffix(".yaml"), entry, problem)
 
 
 def _problem(entry: Traversable, name: str, homes: tuple[Path, ...]) -> str:

@@ -23,7 +23,7 @@ from zoo.errors import UnknownName, ZooError, ZooWarning, clean
 from zoo.family import Family, Match
 from zoo.isolation import PluginError, isolated, reason_of
 from zoo.plugin_metadata import DISTRIBUTION, GROUP, entry_points_of, identity, loading_order, unmet_requirement
-from zoo.preset_folder import Entry, options_in, presets_in
+from zoo.preset_folder import FolderEntry, options_in, presets_in
 from zoo.regular_file import MAX_BYTES, read_bounded
 
 OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
@@ -169,7 +169,7 @@ class Registry:
     def _all_presets(self) -> Iterator[Preset]:
         return self._entries(presets_in)
 
-    def _entries(self, listed: Callable[..., list[Entry]]) -> Iterator[Preset]:
+    def _entries(self, listed: Callable[..., list[FolderEntry]]) -> Iterator[Preset]:
         for package, distribution in self.config_packages.items():
             try:
                 entries = listed(files(package), is_package=True)

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zoo.config import ModelConfig
-from zoo.detection import Reading, reading_of
+from zoo.detection import Interpreted, reading_of
 from zoo.errors import ZooError, some
 from zoo.interpretation import LAYERS, differing, overridden
 from zoo.weights.checkpoint import Checkpoint
@@ -31,7 +31,7 @@ Path = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Repair:
+class Remedy:
     """What to type, what in the config it amounts to, and which tensors the model then does without."""
 
     overrides: tuple[str, ...]
@@ -56,16 +56,16 @@ class Repair:
 
 def repair_of(
     checkpoint: Checkpoint,
-    refused: Reading,
+    refused: Interpreted,
     shapes: Mapping[str, Shape],
     *,
     allow: tuple[str, ...] = (),
     overrides: tuple[str, ...] = (),
-) -> Repair | None:
+) -> Remedy | None:
     """The one repair under which the `refused` reading settles; None where there is none, or more than one."""
     if len(checkpoint.tensors) > MOST_TENSORS:
         return None
-    found: list[tuple[ModelConfig, Repair]] = []
+    found: list[tuple[ModelConfig, Remedy]] = []
     for path, value in _candidates(checkpoint, refused, shapes):
         changed = replace(checkpoint, config=_with(checkpoint.config, path, value))
         other = reading_of(refused.family, changed, allow, overrides)
@@ -73,11 +73,13 @@ def repair_of(
             continue  # what had no tensor before would be filled from another's
         words = _spelt(refused.config, replace(other.config, dtype=refused.config.dtype))
         if words is not None and all(known != other.config for known, _ in found):
-            found.append((other.config, Repair(words, ".".join(path), value, tuple(refused.account.missing))))
+            found.append((other.config, Remedy(words, ".".join(path), value, tuple(refused.account.missing))))
     return found[0][1] if len(found) == 1 else None
 
 
-def _candidates(checkpoint: Checkpoint, refused: Reading, shapes: Mapping[str, Shape]) -> Iterator[tuple[Path, Any]]:
+def _candidates(
+    checkpoint: Checkpoint, refused: Interpreted, shapes: Mapping[str, Shape]
+) -> Iterator[tuple[Path, Any]]:
     """Keys of the config, or of a group in it, and values that the tensors may speak for."""
     account, keys = refused.account, refused.keys
     sizes = _sizes(account, shapes, checkpoint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-from zoo.preset_folder import Entry, options_in, presets_in, unread_in
+from zoo.preset_folder import FolderEntry, options_in, presets_in, unread_in
 from zoo.registry import Preset
 
 
@@ -29,5 +29,5 @@ class UsersFolder:
         """A sentence for each thing in it that is not read."""
         return list(unread_in(self.path))
 
-    def _preset(self, entry: Entry) -> Preset:
+    def _preset(self, entry: FolderEntry) -> Preset:
         return Preset(entry.name, "", entry.file, str(self.path), entry.group, entry.problem)

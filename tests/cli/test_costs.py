@@ -23,30 +23,27 @@ def facts_of(config: Any, **more: Any) -> dict[str, Any]:
     """What `zoo build` knows of a config's model."""
     shapes = [(name, SimpleNamespace(shape=shape)) for name, shape in config.anatomy().shapes().items()]
     ran = {"device": "meta", "seconds": 0.5, "seed": 3, "saved": None}
-    return {**numbers(config), **ran, "tree": tree(shapes)} | more
+    return {**numbers(config), "parameters": Size.of(config).parameters, **ran, "tree": tree(shapes)} | more
 
 
 def test_facts_are_those_of_the_arithmetic() -> None:
     config = replace(presets.config("llama3-8b"), num_layers=2)
-    size, told = Size.of(config), numbers(config)
-    assert (told["family"], told["num_layers"], told["parameters"]) == ("llama", 2, size.parameters)
-    assert told["weight_bytes"] == {
-        "float32": 4 * size.parameters,
-        "bfloat16": 2 * size.parameters,
-        "int8": size.parameters,
-    }
-    assert (told["cache_dtype"], told["cache_bytes_per_token"]) == ("bfloat16", 2 * 2 * 8 * 128 * 2)
-    assert (told["max_seq_len"], told["cache_bytes"]) == (8192, 8192 * 2 * 2 * 8 * 128 * 2)
-    assert told["flops_per_token_at_full_context"] - told["flops_per_token"] == 8191 * 2 * 2 * 32 * (128 + 128)
-    assert (told["source_cache_bytes_per_token"], told["state_bytes"], told["flops_per_source_token"]) == (0, 0, None)
+    size, facts = Size.of(config), numbers(config)
+    told = facts["size"]
+    assert (facts["family"], facts["num_layers"], told["parameters"]) == ("llama", 2, size.parameters)
+    assert told["weight_bytes"] == 2 * size.parameters
+    assert (told["dtype"], told["cache_bytes_per_token"]) == ("bfloat16", 2 * 2 * 8 * 128 * 2)
+    assert (told["length"], told["cache_bytes"]) == (8192, 8192 * 2 * 2 * 8 * 128 * 2)
+    assert told["last_token_flops"] - told["first_token_flops"] == 8191 * 2 * 2 * 32 * (128 + 128)
+    assert (told["source_cache_bytes_per_token"], told["state_bytes"], told["source_token_flops"]) == (0, 0, None)
     assert tree([]) == []
 
 
 def test_an_encoder_decoder_tells_of_its_source_and_no_full_context() -> None:
-    told = numbers(installed()["t5"].config_class.tiny())
+    told = numbers(installed()["t5"].config_class.tiny())["size"]
     assert told["source_cache_bytes_per_token"] == 3 * 2 * 3 * 5 * 4
-    assert told["flops_per_source_token"] > 0
-    assert (told["max_seq_len"], told["cache_bytes"], told["flops_per_token_at_full_context"]) == (None, None, None)
+    assert told["source_token_flops"] > 0
+    assert (told["length"], told["cache_bytes"], told["last_token_flops"]) == (None, None, None)
 
 
 def test_people_see_the_tree_and_the_costs() -> None:
@@ -62,7 +59,7 @@ def test_people_see_the_tree_and_the_costs() -> None:
         "parameters  embedding 525M · attention 83.9M · mlp 352M · norm 20.5k · head 525M",
         "weights     5.54 GiB fp32 · 2.77 GiB bf16 · 1.38 GiB int8",
         "cache       8 KiB/token · 64 MiB at 8,192 (bfloat16)",
-        "compute     1.92 GFLOP/token forward · 2.19 GFLOP at 8,192",
+        "compute     1.92 GFLOP for the first token · 2.19 GFLOP for the one at 8,192",
         "changed from the preset: model.num_layers 32 → 2",
     ]
 
@@ -73,7 +70,7 @@ def test_pipes_get_tabs_and_a_folder_its_seed() -> None:
     told = lines(facts_of(config, saved=saved, changed={"model.hub": ["x", None]}), is_table=False)
     assert told[0] == "llama · 1 layer · 1.27B parameters · meta · 0.50 s"
     assert told[1:3] == ["embed\t[128256, 4096]\t525M", "layers.0\t\t218M"]
-    assert told[-3] == "compute\t1.49 GFLOP/token forward · 1.62 GFLOP at 8,192"
+    assert told[-3] == "compute\t1.49 GFLOP for the first token · 1.62 GFLOP for the one at 8,192"
     assert told[-2:] == ["changed from the preset: model.hub x → null", "saved to out as hf: random weights, seed 3"]
 
 
@@ -89,6 +86,7 @@ def test_experts_sources_and_towers_are_told() -> None:
     unknown = {
         "family": "x",
         "num_layers": None,
+        "size": None,
         "parameters": 5,
         "device": "cpu",
         "seconds": 1,
