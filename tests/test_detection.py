@@ -55,9 +55,9 @@ TYPES = {
     "clip_text_model": "clip", "clip_vision_model": "clip", "deepseek_v2": "deepseek", "deepseek_v3": "deepseek",
     "gemma": "gemma", "gemma2": "gemma", "gemma3_text": "gemma", "gemma3": "gemma3_vl", "glm": "glm", "glm4": "glm",
     "glm4_moe": "glm4_moe", "gpt2": "gpt2", "llama": "llama", "mistral": "mistral", "ministral": "mistral",
-    "mixtral": "mixtral", "qwen2": "qwen2", "qwen2_moe": "qwen2_moe", "qwen3": "qwen3", "qwen3_moe": "qwen3_moe",
-    "qwen2_vl": "qwen2_vl", "qwen2_5_vl": "qwen2_5_vl", "t5": "t5", "mt5": "t5", "umt5": "t5",
-    "marian": "transformer", "vit": "vit",
+    "mixtral": "mixtral", "qwen2": "qwen2",
+    "qwen2_moe": "qwen2_moe", "qwen3": "qwen3", "qwen3_moe": "qwen3_moe", "qwen2_vl": "qwen2_vl",
+    "qwen2_5_vl": "qwen2_5_vl", "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
 }  # fmt: skip
 
 

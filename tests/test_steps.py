@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 import zoo
+from tests.measurement.models import copy, write
 from zoo import saving
 from zoo.conversion import reader
 from zoo.loading import converted
@@ -75,15 +77,10 @@ def test_a_rule_over_two_indices_names_every_pair() -> None:
 
 def test_a_dtype_is_never_assumed_where_files_tell_it(tmp_path: Path) -> None:
     """The config leaves it out; the tensors have it."""
-    folder = zoo.save(
-        zoo.build("llama3.2-1b", "model.num_layers=1", *SMALL, device="cpu", dtype="bfloat16"), tmp_path / "m"
-    )
-    config = folder / "config.json"
-    config.write_text(config.read_text().replace('"dtype": "bfloat16",', ""))
+    tensors = copy(tmp_path / "m", dtype=torch.bfloat16)
+    folder = write(tmp_path / "m", tensors)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({k: v for k, v in config.items() if k != "dtype"}))
     found = zoo.inspect(folder)
     assert found.config.dtype == "bfloat16"
     assert "dtype" not in found.keys.assumed
-
-
-SMALL = ("model.vocab_size=20", "model.hidden_size=8", "model.intermediate_size=8", "model.num_heads=2",
-         "model.num_kv_heads=2", "model.head_dim=4")  # fmt: skip

@@ -21,8 +21,6 @@ from zoo.weights.hub_card import Facts, card_text, license_in, metadata_in
 from zoo.weights.manifest import listed_files, manifest_text
 from zoo.weights.safetensors_writer import Digest
 
-pytestmark = pytest.mark.slow  # talks to a server
-
 TINY = Path(zoo.__file__).parent / "models" / "tiny"
 
 
@@ -101,6 +99,7 @@ def test_a_branch_is_made_and_main_stays(hub: Hub, client: Client, folder: Path)
     assert wrong.exit_code == 2
 
 
+@pytest.mark.slow
 def test_shards_of_an_earlier_push_go_with_the_next(hub: Hub, client: Client, folder: Path) -> None:
     zoo.convert(folder, folder.parent / "cut", to="hf", max_shard_size=1_000_000)
     assert client.zoo("push", str(folder.parent / "cut"), "acme/model").exit_code == 0
@@ -118,6 +117,7 @@ def test_weights_that_zoo_did_not_publish_are_never_joined(hub: Hub, client: Cli
     assert hub.repos["acme/foreign"] == {"main": before}
 
 
+@pytest.mark.slow
 def test_private_is_not_asked_in_vain(hub: Hub, client: Client, folder: Path) -> None:
     hub.publish("acme/open", {"README.md": b"here"})
     done = client.zoo("push", str(folder), "acme/open", "--private")
@@ -128,6 +128,7 @@ def test_private_is_not_asked_in_vain(hub: Hub, client: Client, folder: Path) ->
     assert "card: " not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_name_without_an_owner_is_ones_own(hub: Hub, client: Client, folder: Path) -> None:
     done = client.zoo("push", str(folder), "mine@v1", "--json")
     assert done.exit_code == 0, done.stderr
@@ -135,6 +136,7 @@ def test_a_name_without_an_owner_is_ones_own(hub: Hub, client: Client, folder: P
     assert set(hub.repos["acme/mine"]) == {"main", "v1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a/b/c", "a b/c", "hf://datasets/a/b", ""])
 def test_what_is_no_name_of_a_repository_is_wrong_use(client: Client, folder: Path, name: str) -> None:
     assert client.zoo("push", str(folder), name).exit_code == 2
@@ -180,6 +182,7 @@ def test_who_may_not_write_is_told_how_to(hub: Hub, client: Client, folder: Path
     assert hub.repos == {}
 
 
+@pytest.mark.slow
 def test_what_the_hub_changes_or_refuses_is_told(hub: Hub, client: Client, folder: Path) -> None:
     hub.publish("acme/busy", {"README.md": b"here"})
     hub.moves.append(("acme/busy", {"README.md": b"there"}))

@@ -15,8 +15,6 @@ from torch import Tensor
 import zoo
 from zoo.nn import causal, hidden_states
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 torch.set_num_threads(1)
 
 VARIANTS = {  # prefix of the stored numbers -> how the model differs from the released code's

@@ -18,8 +18,6 @@ from zoo.nn import hidden_states, traced
 from zoo.registry import installed
 from zoo.size import Size
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 TOKENS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4, 6, 2, 6, 4]])
 
 

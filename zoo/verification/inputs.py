@@ -40,7 +40,7 @@ class Inputs:
 
     @property
     def has_rows(self) -> bool:
-        """Whether each row can go by itself; patches of all images lie one after the other, whatever text they are of."""
+        """Whether each row can go by itself: patches of all images are one run, whatever text they are of."""
         return "grid" not in self.given
 
     def rows(self) -> list[Inputs]:
