@@ -11,6 +11,7 @@ import sys
 import warnings
 from typing import IO, Any
 
+from zoo import room
 from zoo.errors import ZooError, ZooWarning
 
 
@@ -18,6 +19,7 @@ def main() -> None:
     """Serve the parent until it ends the work or goes away."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
+    room.watch()
     try:
         _serve(answers)
     except ZooError as error:

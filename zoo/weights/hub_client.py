@@ -39,7 +39,7 @@ class HubClient:
 
         with self.errors(revision):
             found = _tried(lambda: HfApi(token=self.token).model_info(self.name, revision=revision))
-        return self._commit(found.sha)
+        return self.checked_commit(found.sha)
 
     def branches(self) -> dict[str, str]:
         """Every branch and its commit now."""
@@ -47,7 +47,7 @@ class HubClient:
 
         with self.errors(None):
             refs = _tried(lambda: HfApi(token=self.token).list_repo_refs(self.name))
-        return {ref.name: self._commit(ref.target_commit) for ref in refs.branches}
+        return {ref.name: self.checked_commit(ref.target_commit) for ref in refs.branches}
 
     def is_private(self) -> bool:
         """Whether only its owners see the repository."""
@@ -143,7 +143,8 @@ class HubClient:
             what = f"{self.name}: the hub's answer is not of the form that it should have"
             raise NetworkError(what, why=clean(f"{type(error).__name__}: {error}", 200)) from error
 
-    def _commit(self, found: object) -> str:
+    def checked_commit(self, found: object) -> str:
+        """A commit that the hub names. Raises NetworkError for what is none: it becomes a folder's name."""
         if not isinstance(found, str) or not COMMIT.fullmatch(found):
             raise NetworkError(f"{self.name}: the hub names the commit {clean(repr(found))}, which is none")
         return found
