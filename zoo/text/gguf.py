@@ -14,8 +14,10 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.models import BPE
 
 from zoo.errors import CheckpointError, clean
+from zoo.text.limits import guarded
 from zoo.text.source import Source, frame
 from zoo.text.splitting import SPLITTINGS
+from zoo.text.vocabulary import check_added
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
 MAX_TOKENS = 1 << 21
@@ -40,11 +42,17 @@ def read_gguf(metadata: Mapping[str, Any], file: object) -> Source:
         backend, add_bos = _sentencepiece(facts), True
     else:
         raise facts.wrong("model", f"zoo rebuilds gpt2 and llama, not {clean(kind)!r}")
-    for token, type_ in zip(facts.tokens, facts.types, strict=True):
-        if type_ in (CONTROL, USER_DEFINED):
-            backend.add_tokens([AddedToken(token, normalized=False, special=type_ == CONTROL)])
+    typed = zip(facts.tokens, facts.types, strict=True)
+    added = [
+        AddedToken(token, normalized=False, special=type_ == CONTROL)
+        for token, type_ in typed
+        if type_ in (CONTROL, USER_DEFINED)
+    ]
     roles = facts.roles()
-    backend.add_special_tokens(list(roles.values()))
+    check_added([token.content for token in added], 1, file, "tokenizer.ggml.token_type")
+    with guarded(file, "tokenizer.ggml", "is not a vocabulary"):
+        backend.add_tokens(added)  # all at once: the library builds its search anew with every call
+        backend.add_special_tokens(list(roles.values()))
     ends = [
         roles.get(role) if facts.flag(f"add_{role}", default) else None
         for role, default in (("bos_token", add_bos), ("eos_token", False))
@@ -154,7 +162,9 @@ def _sentencepiece(facts: _Facts) -> Backend:
 def _bpe(facts: _Facts, vocab: dict[str, int], merges: list[tuple[str, str]], **options: Any) -> BPE:
     try:
         return BPE(vocab=vocab, merges=merges, **options)
-    except Exception as error:  # the library has no kinds of its own
+    except BaseException as error:  # the library has no kinds of its own, and where it panics not even an Exception
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
         raise facts.wrong("merges", f"do not fit the tokens: {clean(error)}") from None
 
 
