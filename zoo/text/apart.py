@@ -52,7 +52,7 @@ def _read(reader: int, seconds: float) -> bytes:
         if not (part := os.read(reader, 1 << 20)):
             return b"".join(parts)
         parts.append(part)
-    raise Stopped(f"it takes more than {seconds:.0f} seconds")
+    raise Stopped(f"it takes more than {seconds:.1f} seconds")
 
 
 def _work_and_leave(work: Callable[[], Any], reader: int, writer: int, seconds: float) -> None:

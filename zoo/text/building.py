@@ -14,6 +14,7 @@ from zoo.text.limits import Limits, guarded
 from zoo.text.vocabulary import check_added, check_model
 from zoo.weights.json_file import parse_json
 
+MAX_VALUES = 1_900_000  # 262,144 tokens with all merges have 1.3 million
 _SMALLEST = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
 
 
@@ -23,11 +24,12 @@ def parse(data: bytes, file: object) -> tuple[Backend, Limits]:
     try:
         with guarded(file, "", "is not a tokenizer"):
             backend = Backend.from_buffer(data)
-    except CheckpointError as error:
+    except CheckpointError:
         if section := _guilty(sections):
             with guarded(file, section, "is not one that a tokenizer can have"):
                 _build(sections, section)
-        raise error from None
+        with guarded(file, "model", "is not one that a tokenizer can have"):
+            Backend.from_buffer(data)
     with guarded(file, "", "is not a tokenizer"):
         backend.no_truncation()  # files saved for training carry both, and a prompt must not lose its end
         backend.no_padding()
@@ -38,13 +40,16 @@ def parse(data: bytes, file: object) -> tuple[Backend, Limits]:
 
 def _check(data: bytes, file: object) -> tuple[dict[str, Any], Limits]:
     """The small sections and the limits; the rest is let go, for the library needs the memory."""
+    if data.count(b",") > MAX_VALUES:
+        raise CheckpointError(file, "", f"has more than {MAX_VALUES:,} values")
     tree = parse_json(data, file, max_cost=TOKENIZER_COST, allow_infinity=False)
     effects = {section: check_section(tree, section, file) for section in KINDS}
     growth = effects["normalizer"].growth
     check_model(tree.get("model"), file)
     check_added(tree.get("added_tokens") or [], growth, file)
     patterns = effects["normalizer"].patterns + effects["pre_tokenizer"].patterns
-    return {section: tree[section] for section in KINDS if tree.get(section)}, Limits(growth, patterns)
+    sections = {section: tree[section] for section in (*KINDS, "added_tokens") if tree.get(section)}
+    return sections, Limits(growth, patterns)
 
 
 def _guilty(sections: dict[str, Any]) -> str | None:
@@ -59,4 +64,5 @@ def _guilty(sections: dict[str, Any]) -> str | None:
 
 
 def _build(sections: dict[str, Any], section: str) -> None:
-    Backend.from_str(json.dumps({"version": "1.0", "model": _SMALLEST, section: sections[section]}))
+    needed = {name: sections[name] for name in ("normalizer", section) if name in sections}  # tokens are normalized
+    Backend.from_str(json.dumps({"version": "1.0", "model": _SMALLEST} | needed))

@@ -69,7 +69,7 @@ def _add_tokens(backend: Backend, wanted: Any, limits: Limits, file: Path) -> No
     listed: dict[int, AddedToken] = {}
     for key, value in sorted(wanted.items(), key=lambda pair: (len(pair[0]), pair[0])):
         content = value.get("content") if isinstance(value, dict) else value
-        if not isinstance(content, str) or not content or not re.fullmatch("[0-9]{1,7}", key):
+        if not isinstance(content, str) or not content or not re.fullmatch("0|[1-9][0-9]{0,6}", key):
             item = f"added_tokens_decoder.{clean(key)}"
             raise CheckpointError(file, item, f"{clean(repr(value))} is not a token")
         flags = {flag: bool(value[flag]) for flag in FLAGS if isinstance(value, dict) and flag in value}

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.models import BPE
 
 from zoo.errors import CheckpointError, clean
-from zoo.text.limits import guarded
+from zoo.text.limits import guarded, is_of_library
 from zoo.text.source import Source, frame
 from zoo.text.splitting import SPLITTINGS
 from zoo.text.vocabulary import check_added
@@ -162,8 +162,8 @@ def _sentencepiece(facts: _Facts) -> Backend:
 def _bpe(facts: _Facts, vocab: dict[str, int], merges: list[tuple[str, str]], **options: Any) -> BPE:
     try:
         return BPE(vocab=vocab, merges=merges, **options)
-    except BaseException as error:  # the library has no kinds of its own, and where it panics not even an Exception
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+    except BaseException as error:
+        if not is_of_library(error):
             raise
         raise facts.wrong("merges", f"do not fit the tokens: {clean(error)}") from None
 

@@ -16,7 +16,7 @@ FREE_BYTES = 1 << 20  # of normalized text: so much is never looked at
 MAX_MEASURED_GROWTH = 12  # times longer that a text really becomes; U+FDFA 11 times in the form NFKD
 SLICE_CHARS = 2048
 FREE_STEPS = 2e7  # of a pattern, tenths of a second; beyond that it runs where it can be stopped
-SECONDS, CHARS_PER_SECOND = 2.0, 100_000
+SECONDS, CHARS_PER_SECOND = 1.5, 200_000
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,13 @@ def encode(
             what = f"is too slow for this text of {len(text):,} characters: {clean(error)}"
             raise CheckpointError(file, place, what) from None
         return Encoded(ids, [(begin, end) for begin, end in offsets], mask)
-    with guarded(file, "", f"cannot encode a text of {len(text):,} characters"):
+    try:
         return Encoded(*work())
+    except BaseException as error:
+        if not is_of_library(error):
+            raise
+        what = f"cannot encode this text of {len(text):,} characters: {clean(error)}"
+        raise CheckpointError(file, _blamed(backend, text), what) from None
 
 
 @contextmanager
@@ -72,12 +77,34 @@ def guarded(file: object, item: str, what: str) -> Iterator[None]:
     """Turn whatever the library raises, its panics too, which are no Exceptions, into a CheckpointError."""
     try:
         yield
-    except ZooError:
-        raise
     except BaseException as error:
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        if not is_of_library(error):
             raise
         raise CheckpointError(file, item, f"{what}: {clean(error)}") from None
+
+
+def is_of_library(error: BaseException) -> bool:
+    """Whether `tokenizers` raised it: it has no kinds of its own, and its panics are not even Exceptions."""
+    is_panic = type(error).__name__ == "PanicException"
+    return is_panic or (isinstance(error, Exception) and not isinstance(error, ZooError))
+
+
+def _blamed(backend: Backend, text: str) -> str:
+    """The first section that fails on `text` by itself."""
+    section = "normalizer"
+    try:
+        if backend.normalizer is not None:
+            text = backend.normalizer.normalize_str(text)
+        section = "pre_tokenizer"
+        pieces = [(text, (0, 0))] if backend.pre_tokenizer is None else backend.pre_tokenizer.pre_tokenize_str(text)
+        section = "model"
+        for piece, _ in pieces:
+            backend.model.tokenize(piece)
+    except BaseException as error:
+        if not is_of_library(error):
+            raise
+        return section
+    return "post_processor"
 
 
 def _is_utf8(text: str) -> bool:
