@@ -42,6 +42,21 @@ def own_file(path: Path) -> Path:
     return path
 
 
+def read_bounded(path: Path, limit_bytes: int) -> bytes:
+    """The bytes of a regular file of at most `limit_bytes`, asked for its size first. Raises CheckpointError."""
+    size = size_of(path)
+    if size <= limit_bytes:
+        try:
+            with path.open("rb") as file:
+                data = file.read(limit_bytes + 1)  # it may have grown since
+        except OSError as error:
+            raise CheckpointError(path, "", unreadable(error)) from None
+        if len(data) <= limit_bytes:
+            return data
+        size = len(data)
+    raise CheckpointError(path, "", f"has {size:,} bytes, more than the {limit_bytes:,} that such a file may have")
+
+
 def plain_name(name: object, file: Path, item: str) -> str:
     """`name`, which `file` gives under `item`, where it is the name of a file beside it; else a CheckpointError."""
     if not isinstance(name, str) or not name:
