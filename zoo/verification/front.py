@@ -90,9 +90,9 @@ def judge(
 ) -> Verification:
     """Measure both sides and the reference's own noise, and find out where and why they part if they do."""
     known, dtype = stacks(model), next(model.parameters()).dtype
-    with progress("compare", 6, "passes") as advance, torch.no_grad():
+    with progress("compare", 5, "passes") as advance, torch.no_grad():
         output, given = ours.run(), theirs.run()
-        advance(2)
+        advance(1)
         noise = measure(theirs, given, dtype)
         allowed = limit_for(dtype, noise, given=limit, is_quantised=is_quantised)
         measures = compare_outputs(output, given, allowed.value)
