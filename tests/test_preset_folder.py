@@ -9,6 +9,7 @@ import pytest
 
 from zoo import preset_folder
 from zoo.errors import ZooError
+from zoo.overrides import grammar
 from zoo.preset_folder import options_in, presets_in, unread_in
 from zoo.registry import Preset
 from zoo.regular_file import MAX_BYTES, read_bounded
@@ -72,20 +73,30 @@ def test_a_folder_without_end_is_refused_as_a_whole(own: Path, monkeypatch: pyte
     deep = own / "model" / Path(*"abcdefghij")
     deep.mkdir(parents=True)
     assert problems(own) == {"a/b/c/d/e/f/g/h/i/": "lies more than 8 folders deep"}
+    monkeypatch.setattr(preset_folder, "MAX_LISTED", 0)
+    assert problems(own) == {"model/": "holds more than 0 files and folders"}
+    monkeypatch.undo()
     monkeypatch.setattr(preset_folder, "MAX_FILES", 9)
     for i in range(9):
         (own / "model" / f"{i}.yaml").touch()
-    assert problems(own) == {"model/": "holds more than 9 files"}
+    assert problems(own) == {"model/": "holds more than 9 files and folders"}
 
 
 def test_what_hydra_would_read_and_zoo_does_not_is_told(own: Path) -> None:
     (own / "hydra").mkdir()
+    (own / "save").mkdir()
     (own / "build.yaml").touch()
     (own / "README.md").touch()
     told = list(unread_in(own))
     assert [sentence.rpartition(" is not read: ")[2] for sentence in told] == [
-        "presets lie in model/, the options of a group in GROUP/", "presets have no say in hydra"
+        "presets lie in model/, the options of a group in GROUP/", "presets have no say in hydra",
+        "presets have no say in save",
     ]  # fmt: skip
+
+
+def test_no_group_takes_the_name_of_a_commands_key() -> None:
+    keys = {key for command in ("build", "bench") for key in grammar(command).keys}
+    assert keys | {"schema"} == preset_folder.NO_GROUPS
 
 
 def test_an_entry_with_a_problem_is_refused_by_it(own: Path) -> None:

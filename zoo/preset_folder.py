@@ -5,19 +5,24 @@ What lies there and cannot be used is told with its reason rather than left out.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
+from itertools import islice
 from pathlib import Path
 
-from zoo.errors import clean
+from zoo.errors import ZooError, clean
 
-MAX_FILES = 1_000
+MAX_FILES = 1_000  # presets of a folder or package, or options of a group, and the folders that they lie in
+MAX_LISTED = 10_000  # of whatever kind
 MAX_FOLDERS = 8  # one in another
 NAME = re.compile(r"\w[\w.+ -]{0,99}")
 GROUP = re.compile(r"[A-Za-z]\w{0,99}")
-NO_GROUPS = ("schema", "hydra")  # the first holds config classes, and Hydra's own settings are no preset's to make
+NO_GROUPS = frozenset(  # the keys of our own commands, which a group of that name would take from the user's mouth
+    "hydra schema device dtype seed save format source prompt new batch repeats against".split()
+)
 
 
 @dataclass(frozen=True)
@@ -38,51 +43,63 @@ def presets_in(root: Traversable, *, is_package: bool) -> list[FolderEntry]:
 def options_in(root: Traversable, *, is_package: bool) -> list[FolderEntry]:
     """The options of every group but `model`: that is any folder with a plain name."""
     homes = _homes(root, is_package)
-    groups = sorted(entry.name for entry in root.iterdir() if GROUP.fullmatch(entry.name) and entry.is_dir())
+    try:
+        groups = [entry.name for entry in _listed(root) if GROUP.fullmatch(entry.name) and entry.is_dir()]
+    except (OSError, ZooError):
+        return []  # a package without a folder; of a user's folder `presets_in` tells
     return [e for name in groups if name not in ("model", *NO_GROUPS) for e in _within(root / name, name, homes)]
 
 
 def unread_in(root: Path) -> Iterator[str]:
     """A sentence for each thing at the top of a user's folder that Hydra would read and zoo does not."""
-    for entry in sorted(root.iterdir()):
+    for entry in _listed(root):
+        shown = clean(entry, 200)
         if entry.is_dir() and entry.name in NO_GROUPS:
-            yield f"{clean(entry, 200)} is not read: presets have no say in {entry.name}"
-        elif entry.suffix == ".yaml":
-            yield f"{clean(entry, 200)} is not read: presets lie in model/, the options of a group in GROUP/"
+            yield f"{shown} is not read: presets have no say in {entry.name}"
+        elif entry.name.endswith(".yaml"):
+            yield f"{shown} is not read: presets lie in model/, the options of a group in GROUP/"
 
 
 def _within(folder: Traversable, group: str, homes: tuple[Path, ...]) -> list[FolderEntry]:
-    found: list[FolderEntry] = []
     if not folder.is_dir():
-        return found
+        return []
     try:
         if problem := _problem(folder, folder.name, homes):
             return [FolderEntry(group, f"{group}/", folder, problem)]
-        for entry in _walk(folder, group, homes):
-            found.append(entry)
-            if len(found) > MAX_FILES:
-                return [FolderEntry(group, f"{group}/", folder, f"holds more than {MAX_FILES} files")]
+        return list(_walk(folder, group, homes, left=iter(range(MAX_FILES))))
     except OSError as error:
         return [FolderEntry(group, f"{group}/", folder, f"cannot be read: {error.strerror}")]
-    return found
+    except ZooError as error:
+        return [FolderEntry(group, f"{group}/", folder, error.what)]
 
 
-def _walk(folder: Traversable, group: str, homes: tuple[Path, ...], prefix: str = "") -> Iterator[FolderEntry]:
-    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-        name = prefix + clean(entry.name, 300)
-        if entry.is_dir():
-            if entry.name.startswith(("_", ".")):
-                continue
-            problem = _problem(entry, entry.name, homes)
-            if prefix.count("/") == MAX_FOLDERS:
-                problem = f"lies more than {MAX_FOLDERS} folders deep"
-            if problem:
-                yield FolderEntry(group, f"{name}/", entry, problem)
-            else:
-                yield from _walk(entry, group, homes, f"{name}/")
-        elif entry.name.endswith(".yaml"):
-            problem = _problem(entry, entry.name.removesuffix(".yaml"), homes)
-            yield FolderEntry(group, name.removesuffix(".yaml"), entry, problem)
+def _walk(
+    folder: Traversable, group: str, homes: tuple[Path, ...], prefix: str = "", *, left: Iterator[int]
+) -> Iterator[FolderEntry]:
+    for entry in _listed(folder):
+        name, is_folder = prefix + clean(entry.name, 300), entry.is_dir()
+        if entry.name.startswith(("_", ".")) if is_folder else not entry.name.endswith(".yaml"):
+            continue
+        if next(left, None) is None:
+            raise ZooError(f"holds more than {MAX_FILES} files and folders")
+        problem = _problem(entry, entry.name if is_folder else entry.name.removesuffix(".yaml"), homes)
+        if is_folder and prefix.count("/") == MAX_FOLDERS:
+            problem = f"lies more than {MAX_FOLDERS} folders deep"
+        if is_folder and not problem:
+            yield from _walk(entry, group, homes, f"{name}/", left=left)
+        else:
+            yield FolderEntry(group, f"{name}/" if is_folder else name.removesuffix(".yaml"), entry, problem)
+
+
+def _listed(folder: Traversable) -> list[Traversable]:
+    """What a folder holds, by name. Raises ZooError where that is more than is read, before it is all listed."""
+    if not isinstance(folder, Path):
+        return sorted(folder.iterdir(), key=lambda entry: entry.name)
+    with os.scandir(folder) as entries:
+        names = [entry.name for entry in islice(entries, MAX_LISTED + 1)]
+    if len(names) > MAX_LISTED:
+        raise ZooError(f"holds more than {MAX_LISTED} files and folders")
+    return [folder / name for name in sorted(names)]
 
 
 def _problem(entry: Traversable, name: str, homes: tuple[Path, ...]) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 from zlib import crc32
 
 from zoo.errors import ConfigError, UsageError, ZooError, clean
@@ -96,7 +96,9 @@ def config_class(family: str) -> type[ModelConfig]:
     """The config class of a family. Raises UnknownName, or ZooError where it cannot be imported."""
     found = installed()[family]
     try:
-        return found.config_class
+        kind = found.config_class
+        get_type_hints(kind), fields(kind)
+        return kind
     except Exception as error:  # a third party's code
         why = clean(f"{type(error).__name__}: {error}", 200)
         raise ZooError(f"the config of family {family!r} cannot be read", why=why) from error

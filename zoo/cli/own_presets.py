@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, clean
 
 MOST = 3  # notes of one kind
 
@@ -88,8 +88,15 @@ class OwnPresets:
         if self.folder is None:
             return
         own = UsersFolder(self.folder)
-        for name in [name for name in own.presets if name in presets][:MOST]:
-            output.note(f"note: {hidden_preset(name, presets[name].plugin, str(self.folder))}")
+        told = [hidden_preset(n, presets[n].plugin, str(self.folder)) for n in own.presets if n in presets][:MOST]
         if not self.is_trusted:
-            for sentence in own.unread()[:MOST]:
-                output.note(f"note: {sentence}")
+            options = installed().options()
+            told += [
+                f"the option {n} of {self.folder} is hidden by that of {options[n].plugin}"
+                for n in own.options
+                if n in options
+            ][:MOST]
+            told += [f"{p.file}: {p.problem}" for p in own.presets.values() if p.problem][:MOST]
+            told += own.unread()[:MOST]
+        for sentence in told:
+            output.note(f"note: {clean(sentence, 300)}")
