@@ -88,11 +88,11 @@ class _Walk:
             what = "is for big-endian machines" if version & 0xFFFF == 0 else f"has GGUF version {version}"
             raise CheckpointError(self.path, "", what, why=f"zoo reads versions {VERSIONS[0]} and {VERSIONS[1]}")
         num_tensors, num_keys = self._number(_U64, "tensor count"), self._number(_U64, "key count")
+        # The least that a tensor and a key take in the header.
+        self._need(24 * num_tensors + 13 * num_keys, "", f"{num_tensors:,} tensors and {num_keys:,} keys")
         if num_tensors > MAX_TENSORS or num_keys > MAX_KEYS:
             why = f"at most {MAX_TENSORS:,} tensors and {MAX_KEYS:,} keys are read"
             raise CheckpointError(self.path, "", f"has {num_tensors:,} tensors and {num_keys:,} keys", why=why)
-        # The least that a tensor and a key take in the header.
-        self._need(24 * num_tensors + 13 * num_keys, "", f"{num_tensors:,} tensors and {num_keys:,} keys")
         return num_tensors, num_keys
 
     def _tensor(self) -> RawTensor:
