@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import UsageError, clean
+from zoo.errors import CheckpointError, UsageError, clean, some
 from zoo.inspection import Ledger, inspect
 from zoo.notes import tell
 from zoo.provenance import origin
@@ -54,6 +54,7 @@ def convert(
     """
     ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
+    _refuse_random(ledger)
     if to not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(to)!r} format", why=f"it has: {', '.join(formats)}")
     if max_shard_size is not None and max_shard_size < 1:
@@ -140,6 +141,14 @@ def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str])
         "format": to,
         "options": {"dtype": dtype, "allow": list(allow)},
     }
+
+
+def _refuse_random(ledger: Ledger) -> None:
+    """Refuse to write a folder that lacks weights: what is drawn at random is no part of a checkpoint."""
+    if ledger.random:
+        what = "nothing gives it, and convert writes no weights drawn at random"
+        hint = "zoo.load and zoo.save do, and zoo.json then says so"
+        raise CheckpointError(ledger.source, some(ledger.random), what, hint=hint)
 
 
 def _bits(dtype: str) -> int:

@@ -92,6 +92,19 @@ def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
     return type(config).from_dict(values)
 
 
+def differing(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
+    """The fields of two configs of a class that differ, by path (`model.rope.theta`), with both values."""
+
+    def flat(values: dict[str, Any], path: str) -> dict[str, Any]:
+        inside = [
+            flat(v, f"{path}.{k}") if isinstance(v, dict) and v else {f"{path}.{k}": v} for k, v in values.items()
+        ]
+        return {name: value for part in inside for name, value in part.items()}
+
+    a, b = flat(one.to_dict(), "model"), flat(other.to_dict(), "model")
+    return {path: (a.get(path), b.get(path)) for path in {**a, **b} if a.get(path) != b.get(path)}
+
+
 def table_for(
     family: Family, dialect: str, config: ModelConfig, tensors: Mapping[str, TensorInfo] | None = None
 ) -> Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,8 +138,20 @@ def check_witnesses(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
                 name,
                 "the file's rotary frequencies are not those of its config",
                 why="one of the two is of another model, or the config has lost rope_theta or rope_scaling",
-                hint=f"set model.rope.theta=..., or --allow {name!r} to believe the config",
+                hint=f"{_base(ledger, tensors)}compare rope_theta and rope_scaling with those of the original",
             )
+
+
+def _base(ledger: Ledger, tensors: Mapping[str, Tensor]) -> str:
+    """Which base all the file's frequencies have, where they have one: nothing says whether they or the config err."""
+    found = [tensors[name].double().flatten() for name in ledger.account.witnesses]
+    if any(len(f) < 2 or f[0] != 1 or not 0 < f[1] < 1 for f in found):
+        return ""
+    theta = found[0][1].item() ** -len(found[0])
+    known = theta ** (-torch.arange(len(found[0]), dtype=torch.float64) / len(found[0]))
+    if any(f.shape != known.shape or not torch.allclose(f, known, rtol=1e-3, atol=1e-7) for f in found):
+        return ""
+    return f"the file's are of base {theta:.6g}: "
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -201,10 +214,15 @@ def _check_anatomy(ledger: Ledger, model: nn.Module) -> None:
 
 
 def _fill_allowed(ledger: Ledger, model: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:
-    """Random weights, from seed 0, for what was missing and allowed to be; `ledger.random` names them."""
+    """Random weights, from seed 0, for what was missing and allowed to be, which `ledger.random` names.
+
+    They are of the type that most of the others have: a layer computes in one.
+    """
     left = [(names, p) for names, p in shared_parameters(model) if p.is_meta]
-    ledger.random = [names[0] for names, _ in left]
+    counts = Counter(p.dtype for names, p in shared_parameters(model) if not p.is_meta and names[0] not in ledger.exact)
+    main = dtype or (counts.most_common(1)[0][0] if counts else None)
     generator = torch.Generator().manual_seed(0)
     for names, parameter in left:
         value = torch.empty(parameter.shape).normal_(std=0.02, generator=generator)
-        assign(model, names, value.to(device, dtype or parameter.dtype))
+        kind = parameter.dtype if names[0] in ledger.exact else main or parameter.dtype
+        assign(model, names, value.to(device, kind))

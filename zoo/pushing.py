@@ -9,6 +9,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, UsageError, ZooError, clean, some
 from zoo.inspection import Ledger, inspect
+from zoo.notes import tell
 from zoo.provenance import license_of, recorded
 from zoo.weights.files import sha256_of, size_of
 from zoo.weights.hub_card import CARD, Facts, card_text
@@ -135,6 +136,7 @@ def check_folder(
     verify_folder(folder, free=is_text)
     ledger = inspect(folder, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
+    tell(ledger)
     return ledger
 
 

@@ -21,7 +21,7 @@ EPILOG = """\b
 Examples:
   zoo inspect tiny
   zoo inspect tiny --json
-  zoo inspect ./folder family=qwen3 --allow 'model.layers.*.q_norm.*'
+  zoo inspect ./folder model.tie_embeddings=true --allow 'v_head.*'
 """
 
 

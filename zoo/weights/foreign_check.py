@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import CheckpointError, clean, some
 from zoo.weights.inert import HARMLESS, is_among, is_inert, read_classes, read_remote_code, unusual
+from zoo.weights.unknown_keys import advice
 
 if TYPE_CHECKING:
     from zoo.weights.foreign_config import ForeignConfig
@@ -64,10 +65,8 @@ def _unknown(hf: ForeignConfig, names: list[str], where: str) -> CheckpointError
         known = " or ".join(repr(value) for value in HARMLESS[name] if value is not None) or repr(None)
         what = f"{clean(repr(hf.raw[name]))} is not supported here, only {known} is"
         return CheckpointError(hf.file, name, what, why="it would be another model")
+    others = f", nor {some([*map(clean, rest)], 40)}" if rest else ""
+    why, hint = advice(hf, names)
     return CheckpointError(
-        hf.file,
-        name,
-        f"the key is not known to {where or 'this family'}" + (f", nor {clean(some(rest))}" if rest else ""),
-        why="a key that is not read could change the model",
-        hint=f"to go on without it: --allow '{clean(name)}'",
+        hf.file, name, f"the key is not known to {where or 'this family'}{others}", why=why, hint=hint
     )

@@ -49,6 +49,8 @@ class ForeignConfig:
     told: dict[str, str] = field(default_factory=dict)  # keys that are passed over, and what to say of them
     allowed: list[str] = field(default_factory=list)  # unknown keys that the user lets pass
     groups: list[ForeignConfig] = field(default_factory=list)  # nested keys that are read; see `foreign_group.group`
+    asked: set[str] = field(default_factory=set)  # every key that was looked for, there or not
+    lacking: dict[str, Any] = field(default_factory=dict)  # absent keys and values taken that no other key gives
     spelt: dict[str, str] = field(default_factory=dict)  # our field -> the key that it was read from
     name: str = ""  # of a group: the key that it stands under
     lacks_dtype: bool = False  # nobody said in which type the weights are; the files will
@@ -56,9 +58,11 @@ class ForeignConfig:
     code: tuple[str, ...] = ()
 
     def __contains__(self, name: str) -> bool:
+        self.asked.add(name)
         return self.raw.get(name) is not None
 
     def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
         if name not in self.raw:
             raise CheckpointError(self.file, name, "the key is missing")
         self.used.add(name)
@@ -66,11 +70,13 @@ class ForeignConfig:
 
     def get(self, name: str, default: Any = None, *, also: Iterable[str] = ()) -> Any:
         """The value under `name` or one of its other spellings; absent or null: `default`, which is noted."""
+        self.asked.update((name, *also))
         for spelling in (name, *also):
             if spelling in self.raw:
                 self.used.add(spelling)
                 if (value := self.raw[spelling]) is not None:
                     return value
+        self.lacking[name] = default
         if (name not in self.raw or default is not None) and name not in SEEN_IN_TENSORS:
             self.assumed[name] = default
         return default
@@ -90,6 +96,8 @@ class ForeignConfig:
                 raise CheckpointError(self.file, k.theirs, "null is neither true nor false", why=why)
             default = None if k.default is REQUIRED or present or is_none else self._default(k, values)
             value = self.get(k.theirs, default, also=k.also)
+            if callable(k.default):
+                self.lacking.pop(k.theirs, None)
             if k.ours in SEEN_IN_TENSORS or not k.is_told:
                 self.assumed.pop(k.theirs, None)
             self.spelt[k.ours] = present or k.theirs
@@ -98,6 +106,7 @@ class ForeignConfig:
 
     def require(self, **values: Any) -> None:
         """Refuse any other value of these keys than the one given."""
+        self.asked.update(values)
         for name, value in values.items():
             if name not in self.raw:
                 continue
