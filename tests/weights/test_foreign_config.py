@@ -103,7 +103,7 @@ def test_every_key_is_used_inert_allowed_or_refused() -> None:
     assert str(error.value) == (
         "folder/config.json: odd_one: the key is not known to llama, nor odd_two\n"
         "a key that is not read could change the model\n"
-        "to go on without it: --allow 'odd_one'"
+        "zoo cannot know what it does. To go on without it, where you know: --allow 'odd_one' --allow 'odd_two'"
     )
     hf.check(allow=["odd_*", "sec*"])
     columns = [hf.used, hf.inert, set(hf.allowed)]
