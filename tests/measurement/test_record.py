@@ -44,19 +44,19 @@ def test_rows_hold_a_value_of_each_and_leave_out_what_says_nothing() -> None:
     gone = Measured("three", reason="not here")
     rows = {fact.label: fact.texts for fact in Measurements("t", [FIRST, OTHER, gone]).rows()}
     assert rows == {
-        "computed in": ["float32", "bfloat16", ""],
-        "tokens of text": ["1,234", "1,234", ""],
-        "perplexity": ["12.35", "12.35", ""],
-        "bits per byte": ["0.9877", "0.9877", ""],
-        "loss, nats per token": ["2.5000", "2.7500", ""],
-        "loss above the first's": ["", "+0.012", ""],
-        "KL(first to this), nats per token": ["", "0.0046", ""],
-        "same next token": ["", "98.77%", ""],
-        "greedy text parts at token": ["", "7", ""],
-        "seeded text parts at token": ["", "never", ""],
-        "prefill": ["2.00k tok/s", "", ""],
-        "decode": ["50 tok/s", "", ""],
-        "peak memory": ["3 MiB", "", ""],
+        "computed in": ("float32", "bfloat16", ""),
+        "tokens of text": ("1,234", "1,234", ""),
+        "perplexity": ("12.35", "12.35", ""),
+        "bits per byte": ("0.9877", "0.9877", ""),
+        "loss, nats per token": ("2.5000", "2.7500", ""),
+        "loss above the first's": ("", "+0.012", ""),
+        "KL(first to this), nats per token": ("", "0.0046", ""),
+        "same next token": ("", "98.77%", ""),
+        "greedy text parts at token": ("", "7", ""),
+        "seeded text parts at token": ("", "never", ""),
+        "prefill": ("2.00k tok/s", "", ""),
+        "decode": ("50 tok/s", "", ""),
+        "peak memory": ("3 MiB", "", ""),
     }
     assert [fact.label for fact in Measurements("t", [gone]).rows()] == []
 
@@ -64,7 +64,7 @@ def test_rows_hold_a_value_of_each_and_leave_out_what_says_nothing() -> None:
 def test_places_of_several_prompts_are_a_list() -> None:
     mixed = replace(OTHER, continuations=[replace(SAID[0], parts_at=7), SAID[0]])
     rows = {fact.label: fact.texts for fact in Measurements("t", [mixed]).rows()}
-    assert rows["greedy text parts at token"] == ["7, never"]
+    assert rows["greedy text parts at token"] == ("7, never",)
     assert "seeded text parts at token" not in rows
 
 

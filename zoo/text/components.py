@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean
 from zoo.text.charsmap import longest_replacement
-from zoo.text.patterns import Cost, Refused, cost_of
+from zoo.text.patterns import PatternCost, UnboundedPattern, cost_of
 
 MAX_STEPS = 64  # of one section; tokenizers in use have at most a dozen
 MAX_DEPTH = 8
@@ -38,7 +38,7 @@ class Effect:
     """What a section does at most: a text grows `growth` times in bytes, and each pattern costs what it costs."""
 
     growth: float
-    patterns: list[tuple[str, Cost]]  # where it stands, and what it costs
+    patterns: list[tuple[str, PatternCost]]  # where it stands, and what it costs
 
 
 def check_section(tree: dict[str, Any], section: str, file: object) -> Effect:
@@ -97,7 +97,7 @@ def _check_numbers(node: dict[str, Any], place: str, file: object) -> None:
             raise CheckpointError(file, f"{place}.{key}", f"{clean(value)} is not from {least} to {most:,}")
 
 
-def _pattern(node: dict[str, Any], place: str, file: object) -> Cost | None:
+def _pattern(node: dict[str, Any], place: str, file: object) -> PatternCost | None:
     pattern = node.get("pattern")
     if not isinstance(pattern, dict):
         return None
@@ -105,15 +105,15 @@ def _pattern(node: dict[str, Any], place: str, file: object) -> Cost | None:
     try:
         if isinstance(regex, str):
             return cost_of(regex)
-    except Refused as error:
+    except UnboundedPattern as error:
         raise CheckpointError(file, f"{place}.pattern", f"{clean(repr(regex))} {error}") from None
     text = pattern.get("String")
     if isinstance(text, str) and not 0 < len(text) <= MAX_TEXT_CHARS:
         raise CheckpointError(file, f"{place}.pattern", f"is not a text of 1 to {MAX_TEXT_CHARS} characters")
-    return Cost(min_bytes=len(text.encode())) if isinstance(text, str) else None
+    return PatternCost(min_bytes=len(text.encode())) if isinstance(text, str) else None
 
 
-def _growth(node: dict[str, Any], section: str, cost: Cost | None) -> float:
+def _growth(node: dict[str, Any], section: str, cost: PatternCost | None) -> float:
     """Bytes for each byte that went in; each may be a piece of its own, so what is put before pieces multiplies."""
     kind = node["type"]
     if kind == "ByteLevel":

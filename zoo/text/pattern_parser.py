@@ -13,7 +13,7 @@ _QUANTIFIER = re.compile(r"(?:(?P<sign>[*+?])|\{(?P<least>\d{1,9})?(?P<comma>,)?
 _ESCAPE = re.compile(r"\\(?:[pP]\{\^?[\w .\-=]*\}|x\{[^}]*\}|x[0-9a-fA-F]{1,2}|u[0-9a-fA-F]{4}|.)", re.DOTALL)
 
 
-class Refused(Exception):
+class UnboundedPattern(Exception):
     """A pattern of a form that no tokenizer needs."""
 
 
@@ -32,7 +32,7 @@ class Node:
             return self.parts
         if isinstance(self, Alternatives):
             return self.branches
-        return [self.body] if isinstance(self, Repeat | Look) else []
+        return [self.body] if isinstance(self, Repeat | Lookaround) else []
 
 
 @dataclass
@@ -60,20 +60,20 @@ class Repeat(Node):
 
 
 @dataclass
-class Look(Node):
+class Lookaround(Node):
     """What must stand, or must not stand, before or after."""
 
     body: Node = field(default_factory=Node)
 
 
 def parse(pattern: str) -> Node:
-    """The tree of a pattern. Raises Refused."""
+    """The tree of a pattern. Raises UnboundedPattern."""
     if len(pattern) > MAX_PATTERN_CHARS:
-        raise Refused(f"is longer than {MAX_PATTERN_CHARS:,} characters")
+        raise UnboundedPattern(f"is longer than {MAX_PATTERN_CHARS:,} characters")
     reader = _Reader(pattern)
     tree = reader.alternatives(0)
     if reader.at < len(pattern):
-        raise Refused("has a bracket too many")
+        raise UnboundedPattern("has a bracket too many")
     _check_repeats(tree, 1)
     return tree
 
@@ -84,7 +84,7 @@ class _Reader:
 
     def alternatives(self, depth: int) -> Node:
         if depth > MAX_NESTED:
-            raise Refused(f"has groups within groups, more than {MAX_NESTED}")
+            raise UnboundedPattern(f"has groups within groups, more than {MAX_NESTED}")
         branches = [self.sequence(depth)]
         while self.text.startswith("|", self.at):
             self.at += 1
@@ -131,7 +131,7 @@ class _Reader:
         if char in "^$":
             return Node(0)
         if char in "*+?":
-            raise Refused("repeats nothing")
+            raise UnboundedPattern("repeats nothing")
         return Node()
 
     def group(self, depth: int) -> Node:
@@ -139,18 +139,18 @@ class _Reader:
         found = None
         if self.text.startswith("?", self.at):
             if not (found := _GROUP.match(self.text, self.at)):
-                raise Refused(f"has a group of the form ({self.text[self.at : self.at + 3]}...")
+                raise UnboundedPattern(f"has a group of the form ({self.text[self.at : self.at + 3]}...")
             self.at = found.end()
             if found["flags"] == ")":
                 return Node(0, True)
         elif self.text.startswith("*", self.at):
-            raise Refused("has a group of the form (*...")
+            raise UnboundedPattern("has a group of the form (*...")
         body = self.alternatives(depth + 1)
         if not self.text.startswith(")", self.at):
-            raise Refused("has a group without an end")
+            raise UnboundedPattern("has a group without an end")
         self.at += 1
         if found and found["look"]:
-            return Look(0, body=body)
+            return Lookaround(0, body=body)
         if found and found["atomic"]:
             return Repeat(body.min_bytes, body.always_matches, body=body, least=1, most=1, is_atomic=True)
         return body
@@ -169,16 +169,16 @@ class _Reader:
                 self.at += self.text.startswith("]", self.at)
             elif char == "]" and (depth := depth - 1) == 0:
                 return Node()
-        raise Refused("has a bracket without an end")
+        raise UnboundedPattern("has a bracket without an end")
 
     def escape(self) -> Node:
         found = _ESCAPE.match(self.text, self.at)
         if not found:
-            raise Refused("ends with a backslash")
+            raise UnboundedPattern("ends with a backslash")
         self.at = found.end()
         letter = found[0][1]
         if letter in "kgK123456789":
-            raise Refused(f"refers back by \\{letter}")
+            raise UnboundedPattern(f"refers back by \\{letter}")
         return Node(0) if letter in "bBAzZGyY" else Node()
 
 
@@ -187,8 +187,8 @@ def _check_repeats(node: Node, times: int) -> None:
         most = max(node.least, node.most or 1, 1)
         times *= most
         if times > MAX_REPEATS:
-            raise Refused(f"repeats more than {MAX_REPEATS:,} times")
+            raise UnboundedPattern(f"repeats more than {MAX_REPEATS:,} times")
         if node.most is not None and node.most < node.least:
-            raise Refused("repeats from more times to fewer")
+            raise UnboundedPattern("repeats from more times to fewer")
     for child in node.children:
         _check_repeats(child, times)
