@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from jinja2 import nodes
@@ -25,8 +26,20 @@ from zoo.text.counting import Counting
 
 __all__ = ["Refused", "Sandbox", "SecurityError", "TemplateError", "TemplateSyntaxError"]
 
-UNSAFE_METHODS = frozenset({"center", "encode", "expandtabs", "ljust", "rjust", "translate", "zfill"})
-UNSAFE_FILTERS = ("center", "urlize", "wordwrap", "xmlattr")
+# What a template may call of a value; everything else that Python's types can do is hidden.
+METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
+    (str, frozenset(
+        "capitalize casefold center count endswith expandtabs find format format_map index isalnum isalpha isascii "
+        "isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip "
+        "partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines "
+        "startswith strip swapcase title upper zfill".split())),
+    (dict, frozenset("copy get items keys values".split())),
+    ((list, tuple), frozenset("copy count index".split())),
+    ((int, float, range, set), frozenset()),
+)  # fmt: skip
+MAX_WORDS = 20_000  # of a template: names, signs, numbers, texts; the longest in use have 5,000
+UNSAFE_FILTERS = ("urlize", "wordwrap", "xmlattr")
+EAGER = frozenset("join sum sort min max groupby list reverse".split())  # they take all that an iterator has
 
 
 class Refused(TemplateError):
@@ -39,6 +52,7 @@ class Sandbox:
     def __init__(self, source: str) -> None:
         self._environment = _Environment()
         self._lock = threading.Lock()
+        _check_length(self._environment, source)
         tree = Counting().visit(self._environment.parse(source))
         code = self._environment.compile(tree)
         self._template = self._environment.template_class.from_code(
@@ -52,8 +66,15 @@ class Sandbox:
             return "".join(self._template.generate(values))
 
 
+def _check_length(environment: _Environment, source: str) -> None:
+    """Refuse what would take seconds to compile, before it is parsed."""
+    words = (kind for _, kind, _ in environment.lexer.tokeniter(source, None) if kind != "whitespace")
+    if next(islice(words, MAX_WORDS, None), None):
+        raise TemplateError(f"it has more than {MAX_WORDS:,} words")
+
+
 class _Environment(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def __init__(self) -> None:
         # Not optimized: constants are folded while compiling, before there is a budget.
@@ -64,25 +85,54 @@ class _Environment(ImmutableSandboxedEnvironment):
         for name in UNSAFE_FILTERS:
             del self.filters[name]
         self.filters["tojson"] = _to_json
-        self.filters = {name: _Filter(self, name, function) for name, function in self.filters.items()}
+        self.filters = {name: _Counted(self, name, function) for name, function in self.filters.items()}
+        self.tests = {name: _Counted(self, name, function) for name, function in self.tests.items()}
         del self.globals["lipsum"]
         given: dict[str, Any] = {"raise_exception": _refuse, "strftime_now": strftime_now}
         self.globals.update(given | {"dict": _Dict(), "namespace": _Namespace})
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        is_text_method = isinstance(obj, str) and attr in UNSAFE_METHODS
-        return not is_text_method and super().is_safe_attribute(obj, attr, value)
+        known = next((names for kind, names in METHODS if isinstance(obj, kind)), None)
+        return (known is None or attr in known) and super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         self.budget.check_operator(operator, left, right)
-        return self.budget.weigh(super().call_binop(context, operator, left, right))
+        result = super().call_binop(context, operator, left, right)
+        if operator == "+":
+            self.budget.know(result, (1, left), (1, right))
+        elif operator == "*" and isinstance(result, list | tuple):
+            times, value = (left, right) if isinstance(left, int) else (right, left)
+            self.budget.know(result, (max(times, 0), value))
+        return self.budget.weigh(result, left, right)
 
     def call(self, context: Any, target: Any, /, *args: Any, **kwargs: Any) -> Any:
         method = getattr(target, "__wrapped__", target)  # str.format comes wrapped
-        name, owner = getattr(method, "__name__", ""), getattr(method, "__self__", None)
-        if owner is not self:  # not one of the counting methods below
-            self.budget.check_call(name, owner, args, kwargs)
-        return self.budget.weigh(super().call(context, target, *args, **kwargs))
+        name, owner = getattr(method, "__name__", type(method).__name__), getattr(method, "__self__", None)
+        if owner is self:  # one of the counting methods below
+            return super().call(context, target, *args, **kwargs)
+        if name == "join" and args:
+            args = (self._all(args[0]), *args[1:])
+        self.budget.check_call(name, owner, args, kwargs)
+        return self._result(super().call(context, target, *args, **kwargs), owner, *args)
+
+    def filtered(self, name: str, function: Any, given: list[Any], kwargs: dict[str, Any], before: list[Any]) -> Any:
+        """The result of a filter or test, whose arguments and result are weighed."""
+        if name in EAGER and given:
+            given[0] = self._all(given[0])
+        self.budget.check_call(name, given[0] if given else None, tuple(given[1:]), kwargs)
+        return self._result(function(*before, *given, **kwargs), *given)
+
+    def _all(self, value: Any) -> Any:
+        """What an iterator has, as a list whose size is known."""
+        return self.budget.weigh(list(self._ticking(value))) if hasattr(value, "__next__") else value
+
+    def _result(self, value: Any, *given: Any) -> Any:
+        return self._ticking(value) if hasattr(value, "__next__") else self.budget.weigh(value, *given)
+
+    def _ticking(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            self.budget.tick()
+            yield item
 
     def tick(self) -> None:
         """One turn of a loop or a macro."""
@@ -95,15 +145,28 @@ class _Environment(ImmutableSandboxedEnvironment):
     def joined(self, *parts: Any) -> str:
         """a ~ b ~ c."""
         self.budget.check_sum(parts)
-        return "".join(map(str, parts))
+        return self.budget.weigh("".join(map(str, parts)), *parts)
+
+    def compared(self, value: Any) -> Any:
+        """One side of a comparison."""
+        self.budget.check_comparison(value)
+        return value
+
+    def sliced(self, value: Any, start: Any, stop: Any, step: Any) -> Any:
+        """value[start:stop:step]."""
+        part = slice(start, stop, step)
+        self.budget.check_slice(value, part)
+        result = value[part]
+        self.budget.know(result, (1, value))
+        return self.budget.weigh(result, value)
 
     def out(self, value: Any) -> str:
         """What goes into the prompt, a macro's result or a set block."""
         return self.budget.spend(value)
 
 
-class _Filter:
-    """A filter whose arguments and result are weighed; jinja reads its marks off the function's attributes."""
+class _Counted:
+    """A filter or test that goes through the environment; jinja reads its marks off the function's attributes."""
 
     def __init__(self, environment: _Environment, name: str, function: Any) -> None:
         self._environment, self._name, self._function = environment, name, function
@@ -111,9 +174,9 @@ class _Filter:
             self.jinja_pass_arg = mark
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        given = args[1:] if hasattr(self, "jinja_pass_arg") else args
-        self._environment.budget.check_call(self._name, given[0] if given else None, given[1:], kwargs)
-        return self._environment.budget.weigh(self._function(*args, **kwargs))
+        before = int(hasattr(self, "jinja_pass_arg"))
+        given = list(args[before:])
+        return self._environment.filtered(self._name, self._function, given, kwargs, list(args[:before]))
 
 
 class _GenerationTag(Extension):
@@ -129,6 +192,8 @@ class _GenerationTag(Extension):
 
 class _Dict:
     """dict(...) without the type's other attributes."""
+
+    __name__ = "dict"
 
     def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
         return dict(*args, **kwargs)
