@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - each case is a line, to be read as one
 """Chat templates made to hang or to eat the memory, each by one filter, method, operator, test or form."""
 
 from __future__ import annotations

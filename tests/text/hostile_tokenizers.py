@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - each case is a line, to be read as one
 """Tokenizers made to hang, to panic or to eat the memory; each is read and tried on a text."""
 
 from __future__ import annotations

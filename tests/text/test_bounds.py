@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - patterns and sections stand on a line as files have them
 """A tokenizer from a stranger neither hangs, nor panics, nor eats the memory; those in use are read as they are."""
 
 from __future__ import annotations

@@ -79,6 +79,13 @@ class Budget:
             depth = max((self.depth(part) for _, part in parts), default=1)
             self._remember(result, weight, depth)
 
+    def pieces(self, result: Any, text: str) -> Any:
+        """Count the texts that `text` fell into: they are new, and no longer together than it."""
+        self._take(sys.getsizeof(result) + sum(map(sys.getsizeof, result)))
+        self._remember(result, 2 + len(text) + 2 * len(result), 1)
+        self.tick()
+        return result
+
     def check_call(self, name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Refuse a method, filter or test of `owner` that would cost too much for its arguments."""
         self.allow(cost_of_call(self, name, owner, args, kwargs))

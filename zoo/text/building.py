@@ -7,10 +7,10 @@ from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, clean
 from zoo.text.components import KINDS, check_section
 from zoo.text.files import TOKENIZER_COST
-from zoo.text.limits import Limits, guarded
+from zoo.text.limits import Limits, guarded, is_of_library
 from zoo.text.vocabulary import check_added, check_model
 from zoo.weights.json_file import parse_json
 
@@ -21,21 +21,28 @@ _SMALLEST = {"type": "WordLevel", "vocab": {"a": 0}, "unk_token": "a"}
 def parse(data: bytes, file: object) -> tuple[Backend, Limits]:
     """The tokenizer, which neither cuts nor pads, and what it may do to a text. Raises CheckpointError."""
     sections, limits = _check(data, file)
-    try:
-        with guarded(file, "", "is not a tokenizer"):
-            backend = Backend.from_buffer(data)
-    except CheckpointError:
-        if section := _guilty(sections):
-            with guarded(file, section, "is not one that a tokenizer can have"):
-                _build(sections, section)
-        with guarded(file, "model", "is not one that a tokenizer can have"):
-            Backend.from_buffer(data)
+    backend = _built(data, sections, file)
     with guarded(file, "", "is not a tokenizer"):
         backend.no_truncation()  # files saved for training carry both, and a prompt must not lose its end
         backend.no_padding()
         if getattr(backend.model, "dropout", None):
             raise CheckpointError(file, "model.dropout", "would give the same text other tokens each time")
     return backend, limits
+
+
+def _built(data: bytes, sections: dict[str, Any], file: object) -> Backend:
+    """The library's object, or a CheckpointError that names the section which keeps it from being built."""
+    try:
+        return Backend.from_buffer(data)
+    except BaseException as error:
+        if not is_of_library(error):
+            raise
+        broken = error
+    for section in sections:
+        with guarded(file, section, "is not one that a tokenizer can have"):
+            needed = {name: sections[name] for name in ("normalizer", section) if name in sections}  # as tokens need it
+            Backend.from_str(json.dumps({"version": "1.0", "model": _SMALLEST} | needed))
+    raise CheckpointError(file, "model", f"is not one that a tokenizer can have: {clean(broken)}")
 
 
 def _check(data: bytes, file: object) -> tuple[dict[str, Any], Limits]:
@@ -50,19 +57,3 @@ def _check(data: bytes, file: object) -> tuple[dict[str, Any], Limits]:
     patterns = effects["normalizer"].patterns + effects["pre_tokenizer"].patterns
     sections = {section: tree[section] for section in (*KINDS, "added_tokens") if tree.get(section)}
     return sections, Limits(growth, patterns)
-
-
-def _guilty(sections: dict[str, Any]) -> str | None:
-    """The section that keeps even the smallest tokenizer from being built."""
-    for section in sections:
-        try:
-            with guarded("", "", ""):
-                _build(sections, section)
-        except CheckpointError:
-            return section
-    return None
-
-
-def _build(sections: dict[str, Any], section: str) -> None:
-    needed = {name: sections[name] for name in ("normalizer", section) if name in sections}  # tokens are normalized
-    Backend.from_str(json.dumps({"version": "1.0", "model": _SMALLEST} | needed))

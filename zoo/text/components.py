@@ -101,8 +101,9 @@ def _pattern(node: dict[str, Any], place: str, file: object) -> Cost | None:
     pattern = node.get("pattern")
     if not isinstance(pattern, dict):
         return None
+    regex = pattern.get("Regex")
     try:
-        if isinstance(regex := pattern.get("Regex"), str):
+        if isinstance(regex, str):
             return cost_of(regex)
     except Refused as error:
         raise CheckpointError(file, f"{place}.pattern", f"{clean(repr(regex))} {error}") from None

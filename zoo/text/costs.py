@@ -90,9 +90,7 @@ def cost_of_slice(scales: Scales, value: Any, part: slice) -> Cost:
     return Cost(10 * count, count if isinstance(value, str) else 0, count, 8 * count)
 
 
-def cost_of_call(
-    scales: Scales, name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> Cost:
+def cost_of_call(scales: Scales, name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Cost:
     """A method, filter, test or function; the owner of a function is None."""
     given = [*args, *kwargs.values()]
     if refused := _refused(name, owner, given):
@@ -139,7 +137,9 @@ def _added(scales: Scales, name: str, owner: Any, given: list[Any], size: int) -
     """Characters that arguments put in."""
     texts = [scales.written(one) for one in given]
     if name == "join":
-        separators, items = (len(owner), given[0] if given else ()) if isinstance(owner, str) else (max(texts, default=0), owner)
+        separators, items = (
+            (len(owner), given[0] if given else ()) if isinstance(owner, str) else (max(texts, default=0), owner)
+        )
         return scales.written(items) + separators * _len(items)
     if name == "replace" and len(given) > 1:
         old = given[0] if isinstance(given[0], str) else "x"
@@ -167,7 +167,11 @@ def _pieces(name: str, owner: Any, given: list[Any]) -> int:
     if name in ("split", "rsplit", "wordcount"):
         return len(owner) // 2 + 1
     if name in ("splitlines", "indent"):
-        return len(owner.splitlines()) if len(owner) < 4096 else sum(map(owner.count, "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")) + 1
+        return (
+            len(owner.splitlines())
+            if len(owner) < 4096
+            else sum(map(owner.count, "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029")) + 1
+        )
     return len(owner) if name in OF_ITEMS or name == "title" else 0
 
 
@@ -190,7 +194,9 @@ def _text(scales: Scales, *parts: Any) -> int:
 def _copies(scales: Scales, value: Any, times: int) -> Cost:
     count = max(times, 0) * _len(value)
     chars = max(times, 0) * scales.weight(value)
-    return Cost(count, chars, count if not isinstance(value, str) else 0, 8 * count if not isinstance(value, str) else 0)
+    return Cost(
+        count, chars, count if not isinstance(value, str) else 0, 8 * count if not isinstance(value, str) else 0
+    )
 
 
 def _starts(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[Any]:

@@ -28,7 +28,11 @@ class Node:
     @property
     def children(self) -> list[Node]:
         """The parts within."""
-        return []
+        if isinstance(self, Sequence):
+            return self.parts
+        if isinstance(self, Alternatives):
+            return self.branches
+        return [self.body] if isinstance(self, Repeat | Look) else []
 
 
 @dataclass
@@ -37,22 +41,12 @@ class Sequence(Node):
 
     parts: list[Node] = field(default_factory=list)
 
-    @property
-    def children(self) -> list[Node]:
-        """The parts within."""
-        return self.parts
-
 
 @dataclass
 class Alternatives(Node):
     """One of several."""
 
     branches: list[Node] = field(default_factory=list)
-
-    @property
-    def children(self) -> list[Node]:
-        """The parts within."""
-        return self.branches
 
 
 @dataclass
@@ -64,22 +58,12 @@ class Repeat(Node):
     most: int | None = None
     is_atomic: bool = False
 
-    @property
-    def children(self) -> list[Node]:
-        """The parts within."""
-        return [self.body]
-
 
 @dataclass
 class Look(Node):
     """What must stand, or must not stand, before or after."""
 
     body: Node = field(default_factory=Node)
-
-    @property
-    def children(self) -> list[Node]:
-        """The parts within."""
-        return [self.body]
 
 
 def parse(pattern: str) -> Node:

@@ -7,22 +7,18 @@ output goes through a method of the environment that counts.
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from jinja2 import nodes
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
+from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
 
 from zoo.text.budget import Budget
 from zoo.text.counting import Counting
+from zoo.text.template_names import Dict, GenerationTag, PlainNamespace, Refused, refuse, strftime_now, to_json
 
 __all__ = ["Refused", "Sandbox", "SecurityError", "TemplateError", "TemplateSyntaxError"]
 
@@ -40,10 +36,6 @@ METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
 MAX_WORDS = 20_000  # of a template: names, signs, numbers, texts; the longest in use have 5,000
 UNSAFE_FILTERS = ("urlize", "wordwrap", "xmlattr")
 EAGER = frozenset("join sum sort min max groupby list reverse".split())  # they take all that an iterator has
-
-
-class Refused(TemplateError):
-    """What a template says through raise_exception(...)."""
 
 
 class Sandbox:
@@ -79,17 +71,17 @@ class _Environment(ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         # Not optimized: constants are folded while compiling, before there is a budget.
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols], optimized=False
+            trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols], optimized=False
         )
         self.budget = Budget()
         for name in UNSAFE_FILTERS:
             del self.filters[name]
-        self.filters["tojson"] = _to_json
+        self.filters["tojson"] = to_json
         self.filters = {name: _Counted(self, name, function) for name, function in self.filters.items()}
         self.tests = {name: _Counted(self, name, function) for name, function in self.tests.items()}
         del self.globals["lipsum"]
-        given: dict[str, Any] = {"raise_exception": _refuse, "strftime_now": strftime_now}
-        self.globals.update(given | {"dict": _Dict(), "namespace": _Namespace})
+        given: dict[str, Any] = {"raise_exception": refuse, "strftime_now": strftime_now}
+        self.globals.update(given | {"dict": Dict(), "namespace": PlainNamespace})
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
         known = next((names for kind, names in METHODS if isinstance(obj, kind)), None)
@@ -127,7 +119,11 @@ class _Environment(ImmutableSandboxedEnvironment):
         return self.budget.weigh(list(self._ticking(value))) if hasattr(value, "__next__") else value
 
     def _result(self, value: Any, *given: Any) -> Any:
-        return self._ticking(value) if hasattr(value, "__next__") else self.budget.weigh(value, *given)
+        if hasattr(value, "__next__"):
+            return self._ticking(value)
+        if isinstance(value, list | tuple) and given and isinstance(given[0], str):
+            return self.budget.pieces(value, given[0])
+        return self.budget.weigh(value, *given)
 
     def _ticking(self, items: Iterator[Any]) -> Iterator[Any]:
         for item in items:
@@ -177,61 +173,3 @@ class _Counted:
         before = int(hasattr(self, "jinja_pass_arg"))
         given = list(args[before:])
         return self._environment.filtered(self._name, self._function, given, kwargs, list(args[:before]))
-
-
-class _GenerationTag(Extension):
-    """{% generation %} marks what the model said, for training; the text within is rendered as it stands."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja's own spelling
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body).set_lineno(line)  # what it sets stays within, as with transformers
-
-
-class _Dict:
-    """dict(...) without the type's other attributes."""
-
-    __name__ = "dict"
-
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict(*args, **kwargs)
-
-
-class _Namespace(Namespace):
-    """namespace(...) that takes no name a Python object has for itself, and does not print its values."""
-
-    def __init__(*args: Any, **kwargs: Any) -> None:
-        values = dict(*args[1:], **kwargs)
-        for name in values:
-            _check_name(name)
-        Namespace.__init__(args[0], values)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        _check_name(name)
-        super().__setitem__(name, value)
-
-    def __repr__(self) -> str:
-        return "<Namespace>"
-
-
-def _check_name(name: str) -> None:
-    if name.startswith("_"):
-        raise SecurityError(f"a namespace with an attribute {name!r}")
-
-
-def _refuse(message: object) -> None:
-    raise Refused(str(message))
-
-
-def strftime_now(form: str) -> str:
-    """The time now; under the name by which templates know it, and the budget too."""
-    return datetime.now().strftime(form)
-
-
-def _to_json(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-) -> str:
-    # jinja's own escapes for HTML, which a model has never seen.
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
