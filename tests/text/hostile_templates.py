@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import partial
 
@@ -20,7 +21,7 @@ CONTROL = "{% set x = '\\x01' * 3000000 %}"
 FILTERS = {
     name: BIG + f"{{{{ x|{use} }}}}"
     for name, use in {
-        "capitalize": "capitalize|length", "escape": "e|e|length", "forceescape": "forceescape|length",
+        "capitalize": "capitalize|length", "escape": "escape|e|length", "forceescape": "forceescape|length",
         "format": "format(x, x)|length", "indent": "indent(99)|length", "indent by a text": "indent(x)|length",
         "list": "list|length", "lower": "lower|length", "pprint": "pprint|length", "replace": "replace('a', x)|length",
         "replace nothing": "replace('', 'xyz')|length", "reverse": "reverse|length", "striptags": "striptags|length",
@@ -57,7 +58,7 @@ METHODS = {
         "rfind": "rfind('b' + 'a' * 9000000)", "rindex": "rindex('q' + x[:9000000])", "count": "count('a' * 99)",
         "format": "format(x)|length", "partition": "partition('c')|list|length", "casefold": "casefold()|length",
         "encode": "encode()", "translate": "translate({97: x})", "maketrans": "maketrans(x, x)", "upper": "upper()|length",
-        "startswith": "startswith(x)", "find": "find('b,a' * 999)", "removeprefix": "removeprefix('ab')|length",
+        "startswith": "startswith(x)", "find": "find('b,a' * 999)", "removeprefix": "removeprefix('ab')|length", "removesuffix": "removesuffix(' ')|length", "rstrip": "rstrip(x)|length",
         "swapcase": "swapcase()|length", "rpartition": "rpartition('b' + 'a' * 9000000)|length",
     }.items()
 }  # fmt: skip
@@ -148,10 +149,28 @@ def outcome(source: str) -> str:
         return f"refused: {error}"
 
 
+LONG = {  # it is their time that ends them
+    "blocks of blocks", "macros of macros", "calls of calls", "loops in loops", "flattening from an iterator",
+    "a loop that sifts", "a loop over letters", "searches in a text", "comparisons", "sorted texts", "texts as JSON",
+    "a number of a megabyte", "keys without end", "filters of filters", "attributes of attributes",
+}  # fmt: skip
+HARMLESS = {"wide letters in the output", "a text of escapes", "powers"}
+
+
+def scaled(source: str, parts: int) -> str:
+    """The same with sizes so many times smaller, for what is refused as too large must be bearable just below."""
+    return re.sub(r"\* ?(\d{6,})", lambda found: f"* {int(found[1]) // parts}", source)
+
+
 def cases(kind: str) -> dict[str, Callable[[], Callable[[], str]]]:
-    """All are heavy: each may take its second."""
-    import jinja2.sandbox  # noqa: F401 - read before the copies are made, not by each of them
+    """Those of a kind: QUICK, HEAVY, and SMALLER: all that have sizes, at smaller ones."""
+    import zoo.text.sandbox  # noqa: F401 - read before the copies are made, not by each of them
 
-    import zoo.text.sandbox  # noqa: F401
-
-    return {name: partial(partial, outcome, source) for name, source in CASES.items() if kind == "HEAVY"}
+    quick = {name: source for name, source in OTHERS.items() if name not in LONG}
+    chosen = quick if kind == "QUICK" else {name: source for name, source in CASES.items() if name not in quick}
+    if kind == "SMALLER":
+        sizes = [
+            (name, source, parts) for name, source in CASES.items() if scaled(source, 2) != source for parts in (4, 30)
+        ]
+        chosen = {f"{name}, 1/{parts}": scaled(source, parts) for name, source, parts in sizes}
+    return {name: partial(partial, outcome, source) for name, source in chosen.items()}
