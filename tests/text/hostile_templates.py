@@ -169,8 +169,5 @@ def cases(kind: str) -> dict[str, Callable[[], Callable[[], str]]]:
     quick = {name: source for name, source in OTHERS.items() if name not in LONG}
     chosen = quick if kind == "QUICK" else {name: source for name, source in CASES.items() if name not in quick}
     if kind == "SMALLER":
-        sizes = [
-            (name, source, parts) for name, source in CASES.items() if scaled(source, 2) != source for parts in (4, 30)
-        ]
-        chosen = {f"{name}, 1/{parts}": scaled(source, parts) for name, source, parts in sizes}
+        chosen = {f"{name}, 1/8": smaller for name, source in CASES.items() if (smaller := scaled(source, 8)) != source}
     return {name: partial(partial, outcome, source) for name, source in chosen.items()}

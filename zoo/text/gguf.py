@@ -20,8 +20,9 @@ from zoo.text.splitting import SPLITTINGS
 from zoo.text.vocabulary import check_added
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
-MAX_TOKENS = 1 << 21
+MAX_TOKENS = 1 << 20
 MAX_TOKEN_CHARS = 1024
+MAX_CUTS = 1 << 27  # characters of all parts that tokens are cut into; 32,000 tokens of LLaMA have 2 million
 ROLES = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -180,6 +181,8 @@ def _merges_by_score(facts: _Facts, vocab: dict[str, int]) -> list[tuple[str, st
     scores = facts.beside("scores", float, int)
     if not all(score == score for score in scores):
         raise facts.wrong("scores", "holds NaN")
+    if sum(len(token) ** 2 for token in facts.tokens) > MAX_CUTS:
+        raise facts.wrong("tokens", "are too long to look for the pairs that make them")
     parts = {t for t, type_ in zip(facts.tokens, facts.types, strict=True) if type_ in (NORMAL, USER_DEFINED)}
     ranked = []
     for token, score in zip(facts.tokens, scores, strict=True):
