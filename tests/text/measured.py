@@ -21,7 +21,7 @@ SECONDS = 20  # after which a case is ended: its test has failed long before
 def measure(module: str, kind: str) -> dict[str, dict[str, Any]]:
     """What came of the cases of a kind, QUICK or HEAVY: what it said, its seconds of CPU, and its MB above idle."""
     command = [sys.executable, "-m", "tests.text.measured", module, kind]
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    out = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
     return json.loads(out)
 
 

@@ -19,47 +19,25 @@ from zoo.text.apart import Stopped, apart
 from zoo.text.charsmap import longest_replacement
 from zoo.text.patterns import Refused, cost_of
 
-from .hostile_tokenizers import HEAVY, READ, cases
+from .hostile_tokenizers import READ
 from .measured import measure
 
 MAX_SECONDS = 3  # of CPU; measured: at most 1 but for what is slow by its size, so that another machine has room
-MAX_MEGABYTES = 520
+MAX_MEGABYTES = 520  # measured: 503 for half a million merges, which are as many as the largest vocabulary in use has
+REFUSED = (
+    r"refused: (tokenizer.json: ((normalizer|pre_tokenizer|post_processor|decoder|model|added_tokens)[\w.\[\]…]*: "
+    r"|[\w.]+: stands twice|has [\d,]+ bytes|has more than [\d,]+ values|has too many values|is nested|begins with)"
+    r"|tokenizer_config.json: [\w.…]+: )"
+)
 
 
-@pytest.fixture(scope="module")
-def quick() -> dict[str, dict[str, Any]]:
-    return measure("tests.text.hostile_tokenizers", "QUICK")
-
-
-@pytest.fixture(scope="module")
-def heavy() -> dict[str, dict[str, Any]]:
-    return measure("tests.text.hostile_tokenizers", "HEAVY")
-
-
-@pytest.mark.parametrize("name", cases("EACH"))
-def test_a_hostile_tokenizer_is_refused_by_its_component_or_read_in_bounds(
-    name: str, quick: dict[str, dict[str, Any]]
-) -> None:
-    check(name, quick[name], MAX_SECONDS)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(HEAVY))
-def test_a_large_one_as_well(name: str, heavy: dict[str, dict[str, Any]]) -> None:
-    check(name, heavy[name], 3 * MAX_SECONDS)  # a million tokens are read in 4.3 s
-
-
-def check(name: str, came: dict[str, Any], seconds: float) -> None:
-    assert came["seconds"] < seconds
-    assert came["megabytes"] < MAX_MEGABYTES
-    if name in READ:
-        assert came["said"].startswith("read: ")
-        return
-    file, _, what = came["said"].removeprefix("refused: ").partition(": ")
-    assert file in ("tokenizer.json", "tokenizer_config.json")
-    assert re.match(
-        r"(normalizer|pre_tokenizer|post_processor|decoder|model|added_tokens|[\w.]+: |has|is|begins)", what
-    )
+@pytest.mark.parametrize("kind", ["QUICK", pytest.param("HEAVY", marks=pytest.mark.slow)])
+def test_a_hostile_tokenizer_is_refused_by_its_component_or_read_in_bounds(kind: str) -> None:
+    seconds = MAX_SECONDS if kind == "QUICK" else 3 * MAX_SECONDS  # a million tokens are read in 4.3 s
+    for name, came in measure("tests.text.hostile_tokenizers", kind).items():
+        assert came["seconds"] < seconds, name
+        assert came["megabytes"] < MAX_MEGABYTES, name
+        assert came["said"].startswith("read: ") if name in READ else re.match(REFUSED, came["said"]), (name, came)
 
 
 # Splits of released tokenizers: GPT-2, CLIP, LLaMA 3, Qwen 2 and 3.5, Mistral's Tekken, GPT-4o, cl100k as it is now,

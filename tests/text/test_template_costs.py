@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
 
 import pytest
 from jinja2.filters import FILTERS
@@ -13,7 +12,7 @@ from zoo.errors import CheckpointError, ZooError
 from zoo.text import ChatTemplate
 from zoo.text.sandbox import METHODS, UNSAFE_FILTERS
 
-from .hostile_templates import CASES, HARMLESS, LONG, OTHERS
+from .hostile_templates import CASES, HARMLESS
 from .measured import measure
 
 MODULE = "tests.text.hostile_templates"
@@ -21,30 +20,15 @@ MAX_SECONDS = 2.5  # of CPU; the budget has 1.5, and a step may take as long aga
 MAX_MEGABYTES = 350  # the budget has 256
 
 
-@pytest.fixture(scope="module")
-def quick() -> dict[str, dict[str, Any]]:
-    return measure(MODULE, "QUICK")
-
-
-@pytest.mark.parametrize("name", sorted(OTHERS.keys() - LONG))
-def test_a_template_made_to_exhaust_is_refused_soon(name: str, quick: dict[str, dict[str, Any]]) -> None:
-    check(name, quick[name])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["HEAVY", "SMALLER"])
-def test_every_filter_and_method_is_bounded_at_every_size(kind: str) -> None:
+@pytest.mark.parametrize(
+    "kind", ["QUICK", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("HEAVY", "SMALLER"))]
+)
+def test_every_filter_method_and_form_is_bounded_at_every_size(kind: str) -> None:
     for name, came in measure(MODULE, kind).items():
-        check(name, came)
-
-
-def check(name: str, came: dict[str, Any]) -> None:
-    assert came["seconds"] < MAX_SECONDS, name
-    assert came["megabytes"] < MAX_MEGABYTES, name
-    is_read = name.split(",")[0] in HARMLESS or ", 1/" in name
-    assert came["said"].startswith(
-        ("refused: x.jinja: chat_template: ", "refused: the chat template", "read: "[: 6 * is_read])
-    ), came
+        assert came["seconds"] < MAX_SECONDS, name
+        assert came["megabytes"] < MAX_MEGABYTES, name
+        if not (name in HARMLESS or (kind == "SMALLER" and came["said"].startswith("read: "))):
+            assert came["said"].startswith(("refused: x.jinja: chat_template: ", "refused: the chat template")), name
 
 
 def test_every_filter_of_jinja_is_among_the_hostile_ones() -> None:
