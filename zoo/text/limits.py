@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Backend
 
 from zoo.errors import CheckpointError, UsageError, ZooError, clean
 from zoo.text.apart import Stopped, apart
-from zoo.text.patterns import Cost
+from zoo.text.patterns import PatternCost
 
 FREE_BYTES = 1 << 20  # of normalized text: so much is never looked at
 MAX_MEASURED_GROWTH = 12  # times longer that a text really becomes; U+FDFA 11 times in the form NFKD
@@ -24,7 +24,7 @@ class Limits:
     """What the file of a tokenizer says about its cost; those that zoo builds itself have the usual steps only."""
 
     growth: float = 1  # of the normalizer, in bytes
-    patterns: list[tuple[str, Cost]] = field(default_factory=list)  # where each stands
+    patterns: list[tuple[str, PatternCost]] = field(default_factory=list)  # where each stands
 
     def costly(self, num_chars: int) -> str | None:
         """Where a pattern stands that may be too slow for a text of `num_chars`."""
