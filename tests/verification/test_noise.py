@@ -171,7 +171,7 @@ def test_the_limit_is_the_callers_where_he_gives_one(model: nn.Module) -> None:
         assert result.verdict == verdict
         assert (result.limit.value, result.limit.source) == (limit, "given")
         assert result.noise.size is not None
-    for limit in (0.0, -1.0, float("nan")):
+    for limit in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UsageError, match="no largest difference"):
             verify(wrong, against=model, limit=limit)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -51,7 +52,7 @@ def verify(
     Raises MissingExtra without transformers, and UsageError for what cannot be compared.
     """
     start = time.perf_counter()
-    if limit is not None and not limit > 0:
+    if limit is not None and not 0 < limit < math.inf:
         raise UsageError(f"limit={limit!r} is no largest difference", hint="a number above 0, such as 1e-6")
     options: dict[str, Any] = {
         "family": family, "overrides": overrides, "allow": allow, "allow_pickle": allow_pickle,
