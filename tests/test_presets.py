@@ -13,6 +13,7 @@ from zoo import presets
 from zoo.composition import compose
 from zoo.errors import ConfigError, UnknownName, ZooError
 from zoo.plain_yaml import MAX_BYTES, check
+from zoo.preset_fields import too_much
 from zoo.preset_file import merge, read, resolve
 from zoo.registry import Preset, installed
 
@@ -225,6 +226,7 @@ def test_every_preset_of_ours_would_pass_as_a_strangers():
     for preset in installed().presets().values():
         if preset.package == presets.OURS:
             check(preset.file.read_bytes(), str(preset.file))
+            assert too_much(read(preset)) == ""
 
 
 @pytest.mark.parametrize(

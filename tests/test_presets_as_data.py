@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tests.hostile.case import GOOD, HEAD, SIZES
+from tests.hostile.case import GOOD, SIZES
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.preset_file import MAX_FILES, option, resolve
@@ -78,7 +78,11 @@ ACTING = {  # what model/case.yaml says: what is said of it
     defaults("/schema/gpt2@_here_"): "defaults: the family of a preset is named twice, here and before or in what is "
     "extended",
     "defaults: [case]\n": "defaults: presets extend each other in a circle: case -> case",
-    f"{HEAD}{SIZES}eos_token_id: [{'1,' * 1001}]\n": "eos_token_id has more than 1000 values",
+    f"{GOOD}eos_token_id: [{'1,' * 1001}]\n": "eos_token_id with more than 1,000 values, which a preset may not have",
+    f"{GOOD}rope: {{original_max_seq_len: 1073741825}}\n": "rope.original_max_seq_len=1073741825, more than "
+    "1,073,741,824, which a preset may not have",
+    GOOD.replace("head_dim: 8", "head_dim: 65538"): "head_dim=65538, more than 65,536, which a preset may not have",
+    GOOD.replace("num_layers: 2", "num_layers: 501"): "num_layers=501, more than 500, which a preset may not have",
 }  # fmt: skip
 
 

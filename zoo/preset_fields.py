@@ -17,6 +17,29 @@ from zoo.mistakes import suggest
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")  # as the hub names its repositories
 
 
+MAX_LIST = 1_000  # values; Hydra copies each of them a hundred times
+LIMITS = (  # by the field's name: several times what any released model has, and little enough to be counted and built
+    (re.compile(r".*layers"), 500),
+    (re.compile(r"num_.*|.*_per_.*|.*_(dim|rank)|(image|window)_size"), 1 << 16),
+    (re.compile(r"(.*_)?(patch|merge)_size"), 1 << 10),
+    (re.compile(r".*_size"), 1 << 22),
+    (re.compile(r".*"), 1 << 30),
+)
+
+
+def too_much(values: Mapping[str, Any], path: str = "") -> str:
+    """What of a stranger's preset would make us count for ever; empty where nothing would."""
+    for name, value in values.items():
+        limit = next(limit for pattern, limit in LIMITS if pattern.fullmatch(name))
+        if isinstance(value, int) and value > limit:
+            return f"{clean(path + name)}={value}, more than {limit:,}"
+        if isinstance(value, list) and len(value) > MAX_LIST:
+            return f"{clean(path + name)} with more than {MAX_LIST:,} values"
+        if isinstance(value, dict) and (inner := too_much(value, f"{path}{name}.")):
+            return inner
+    return ""
+
+
 def hold(values: Mapping[str, Any], kind: type[ModelConfig], file: Traversable) -> None:
     """Raise ZooError, which names the file, for a key that is no field of `kind` or a value of another type."""
     _record(values, kind, "model", file)

@@ -14,10 +14,10 @@ from typing import Any
 
 from zoo.errors import ConfigError, UnknownName, ZooError, clean
 from zoo.plain_yaml import MAX_ENTRIES, check, directives, load, text_of
+from zoo.preset_fields import too_much
 from zoo.registry import OURS, Preset
 
 MAX_FILES = 8  # that a preset and all it extends may be
-MAX_LIST = 1_000  # values
 
 Presets = Mapping[str, Preset]  # presets by name, options by GROUP/NAME
 
@@ -163,19 +163,9 @@ def _read(preset: Preset) -> tuple[dict[str, Any], int]:
         if preset.group == "model" and said not in ("", "model"):
             raise ZooError(f"{preset.file}: line {line}: @package {clean(said)}; expected none", hint=_hint(preset))
     values = load(data, preset.file)
-    if preset.package != OURS and (name := _too_long(values)):
-        raise ZooError(f"{preset.file}: {clean(name)} has more than {MAX_LIST} values")
+    if preset.package != OURS and (found := too_much(values)):
+        raise ZooError(f"{preset.file}: {found}, which a preset may not have")
     return values, count
-
-
-def _too_long(values: dict[str, Any]) -> str:
-    """The key of a list that has too many values; Hydra copies each of them a hundred times."""
-    for name, value in values.items():
-        if isinstance(value, list) and len(value) > MAX_LIST:
-            return name
-        if isinstance(value, dict) and (inner := _too_long(value)):
-            return f"{name}.{inner}"
-    return ""
 
 
 def _package_at(preset: Preset, data: bytes | None = None) -> tuple[int, str]:
