@@ -73,7 +73,17 @@ def zoo(*words: str, site: Path | None = None, **environment: str) -> subprocess
     return python("from zoo.cli import main; main()", *words, site=site, **environment)
 
 
-def python(code: str, *words: str, site: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+def installed_from(source: Path, site: Path) -> Path:
+    """Build the distribution of a folder and install it into `site`, without a network."""
+    words = "-m pip install -q --no-deps --no-index --no-build-isolation --target".split()
+    done = subprocess.run([sys.executable, *words, str(site), str(source)], capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    return site
+
+
+def python(
+    code: str, *words: str, site: Path | None = None, timeout: float = 60, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run Python code in a child that sees the distributions in `site`."""
     path = [str(site)] * (site is not None) + os.environ.get("PYTHONPATH", "").split(os.pathsep)
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("ZOO_", "COV_"))}
@@ -82,6 +92,6 @@ def python(code: str, *words: str, site: Path | None = None, **environment: str)
         env=kept | {"PYTHONPATH": os.pathsep.join(filter(None, path))} | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=timeout,
         check=False,
     )

@@ -63,3 +63,12 @@ def test_light_modules_import_nothing_heavy(code: str) -> None:
 def test_nobody_instantiates_what_a_config_names() -> None:
     files = [*ROOT.glob("zoo/**/*.py"), *ROOT.glob("plugins/**/*.py")]
     assert not [f for f in files if "hydra.utils" in f.read_text(encoding="utf-8")]
+
+
+LONG = ("zoo/registry/plugins.py", "zoo/presets/composition.py")  # whose parts are on their way out
+
+
+def test_a_file_is_short_enough_to_be_read_at_once() -> None:
+    files = [*ROOT.glob("zoo/**/*.py"), *ROOT.glob("plugins/**/*.py")]
+    lengths = {str(f.relative_to(ROOT)): len(f.read_text(encoding="utf-8").splitlines()) for f in files}
+    assert not {name: length for name, length in lengths.items() if length > 220 and name not in LONG}

@@ -14,39 +14,112 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from zoo.anatomy.config import RopeConfig
 from zoo.checkpoint.inspection import inspect
 from zoo.registry import installed
-from zoo.verification.goldens.file import write_golden
+from zoo.verification.goldens.file import numbers, write_golden
 from zoo.verification.goldens.rerun import folder_of, rerun_goldens
 from zoo.verification.goldens.writer import golden_from_transformers, rows_of
 
 STORED = 2e-6  # of expectations that were kept in float32
-YARN = RopeConfig(theta=1000.0, scaling="yarn", factor=4.0, original_max_seq_len=16)
-LLAMA3 = RopeConfig(theta=1000.0, scaling="llama3", factor=8.0, original_max_seq_len=16)
-LINEAR = RopeConfig(theta=1000.0, scaling="linear", factor=4.0)
+ROPE = RopeConfig(theta=1000.0, factor=4.0, original_max_seq_len=16)
+YARN, LINEAR = replace(ROPE, scaling="yarn"), replace(ROPE, scaling="linear", original_max_seq_len=None)
 ONE_ROPE = {"local_rope": RopeConfig(theta=5000.0)}
+# Every number that a scaling reads, none of them a default of ours or of transformers.
+RAMP = replace(YARN, beta_fast=9.0, beta_slow=0.5, truncate=False, attention_factor=1.3)
+BANDS = replace(ROPE, scaling="llama3", factor=8.0, low_freq_factor=1.5, high_freq_factor=3.0)
+LONG = replace(ROPE, scaling="longrope", short_factor=[1.0, 1.1, 1.3, 1.6, 2.0], long_factor=[1.2, 1.5, 2.0, 3.0, 5.0])
 
 GATED = {"is_gated": True, "activation": "gelu_tanh", "tie_embeddings": False, "scale_outputs": False}
+TIED = {"tie_embeddings": True}
 
-# family -> label -> fields that differ from the tiny config; "" is the tiny config itself
+# Placeholders that have rows in the embedding, for theirs looks them up; squares and patches of odd sizes.
+IDS = {"image_token_id": 57, "video_token_id": 58, "vision_start_token_id": 59, "vision_end_token_id": 60}
+TINY: dict[str, Any] = {name: family.config_class.tiny() for name, family in installed().families.items()}
+TOWERS = [
+    replace(TINY[name].vision, merge_size=3, temporal_patch_size=3, num_channels=2, activation="gelu")
+    for name in ("qwen2_vl", "qwen2_5_vl")
+]
+ODD = {
+    "gemma3_vl": {"vision": replace(TINY["gemma3_vl"].vision, num_channels=2, activation="relu"), "rope": LINEAR},
+    "clip": {
+        "text": replace(TINY["clip"].text, activation="relu"),
+        "vision": replace(TINY["clip"].vision, num_channels=2, activation="gelu"),
+    },
+}
+GRID = [[1, 9, 6], [1, 3, 12]]  # two images of 6 and of 4 tokens
+TEXT = [3, 59, *[57] * 6, 60, 7, 9, 59, *[57] * 4, 60, 4, 8, 5]
+
+# family -> label -> fields that differ from the tiny config; "" is the tiny config itself, and under "other" stand
+# together what it leaves at the defaults
 VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
+    "bert": {
+        "": {}, "other": {"activation": "relu", "head": "masked_lm", "has_pooler": False},
+        "sequence": {"head": "sequence_classification", "num_labels": 3},
+        "tokens": {"head": "token_classification", "num_labels": 3, "has_pooler": False}, "none": {"head": "none"},
+    },
+    "roberta": {
+        "": {}, "other": {"activation": "relu", "type_vocab_size": 3, "pad_token_id": 4},
+        "sequence": {"head": "sequence_classification", "num_labels": 3},
+        "tokens": {"head": "token_classification", "num_labels": 3}, "none": {"head": "none", "has_pooler": True},
+    },
+    "distilbert": {
+        "": {}, "other": {"activation": "relu", "tie_embeddings": False}, "none": {"head": "none"},
+        "sequence": {"head": "sequence_classification", "num_labels": 3},
+        "tokens": {"head": "token_classification", "num_labels": 3},
+    },
+    "bloom": {"": {}, "other": {"norm_residual": True, "tie_embeddings": False, "num_heads": 4}},
     "llama": {
-        "": {}, "tied": {"tie_embeddings": True}, "llama3": {"rope": LLAMA3}, "yarn": {"rope": YARN},
-        "linear": {"rope": LINEAR},
+        "": {}, "tied": TIED, "llama3": {"rope": BANDS}, "yarn": {"rope": RAMP}, "linear": {"rope": LINEAR},
+        "dynamic": {"rope": replace(LINEAR, scaling="dynamic"), "max_seq_len": 16}, "longrope": {"rope": LONG},
+        "other": {"attention_bias": True, "mlp_bias": True},
     },
     "gemma": {
         "": {"attn_softcap": None},  # transformers reads a cap of Gemma 3's scores and does not apply it
         "1": {"generation": 1, "query_pre_attn_scalar": 10.0, "attn_softcap": None, "final_softcap": None,
               "sliding_window": None, "local_per_global": 0, **ONE_ROPE},
         "2": {"generation": 2, **ONE_ROPE},
+        "other": {"attn_softcap": None, "local_per_global": 2, "rope": LINEAR, "tie_embeddings": False},
     },
-    "gemma3_vl": {"": {"attn_softcap": None}},
+    "gemma3_vl": {"": {"attn_softcap": None}, "other": {"attn_softcap": None, **ODD["gemma3_vl"]}},
+    "clip": {"": {}, "other": ODD["clip"]},
+    "gpt2": {
+        "": {}, "other": {"activation": "relu", "tie_embeddings": False, "scale_scores_by_layer": True},
+        "unscaled": {"scale_scores": False},
+    },
+    "mistral": {"": {}, "other": {**TIED, "rope": YARN, "sliding_window": None}},
+    "mixtral": {"": {}, "other": {**TIED, "sliding_window": 5, "experts_per_token": 3}},
+    "qwen2": {"": {}, "other": {**TIED, "rope": YARN}},
+    "qwen3": {"": {}, "other": {**TIED, "attention_bias": True}},
+    "qwen2_moe": {"": {}, "other": {**TIED, "attention_bias": False, "is_renormalised": True}},
+    "qwen3_moe": {"": {}, "other": {**TIED, "attention_bias": True, "is_renormalised": False}},
     "t5": {"": {}, "1.1": GATED, "umt5": {**GATED, "has_bias_per_layer": True, "flavour": "umt5"}},
-    "glm": {"": {}, "plain": {"is_sandwiched": False}},
-    "deepseek": {"": {}, "v2": {"hidden_size": 21, "scoring": "softmax", "is_renormalised": False}},
+    "transformer": {
+        "": {}, "other": {"activation": "relu", "scale_embeddings": False, "source_vocab_size": 67,
+                          "tie_embeddings": False},
+    },
+    "glm": {"": {}, "plain": {"is_sandwiched": False}, "other": {**TIED, "attention_bias": False, "rope": replace(
+        YARN, partial=0.5)}},
+    "glm4_moe": {
+        "": {}, "other": {**TIED, "attention_bias": True, "is_renormalised": False, "num_dense_layers": 2},
+    },
+    "deepseek": {
+        "": {}, "v2": {"hidden_size": 21, "scoring": "softmax", "is_renormalised": False},
+        "other": {**TIED, "attention_bias": True, "q_lora_rank": None, "rope_interleaved": False, "rope": replace(
+            RAMP, attention_factor=None, mscale=0.9, mscale_all_dim=0.7)},
+        "v2-other": {"hidden_size": 21, "scoring": "softmax", "is_renormalised": False, "num_groups": 1,
+                     "groups_per_token": 1, "attention_bias": True, "q_lora_rank": None},
+    },
+    "qwen2_vl": {"": {}, "images": {**IDS, **TIED, "vision": TOWERS[0]}},
+    "qwen2_5_vl": {"": {}, "images": {**IDS, **TIED, "vision": replace(TOWERS[1], window_size=24)}},
+    "vit": {
+        "": {}, "other": {"activation": "relu", "qkv_bias": False, "num_channels": 2},
+        "none": {"head": "none", "num_labels": None, "has_pooler": True},
+    },
 }  # fmt: skip
 
 # model -> (folder, family, name of the case, its expected logits)
@@ -69,9 +142,16 @@ def main() -> None:
         for name, family in sorted(installed().families.items()):
             if "hf" in family.formats and name not in {o[1] for o in ORIGINALS}:
                 for label, fields in VARIANTS.get(name, {"": {}}).items():
-                    golden_from_transformers(replace(family.config_class.tiny(), **fields), label)
+                    config = replace(TINY[name], **fields)
+                    golden_from_transformers(config, label, images(config) if label == "images" else None)
     for result in rerun_goldens():
         print(result)
+
+
+def images(config: Any) -> dict[str, Tensor]:
+    """A text with two images, whose patches are numbers that follow from the name."""
+    pixels = numbers("pixels", (sum(h * w for _, h, w in GRID), config.vision.patch_dim)).double()
+    return {"tokens": torch.tensor([TEXT]), "pixels": pixels, "grid": torch.tensor(GRID)}
 
 
 def from_original(root: Path, folder: str, name: str, given: str, expected: str) -> None:

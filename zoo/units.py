@@ -45,3 +45,8 @@ def human_flops(number: float) -> str:
     shown = human_count(number)
     unit = shown[-1] if shown[-1].isalpha() else ""
     return f"{shown.removesuffix(unit)} {unit.replace('B', 'G')}FLOP"
+
+
+def human_length(tokens: int) -> str:
+    """32k for 32,768 tokens, 8,000 for 8000."""
+    return f"{tokens // 1024}k" if tokens >= 1024 and tokens % 1024 == 0 else f"{tokens:,}"

@@ -124,7 +124,7 @@ class BertConfig(EncoderConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, num_layers=2, num_heads=3, max_seq_len=50,
-            type_vocab_size=3, head="pretraining", has_pooler=True, pad_token_id=0,
+            type_vocab_size=3, head="pretraining", has_pooler=True, norm_eps=3e-5, pad_token_id=0,
         )  # fmt: skip
 
 
@@ -160,7 +160,7 @@ class RobertaConfig(EncoderConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, num_layers=2, num_heads=3, max_seq_len=50,
-            head="masked_lm",
+            head="masked_lm", norm_eps=3e-5,
         )  # fmt: skip
 
 

@@ -7,7 +7,8 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of
-from zoo.anatomy.traits import heads_in_words, mlp_in_words
+from zoo.anatomy.traits import mlp_in_words
+from zoo.anatomy.trunk import describe_trunk
 
 
 @dataclass
@@ -26,6 +27,7 @@ class BloomConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         at_least(1, vocab_size=self.vocab_size, hidden_size=self.hidden_size, num_heads=self.num_heads)
+        at_least(1, max_seq_len=self.max_seq_len)
         at_least(0, num_layers=self.num_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
 
@@ -35,27 +37,14 @@ class BloomConfig(ModelConfig):
         return self.hidden_size // self.num_heads
 
     def anatomy(self) -> Anatomy:
-        a = Anatomy(max_seq_len=self.max_seq_len)
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        a.norm("embed_norm", self.hidden_size, bias=True)
-        layers = range(self.num_layers)
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size, bias=True)
-            a.attn(self.hidden_size, self.num_heads, self.num_heads, self.head_dim, bias=True)
-            a.norm("mlp_norm", self.hidden_size, bias=True)
+        heads = self.num_heads, self.num_heads, self.head_dim
+        with describe_trunk(self, heads, position="ALiBi", bias=True, is_layer_norm=True) as a:
             a.mlp(self.hidden_size, 4 * self.hidden_size)
-        a.attends(layers, self.num_heads, self.num_heads, self.head_dim)
-        a.norm("norm", self.hidden_size, bias=True)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
-        a.traits = {
-            "attention": heads_in_words(self.num_heads, self.num_heads),
-            "position": "ALiBi",
-            "norm": "LayerNorm, pre, and after the embedding",
-            "block": "norm → attention → + → norm → MLP → +",
-            "mlp": mlp_in_words("gelu_bloom", 4 * self.hidden_size),
-        }
+        a.norm("embed_norm", self.hidden_size, bias=True)
+        a.traits["norm"] += ", and after the embedding"
+        a.traits["mlp"] = mlp_in_words("gelu_bloom", 4 * self.hidden_size)
         return a
 
     @classmethod
     def tiny(cls) -> Self:
-        return cls(vocab_size=61, hidden_size=24, num_layers=2, num_heads=6, max_seq_len=64)
+        return cls(vocab_size=61, hidden_size=24, num_layers=2, num_heads=6, max_seq_len=64, norm_eps=3e-5)

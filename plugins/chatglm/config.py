@@ -7,7 +7,8 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of
-from zoo.anatomy.traits import heads_in_words, mlp_in_words
+from zoo.anatomy.traits import mlp_in_words
+from zoo.anatomy.trunk import describe_trunk
 from zoo.errors import ConfigError
 
 
@@ -54,28 +55,20 @@ class ChatGLMConfig(ModelConfig):
         return self.hidden_size // self.num_heads
 
     def anatomy(self) -> Anatomy:
-        a, layers = Anatomy(max_seq_len=self.max_seq_len), range(self.num_layers)
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size, bias=True)
-            a.attn(self.hidden_size, self.num_heads, self.num_heads, self.head_dim, bias=True)
-            a.norm("mlp_norm", self.hidden_size, bias=True)
+        heads = self.num_heads, self.num_heads, self.head_dim
+        words = "RoPE 10k, 2-D" + (", frequencies of 16 bits" if self.has_half_frequencies else "")
+        with describe_trunk(self, heads, position=words, bias=True, is_causal=False, is_layer_norm=True) as a:
             a.mlp(self.hidden_size, self.intermediate_size)
-        a.attends(layers, self.num_heads, self.num_heads, self.head_dim, is_causal=False)
-        a.norm("norm", self.hidden_size, bias=True)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
-        a.traits = {
-            "attention": heads_in_words(self.num_heads, self.num_heads) + ", prefix",
-            "position": "RoPE 10k, 2-D" + (", frequencies of 16 bits" if self.has_half_frequencies else ""),
-            "norm": "LayerNorm, pre, and on the skip branch",
-            "block": f"norm → attention → + {(2 * self.residual_layers) ** 0.5:.3g} × norm → norm → MLP → + …",
-            "mlp": mlp_in_words("gelu_tanh", self.intermediate_size),
-        }
+        weight = (2 * self.residual_layers) ** 0.5
+        a.traits["attention"] += ", prefix"
+        a.traits["norm"] += ", and on the skip branch"
+        a.traits["block"] = f"norm → attention → + {weight:.3g} × norm → norm → MLP → + …"
+        a.traits["mlp"] = mlp_in_words("gelu_tanh", self.intermediate_size)
         return a
 
     @classmethod
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, num_layers=2, num_heads=3, max_seq_len=64,
-            bos_token_id=58, mask_token_id=56, gmask_token_id=57,
+            norm_eps=3e-5, bos_token_id=58, mask_token_id=56, gmask_token_id=57,
         )  # fmt: skip

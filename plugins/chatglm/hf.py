@@ -47,6 +47,7 @@ def matches(raw: Mapping[str, Any]) -> Match | None:
 
 
 def from_config(hf: ForeignConfig) -> ChatGLMConfig:
+    hf.of_class("ChatGLMModel", "ChatGLMForConditionalGeneration", code=("chatglm",))
     # Only position_encoding_2d was released; p-tuning's prefixes and quantised weights are other models.
     hf.require(position_encoding_2d=True, pre_seq_len=None, prefix_projection=False, quantization_bit=0)
     return ChatGLMConfig(**hf.read(ChatGLMConfig, KEYS), **hf.tokens())

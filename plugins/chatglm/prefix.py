@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.nn import Cache, LayerCache, Mask, Span, has_values
+from zoo.nn import Cache, Keys, LayerCache, Mask, Places, Span, has_values
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class PrefixCache(Cache):
         super().__init__(layers, batch_size, max_len)
         self.prefix: Prefix | None = None
 
-    def advance(self, span: Span) -> None:
+    def advance(self, span: Places) -> None:
         super().advance(span)
         assert isinstance(span, PrefixSpan)
         self.prefix = span.prefix
@@ -112,11 +112,11 @@ class PrefixSpan(Span):
         first = torch.where(after < 1, self.positions, self.prefix.target)
         return torch.stack((first, after.clamp(min=0)), -1)
 
-    def _needs_no_mask(self, mask: Mask, kind: str) -> bool:
-        return self.num_new == 1 and super()._needs_no_mask(mask, kind)  # one token more sees everything before it
+    def _needs_no_mask(self, mask: Mask, keys: Keys) -> bool:
+        return self.num_new == 1 and super()._needs_no_mask(mask, keys)  # one token more sees everything before it
 
-    def _build(self, mask: Mask, kind: str) -> Tensor:
-        return super()._build(_OrPrefix(length=self.prefix.length), kind)
+    def _build(self, mask: Mask, keys: Keys) -> Tensor:
+        return super()._build(_OrPrefix(length=self.prefix.length), keys)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -110,10 +110,10 @@ class CLIPConfig(ModelConfig):
     def tiny(cls) -> Self:
         sizes = {"hidden_size": 24, "intermediate_size": 40, "num_layers": 2, "num_heads": 3}
         return cls(
-            text=TextConfig(vocab_size=61, max_seq_len=20, **sizes),
+            text=TextConfig(vocab_size=61, max_seq_len=20, norm_eps=3e-5, **sizes),
             vision=TowerConfig(
                 hidden_size=32, intermediate_size=40, num_layers=2, num_heads=4, image_size=12, patch_size=4,
-                activation="quick_gelu",
+                activation="quick_gelu", norm_eps=2e-5,
             ),
             projection_size=18, eos_token_id=[60],
         )  # fmt: skip

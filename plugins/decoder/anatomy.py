@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from zoo.anatomy import Anatomy
 from zoo.anatomy.traits import GATED, heads_in_words, mlp_in_words, rope_in_words
 
-if TYPE_CHECKING:
-    from .config import SandboxConfig
+from .fields import SandboxFields
 
 NORM_WORDS = {"layernorm": "LayerNorm", "rmsnorm": "RMSNorm", "rmsnorm_unit_offset": "RMSNorm (1 + w)"}
 BLOCK_WORDS = {
@@ -28,7 +25,7 @@ LAYER_NORMS = {
 }
 
 
-def describe(c: SandboxConfig) -> Anatomy:
+def describe(c: SandboxFields) -> Anatomy:
     """The whole decoder."""
     a, layers = Anatomy(max_seq_len=c.max_seq_len), range(c.num_layers)
     a.embedding("embed", c.vocab_size, c.hidden_size)
@@ -54,11 +51,11 @@ def describe(c: SandboxConfig) -> Anatomy:
     return a
 
 
-def norm(c: SandboxConfig, a: Anatomy, name: str, dim: int) -> None:
+def norm(c: SandboxFields, a: Anatomy, name: str, dim: int) -> None:
     a.norm(name, dim, bias=c.norm.kind == "layernorm")
 
 
-def attention(c: SandboxConfig, a: Anatomy) -> None:
+def attention(c: SandboxFields, a: Anatomy) -> None:
     """The projections of one layer."""
     p = c.attention
     if p.kind == "mla":
@@ -74,7 +71,7 @@ def attention(c: SandboxConfig, a: Anatomy) -> None:
             norm(c, a, "k_norm", c.head_dim)
 
 
-def attends(c: SandboxConfig, a: Anatomy) -> None:
+def attends(c: SandboxFields, a: Anatomy) -> None:
     """What attention costs and caches, layer by layer."""
     p, layers = c.attention, range(c.num_layers)
     if p.kind == "mla":
@@ -87,7 +84,7 @@ def attends(c: SandboxConfig, a: Anatomy) -> None:
         a.attends(alike, c.num_heads, c.num_kv_heads, c.head_dim, window=window)
 
 
-def mlp(c: SandboxConfig, a: Anatomy, sparse: bool) -> None:
+def mlp(c: SandboxFields, a: Anatomy, sparse: bool) -> None:
     """The MLP of one layer."""
     if sparse:
         a.moe(
@@ -100,7 +97,7 @@ def mlp(c: SandboxConfig, a: Anatomy, sparse: bool) -> None:
         a.gated_mlp(c.hidden_size, c.intermediate_size, bias=c.mlp.has_bias)
 
 
-def traits(c: SandboxConfig) -> dict[str, str]:
+def traits(c: SandboxFields) -> dict[str, str]:
     """Each part in words."""
     both = ", also on q and k" if c.attention.has_qk_norm else ""
     entry = ", and after the embedding" if c.norm_embeddings else ""
@@ -113,7 +110,7 @@ def traits(c: SandboxConfig) -> dict[str, str]:
     }
 
 
-def attention_in_words(c: SandboxConfig) -> str:
+def attention_in_words(c: SandboxFields) -> str:
     p = c.attention
     prefix = "" if p.prefix_token is None else f", both ways before token {p.prefix_token}"
     if p.kind == "mla":
@@ -128,7 +125,7 @@ def attention_in_words(c: SandboxConfig) -> str:
     return words
 
 
-def position_in_words(c: SandboxConfig) -> str:
+def position_in_words(c: SandboxFields) -> str:
     local = f", local {rope_in_words(c.local_rope).removeprefix('RoPE ')}" if c.has_local_rope else ""
     return {
         "none": "none",
@@ -140,7 +137,7 @@ def position_in_words(c: SandboxConfig) -> str:
     }[c.position.kind]
 
 
-def _mlp(c: SandboxConfig) -> str:
+def _mlp(c: SandboxFields) -> str:
     if c.mlp.kind in ("plain", "gated"):
         return mlp_in_words(c.mlp.activation, c.intermediate_size, is_gated=c.mlp.kind == "gated")
     gated = GATED[c.mlp.activation]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo.anatomy.config import multiple_of, one_of
+from zoo.anatomy.config import at_least, one_of
+from zoo.anatomy.limits import expert_groups
 from zoo.errors import ConfigError
 
 POSITIONS = ("none", "sinusoidal", "learned", "rope", "alibi", "t5")
@@ -26,7 +27,7 @@ class PositionConfig:
 
     def __post_init__(self) -> None:
         one_of("model.position.kind", self.kind, POSITIONS)
-        at_least("position", 2, num_buckets=self.num_buckets)
+        at_least(2, part="model.position", num_buckets=self.num_buckets)
         if self.max_distance <= self.num_buckets // 2:
             raise ConfigError(
                 f"model.position.max_distance={self.max_distance} is not above half of "
@@ -86,10 +87,10 @@ class AttentionConfig:
     def __post_init__(self) -> None:
         one_of("model.attention.kind", self.kind, ATTENTIONS)
         names = "num_kv_heads sliding_window local_per_global q_lora_rank kv_lora_rank nope_head_dim v_head_dim"
-        names += " local_size original_max_seq_len"
-        at_least("attention", 1, **{name: getattr(self, name) for name in names.split()})
-        at_least("attention", 2, rope_head_dim=self.rope_head_dim)
-        at_least("attention", 0, prefix_token=self.prefix_token)
+        names += " chunk_size local_size original_max_seq_len"
+        at_least(1, part="model.attention", **{name: getattr(self, name) for name in names.split()})
+        at_least(2, part="model.attention", rope_head_dim=self.rope_head_dim)
+        at_least(0, part="model.attention", prefix_token=self.prefix_token)
         if self.prefix_token is not None and (self.sliding_window is not None or self.kind == "dca"):
             bound = "model.attention.kind=dca" if self.kind == "dca" else "model.attention.sliding_window"
             raise ConfigError(f"model.attention.prefix_token does not go with {bound}", why="a prefix is seen whole")
@@ -152,33 +153,15 @@ class MLPConfig:
 
     def _check_experts(self) -> None:
         one_of("model.mlp.scoring", self.scoring, ("softmax", "sigmoid"))
-        at_least("mlp", 1, experts_per_token=self.experts_per_token, moe_intermediate_size=self.moe_intermediate_size)
-        at_least("mlp", 1, num_experts=self.num_experts, num_groups=self.num_groups)
-        at_least("mlp", 1, groups_per_token=self.groups_per_token)
-        at_least("mlp", 0, num_shared_experts=self.num_shared_experts, num_dense_layers=self.num_dense_layers)
-        multiple_of("model.mlp.num_experts", self.num_experts, "model.mlp.num_groups", self.num_groups)
-        size = self.num_experts // self.num_groups
-        if self.groups_per_token > self.num_groups:
-            raise ConfigError(
-                f"model.mlp.groups_per_token={self.groups_per_token} exceeds model.mlp.num_groups={self.num_groups}"
-            )
-        if self.experts_per_token > self.groups_per_token * size:
-            raise ConfigError(
-                f"model.mlp.experts_per_token={self.experts_per_token} exceeds the {self.groups_per_token * size}"
-                f" experts in model.mlp.groups_per_token={self.groups_per_token} groups of {size}"
-            )
-        if self.scoring == "sigmoid" and self.num_groups > 1 and size < 2:
-            raise ConfigError(
-                f"model.mlp.num_groups={self.num_groups} leaves groups of one expert, ranked by their best two"
-            )
+        at_least(1, part="model.mlp", moe_intermediate_size=self.moe_intermediate_size)
+        at_least(
+            0, part="model.mlp", num_shared_experts=self.num_shared_experts, num_dense_layers=self.num_dense_layers
+        )
+        expert_groups(
+            self.num_experts, self.experts_per_token, self.num_groups, self.groups_per_token, part="model.mlp",
+            ranked_by_two=self.scoring == "sigmoid",
+        )  # fmt: skip
         if self.has_bias:
             raise ConfigError("model.mlp.has_bias does not go with model.mlp.kind=moe", why="experts have no biases")
         if self.has_shared_gate and not self.num_shared_experts:
             raise ConfigError("model.mlp.has_shared_gate needs model.mlp.num_shared_experts: there is nothing to weigh")
-
-
-def at_least(part: str, low: int, **values: int | None) -> None:
-    """Raise ConfigError for a field of `model.<part>` below `low`."""
-    for name, value in values.items():
-        if value is not None and value < low:
-            raise ConfigError(f"model.{part}.{name}={value} is below {low}")

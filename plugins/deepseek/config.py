@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, at_least, even, multiple_of, one_of
+from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, at_least, even, one_of
 from zoo.anatomy.frequencies import yarn_mscale
+from zoo.anatomy.limits import expert_groups
 from zoo.anatomy.traits import rope_in_words
 from zoo.errors import ConfigError
 
@@ -59,23 +60,10 @@ class DeepSeekConfig(ModelConfig):
 
     def _check_router(self) -> None:
         one_of("model.scoring", self.scoring, ("softmax", "sigmoid"))
-        at_least(1, num_experts=self.num_experts, experts_per_token=self.experts_per_token)
-        at_least(1, num_groups=self.num_groups, groups_per_token=self.groups_per_token)
-        multiple_of("model.num_experts", self.num_experts, "model.num_groups", self.num_groups)
-        if self.groups_per_token > self.num_groups:
-            raise ConfigError(
-                f"model.groups_per_token={self.groups_per_token} exceeds model.num_groups={self.num_groups}"
-            )
-        size = self.num_experts // self.num_groups
-        if self.experts_per_token > self.groups_per_token * size:
-            raise ConfigError(
-                f"model.experts_per_token={self.experts_per_token} exceeds the {self.groups_per_token * size} experts"
-                f" in model.groups_per_token={self.groups_per_token} groups of {size}"
-            )
-        if self.scoring == "sigmoid" and self.num_groups > 1 and size < 2:
-            raise ConfigError(
-                f"model.num_groups={self.num_groups} leaves groups of one; model.scoring=sigmoid ranks by two experts"
-            )
+        expert_groups(
+            self.num_experts, self.experts_per_token, self.num_groups, self.groups_per_token,
+            ranked_by_two=self.scoring == "sigmoid",
+        )  # fmt: skip
         if self.is_renormalised and self.experts_per_token == 1:
             raise ConfigError(
                 "model.is_renormalised=true with model.experts_per_token=1 is not one model",
@@ -186,6 +174,7 @@ class DeepSeekConfig(ModelConfig):
             kv_lora_rank=10, nope_head_dim=8, rope_head_dim=6, v_head_dim=7, num_dense_layers=1, num_experts=6,
             experts_per_token=3, moe_intermediate_size=18, num_shared_experts=2, scoring="sigmoid", num_groups=3,
             groups_per_token=2, is_renormalised=True, routed_scale=2.5, max_seq_len=64,
+            norm_eps=3e-5,
             rope=RopeConfig(
                 theta=1000.0, scaling="yarn", factor=4.0, original_max_seq_len=16, mscale=0.9, mscale_all_dim=0.7
             ),

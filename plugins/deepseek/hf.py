@@ -30,22 +30,26 @@ KEYS = (
     key("num_shared_experts", "n_shared_experts", default=0),
     key("is_renormalised", "norm_topk_prob"),
     key("routed_scale", "routed_scaling_factor"),
-    key("rope_interleaved", "rope_interleave", default=True),
+    key("rope_interleaved", "rope_interleave", default=True, is_told=False),
 )
 V3_KEYS = tuple(replace(k, default=4096) if k.ours == "max_seq_len" else k for k in KEYS)
 GROUPS = (key("num_groups", "n_group"), key("groups_per_token", "topk_group"))
 MTP = "zoo_num_mtp_layers"  # of zoo alone, in what it exports: how many of num_nextn_predict_layers were loaded
-# Of training and of serving in parallel; head_dim and qk_head_dim, which transformers 5 writes, follow from others.
+# Of training and of serving in parallel.
 INERT = (
-    "attention_dropout", "aux_loss_alpha", "seq_aux", "ep_size", "pretraining_tp", "output_router_logits", "head_dim",
-    "qk_head_dim", "num_nextn_predict_layers", "num_mtp_layers",
+    "attention_dropout", "aux_loss_alpha", "seq_aux", "ep_size", "pretraining_tp", "output_router_logits",
+    "num_nextn_predict_layers", "num_mtp_layers",
 )  # fmt: skip
 
 
 def from_config(hf: ForeignConfig) -> DeepSeekConfig:
     scoring = SCORING.get(str(hf.get("model_type"))) or hf["scoring_func"]
+    hf.of_class("DeepseekV2ForCausalLM" if scoring == "softmax" else "DeepseekV3ForCausalLM", code=("deepseek",))
     values = hf.read(DeepSeekConfig, V3_KEYS if scoring == "sigmoid" else KEYS)
-    hf.require(hidden_act="silu", mlp_bias=False, num_key_value_heads=values["num_heads"])
+    hf.expect(hidden_act="silu")
+    hf.require(mlp_bias=False, num_key_value_heads=values["num_heads"])
+    nope, rope = values["nope_head_dim"], values["rope_head_dim"]
+    hf.require(head_dim=rope, qk_head_dim=nope + rope)  # which transformers 5 writes, and rotates by
     hf.ignore(*INERT)
     hf.require(scoring_func=scoring)
     if scoring == "sigmoid":

@@ -7,7 +7,8 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least, one_of
-from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.anatomy.traits import rope_in_words
+from zoo.anatomy.trunk import describe_trunk
 from zoo.errors import ConfigError
 
 
@@ -43,44 +44,25 @@ class GemmaConfig(DecoderConfig):
         return self.sliding_window if is_local else None
 
     def anatomy(self) -> Anatomy:
-        a = Anatomy(max_seq_len=self.max_seq_len)
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        with a.under("layers.{i}", range(self.num_layers)):
-            a.norm("attn_norm", self.hidden_size)
-            a.attn(self.hidden_size, self.num_heads, self.num_kv_heads, self.head_dim, qk_norm=self.generation == 3)
-            a.norm("mlp_norm", self.hidden_size)
+        with describe_trunk(
+            self, self.heads, position=rope_in_words(self.rope), qk_norm=self.generation == 3,
+            window_of=self.window_of, is_sandwiched=self.generation > 1,
+        ) as a:  # fmt: skip
             a.gated_mlp(self.hidden_size, self.intermediate_size)
-            if self.generation > 1:
-                a.norm("attn_post_norm", self.hidden_size)
-                a.norm("mlp_post_norm", self.hidden_size)
-        for window in dict.fromkeys(self.window_of(i) for i in range(self.num_layers)):
-            layers = [i for i in range(self.num_layers) if self.window_of(i) == window]
-            a.attends(layers, self.num_heads, self.num_kv_heads, self.head_dim, window=window)
-        a.norm("norm", self.hidden_size)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
-        a.traits = self._traits()
+        if self.local_per_global:
+            share = f"{self.local_per_global} of {self.local_per_global + 1}"
+            a.traits["attention"] += f", window {self.sliding_window} in {share} layers"
+            if self.local_rope != self.rope:
+                a.traits["position"] += f", local {rope_in_words(self.local_rope).removeprefix('RoPE ')}"
+        a.traits["norm"] = a.traits["norm"].replace("RMSNorm", "RMSNorm (1 + w)")
+        a.traits["mlp"] = f"GeGLU {self.intermediate_size}"
         return a
-
-    def _traits(self) -> dict[str, str]:
-        local = f", window {self.sliding_window} in {self.local_per_global} of {self.local_per_global + 1} layers"
-        sandwich = self.generation > 1
-        position = rope_in_words(self.rope)
-        if self.local_per_global and self.local_rope != self.rope:
-            position += f", local {rope_in_words(self.local_rope).removeprefix('RoPE ')}"
-        return {
-            "attention": heads_in_words(self.num_heads, self.num_kv_heads) + (local if self.local_per_global else ""),
-            "position": position,
-            "norm": "RMSNorm (1 + w), " + ("pre and post" if sandwich else "pre"),
-            "block": "norm → attention → norm → + → norm → MLP → norm → +"
-            if sandwich
-            else "norm → attention → + → norm → MLP → +",
-            "mlp": f"GeGLU {self.intermediate_size}",
-        }
 
     @classmethod
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, num_layers=4, num_heads=6, num_kv_heads=2, head_dim=10,
-            max_seq_len=64, generation=3, query_pre_attn_scalar=7.0, sliding_window=5, local_per_global=1,
-            attn_softcap=20.0, final_softcap=15.0, rope=RopeConfig(theta=5000.0), local_rope=RopeConfig(theta=100.0),
+            max_seq_len=64, norm_eps=3e-5, generation=3, query_pre_attn_scalar=7.0, sliding_window=5,
+            local_per_global=1, attn_softcap=20.0, final_softcap=15.0, rope=RopeConfig(theta=5000.0),
+            local_rope=RopeConfig(theta=100.0),
         )  # fmt: skip

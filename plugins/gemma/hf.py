@@ -26,6 +26,7 @@ SANDWICH = (
     rename("mlp_post_norm", "post_feedforward_layernorm"),
 )
 TANH = ("gelu_pytorch_tanh", "gelu_new")
+CLASSES = {1: "GemmaForCausalLM", 2: "Gemma2ForCausalLM", 3: "Gemma3ForCausalLM"}
 TYPES = {"gemma": 1, "gemma2": 2, "gemma3_text": 3}
 DEFAULTS: dict[int, dict[str, Any]] = {  # of each generation's class in transformers, where a key is absent
     1: {"max_seq_len": 8192},
@@ -36,6 +37,7 @@ DEFAULTS: dict[int, dict[str, Any]] = {  # of each generation's class in transfo
 
 def from_config(hf: ForeignConfig) -> GemmaConfig:
     kind = hf.one_of("model_type", {name: name for name in TYPES}, "")
+    hf.of_class(CLASSES[TYPES[kind]])
     return GemmaConfig(**read_text(hf, TYPES[kind]), **hf.tokens())
 
 
@@ -47,23 +49,25 @@ def read_text(hf: ForeignConfig, generation: int, **defaults: Any) -> dict[str, 
         for table in (KEYS, (*SLIDING_KEYS, *SOFTCAP_KEYS))
     )
     # Old Gemma 1 files say `hidden_act: gelu` and mean the tanh form; newer ones add `hidden_activation`.
-    hf.one_of("hidden_activation", dict.fromkeys(TANH, ""), TANH[0])
-    hf.one_of("hidden_act", dict.fromkeys((*TANH, "gelu"), ""), TANH[0])
+    if "hidden_activation" in hf or "hidden_act" not in hf:
+        hf.one_of("hidden_activation", dict.fromkeys(TANH, ""), TANH[0])
+    if "hidden_act" in hf:
+        hf.one_of("hidden_act", dict.fromkeys((*TANH, "gelu"), ""), TANH[0])
     hf.require(attention_bias=False, use_bidirectional_attention=False)
-    hf.ignore("attention_dropout", "cache_implementation", "sliding_window_size", "_sliding_window_pattern")
+    hf.ignore("attention_dropout", "cache_implementation", "_sliding_window_pattern")
     values = hf.read(GemmaConfig, keys)
     if generation == 1:
         values |= {"query_pre_attn_scalar": float(values["head_dim"])}
     else:
         values |= hf.read(GemmaConfig, sliding)
+        hf.require(sliding_window_size=values["sliding_window"])
         values["local_per_global"] = local_per_global(hf, values["num_layers"], 1 if generation == 2 else 5)
     rope = hf.rope() if generation < 3 else global_rope(hf)
     return {**values, "generation": generation, "rope": rope, "local_rope": local_rope(hf, generation, rope)}
 
 
 def to_config(c: GemmaConfig) -> dict[str, Any]:
-    archs = {1: "GemmaForCausalLM", 2: "Gemma2ForCausalLM", 3: "Gemma3ForCausalLM"}
-    return {"architectures": [archs[c.generation]], **write_text(c), **write_tokens(c)}
+    return {"architectures": [CLASSES[c.generation]], **write_text(c), **write_tokens(c)}
 
 
 def write_text(c: GemmaConfig) -> dict[str, Any]:

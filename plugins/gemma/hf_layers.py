@@ -14,6 +14,8 @@ def local_per_global(hf: ForeignConfig, num_layers: int, default: int) -> int:
     name = "sliding_window_pattern"
     pattern = hf.as_type(int, hf.get(name, default + 1, also=(f"_{name}",)), name)
     kinds = hf.as_type(list[str] | None, hf.get("layer_types"), "layer_types")
+    if kinds is not None or default == 1:
+        hf.assumed.pop(name, None)  # told by the layers, or the same in every Gemma 2
     if kinds is None:
         return pattern - 1
     full = [i for i, kind in enumerate(kinds) if kind == "full_attention"]

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
-from zoo.anatomy.traits import heads_in_words, rope_in_words
-from zoo.errors import ConfigError
+from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least
+from zoo.anatomy.limits import expert_groups, rotary_pairs
+from zoo.anatomy.traits import rope_in_words
+from zoo.anatomy.trunk import describe_trunk
 
 TINY = {
     "vocab_size": 61, "hidden_size": 26, "intermediate_size": 40, "num_heads": 6, "num_kv_heads": 2, "head_dim": 12,
-    "max_seq_len": 64,
+    "max_seq_len": 64, "norm_eps": 3e-5,
 }  # fmt: skip
 
 
@@ -28,21 +27,15 @@ class GLMConfig(DecoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rotary_pairs(self)
+        rotary_pairs(self.rope.partial, self.head_dim)
 
     def anatomy(self) -> Anatomy:
-        a = Anatomy(max_seq_len=self.max_seq_len)
-        with describe_trunk(self, a):
+        with describe_trunk(
+            self, self.heads, position=rope_in_words(self.rope), bias=self.attention_bias, out_bias=False,
+            is_sandwiched=self.is_sandwiched,
+        ) as a:  # fmt: skip
             a.gated_mlp(self.hidden_size, self.intermediate_size)
-            if self.is_sandwiched:
-                a.norm("attn_post_norm", self.hidden_size)
-                a.norm("mlp_post_norm", self.hidden_size)
-        a.traits |= {"mlp": f"SwiGLU {self.intermediate_size}"}
-        if self.is_sandwiched:
-            a.traits |= {
-                "norm": "RMSNorm, pre and post",
-                "block": "norm → attention → norm → + → norm → MLP → norm → +",
-            }
+        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
         return a
 
     @classmethod
@@ -69,26 +62,12 @@ class GLM4MoEConfig(DecoderConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rotary_pairs(self)
+        rotary_pairs(self.rope.partial, self.head_dim)
         at_least(0, num_dense_layers=self.num_dense_layers, num_shared_experts=self.num_shared_experts)
-        at_least(1, num_experts=self.num_experts, experts_per_token=self.experts_per_token)
-        at_least(1, num_groups=self.num_groups, groups_per_token=self.groups_per_token)
         at_least(1, moe_intermediate_size=self.moe_intermediate_size)
-        multiple_of("model.num_experts", self.num_experts, "model.num_groups", self.num_groups)
-        if self.groups_per_token > self.num_groups:
-            raise ConfigError(
-                f"model.groups_per_token={self.groups_per_token} exceeds model.num_groups={self.num_groups}"
-            )
-        size = self.num_experts // self.num_groups
-        if self.experts_per_token > self.groups_per_token * size:
-            raise ConfigError(
-                f"model.experts_per_token={self.experts_per_token} exceeds the {self.groups_per_token * size} experts"
-                f" in model.groups_per_token={self.groups_per_token} groups of {size}"
-            )
-        if self.num_groups > 1 and size < 2:
-            raise ConfigError(
-                f"model.num_groups={self.num_groups} leaves groups of one expert, which are ranked by their best two"
-            )
+        expert_groups(
+            self.num_experts, self.experts_per_token, self.num_groups, self.groups_per_token, ranked_by_two=True
+        )  # fmt: skip
 
     @property
     def shared_size(self) -> int | None:
@@ -96,8 +75,10 @@ class GLM4MoEConfig(DecoderConfig):
         return self.num_shared_experts * self.moe_intermediate_size or None
 
     def anatomy(self) -> Anatomy:
-        a = Anatomy(max_seq_len=self.max_seq_len)
-        with describe_trunk(self, a, qk_norm=self.has_qk_norm):
+        with describe_trunk(
+            self, self.heads, position=rope_in_words(self.rope), bias=self.attention_bias, out_bias=False,
+            qk_norm=self.has_qk_norm,
+        ) as a:  # fmt: skip
             pass
         with a.under("layers.{i}", range(min(self.num_dense_layers, self.num_layers))):
             a.gated_mlp(self.hidden_size, self.intermediate_size)
@@ -107,6 +88,7 @@ class GLM4MoEConfig(DecoderConfig):
                 shared_size=self.shared_size, has_router_bias=True,
             )  # fmt: skip
         shared = f"+{self.num_shared_experts}" if self.num_shared_experts else ""
+        a.traits["attention"] += ", q and k normed" if self.has_qk_norm else ""
         a.traits["mlp"] = f"SwiGLU MoE {self.num_experts}{shared}, top {self.experts_per_token}"
         return a
 
@@ -117,36 +99,3 @@ class GLM4MoEConfig(DecoderConfig):
             experts_per_token=3, moe_intermediate_size=18, num_shared_experts=2, num_groups=3, groups_per_token=2,
             routed_scale=2.5,
         )  # fmt: skip
-
-
-def rotary_pairs(c: DecoderConfig) -> None:
-    """Raise ConfigError unless the rotary part of a head is whole pairs."""
-    rotary = int(c.head_dim * c.rope.partial)
-    if rotary < 2 or rotary % 2:
-        raise ConfigError(
-            f"model.rope.partial={c.rope.partial} of model.head_dim={c.head_dim} is {rotary} channels, not whole pairs"
-        )
-
-
-@contextmanager
-def describe_trunk(c: GLMConfig | GLM4MoEConfig, a: Anatomy, *, qk_norm: bool = False) -> Iterator[None]:
-    """Everything but what is described inside, per layer."""
-    layers = range(c.num_layers)
-    a.embedding("embed", c.vocab_size, c.hidden_size)
-    with a.under("layers.{i}", layers):
-        a.norm("attn_norm", c.hidden_size)
-        a.attn(
-            c.hidden_size, c.num_heads, c.num_kv_heads, c.head_dim, bias=c.attention_bias, out_bias=False,
-            qk_norm=qk_norm,
-        )  # fmt: skip
-        a.norm("mlp_norm", c.hidden_size)
-        yield
-    a.attends(layers, c.num_heads, c.num_kv_heads, c.head_dim)
-    a.norm("norm", c.hidden_size)
-    a.head(c.vocab_size, c.hidden_size, tied=c.tie_embeddings)
-    a.traits = {
-        "attention": heads_in_words(c.num_heads, c.num_kv_heads) + (", q and k normed" if qk_norm else ""),
-        "position": rope_in_words(c.rope),
-        "norm": "RMSNorm, pre",
-        "block": "norm → attention → + → norm → MLP → +",
-    }

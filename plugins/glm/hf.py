@@ -17,11 +17,12 @@ TYPES = {"glm": "GlmForCausalLM", "glm4": "Glm4ForCausalLM"}
 
 
 def from_config(hf: ForeignConfig) -> GLMConfig:
-    hf.require(hidden_act="silu")
+    kind = hf.one_of("model_type", {name: name for name in TYPES}, "glm")
+    hf.of_class(TYPES[kind])
+    hf.expect(hidden_act="silu")
     hf.ignore("attention_dropout")
-    is_sandwiched = hf.one_of("model_type", {name: name for name in TYPES}, "glm") == "glm4"
     values = hf.read(GLMConfig, KEYS)
-    return GLMConfig(**values, **hf.tokens(), rope=hf.rope(partial=0.5), is_sandwiched=is_sandwiched)
+    return GLMConfig(**values, **hf.tokens(), rope=hf.rope(partial=0.5), is_sandwiched=kind == "glm4")
 
 
 def to_config(c: GLMConfig) -> dict[str, Any]:

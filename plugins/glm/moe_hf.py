@@ -36,13 +36,17 @@ KEYS = (
     key("is_renormalised", "norm_topk_prob", default=True),
     key("routed_scale", "routed_scaling_factor", default=1.0),
 )
-INERT = ("attention_dropout", "output_router_logits", "num_nextn_predict_layers", "num_mtp_layers", "num_local_experts")
+INERT = ("attention_dropout", "output_router_logits", "num_nextn_predict_layers", "num_mtp_layers")
 
 
 def from_config(hf: ForeignConfig) -> GLM4MoEConfig:
-    hf.require(hidden_act="silu", scoring_func="sigmoid", topk_method="noaux_tc")
+    hf.of_class("Glm4MoeForCausalLM")
+    hf.expect(hidden_act="silu")
+    hf.require(scoring_func="sigmoid", topk_method="noaux_tc")
     hf.ignore(*INERT)
-    return GLM4MoEConfig(**hf.read(GLM4MoEConfig, KEYS), **hf.tokens(), rope=hf.rope(partial=0.5))
+    values = hf.read(GLM4MoEConfig, KEYS)
+    hf.require(num_local_experts=values["num_experts"])
+    return GLM4MoEConfig(**values, **hf.tokens(), rope=hf.rope(partial=0.5))
 
 
 def to_config(c: GLM4MoEConfig) -> dict[str, Any]:

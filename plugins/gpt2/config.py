@@ -7,7 +7,8 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of, one_of
-from zoo.anatomy.traits import heads_in_words, mlp_in_words
+from zoo.anatomy.traits import mlp_in_words
+from zoo.anatomy.trunk import describe_trunk
 
 ACTIVATIONS = ("gelu_tanh", "gelu", "relu", "silu")
 
@@ -38,29 +39,17 @@ class GPT2Config(ModelConfig):
         one_of("model.activation", self.activation, ACTIVATIONS)
 
     def anatomy(self) -> Anatomy:
-        a = Anatomy(max_seq_len=self.max_seq_len)
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        a.embedding("position_embed", self.max_seq_len, self.hidden_size, "position")
-        layers, head_dim = range(self.num_layers), self.hidden_size // self.num_heads
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size, bias=True)
-            a.attn(self.hidden_size, self.num_heads, self.num_heads, head_dim, bias=True)
-            a.norm("mlp_norm", self.hidden_size, bias=True)
+        heads = self.num_heads, self.num_heads, self.hidden_size // self.num_heads
+        words = f"learned {self.max_seq_len}"
+        with describe_trunk(self, heads, position=words, bias=True, is_layer_norm=True) as a:
             a.mlp(self.hidden_size, self.intermediate_size)
-        a.attends(layers, self.num_heads, self.num_heads, head_dim)
-        a.norm("norm", self.hidden_size, bias=True)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
-        a.traits = {
-            "attention": heads_in_words(self.num_heads, self.num_heads),
-            "position": f"learned {self.max_seq_len}",
-            "norm": "LayerNorm, pre",
-            "block": "norm → attention → + → norm → MLP → +",
-            "mlp": mlp_in_words(self.activation, self.intermediate_size),
-        }
+        a.embedding("position_embed", self.max_seq_len, self.hidden_size, "position")
+        a.traits["mlp"] = mlp_in_words(self.activation, self.intermediate_size)
         return a
 
     @classmethod
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=44, num_layers=2, num_heads=3, max_seq_len=64,
+            norm_eps=3e-5,
         )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.errors import CheckpointError, clean
 from zoo.weights import ForeignConfig, Table, key, respell, split, transpose, write_keys, write_tokens
 from zoo.weights.table import alias, ignore, rename, rule, under
 
@@ -19,9 +18,9 @@ KEYS = (
     key("max_seq_len", "n_positions", also=("max_position_embeddings",), default=1024),
     key("norm_eps", "layer_norm_epsilon", default=1e-5),
     key("tie_embeddings", "tie_word_embeddings", default=True),
-    key("scale_scores", "scale_attn_weights", default=True),
-    key("scale_scores_by_layer", "scale_attn_by_inverse_layer_idx", default=False),
-    key("upcast_scores", "reorder_and_upcast_attn", default=False),
+    key("scale_scores", "scale_attn_weights", default=True, is_told=False),
+    key("scale_scores_by_layer", "scale_attn_by_inverse_layer_idx", default=False, is_told=False),
+    key("upcast_scores", "reorder_and_upcast_attn", default=False, is_told=False),
 )
 ACTIVATIONS = {
     "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "gelu": "gelu", "relu": "relu", "silu": "silu",
@@ -36,8 +35,7 @@ INERT = (
 
 
 def from_config(hf: ForeignConfig) -> GPT2Config:
-    _check_head(hf)
-    hf.require(add_cross_attention=False)
+    hf.of_class("GPT2LMHeadModel")
     hf.ignore(*INERT)
     activation = hf.one_of("activation_function", ACTIVATIONS, "gelu_new")
     return GPT2Config(**hf.read(GPT2Config, KEYS), **hf.tokens(), activation=activation)
@@ -74,16 +72,3 @@ def mapping(c: GPT2Config) -> Table:
         alias("lm_head.weight", of="transformer.wte.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
         spelling=respell((r"^(?=(wte|wpe|h|ln_f)\.)", "transformer.")),  # OpenAI's own files, and a bare GPT2Model's
     )  # fmt: skip
-
-
-def _check_head(hf: ForeignConfig) -> None:
-    """Refuse a GPT-2 with another head than the one that predicts the next token."""
-    found = hf.get("architectures") or []
-    for name in found if isinstance(found, list) else [found]:
-        if name not in ("GPT2LMHeadModel", "GPT2Model"):
-            raise CheckpointError(
-                hf.file,
-                "architectures",
-                f"{clean(repr(name))} is not supported here, only 'GPT2LMHeadModel' and 'GPT2Model' are",
-                why="another head would be left out, and the model would compute something else",
-            )

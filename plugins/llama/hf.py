@@ -13,8 +13,10 @@ KEYS = (*DECODER_KEYS, key("attention_bias", default=False), key("mlp_bias", def
 
 
 def from_config(hf: ForeignConfig) -> LlamaConfig:
-    hf.require(hidden_act="silu")
-    hf.ignore("attention_dropout", "pretraining_tp", "rope_interleaved", "max_sequence_length", "is_llama_config")
+    hf.of_class("LlamaForCausalLM", "LLaMAForCausalLM")  # the second is the spelling of early 2023
+    hf.expect(hidden_act="silu")
+    hf.require(rope_interleaved=False, is_llama_config=True)  # SmolLM's
+    hf.ignore("attention_dropout", "pretraining_tp", "max_sequence_length")
     return LlamaConfig(**hf.read(LlamaConfig, KEYS), **hf.tokens(), rope=hf.rope())
 
 

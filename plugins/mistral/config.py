@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least
-from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.anatomy.traits import rope_in_words
+from zoo.anatomy.trunk import describe_trunk
 from zoo.errors import ConfigError
 
 TINY = {
     "vocab_size": 61, "hidden_size": 24, "intermediate_size": 20, "num_layers": 2, "num_heads": 6, "num_kv_heads": 2,
-    "head_dim": 10, "max_seq_len": 64,
+    "head_dim": 10, "max_seq_len": 64, "norm_eps": 3e-5,
 }  # fmt: skip
 
 
@@ -35,11 +34,16 @@ class MistralConfig(DecoderConfig):
         return self.sliding_window if self.sliding_layers is None or layer in self.sliding_layers else None
 
     def anatomy(self) -> Anatomy:
-        a = Anatomy(max_seq_len=self.max_seq_len)
-        with describe_trunk(self, a):
-            a.gated_mlp(self.hidden_size, self.intermediate_size)
-        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
+        position = rope_in_words(self.rope)
+        with describe_trunk(self, self.heads, position=position, window_of=self.window_of) as a:
+            a.traits["attention"] += f", window {self.sliding_window}" if self.sliding_window else ""
+            a.traits["mlp"] = self.describe_mlp(a)
         return a
+
+    def describe_mlp(self, a: Anatomy) -> str:
+        """Add the weights of a layer's MLP; returns it in words."""
+        a.gated_mlp(self.hidden_size, self.intermediate_size)
+        return f"SwiGLU {self.intermediate_size}"
 
     @classmethod
     def tiny(cls) -> Self:
@@ -62,36 +66,10 @@ class MixtralConfig(MistralConfig):
                 f"model.experts_per_token={self.experts_per_token} exceeds model.num_experts={self.num_experts}"
             )
 
-    def anatomy(self) -> Anatomy:
-        a = Anatomy(max_seq_len=self.max_seq_len)
-        with describe_trunk(self, a):
-            a.moe(self.hidden_size, self.intermediate_size, self.num_experts, self.experts_per_token)
-        a.traits["mlp"] = f"SwiGLU MoE {self.num_experts} × {self.intermediate_size}, top {self.experts_per_token}"
-        return a
+    def describe_mlp(self, a: Anatomy) -> str:
+        a.moe(self.hidden_size, self.intermediate_size, self.num_experts, self.experts_per_token)
+        return f"SwiGLU MoE {self.num_experts} × {self.intermediate_size}, top {self.experts_per_token}"
 
     @classmethod
     def tiny(cls) -> Self:
         return cls(**TINY, rope=RopeConfig(theta=1000.0), num_experts=5, experts_per_token=2)
-
-
-@contextmanager
-def describe_trunk(c: MistralConfig, a: Anatomy) -> Iterator[None]:
-    """Everything but the MLP, which is described inside, per layer."""
-    a.embedding("embed", c.vocab_size, c.hidden_size)
-    with a.under("layers.{i}", range(c.num_layers)):
-        a.norm("attn_norm", c.hidden_size)
-        a.attn(c.hidden_size, c.num_heads, c.num_kv_heads, c.head_dim)
-        a.norm("mlp_norm", c.hidden_size)
-        yield
-    for window in (None, c.sliding_window) if c.sliding_window else (None,):
-        layers = [i for i in range(c.num_layers) if c.window_of(i) == window]
-        a.attends(layers, c.num_heads, c.num_kv_heads, c.head_dim, window=window)
-    a.norm("norm", c.hidden_size)
-    a.head(c.vocab_size, c.hidden_size, tied=c.tie_embeddings)
-    slides = f", window {c.sliding_window}" if c.sliding_window else ""
-    a.traits = {
-        "attention": heads_in_words(c.num_heads, c.num_kv_heads) + slides,
-        "position": rope_in_words(c.rope),
-        "norm": "RMSNorm, pre",
-        "block": "norm → attention → + → norm → MLP → +",
-    }

@@ -14,7 +14,9 @@ KEYS = (*decoder_keys(max_seq_len=131_072), key("sliding_window", default=4096))
 
 
 def from_config(hf: ForeignConfig) -> MistralConfig:
-    hf.require(hidden_act="silu", attention_bias=False)
+    hf.of_class("MistralForCausalLM", "MinistralForCausalLM")
+    hf.expect(hidden_act="silu")
+    hf.require(attention_bias=False)
     hf.ignore("attention_dropout")
     values = hf.read(MistralConfig, KEYS)
     layers = sliding_layers(hf, values["num_layers"])

@@ -28,7 +28,9 @@ KEYS = (
 
 
 def from_config(hf: ForeignConfig) -> MixtralConfig:
-    hf.require(hidden_act="silu", attention_bias=False)
+    hf.of_class("MixtralForCausalLM")
+    hf.expect(hidden_act="silu")
+    hf.require(attention_bias=False)
     hf.ignore("attention_dropout", "router_aux_loss_coef", "output_router_logits", "router_jitter_noise")
     return MixtralConfig(**hf.read(MixtralConfig, KEYS), **hf.tokens(), rope=hf.rope(theta=1_000_000.0))
 

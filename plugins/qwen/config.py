@@ -7,12 +7,13 @@ from typing import ClassVar, Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import DecoderConfig, RopeConfig, at_least
-from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.anatomy.traits import rope_in_words
+from zoo.anatomy.trunk import describe_trunk
 from zoo.errors import ConfigError
 
 TINY = {
     "vocab_size": 61, "hidden_size": 24, "intermediate_size": 40, "num_layers": 3, "num_heads": 6, "num_kv_heads": 2,
-    "head_dim": 10, "max_seq_len": 64,
+    "head_dim": 10, "max_seq_len": 64, "norm_eps": 3e-5,
 }  # fmt: skip
 
 
@@ -73,24 +74,15 @@ class Qwen2Config(DecoderConfig):
         return self.sliding_window if self.sliding_layers is None or layer in self.sliding_layers else None
 
     def anatomy(self) -> Anatomy:
-        a, layers, (bias, out_bias) = Anatomy(max_seq_len=self.max_seq_len), range(self.num_layers), self.biases
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size)
-            heads = self.num_heads, self.num_kv_heads, self.head_dim
-            a.attn(self.hidden_size, *heads, bias=bias, out_bias=out_bias, qk_norm=self.has_qk_norm)
-            a.norm("mlp_norm", self.hidden_size)
-        for window in dict.fromkeys(self.window_of(i) for i in layers):
-            a.attends([i for i in layers if self.window_of(i) == window], *heads, window=window)
-        a.norm("norm", self.hidden_size)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
-        a.traits = {
-            "attention": heads_in_words(self.num_heads, self.num_kv_heads) + self._reach_in_words(),
-            "position": rope_in_words(self.rope),
-            "norm": "RMSNorm, pre" + (", also on q and k" if self.has_qk_norm else ""),
-            "block": "norm → attention → + → norm → MLP → +",
-            "mlp": self.describe_mlp(a),
-        }
+        bias, out_bias = self.biases
+        with describe_trunk(
+            self, self.heads, position=rope_in_words(self.rope), bias=bias, out_bias=out_bias,
+            qk_norm=self.has_qk_norm, window_of=self.window_of,
+        ) as a:  # fmt: skip
+            pass
+        a.traits["attention"] += self._reach_in_words()
+        a.traits["norm"] += ", also on q and k" if self.has_qk_norm else ""
+        a.traits["mlp"] = self.describe_mlp(a)
         return a
 
     def describe_mlp(self, a: Anatomy) -> str:

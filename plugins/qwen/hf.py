@@ -32,6 +32,7 @@ class Dense:
     keys: tuple[Key, ...]
 
     def from_config(self, hf: ForeignConfig) -> Qwen2Config:
+        hf.of_class(self.architecture)
         values = hf.read(self.config, self.keys)
         return self.config(**values, **read_rest(hf), **sliding(hf, values["num_layers"]))
 
@@ -55,7 +56,8 @@ class Dense:
 
 def read_rest(hf: ForeignConfig) -> dict[str, Any]:
     """What all Qwens from 1.5 on have besides their tables of keys."""
-    hf.require(hidden_act="silu", use_mrope=False)
+    hf.expect(hidden_act="silu")
+    hf.require(use_mrope=False)
     hf.ignore("attention_dropout")
     return {**hf.tokens(), "rope": hf.rope(), "dual_chunk": dual_chunk(hf)}
 
@@ -71,7 +73,9 @@ def write_rest(c: Qwen2Config) -> dict[str, Any]:
 def sliding(hf: ForeignConfig, num_layers: int) -> dict[str, Any]:
     """The window and its layers: those from `max_window_layers` on, or what `layer_types` says; most files use none."""
     is_used = hf.as_type(bool, hf.get("use_sliding_window", False), "use_sliding_window")
-    first = hf.as_type(int, hf.get("max_window_layers", 28), "max_window_layers")
+    first = 28
+    if is_used or "max_window_layers" in hf:
+        first = hf.as_type(int, hf.get("max_window_layers", first), "max_window_layers")
     kinds = hf.as_type(list[str] | None, hf.get("layer_types"), "layer_types")
     window = hf.as_type(int | None, hf["sliding_window"] if is_used else hf.get("sliding_window"), "sliding_window")
     if kinds is None:

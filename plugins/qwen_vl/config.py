@@ -7,12 +7,14 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, multiple_of, one_of
-from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.anatomy.towers import check_sizes
+from zoo.anatomy.traits import rope_in_words
+from zoo.anatomy.trunk import describe_trunk
 from zoo.errors import ConfigError
 
 TINY = {
     "vocab_size": 61, "hidden_size": 40, "intermediate_size": 44, "num_layers": 2, "num_heads": 4, "num_kv_heads": 2,
-    "head_dim": 10, "max_seq_len": 64, "rope_sections": [1, 2, 2],
+    "head_dim": 10, "max_seq_len": 64, "norm_eps": 3e-5, "rope_sections": [1, 2, 2],
     # beyond the vocabulary, which the model allows: random text then holds no placeholder of an image
     "image_token_id": 61, "video_token_id": 62, "vision_start_token_id": 63, "vision_end_token_id": 64,
 }  # fmt: skip
@@ -39,9 +41,8 @@ class VisionConfig:
 
     def check(self) -> None:
         """Raise ConfigError where sizes do not fit each other."""
-        for name in "hidden_size intermediate_size num_heads num_channels patch_size merge_size".split():
-            if getattr(self, name) < 1:
-                raise ConfigError(f"model.vision.{name}={getattr(self, name)} is below 1")
+        sizes = "hidden_size intermediate_size num_heads num_channels patch_size temporal_patch_size merge_size"
+        check_sizes(self, "model.vision", *sizes.split())
         multiple_of("model.vision.hidden_size", self.hidden_size, "four channels per head", 4 * self.num_heads)
         one_of("model.vision.activation", self.activation, ("quick_gelu", "gelu", "gelu_tanh", "silu"))
 
@@ -88,25 +89,11 @@ class Qwen2VLConfig(DecoderConfig):
             raise ConfigError("model.image_token_id and model.video_token_id are the same")
 
     def anatomy(self) -> Anatomy:
-        a, layers = Anatomy(max_seq_len=self.max_seq_len), range(self.num_layers)
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size)
-            heads = self.num_heads, self.num_kv_heads, self.head_dim
-            a.attn(self.hidden_size, *heads, bias=True, out_bias=False)
-            a.norm("mlp_norm", self.hidden_size)
+        position = f"{rope_in_words(self.rope)}, by time, height and width"
+        with describe_trunk(self, self.heads, position=position, bias=True, out_bias=False) as a:
             a.gated_mlp(self.hidden_size, self.intermediate_size)
-        a.attends(layers, *heads)
-        a.norm("norm", self.hidden_size)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
+        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
         describe_tower(a, self.vision, self.hidden_size)
-        a.traits |= {
-            "attention": heads_in_words(self.num_heads, self.num_kv_heads),
-            "position": f"{rope_in_words(self.rope)}, by time, height and width",
-            "norm": "RMSNorm, pre",
-            "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"SwiGLU {self.intermediate_size}",
-        }
         return a
 
     @classmethod

@@ -37,9 +37,11 @@ class VisionLanguage:
     def from_config(self, hf: ForeignConfig) -> Qwen2VLConfig:
         stored = group(hf, "text_config") if "text_config" in hf else hf
         text, sections = plain_rope(stored)
-        text.require(hidden_act="silu", use_sliding_window=False)
+        hf.of_class(self.architecture)
+        text.expect(hidden_act="silu")
+        text.require(use_sliding_window=False)
         text.ignore("attention_dropout", "sliding_window", "max_window_layers")
-        if set(text.as_type(list[str], text.get("layer_types", []), "layer_types")) - {"full_attention"}:
+        if set(text.as_type(list[str], text.get("layer_types") or [], "layer_types")) - {"full_attention"}:
             raise CheckpointError(text.file, "layer_types", "only full_attention is supported here")
         values = {**text.read(self.config, TEXT_KEYS), **hf.read(self.config, TOKEN_KEYS)}
         hf.ignore("vision_token_id")  # belongs to no prompt
@@ -78,6 +80,8 @@ def plain_rope(hf: ForeignConfig) -> tuple[ForeignConfig, list[int]]:
     """The same keys, accounted for together, with rotary settings as of any decoder, and the sections taken out."""
     name = "rope_parameters" if "rope_parameters" in hf else "rope_scaling"
     rope = dict(hf.as_type(dict[str, Any], hf.raw.get(name) or {}, name))
+    if "mrope_section" not in rope:
+        hf.assumed["mrope_section"] = [16, 24, 24]
     sections = hf.as_type(list[int], rope.pop("mrope_section", [16, 24, 24]), "mrope_section")
     kinds = {k: "default" if rope[k] == "mrope" else rope[k] for k in ("type", "rope_type") if k in rope}
     return replace(hf, raw={**hf.raw, name: rope | kinds}), sections

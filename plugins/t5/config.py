@@ -91,5 +91,5 @@ class T5Config(ModelConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, head_dim=5, num_layers=2, num_decoder_layers=3,
-            num_heads=3, num_buckets=8, max_distance=20, eos_token_id=[1], pad_token_id=0,
+            num_heads=3, num_buckets=8, max_distance=20, norm_eps=3e-5, eos_token_id=[1], pad_token_id=0,
         )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean
 from zoo.weights import ForeignConfig, key, must_be, write_keys, write_tokens
+from zoo.weights.foreign.inert import listed
 
 from .config import T5Config
 from .hf_table import mapping as mapping
@@ -36,26 +37,37 @@ ACTIVATIONS = {
 }
 INERT = (
     "dropout_rate", "n_positions", "output_past", "classifier_dropout", "scalable_attention", "max_new_tokens",
-    "architectures",
 )  # fmt: skip
+KINDS = ("ForConditionalGeneration", "EncoderModel", "WithLMHeadModel")  # the last is the first's name of 2019
+ABSENT = {"t5": "relu", "mt5": "gated-gelu", "umt5": "gated-gelu"}  # what each takes for feed_forward_proj
 CLASSES = {"t5": "T5", "mt5": "MT5", "umt5": "UMT5"}
 
 
 def from_config(hf: ForeignConfig) -> T5Config:
     flavour = str(hf["model_type"])
+    kinds = [CLASSES.get(flavour, "T5") + kind for kind in KINDS]
+    hf.of_class(*kinds)
     hf.ignore(*INERT)
     values = hf.read(T5Config, KEYS)
-    is_encoder = any("Encoder" in name for name in hf.raw.get("architectures") or ())
+    is_encoder = kinds[1] in listed(hf.raw.get("architectures"))
+    if is_encoder:
+        hf.ignore("is_encoder_decoder")
+    else:
+        hf.require(is_encoder_decoder=True)
     decoder_layers = hf.as_type(int, hf.get("num_decoder_layers", values["num_layers"]), "num_decoder_layers")
-    kind, dash, act = str(hf.get("feed_forward_proj", "relu")).rpartition("-")
+    said = str(hf.get("feed_forward_proj", ABSENT.get(flavour, "relu")))
+    kind, dash, act = said.rpartition("-")
     if act not in ACTIVATIONS or (dash and kind != "gated"):
-        raise CheckpointError(hf.file, "feed_forward_proj", f"{clean(repr(hf['feed_forward_proj']))} is not known here")
+        raise CheckpointError(hf.file, "feed_forward_proj", f"{clean(repr(said))} is not known here")
     activation = "gelu_tanh" if dash and act == "gelu" else ACTIVATIONS[act]  # gated-gelu has always meant gelu_new
-    _check_copies(hf, activation, is_gated=bool(dash))
+    _check_copies(hf, said, activation, is_gated=bool(dash))
     says_tied = hf.as_type(bool, hf.get("tie_word_embeddings", True), "tie_word_embeddings")
     is_tied = says_tied and not _has_own_head(hf)
     scales = {"t5": says_tied, "mt5": False, "umt5": is_tied}.get(flavour, False)  # where no key says it
     is_scaled = hf.as_type(bool, hf.get("scale_decoder_outputs", scales), "scale_decoder_outputs")
+    hf.assumed.pop("scale_decoder_outputs", None)  # files before transformers 5 say it so
+    if "scale_decoder_outputs" in hf.raw and "scale_decoder_outputs" not in hf:
+        raise CheckpointError(hf.file, "scale_decoder_outputs", "null is neither true nor false")
     return T5Config(
         **values,
         **hf.tokens(),
@@ -69,11 +81,10 @@ def from_config(hf: ForeignConfig) -> T5Config:
     )
 
 
-def _check_copies(hf: ForeignConfig, activation: str, *, is_gated: bool) -> None:
+def _check_copies(hf: ForeignConfig, said: str, activation: str, *, is_gated: bool) -> None:
     """Refuse copies of feed_forward_proj that say otherwise; transformers would believe them."""
     hf.require(is_gated_act=is_gated)
     if (found := hf.get("dense_act_fn")) is not None and ACTIVATIONS.get(str(found)) != activation:
-        said = hf.get("feed_forward_proj", "relu")
         raise CheckpointError(
             hf.file, "dense_act_fn", f"{clean(repr(found))}, but feed_forward_proj is {clean(repr(said))}"
         )

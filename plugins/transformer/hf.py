@@ -41,6 +41,8 @@ INERT = (
 
 
 def from_config(hf: ForeignConfig) -> TransformerConfig:
+    hf.of_class("MarianMTModel")
+    hf.require(is_encoder_decoder=True)
     hf.ignore(*INERT)
     # What Marian's files inherit from BART's config, with the only values that the code of Marian knows.
     hf.require(normalize_before=False, normalize_embedding=False, add_final_layer_norm=False)

@@ -84,5 +84,5 @@ class ViTConfig(ModelConfig):
     def tiny(cls) -> Self:
         return cls(
             hidden_size=24, intermediate_size=40, num_layers=2, num_heads=3, image_size=12, patch_size=4,
-            head="image_classification", num_labels=5,
+            head="image_classification", num_labels=5, norm_eps=3e-5,
         )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -16,9 +18,12 @@ from zoo.errors import UsageError, ZooError
 from zoo.models.construction import build, count, on_meta
 from zoo.registry import installed
 from zoo.units import human_flops
+from zoo.verification.goldens.rerun import goldens_of
+from zoo.weights import ForeignConfig
 
 PRESETS = sorted(installed().presets())
 FAMILIES = sorted(installed().families)
+GOLDENS = [golden for _, family in sorted(installed().families.items()) for golden in goldens_of(family)]
 
 
 @pytest.mark.parametrize("name", some(PRESETS, "tiny", "llama3.1-405b", "deepseek-v2-lite", "gemma3-4b", "t5-base"))
@@ -40,6 +45,36 @@ def test_cache_of_every_tiny_model_takes_the_bytes_that_were_computed(name, dtyp
         pytest.skip("an encoder keeps no cache")
     for batch, length in ((1, 1), (2, 3), (1, 40)):  # shorter and longer than the tiny windows
         assert Size.of(config).cache_bytes(length, batch, dtype) == model.new_cache(batch, length).nbytes
+
+
+@pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
+def test_every_golden_has_the_weights_and_the_cache_that_were_computed(golden):
+    """Their sizes are odd, and each option is on in one and off in another."""
+    family = installed()[golden.family]
+    config = family.dialect("hf").from_config(ForeignConfig(golden.config))
+    model, size = on_meta(config), Size.of(config)
+    assert {name: tuple(p.shape) for name, p in model.named_parameters()} == config.anatomy().shapes()
+    assert size.parameters == count(model)
+    if hasattr(model, "new_cache"):
+        for batch, length in ((3, 1), (2, 7), (1, 60)):
+            assert size.cache_bytes(length, batch, "float32") == model.new_cache(batch, length).nbytes
+
+
+def test_a_source_is_kept_for_every_row_and_layer_of_the_decoder():
+    """Three layers, keys and values of three heads of five channels, for each of three rows of seven tokens."""
+    size = Size.of(installed()["t5"].config_class.tiny())
+    assert size.source_cache_bytes(7, 3) == 3 * 2 * 3 * 5 * 3 * 7 * 4
+    assert size.source_cache_bytes(7, 3, "bfloat16") == 3 * 2 * 3 * 5 * 3 * 7 * 2
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_a_word_more_is_a_float32_probability_more(is_tied):
+    """Whatever the dtype, for the loss is taken in float32 (arXiv:2205.05198, section 4.3); autograd says the same."""
+    base, tokens = installed()["llama"].config_class.tiny(), torch.arange(15).view(3, 5)
+    few, many = (replace(base, vocab_size=v, tie_embeddings=is_tied) for v in (6_000, 9_000))
+    need = [Size.of(c).training_bytes(3, 5, "bfloat16").activations for c in (few, many)]
+    kept = [_bytes_kept_for_backward(build(c, device="cpu", dtype="bfloat16"), tokens) for c in (few, many)]
+    assert need[1] - need[0] == kept[1] - kept[0] == 3 * 5 * 3_000 * 4
 
 
 def test_a_window_bounds_cache_and_flops():
@@ -167,7 +202,7 @@ def _bytes_kept_for_backward(model: nn.Module, tokens: torch.Tensor) -> int:
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        F.cross_entropy(model(tokens).flatten(0, 1), tokens.flatten())
+        F.cross_entropy(model(tokens).flatten(0, 1).float(), tokens.flatten())
     return sum(storage.nbytes() for storage in kept.values())
 
 

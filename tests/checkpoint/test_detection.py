@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ import zoo
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.registry import DISTRIBUTION, installed
+from zoo.verification.goldens.rerun import goldens_of
 
 OURS = [name for name, family in installed().families.items() if installed().origin[name].distribution == DISTRIBUTION]
 
@@ -47,6 +49,35 @@ def relabel(folder: Path, *dropped: str, **keys: Any) -> None:
     file.write_text(json.dumps(raw | keys))
 
 
+# model_type -> family, of the releases that each family names in its documentation
+TYPES = {
+    "bert": "bert", "roberta": "roberta", "distilbert": "distilbert", "bloom": "bloom", "clip": "clip",
+    "clip_text_model": "clip", "clip_vision_model": "clip", "deepseek_v2": "deepseek", "deepseek_v3": "deepseek",
+    "gemma": "gemma", "gemma2": "gemma", "gemma3_text": "gemma", "gemma3": "gemma3_vl", "glm": "glm", "glm4": "glm",
+    "glm4_moe": "glm4_moe", "gpt2": "gpt2", "llama": "llama", "mistral": "mistral", "ministral": "mistral",
+    "mixtral": "mixtral", "qwen2": "qwen2",
+    "qwen2_moe": "qwen2_moe", "qwen3": "qwen3", "qwen3_moe": "qwen3_moe", "qwen2_vl": "qwen2_vl",
+    "qwen2_5_vl": "qwen2_5_vl", "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
+}  # fmt: skip
+
+
+def test_each_model_type_is_one_familys() -> None:
+    for kind, name in TYPES.items():
+        assert [family.name for family, _ in installed().detect({"model_type": kind}, "hf")] == [name], kind
+    golden = [golden for name in OURS for golden in goldens_of(installed()[name])]
+    for each in golden:
+        assert [family.name for family, _ in installed().detect(each.config, "hf")] == [each.family], each.name
+
+
+def test_what_a_family_names_is_there() -> None:
+    """Classes, dialects and what makes pictures into inputs."""
+    for name in OURS:
+        family = installed()[name]
+        references = [family.config, family.model, *family.formats.values(), *filter(None, [family.pictures])]
+        assert all(resolve_name(reference) is not None for reference in references)
+    assert {name for name in OURS if installed()[name].pictures} == {"gemma3_vl", "qwen2_5_vl", "qwen2_vl", "qwen_vl"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", OURS)
 def test_a_folder_of_each_family_is_named(name: str, tmp_path: Path) -> None:
@@ -68,7 +99,14 @@ def test_a_folder_of_each_family_is_named(name: str, tmp_path: Path) -> None:
 def test_a_mislabelled_folder_is_refused_and_named(keys: dict[str, Any], refused: str, tmp_path: Path) -> None:
     folder = written("qwen3", tmp_path, sliding_window=None, sliding_layers=None)
     relabel(
-        folder, "use_sliding_window", "sliding_window", "max_window_layers", "layer_types", model_type="llama", **keys
+        folder,
+        "architectures",
+        "use_sliding_window",
+        "sliding_window",
+        "max_window_layers",
+        "layer_types",
+        model_type="llama",
+        **keys,
     )
     done = inspect(folder)
     assert done.exit_code == 1

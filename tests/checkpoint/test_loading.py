@@ -174,3 +174,9 @@ def test_weights_of_eight_bits_without_scales_are_loaded_as_what_they_are_asked_
     name = "model.layers.0.self_attn.q_proj.weight"
     loaded = zoo.load(folder, dtype="bfloat16").get_parameter("layers.0.attn.q_proj.weight")
     assert torch.equal(loaded, small[name].to(torch.bfloat16))
+
+
+def test_sizes_that_multiply_beyond_all_bytes_are_refused_in_a_sentence() -> None:
+    huge = zoo.compose("vit-base", f"model.patch_size={2**30}", f"model.image_size={2**30}")
+    with pytest.raises(zoo.ZooError, match="the sizes multiply to more bytes than can be counted"):
+        zoo.build(huge)

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from zoo.cli import main
-from zoo.cli.benching import cache, lines, quoted, sourced
-from zoo.errors import UsageError
 
 pytestmark = pytest.mark.slow  # each composes with Hydra
 
@@ -48,39 +45,6 @@ def test_a_mistake_prints_these_lines_and_no_traceback(run, typed: str, printed:
     result: Result = run(typed)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"error: {printed}\n"
-
-
-def test_words_that_stand_for_weights_become_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert sourced(["tiny", "prompt=3"]) == ["source=tiny", "prompt=3"]
-    assert sourced(["tiny", "model.num_layers=2"]) == ["tiny", "model.num_layers=2"]
-    assert sourced(["./a,./b"]) == ["source=./a,./b"]
-    (tmp_path / "a,b").mkdir()
-    assert sourced(["a,b"]) == ["source='a,b'"]
-    assert quoted("it's") == r"'it\'s'"
-    with pytest.raises(UsageError):
-        sourced(["prompt=3"])
-
-
-def test_the_table_tells_medians_spread_ratios_and_the_formula() -> None:
-    def model(engine: str, formula: int | None) -> dict[str, object]:
-        spread = {"median": 2000.0, "least": 1500.0, "most": 2500.0}
-        held = {"peak_bytes": 3 << 20, "baseline_bytes": 1 << 20}
-        return {
-            "engine": engine, "prefill": spread, "decode": spread, "first_token": {"median": 0.0125}, "memory": held,
-            "cache": {"bytes": 2048, "formula_bytes": formula},
-        }  # fmt: skip
-
-    ratio = {"median": 1.5, "least": 1.25, "most": 2.0}
-    facts = {"prompt": 128, "new": 64, "models": [model("zoo", 2048), model("transformers", None)]}
-    assert lines(facts | {"ratios": {"prefill": ratio, "decode": ratio}}) == [
-        ["prefill 128", *["2.00k tok/s (1.50k to 2.50k)"] * 2, "1.50 (1.25 to 2.00)"],
-        ["decode 64", *["2.00k tok/s (1.50k to 2.50k)"] * 2, "1.50 (1.25 to 2.00)"],
-        ["first token", "12.5 ms", "12.5 ms", ""],
-        ["peak memory", *["3 MiB (1 MiB without a model)"] * 2, ""],
-        ["KV cache", "2 KiB (= formula)", "2 KiB", ""],
-    ]
-    assert cache({"bytes": 2048, "formula_bytes": 1024}) == "2 KiB (formula: 1,024 bytes)"
 
 
 @pytest.mark.slow

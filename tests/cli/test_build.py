@@ -69,10 +69,11 @@ def test_json_holds_the_numbers_of_the_arithmetic(run):
     size = Size.of(compose("llama3", "model.num_layers=2", "rope=yarn"))
     assert told["model"] == "llama3"
     assert told["parameters"] == size.parameters == sum(part["parameters"] for part in told["tree"])
-    assert told["by_role"] == size.by_role
-    assert told["cache_bytes"] == size.cache_bytes(8192)
-    assert told["flops_per_token"] == size.flops_per_token()
-    assert told["weight_bytes"]["bfloat16"] == 2 * size.parameters
+    assert told["size"]["by_role"] == size.by_role
+    assert told["size"]["length"] == 8192
+    assert told["size"]["cache_bytes"] == size.cache_bytes(8192)
+    assert told["size"]["first_token_flops"] == size.flops_per_token()
+    assert told["size"]["weight_bytes"] == 2 * size.parameters  # bfloat16
     assert told["changed"] == {
         "model.num_layers": [32, 2], "model.rope.scaling": ["none", "yarn"], "model.rope.factor": [1.0, 4.0]
     }  # fmt: skip
@@ -89,7 +90,7 @@ def test_people_see_the_tree_and_the_costs(run):
         "parameters  embedding 525M · attention 83.9M · mlp 352M · norm 20.5k · head 525M",
         "weights     5.54 GiB fp32 · 2.77 GiB bf16 · 1.38 GiB int8",
         "cache       8 KiB/token · 64 MiB at 8,192 (bfloat16)",
-        "compute     1.92 GFLOP/token forward · 2.19 GFLOP at 8,192",
+        "compute     1.92 GFLOP for the first token · 2.19 GFLOP for the one at 8,192",
         "changed from the preset: model.num_layers 32 → 2",
     ]
 
@@ -161,6 +162,64 @@ def test_a_folder_of_ones_own_presets(run):
     assert "note: the model 'llama3' of own is hidden by that of zoo-lm" in run("mine -cd own").stderr
 
 
+@pytest.fixture
+def own():
+    """A folder own/ with a preset, a group of its own, an option of a known one, and what only Hydra would read."""
+
+    def write(folder):
+        for path, text in {
+            "model/mine.yaml": "# Mine\ndefaults:\n  - decoder/llama3\n  - _self_\nnum_layers: 3\n",
+            "model/sub/small.yaml": "# Small\ndefaults:\n  - tiny\n  - _self_\nnum_layers: 1\n",
+            "attention/two.yaml": "# @package model.attention\nnum_kv_heads: 2\n",
+            "depth/deep.yaml": "# @package model\nnum_layers: 7\n",
+            "seeds/nine.yaml": "# @package _global_\nseed: 9\n",
+            "hydra/job_logging/mine.yaml": "# @package hydra.job_logging\nversion: 1\nroot: {handlers: []}\n",
+        }.items():
+            (file := Path(folder, path)).parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+
+    return write
+
+
+def test_all_of_hydra_works_on_presets_that_are_data(run, own):
+    own("own")
+    words = "mine attention=two depth=deep ++model.norm.eps=1e-6 -cd own"
+    told = json.loads(run(f"{words} --json").stdout)
+    assert told["changed"] == {
+        "model.num_layers": [3, 7], "model.norm.eps": [1e-5, 1e-6], "model.attention.num_kv_heads": [8, 2]
+    }  # fmt: skip
+    shown = run(f"{words} --cfg job -p model.attention").stdout
+    assert "num_kv_heads: 2\n" in shown
+    assert "zoo://" in run("mine -cd own --info searchpath").stdout
+    assert "model/mine" in run("mine -cd own --info defaults").stdout
+    assert "run:\n" in run("mine -cd own --cfg hydra").stdout
+    jobs = json.loads(run("-m model=mine,sub/small,tiny model.num_layers=1,2 -cd own --json").stdout)["jobs"]
+    assert [job["num_layers"] for job in jobs] == [1, 2] * 3
+    assert [job["model"] for job in jobs[::2]] == ["mine", "sub/small", "tiny"]
+    jobs = json.loads(run("-m mine attention=glob(m*a) -cd own --json").stdout)["jobs"]
+    assert {job["config"]["attention"]["kind"] for job in jobs} == {"heads", "mla"}
+
+
+def test_a_folder_is_hydras_only_where_the_user_says_so(run, own):
+    own("own")
+    refused = run("tiny seeds=nine -cd own")
+    assert refused.stderr.startswith("error: own/seeds/nine.yaml: line 1: @package _global_; expected # @package model")
+    assert refused.stderr.endswith("--trust-config-dir allows all that Hydra does\n")
+    assert json.loads(run("tiny seeds=nine -cd own --trust-config-dir --json").stdout)["seed"] == 9
+    assert "no config 'mine' in group 'hydra/job_logging'" in run("tiny hydra/job_logging=mine -cd own").stderr
+    assert run("tiny hydra/job_logging=mine -cd own --trust-config-dir").exit_code == 0
+    assert "note: own/hydra is not read: presets have no say in hydra\n" in run("mine -cd own").stderr
+    assert run(f"tiny seeds=nine hydra.searchpath=[file://{Path('own').resolve()}] -cd own").exit_code == 1
+
+
+def test_what_acts_may_come_from_the_command_line(run, own):
+    own("own")
+    assert run("sub/small -cd own device=cpu dtype=bfloat16 save=saved").exit_code == 0
+    assert Path("saved", "config.json").is_file()
+    assert run("sub/small -cd own hydra.run.dir=there hydra.output_subdir=x").exit_code == 0
+    assert Path("there", "x", "config.yaml").is_file()
+
+
 @pytest.mark.parametrize("line", ["hub: ${oc.env:HOME}", "_target_: os.system", "hub: &a x", "hub: !!python/name:os.x"])
 def test_a_folders_presets_are_data(run, line):
     Path("own/model").mkdir(parents=True)
@@ -175,7 +234,7 @@ def test_a_sweep_leaves_a_result_per_job_and_prints_one_table(run):
     result = run("model=llama3,smollm2-135m -m model.num_layers=2,4")  # flags first and last
     assert result.exit_code == 0, result.stderr
     header, *rows = [line.split("\t") for line in result.stdout.splitlines()]
-    assert header == ["#", "model", "model.num_layers", "params", "cache/token", "FLOPs/token", "build"]
+    assert header == ["#", "model", "model.num_layers", "params", "cache/token", "FLOPs, first token", "build"]
     assert [row[:3] for row in rows] == [
         ["0", "llama3", "2"], ["1", "llama3", "4"], ["2", "smollm2-135m", "2"], ["3", "smollm2-135m", "4"]
     ]  # fmt: skip

@@ -22,7 +22,7 @@ def words(*args, **environment) -> dict[str, str]:
 def test_doctor_tells_versions_without_importing_what_they_are_of():
     code = """if True:
         import atexit, sys
-        heavy = "torch hydra omegaconf transformers huggingface_hub tokenizers safetensors".split()
+        heavy = "torch hydra omegaconf transformers httpx2 tokenizers safetensors".split()
         atexit.register(lambda: print(*sorted(set(heavy) & set(sys.modules)), file=sys.stderr))
         from zoo.cli import main
         main(["doctor", "--json"])

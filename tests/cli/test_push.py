@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +14,12 @@ import yaml
 import zoo
 from tests.hub.client import Client
 from tests.hub.server import Hub, serving
+from zoo.checkpoint.pushing import push
+from zoo.errors import CheckpointError
 from zoo.files.manifest import listed_files, manifest_text
 from zoo.files.regular import sha256_of, size_of
 from zoo.files.safetensors_writer import Digest
 from zoo.hub.card import Facts, card_text, license_in, metadata_in
-
-pytestmark = pytest.mark.slow  # talks to a server
 
 TINY = Path(zoo.__file__).parent / "box" / "tiny"
 
@@ -98,6 +99,7 @@ def test_a_branch_is_made_and_main_stays(hub: Hub, client: Client, folder: Path)
     assert wrong.exit_code == 2
 
 
+@pytest.mark.slow
 def test_shards_of_an_earlier_push_go_with_the_next(hub: Hub, client: Client, folder: Path) -> None:
     zoo.convert(folder, folder.parent / "cut", to="hf", max_shard_size=1_000_000)
     assert client.zoo("push", str(folder.parent / "cut"), "acme/model").exit_code == 0
@@ -115,6 +117,7 @@ def test_weights_that_zoo_did_not_publish_are_never_joined(hub: Hub, client: Cli
     assert hub.repos["acme/foreign"] == {"main": before}
 
 
+@pytest.mark.slow
 def test_private_is_not_asked_in_vain(hub: Hub, client: Client, folder: Path) -> None:
     hub.publish("acme/open", {"README.md": b"here"})
     done = client.zoo("push", str(folder), "acme/open", "--private")
@@ -125,6 +128,7 @@ def test_private_is_not_asked_in_vain(hub: Hub, client: Client, folder: Path) ->
     assert "card: " not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_name_without_an_owner_is_ones_own(hub: Hub, client: Client, folder: Path) -> None:
     done = client.zoo("push", str(folder), "mine@v1", "--json")
     assert done.exit_code == 0, done.stderr
@@ -132,6 +136,7 @@ def test_a_name_without_an_owner_is_ones_own(hub: Hub, client: Client, folder: P
     assert set(hub.repos["acme/mine"]) == {"main", "v1"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a/b/c", "a b/c", "hf://datasets/a/b", ""])
 def test_what_is_no_name_of_a_repository_is_wrong_use(client: Client, folder: Path, name: str) -> None:
     assert client.zoo("push", str(folder), name).exit_code == 2
@@ -177,6 +182,7 @@ def test_who_may_not_write_is_told_how_to(hub: Hub, client: Client, folder: Path
     assert hub.repos == {}
 
 
+@pytest.mark.slow
 def test_what_the_hub_changes_or_refuses_is_told(hub: Hub, client: Client, folder: Path) -> None:
     hub.publish("acme/busy", {"README.md": b"here"})
     hub.moves.append(("acme/busy", {"README.md": b"there"}))
@@ -228,3 +234,36 @@ def test_a_card_whose_head_cannot_be_read_names_no_licence(tmp_path: Path, text:
     (tmp_path / "README.md").write_text(text)
     assert license_in(tmp_path / "README.md") == ""
     assert yaml.safe_load(card_text(Facts("a/b", "f", "s", "hf", 1, 1, "x")).split("---")[1])["tags"] == ["f"]
+
+
+LINKED = ["LICENSE", "README.md", "vocab.json", "config.json", "model.safetensors", "zoo.json", "NOTICE.txt"]
+
+
+@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize("how", ["away", "beside", "nowhere", "folder"])
+def test_a_link_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str, how: str) -> None:
+    folder = Path(shutil.copytree(TINY, tmp_path / "model"))
+    file, secret = folder / name, folder.parent / "secret"
+    before = file.read_bytes() if file.exists() else b"private"
+    if how == "folder":
+        secret.mkdir()
+    elif how == "away":
+        secret.write_bytes(before)
+    elif how == "beside":
+        secret = folder / "other"
+        secret.write_bytes(before)
+    file.unlink(missing_ok=True)
+    file.symlink_to(secret)
+    with pytest.raises(CheckpointError) as error:
+        push(folder, "acme/model", dry_run=True)
+    assert f"{name} is a link, not a file of the folder" in str(error.value)
+
+
+def test_links_that_are_no_part_of_the_checkpoint_are_left_out(folder: Path) -> None:
+    (folder / "logs").symlink_to(folder.parent)
+    (folder / "notes.txt").symlink_to(folder.parent / "nothing")
+    os.mkfifo(folder / "LICENSE")
+    found = push(folder, "acme/model", dry_run=True)
+    assert found.left_out == ("LICENSE", "logs", "notes.txt")
+    (folder.parent / "latest").symlink_to(folder)  # the folder itself may be named by a link
+    assert push(folder.parent / "latest", "acme/model", dry_run=True).files == found.files

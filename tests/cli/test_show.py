@@ -28,7 +28,7 @@ def test_show_tells_shape_traits_and_costs(tmp_path):
     assert told["Shape"] == "32 layers × 4096 · heads 32, kv 8, head 128 · vocab 128,256 · context 8192"
     assert (told["Attention"], told["Position"], told["MLP"]) == ("GQA 32/8", "RoPE 500k", "SwiGLU 14336")
     assert told["Parameters"] == "8.03B   embedding 525M  attention 1.34B  mlp 5.64B  head 525M"
-    assert told["Memory"] == "weights 14.96 GiB bfloat16 · KV cache 128 KiB/token, 1 GiB at 8,192"
+    assert told["Memory"] == "weights 14.96 GiB bfloat16 · KV cache 128 KiB/token · 1 GiB at 8,192"
     assert told["Weights"] == "hf://meta-llama/Meta-Llama-3-8B   not in the cache, 14.96 GiB, licence llama3 (gated)"
 
 
@@ -63,7 +63,7 @@ def test_json_carries_the_exact_numbers():
 def test_show_needs_neither_torch_nor_hydra_for_a_preset_as_it_stands():
     code = """if True:
         import atexit, sys
-        heavy = "torch hydra omegaconf transformers huggingface_hub numpy".split()
+        heavy = "torch hydra omegaconf transformers httpx2 numpy".split()
         atexit.register(lambda: print(*sorted(set(heavy) & set(sys.modules)), file=sys.stderr))
         from zoo.cli import main
         main(sys.argv[1:])
@@ -81,10 +81,14 @@ def test_the_largest_llama_is_shown_in_under_a_second():
     assert min(seconds() for _ in range(3)) < 1
 
 
-@pytest.mark.parametrize("variable", ["HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"])
-def test_weights_in_the_cache_are_found_by_path(tmp_path, variable):
-    hub = {"HF_HOME": tmp_path / "hub", "HF_HUB_CACHE": tmp_path, "XDG_CACHE_HOME": tmp_path / "huggingface" / "hub"}
-    repo = hub[variable] / "models--HuggingFaceTB--SmolLM2-135M"
+HUBS = {"HF_HOME": "hub", "HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "", "XDG_CACHE_HOME": "huggingface/hub"}
+
+
+@pytest.mark.parametrize("variable", HUBS)
+def test_weights_in_the_cache_are_found_where_they_are_loaded_from(tmp_path, monkeypatch, variable):
+    for name in HUBS:
+        monkeypatch.delenv(name, raising=False)
+    repo = tmp_path / HUBS[variable] / "models--HuggingFaceTB--SmolLM2-135M"
     snapshot = repo / "snapshots" / "c0ffee"
     snapshot.mkdir(parents=True)
     (repo / "blobs").mkdir()
@@ -92,8 +96,12 @@ def test_weights_in_the_cache_are_found_by_path(tmp_path, variable):
     (snapshot / "model.safetensors").symlink_to("../../blobs/abc")
     (snapshot / "lost.safetensors").symlink_to("../../blobs/gone")
     (snapshot / "config.json").write_text("{}")
-    told = lines("smollm2-135m", **{"HF_HOME": "", "HF_HUB_CACHE": "", variable: str(tmp_path)})
+    told = lines("smollm2-135m", **{variable: str(tmp_path)})
     assert told["Weights"] == "hf://HuggingFaceTB/SmolLM2-135M   in the cache: 1 file, 2.93 KiB, licence apache-2.0"
+    ask = "from zoo.hub.client import HubClient; print(HubClient('a/b').cache)"
+    found = python(ask, **{variable: str(tmp_path)}).stdout.strip()
+    assert found == json.loads(zoo("doctor", "--json", **{variable: str(tmp_path)}).stdout)["hub"]["folder"]
+    assert found == str(repo.parent)
 
 
 def test_an_unknown_model_is_met_with_the_nearest():

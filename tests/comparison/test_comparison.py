@@ -14,7 +14,7 @@ from tests.distributions import python
 from zoo import presets
 from zoo.anatomy.adapters import adapter_parameters, lora_bytes
 from zoo.anatomy.size import Size
-from zoo.comparison import Comparison, Measurements, Row, Subject, compare
+from zoo.comparison import ComparedModel, Comparison, Findings, Row, compare
 from zoo.comparison.rows import kind
 from zoo.errors import CheckpointError, ConfigError, UnknownName, UsageError
 from zoo.registry import installed
@@ -172,7 +172,7 @@ def test_a_subject_twice_has_two_names():
 
 def test_what_was_measured_is_shown_where_it_is_there(five):
     row = Row("measured", "perplexity", (12.5, 8.25, 8.0, 9.0, None), ("12.5", "8.25", "8.00", "9.00", "–"))
-    c = Comparison(five.subjects, five.rows, measurements=Measurements((row,), notes=("on a text of 7 tokens",)))
+    c = Comparison(five.subjects, five.rows, measurements=Findings((row,), notes=("on a text of 7 tokens",)))
     assert "perplexity" not in five.table()
     for shown in (c.table(), c.markdown()):
         assert "perplexity" in shown
@@ -203,7 +203,7 @@ def test_overrides_import_no_torch_either():
 
 
 def test_a_config_is_a_subject():
-    subject = Subject.of(presets.config("gpt2"))
+    subject = ComparedModel.of(presets.config("gpt2"))
     assert (subject.name, subject.size.parameters) == ("gpt2", 124_439_808)
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from tests.cli.test_new_plugin import environment, run
+from tests.distributions import install, python
+from tests.verification.parallel import check
 from tools.docs.blocks import marked
 from tools.docs.deviations import ROOT
+from zoo.scaffold import rendered, words_for
 
 pytestmark = pytest.mark.slow
 
@@ -34,3 +38,15 @@ def test_the_tutorial_ends_with_a_wheel_in_a_second_environment(tmp_path: Path) 
     assert "pebble-1b" in told["fresh/bin/zoo list pebble"]
     assert "pebble · 22 layers" in told["fresh/bin/zoo build model=pebble-1b"]
     assert "0 failed" in told["zoo check-plugin pebble"] or "failed" not in told["zoo check-plugin pebble"]
+
+
+def test_the_tutorials_family_is_proved_and_each_mistake_planted_in_it_named(tmp_path: Path) -> None:
+    """In float64 and float32, against Phi, which computes the same."""
+    pytest.importorskip("transformers", reason="the reference extra is not installed")
+    blocks = marked(PAGE.read_text(encoding="utf-8"))
+    files = rendered(words_for("pebble")) | {block.note: block.text for block in blocks if block.kind == "file"}
+    sources = {name.removeprefix("src/"): text for name, text in files.items() if name.startswith("src/")}
+    install(tmp_path, "zoo-pebble", {"pebble": "zoo_pebble"}, sources)
+    done = python("from tests.docs.proofs_of_pebble import main; main()", site=tmp_path, timeout=300)
+    assert not done.returncode, done.stderr
+    check(json.loads(done.stdout))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.files import make
 from zoo.errors import CheckpointError
-from zoo.files.block_fp8 import BlockFP8
+from zoo.files.block_fp8 import BlockFP8, block_size
 from zoo.files.checkpoint import open_checkpoint
 
 CONFIG = make.CONFIG | {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
@@ -97,3 +97,16 @@ def test_one_scale_per_tensor_is_refused(tmp_path: Path) -> None:
     config = make.CONFIG | {"quantization_config": {"quant_method": "fp8", "weight_block_size": None}}
     with pytest.raises(CheckpointError, match=r"quantization_config\.weight_block_size: None is not two sizes"):
         open_checkpoint(make.folder(tmp_path, stored(), config))
+
+
+@pytest.mark.parametrize(("given", "block"), [({}, (128, 128)), ({"weight_block_size": [1, 1 << 20]}, (1, 1 << 20))])
+def test_a_block_size_is_read_or_the_one_of_the_released_files(given: dict[str, Any], block: tuple[int, int]) -> None:
+    """As transformers' FineGrainedFP8Config takes it."""
+    assert block_size({"quantization_config": {"quant_method": "fp8", **given}}, Path("config.json")) == block
+    assert block_size({"quantization_config": {"quant_method": "awq", **given}}, Path("config.json")) is None
+
+
+@pytest.mark.parametrize("size", [[128], [128, 0], [128, (1 << 20) + 1], [128, True], [1, 2, 3], "128"])
+def test_what_is_no_block_size_is_refused(size: Any) -> None:
+    with pytest.raises(CheckpointError, match="is not two sizes"):
+        block_size({"quantization_config": {"quant_method": "fp8", "weight_block_size": size}}, Path("config.json"))

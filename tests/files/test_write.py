@@ -23,7 +23,8 @@ from zoo.files.checkpoint import open_checkpoint
 from zoo.files.manifest import verify_folder
 from zoo.files.safetensors_file import DTYPES
 from zoo.files.safetensors_writer import TensorSpec
-from zoo.files.write import cut, write_folder
+from zoo.files.shards import cut
+from zoo.files.write import write_folder
 
 
 def test_what_was_written_reads_back_bit_for_bit(tmp_path: Path) -> None:

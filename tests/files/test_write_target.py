@@ -123,3 +123,23 @@ def test_more_than_the_disk_holds_is_refused_before_anything_is_written(tmp_path
     with pytest.raises(ZooError, match="are free on that disk"):
         write_folder(tmp_path / "out", wanted, [], config={})
     assert not os.listdir(tmp_path)
+
+
+def test_no_file_from_elsewhere_is_copied_along_by_a_link(tmp_path: Path) -> None:
+    import shutil
+
+    import zoo
+
+    tiny = Path(zoo.__file__).parent / "box" / "tiny"
+    cache = tmp_path / "models--a--b" / "snapshots" / "c0ffee"
+    shutil.copytree(tiny, cache)
+    blobs = tmp_path / "models--a--b" / "blobs"
+    blobs.mkdir()
+    (cache / "tokenizer.json").rename(blobs / "1")
+    (cache / "tokenizer.json").symlink_to("../../blobs/1")  # as the cache of Hugging Face has it
+    assert (zoo.convert(cache, tmp_path / "good").folder / "tokenizer.json").read_bytes() == (blobs / "1").read_bytes()
+    (tmp_path.parent / "secret").write_text("{}")
+    (cache / "vocab.json").symlink_to(tmp_path.parent / "secret")
+    with pytest.raises(CheckpointError, match=r"vocab\.json: is a link that leads out of the folder"):
+        zoo.convert(cache, tmp_path / "bad")
+    assert not (tmp_path / "bad").exists()

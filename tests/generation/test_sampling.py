@@ -19,7 +19,7 @@ from zoo.generation.sampling import (
     uniforms,
     warp,
 )
-from zoo.generation.stopping import Row
+from zoo.generation.stopping import GrowingRow
 
 from .models import TableModel
 
@@ -66,7 +66,7 @@ def test_processors_in_a_row_equal_transformers():
     for seed in range(4):
         logits, tokens = random_logits(seed), torch.randint(9, (6, 30), generator=torch.Generator().manual_seed(seed))
         processors = mixin._get_logits_processor(config, input_ids_seq_length=30)
-        sampler = Sampler(ours, [Row(row, limit=5) for row in tokens.tolist()])
+        sampler = Sampler(ours, [GrowingRow(row, limit=5) for row in tokens.tolist()])
         assert torch.equal(warp(sampler.process(logits), ours), processors(tokens, logits))
 
 

@@ -25,6 +25,18 @@ LARGE = (".safetensors", ".gguf", ".bin", ".pth")
 
 
 @dataclass
+class Lie:
+    """What is changed in an answer."""
+
+    status: int | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes | None = None
+    methods: str = "HEAD GET"
+    is_cut: bool = False  # the connection is closed before the end
+    is_chunked: bool = False  # the length is not told
+
+
+@dataclass
 class Hub:
     """What the server serves, and what it was asked."""
 
@@ -34,6 +46,7 @@ class Hub:
     fail: list[int] = field(default_factory=list)  # statuses of the next answers
     down: set[str] = field(default_factory=set)  # paths whose content is not to be had
     spoilt: set[str] = field(default_factory=set)  # paths of which other bytes are sent than announced
+    lies: dict[str, Lie] = field(default_factory=dict)  # end of a path -> what is answered to it in place of the truth
     requests: list[str] = field(default_factory=list)
     private: set[str] = field(default_factory=set)
     stored: dict[str, bytes] = field(default_factory=dict)  # sha256 -> content of large files
@@ -207,12 +220,19 @@ def serving() -> Iterator[Hub]:
                 end = int(first[2]) if first[2] else len(body) - 1
                 headers["Content-Range"] = f"bytes {first[1]}-{end}/{len(body)}"
                 status, body = 206, body[int(first[1]) : end + 1]
-            self.send_response(status)
-            for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            lies = (lie for end, lie in hub.lies.items() if path.endswith(end) and self.command in lie.methods)
+            lie = next(lies, Lie())
+            body = body if lie.body is None else lie.body
+            length = {"Transfer-Encoding": "chunked"} if lie.is_chunked else {"Content-Length": str(len(body))}
+            self.send_response(lie.status or status)
+            for name, value in {**headers, **length, **lie.headers}.items():
                 self.send_header(name, value)
             self.end_headers()
+            if lie.is_cut:
+                self.close_connection = True
             if self.command != "HEAD":
-                self.wfile.write(body)
+                sent = body[: len(body) // 2] if lie.is_cut else body
+                self.wfile.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(sent), sent) if lie.is_chunked else sent)
 
         do_GET = do_HEAD = do_POST = do_PUT = _reply
 

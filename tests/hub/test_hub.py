@@ -194,7 +194,7 @@ def test_content_other_than_announced_is_refused(hub: Hub, client: Calls) -> Non
         ("", "hf://acme/nothing", "Absent", "acme/nothing is not on the hub, or is private"),
         ("", f"hf://{REPO}@v9", "NetworkError", "acme/tiny has no revision 'v9'"),
         ("gated", f"hf://{REPO}", "NetworkError", "accept the licence at https://huggingface.co/acme/tiny"),
-        ("502", f"hf://{REPO}", "Unreachable", "the hub answered 502"),
+        ("502", f"hf://{REPO}", "Trouble", "the hub answered 502"),
         ("", "hf://datasets/acme/tiny", "UsageError", "is a dataset, not a model"),
         ("", "hf://gpt2", "UsageError", "is no address on the hub"),
         ("", f"hf://{REPO}@", "UsageError", "is no address on the hub"),
@@ -253,7 +253,8 @@ def test_a_download_that_broke_off_is_not_taken_for_a_checkpoint(hub: Hub, clien
     hub.down.add("model.safetensors")
     for source in (f"hf://{REPO}", f"hf://{REPO}@{commit}"):
         answer = client.locate(source)
-        assert answer["error"] == "Unreachable"
+        assert answer["error"] == "Trouble"
+        assert "acme/tiny: model.safetensors: the hub answered 501" in answer["text"]
         assert "acme/tiny is not in the cache" in answer["text"]
     hub.down.clear()
     assert client.locate(f"hf://{REPO}")["found"][1] == commit

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from zoo.measurement.agreement import Distributions, Divergence, kl_divergence
+from zoo.measurement.agreement import Distributions, KLMeter, kl_divergence
 
 
 def log_probs(seed: int, rows: int = 6, vocab: int = 11) -> torch.Tensor:
@@ -33,7 +33,7 @@ def test_as_many_tokens_are_kept_as_there_is_room_for(tmp_path: Path) -> None:
     a, b = log_probs(0), log_probs(1)
     kept = Distributions(tmp_path / "first", 6, 11, most_bytes=5 * 11 * 4 - 1)
     assert kept.length == 4
-    divergence = Divergence(kept)
+    divergence = KLMeter(kept)
     for start in (0, 3):  # the second part reaches beyond what is kept
         kept.keep(start, a[start : start + 3])
     for start in (0, 2, 4):

@@ -70,11 +70,11 @@ def test_without_bos_the_first_token_and_its_bytes_are_not_predicted(bare: Token
 
 
 def test_what_the_tokenizer_puts_behind_a_text_is_left_out() -> None:
-    from zoo.text.source import Source, frame
+    from zoo.text.source import TokenizerSource, frame
 
     tokenizer = Tokenizer.from_folder(TINY)
     frame(tokenizer.backend, "<s>", "</s>")
-    passage = encode(Tokenizer(Source(tokenizer.backend, "x")), TEXT)
+    passage = encode(Tokenizer(TokenizerSource(tokenizer.backend, "x")), TEXT)
     assert tokenizer.encode(TEXT)[-1] == tokenizer.eos_token_id
     assert passage.ids == tokenizer.encode(TEXT)[:-1]
 

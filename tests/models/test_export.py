@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from zoo.models.trial import outputs
 from zoo.registry import installed
-from zoo.testing.subject import Subject, outputs
+from zoo.testing.subject import Subject
 
 torch.set_num_threads(1)
 

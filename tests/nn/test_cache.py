@@ -9,19 +9,20 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zoo.errors import UsageError, ZooError
-from zoo.nn import Cache, KVCache, SlidingKVCache, Span, StateCache
+from zoo.nn import NEW, Cache, Keys, KVCache, SlidingKVCache, Span, StateCache
+from zoo.nn.keys import RingKeys
 
 CPU = torch.device("cpu")
 
 
-def write(cache: Cache, numbers: Tensor, padding: Tensor | None = None) -> tuple[Tensor, str]:
+def write(cache: Cache, numbers: Tensor, padding: Tensor | None = None) -> tuple[Tensor, Keys]:
     """Append numbers [B, T] to the only layer of `cache` as keys, minus them as values; gives the keys [B, S]."""
     span = Span(*numbers.shape, CPU, attention_mask=padding, cache=cache)
     x = numbers.double()[..., None, None]
-    k, v, kind = cache.layers[0].append(x, -x, span)
+    k, v, where = cache.layers[0].append(x, -x, span)
     assert torch.equal(k, -v)
     cache.advance(span)
-    return k[:, :, 0, 0], kind
+    return k[:, :, 0, 0], where
 
 
 def full(batch_size: int, max_len: int) -> Cache:
@@ -49,9 +50,9 @@ def test_a_ring_gives_the_window_before_and_the_new_and_holds_the_last(window: i
     cache, written = ring(1, sum(chunks), window), []
     for size in chunks:
         new = [len(written) + i for i in range(size)]
-        keys, kind = write(cache, torch.tensor([new]))
-        if kind == "new" or kind.startswith("ring"):
-            assert keys[0].tolist() == written[-cache.layers[0].window :] * kind.startswith("ring") + new
+        keys, where = write(cache, torch.tensor([new]))
+        if where == NEW or isinstance(where, RingKeys):
+            assert keys[0].tolist() == written[-cache.layers[0].window :] * isinstance(where, RingKeys) + new
         else:
             assert sorted(keys[0].tolist()) == (written + new)[-cache.layers[0].window :]
         written += new

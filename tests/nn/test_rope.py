@@ -26,7 +26,6 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {  # label -> (scaling, its setti
     "dynamic": ("dynamic", {"factor": 4.0}),
     "llama3.1": ("llama3", {"factor": 8.0, **BANDS, "original": 8192, "theta": 5e5}),
     "llama3.2": ("llama3", {"factor": 32.0, **BANDS, "original": 64}),
-    "llama3-no-blend": ("llama3", {"factor": 8.0, "low_freq_factor": 2.0, "high_freq_factor": 2.0, "original": 8192}),
     "yarn": ("yarn", {"factor": 4.0, "original": 128}),
     "yarn-theta": ("yarn", {"factor": 40.0, "original": 4096, "theta": 1e6}),
     "yarn-betas": ("yarn", {"factor": 8.0, "original": 64, "beta_fast": 20.0, "beta_slow": 2.5}),

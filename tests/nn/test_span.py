@@ -8,7 +8,8 @@ from torch import Tensor
 
 from zoo.anatomy.config import RopeConfig
 from zoo.errors import UsageError
-from zoo.nn import Cache, KVCache, Mask, Rope, SlidingKVCache, Span, causal, everything, sliding
+from zoo.nn import NEW, Cache, Keys, KVCache, Mask, Rope, SlidingKVCache, Span, causal, everything, sliding
+from zoo.nn.keys import SLOTS
 
 CPU = torch.device("cpu")
 LEFT, RIGHT, BOTH, HOLE, NONE = "..xxx", "xxx..", ".xx..", "x.xx.", "....."
@@ -19,7 +20,7 @@ def rows(*drawn: str) -> Tensor:
     return torch.tensor([[cell == "x" for cell in row] for row in drawn])
 
 
-def held(span: Span, layer: KVCache) -> tuple[Tensor, Tensor, str]:
+def held(span: Span, layer: KVCache) -> tuple[Tensor, Tensor, Keys]:
     """What a layer's cache gives when every key is its own number: the position, and 100 for padding."""
     number = span.positions.expand(layer.k.shape[0], -1).double()
     if span.padding is not None:
@@ -78,10 +79,10 @@ def test_last_is_the_last_real_token() -> None:
 def test_a_real_query_sees_the_real_keys_that_the_mask_allows(mask: Mask, padding: tuple[str, str] | None) -> None:
     real = torch.ones(2, 5, dtype=torch.bool) if padding is None else rows(*padding)
     span = Span(2, 5, CPU, attention_mask=None if padding is None else real)
-    allowed = span.allowed(mask, "new")
+    allowed = span.allowed(mask, NEW)
     if allowed is None:
         allowed = torch.ones(2, 5, 5, dtype=torch.bool)
-        allowed = allowed.tril() if span.is_causal(mask, "new") else allowed
+        allowed = allowed.tril() if span.is_causal(mask, NEW) else allowed
     for b, t, s in real[..., None].expand(2, 5, 5).nonzero().tolist():
         q, k = (int(real[b, :column].sum()) for column in (t, s))
         expected = real[b, s] and bool(mask(torch.tensor(q), torch.tensor(k)))
@@ -91,10 +92,10 @@ def test_a_real_query_sees_the_real_keys_that_the_mask_allows(mask: Mask, paddin
 @pytest.mark.parametrize("mask", [causal, sliding(2), everything])
 def test_a_padding_query_sees_something_lest_softmax_be_nan(mask: Mask) -> None:
     span = Span(5, 5, CPU, attention_mask=rows(LEFT, RIGHT, BOTH, HOLE, NONE))
-    assert span.allowed(mask, "new").any(-1).all()
+    assert span.allowed(mask, NEW).any(-1).all()
     cache = Cache([KVCache(5, 9, 1, 1)], 5, 9)
     span = Span(5, 5, CPU, attention_mask=rows(LEFT, RIGHT, BOTH, HOLE, NONE), cache=cache)
-    assert span.allowed(mask, "slots").any(-1).all()
+    assert span.allowed(mask, SLOTS).any(-1).all()
 
 
 @pytest.mark.parametrize("window", [None, 2, 3])
@@ -106,15 +107,15 @@ def test_cached_keys_are_where_key_positions_says(window: int | None) -> None:
         cache = Cache([layer], 2, 20)
         for padding, count in zip(pattern, (5, 2, 4, 1), strict=True):
             span = Span(2, count, CPU, attention_mask=padding, cache=cache)
-            keys, _, kind = held(span, layer)
-            positions = span.key_positions(kind).expand(keys.shape[:2])
-            allowed = span.allowed(mask, kind)
+            k, _, keys = held(span, layer)
+            positions = span.key_positions(keys).expand(k.shape[:2])
+            allowed = span.allowed(mask, keys)
             if allowed is None:
-                sees = torch.ones(2, count, keys.shape[1], dtype=torch.bool)
-                allowed = sees.tril() if span.is_causal(mask, kind) else sees
+                sees = torch.ones(2, count, k.shape[1], dtype=torch.bool)
+                allowed = sees.tril() if span.is_causal(mask, keys) else sees
             real = torch.ones(2, count, dtype=torch.bool) if span.padding is None else span.padding
             for b, t in real.nonzero().tolist():
-                seen = keys[b, allowed.expand(2, -1, -1)[b, t], 0, 0].tolist()
+                seen = k[b, allowed.expand(2, -1, -1)[b, t], 0, 0].tolist()
                 stated = positions[b, allowed.expand(2, -1, -1)[b, t]].tolist()
                 query = int(span.positions.expand(2, -1)[b, t])
                 low = 0 if window is None else max(0, query - window + 1)
@@ -125,11 +126,11 @@ def test_cached_keys_are_where_key_positions_says(window: int | None) -> None:
 
 def test_plain_causal_attention_builds_no_mask() -> None:
     span = Span(2, 5, CPU)
-    assert span.allowed(causal, "new") is None
-    assert span.is_causal(causal, "new")
-    assert span.allowed(sliding(5), "new") is None  # a window as wide as the text is none
-    assert not span.is_causal(everything, "new")
-    assert not Span(2, 1, CPU).is_causal(causal, "new")
+    assert span.allowed(causal, NEW) is None
+    assert span.is_causal(causal, NEW)
+    assert span.allowed(sliding(5), NEW) is None  # a window as wide as the text is none
+    assert not span.is_causal(everything, NEW)
+    assert not Span(2, 1, CPU).is_causal(causal, NEW)
 
 
 @pytest.mark.parametrize(
@@ -140,10 +141,10 @@ def test_a_window_is_cut_out_by_index_only_where_tokens_stand_in_order(
     padding: tuple[str, str] | None, is_banded: bool
 ) -> None:
     span = Span(2, 5, CPU, attention_mask=None if padding is None else rows(*padding))
-    assert span.is_banded(sliding(3), "new") == is_banded
-    assert not span.is_banded(sliding(5), "new")
-    assert not span.is_banded(causal, "new")
-    assert not span.is_banded(Mask(is_causal=False, window=3), "new")
+    assert span.is_banded(sliding(3), NEW) == is_banded
+    assert not span.is_banded(sliding(5), NEW)
+    assert not span.is_banded(causal, NEW)
+    assert not span.is_banded(Mask(is_causal=False, window=3), NEW)
 
 
 def test_layers_share_one_rotation_per_rope() -> None:

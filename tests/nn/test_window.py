@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from tests.nn import naive
 from tests.nn.layers import CPU, HIDDEN, attention, padded, rope, run
 from tests.nn.naive import close
-from zoo.nn import Attend, Attention, Span, sliding
+from zoo.nn import NEW, Attend, Attention, Span, sliding
 
 
 @pytest.mark.slow
@@ -23,10 +23,10 @@ def test_a_window_cut_out_by_index_equals_the_window_by_mask(window: int, length
     fill = {"xx": "x" * length, ".x": "..." + "x" * (length - 3), "x.": "x" * (length - 2) + ".."}[drawn]
     real = padded("x" * length, fill)
     span = Span(2, length, CPU, attention_mask=real)
-    assert span.is_banded(attn.mask, "new")
+    assert span.is_banded(attn.mask, NEW)
     q, k, v = torch.randn(2, length, 6, 4), torch.randn(2, length, 2, 4), torch.randn(2, length, 2, 4)
-    whole = Attend(0.5)(q, k, v, span.allowed(attn.mask, "new"))
-    close(Attend(0.5).banded(q, k, v, span, attn.mask, "new"), whole, real)
+    whole = Attend(0.5)(q, k, v, span.allowed(attn.mask, NEW))
+    close(Attend(0.5).banded(q, k, v, span, attn.mask, NEW), whole, real)
     close(run(attn, x, real), naive.by_row(attn, x, real), real)
 
 

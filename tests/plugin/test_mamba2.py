@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributions import zoo
+from tests.distributions import installed_from, zoo
 
 pytestmark = pytest.mark.slow
 
@@ -21,11 +21,7 @@ HOME = Path(__file__).parent / "zoo-mamba2"
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("hatchling", reason="the build backend of plugins is in the dev extra")
-    site = tmp_path_factory.mktemp("site")
-    words = "-m pip install -q --no-deps --no-index --no-build-isolation --target".split()
-    done = subprocess.run([sys.executable, *words, str(site), str(HOME)], capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
-    return site
+    return installed_from(HOME, tmp_path_factory.mktemp("site"))
 
 
 def test_its_own_tests_pass(site: Path) -> None:

@@ -19,8 +19,6 @@ from zoo.errors import CheckpointError
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 Tensors = dict[str, Tensor]
 
 
@@ -69,6 +67,7 @@ def test_the_pooler_of_a_base_model_survives_the_round_trip(family: str, has_poo
     assert dialect.from_config(ForeignConfig(dialect.to_config(config))) == config
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("family", "head"), ALL)
 def test_saved_models_load_as_they_were(family: str, head: str, tmp_path: Path) -> None:
     model = model_of(config_of(family, head))
@@ -128,6 +127,7 @@ def test_the_bias_may_stand_in_the_decoder_alone(tmp_path: Path) -> None:
     assert_same(model, model_of(config))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
 def test_base_models_load_with_and_without_prefix(family: str, tmp_path: Path) -> None:
     config = config_of(family, "none")

@@ -15,8 +15,6 @@ from torch import Tensor
 import zoo
 from zoo.nn import causal, hidden_states
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 torch.set_num_threads(1)
 
 VARIANTS = {  # prefix of the stored numbers -> how the model differs from the released code's
@@ -96,7 +94,7 @@ def test_positions_and_masks_follow_from_the_tokens(models, inputs, case: str) -
     numbers = span.rotary_positions.transpose(1, 2)
     stored = inputs[f"{case}.position_ids"]
     assert torch.equal(numbers.masked_fill(~real[:, None], 0), stored.masked_fill(~real[:, None], 0))
-    seen = span.allowed(causal, "new")
+    seen = span.allowed(causal)
     assert torch.equal(seen[real], ~inputs[f"{case}.attention_mask"][:, 0][real])
 
 

@@ -22,8 +22,6 @@ from zoo.presets import config as preset
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 torch.set_num_threads(1)
 
 PUBLISHED = {"chatglm2-6b": 6_243_584_000, "chatglm3-6b": 6_243_584_000, "glm-4-9b-chat": 9_399_951_360}

@@ -15,8 +15,6 @@ from zoo.presets.composition import compose
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 torch.set_num_threads(1)
 
 
@@ -145,6 +143,7 @@ def test_the_oldest_files_name_no_masks() -> None:
     assert (config.mask_token_id, config.gmask_token_id) == (150_000, 150_001)
 
 
+@pytest.mark.slow
 def test_the_preset_has_the_published_parameters() -> None:
     config = compose("chatglm-6b")
     assert Size.of(config).parameters == 6_173_286_400  # as model.parameters() of the released code, head tied

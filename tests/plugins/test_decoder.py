@@ -234,7 +234,7 @@ def test_a_group_leaves_the_other_parts_alone() -> None:
         ("model.attention.local_per_global=2", "local_per_global needs model.attention.sliding_window"),
         ("model.has_local_rope=true", "model.has_local_rope=true needs model.attention.sliding_window"),
         ("model.local_rope.theta=100", "model.local_rope has numbers that nothing reads"),
-        ("model.head_dim=127", "not whole rotary pairs"),
+        ("model.head_dim=127", "not whole pairs"),
         ("position=sinusoidal model.hidden_size=63", "model.hidden_size=63 is not a multiple of"),
         ("position=t5 model.position.max_distance=16", "model.position.max_distance=16 is not above half"),
         ("block=pre model.block.alpha=2", "model.block.alpha=2.0 goes with model.block.kind=deepnorm, not pre"),

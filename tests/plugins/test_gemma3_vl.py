@@ -18,8 +18,6 @@ from zoo.registry import installed
 from zoo.testing.subject import peaked
 from zoo.weights import ForeignConfig
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 PUBLISHED = {  # parameters; tests/reference/test_gemma3_vl.py counts those of transformers
     "gemma3-4b": 4_300_079_472,
     "gemma3-12b": 12_187_325_040,
@@ -121,6 +119,7 @@ def test_swapped_images_change_the_text_between_them(model: Any) -> None:
     assert (one[:, 3 + n] - other[:, 3 + n]).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 @pytest.mark.parametrize("cut", [1, 3, 7, 9, 13])
 def test_chunks_between_images_equal_the_whole(model: Any, cut: int) -> None:

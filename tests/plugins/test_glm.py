@@ -15,8 +15,6 @@ from zoo.presets import config as preset
 from zoo.registry import installed
 from zoo.weights import ForeignConfig, TensorInfo
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 torch.set_num_threads(1)
 
 PUBLISHED = {  # parameters, as the hub's own count of each repository's weights

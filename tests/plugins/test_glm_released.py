@@ -11,8 +11,6 @@ from zoo.registry import installed
 from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 GLM_EOS = [151329, 151336, 151338]
 CHATGLM2: dict[str, Any] = {  # what ChatGLM2, ChatGLM3 and GLM-4-9B say alike
     "architectures": ["ChatGLMModel"],

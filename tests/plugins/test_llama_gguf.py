@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.anatomy.config import RopeConfig
+from zoo.checkpoint.interpretation import overridden
 from zoo.errors import CheckpointError, UsageError
+from zoo.registry import installed
 
 gguf = pytest.importorskip("gguf", reason="the extra gguf is not installed")
 
 from tests.plugins import llama_cpp_files as llama_cpp  # noqa: E402  (it needs gguf)
-
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
 
 TOKENS = torch.randint(70, (2, 30), generator=torch.Generator().manual_seed(5))
 THETA = 500_000.0
@@ -28,13 +28,10 @@ HEADS = {"num_heads": 4, "num_kv_heads": 2, "head_dim": 16}
 
 def built(*overrides: str) -> nn.Module:
     """A model whose attention is peaked, so that a wrong order of rows shows."""
-    model = zoo.build(
-        "llama2-7b",
-        *(f"model.{n}={x}" for n, x in (SIZES | HEADS).items()),
-        *(f"model.{o}" for o in overrides),
-        device="cpu",
-        seed=3,
+    config = overridden(
+        installed()["llama"].config_class(**SIZES, **HEADS, max_seq_len=4096), [f"model.{o}" for o in overrides]
     )
+    model = zoo.build(config, device="cpu", seed=3)
     draw = torch.Generator().manual_seed(0)
     for name, p in model.named_parameters():
         value = torch.randn(p.shape, generator=draw)

@@ -19,8 +19,6 @@ from zoo.nn import hidden_states
 from zoo.presets.composition import compose
 from zoo.registry import installed
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 LIMIT = 1e-6  # the expectations are stored in float32
 SWITCHES = {
     "": {},
@@ -149,6 +147,7 @@ def write(folder: Path, tensors: dict[str, Tensor] | None = None, **changes: Any
     return folder
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_second_matrix_is_the_gate(tmp_path: Path) -> None:
     w, x = weights(), torch.randn(1, 3, 24)

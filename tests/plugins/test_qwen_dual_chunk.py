@@ -20,8 +20,6 @@ from zoo.registry import installed
 from zoo.testing import check_family
 from zoo.weights import ForeignConfig
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 LIMIT = 1e-6  # the expectations are stored in float32
 LENGTHS = (10, 24, 25, 32, 33, 48, 49, 72, 73, 120, 200)
 OTHERS = {  # chunk_size, local_size, original_max_seq_len
@@ -88,6 +86,7 @@ def test_hidden_states_equal_the_released_code(model: Any, inputs: Any, expected
     close(torch.stack(states), expected["len73.hidden_states"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prompt", [20, 30, 100])
 @torch.no_grad()
 def test_cached_steps_equal_the_released_code(model: Any, inputs: Any, expected: Any, prompt: int) -> None:

@@ -20,8 +20,6 @@ pytest.importorskip("gguf", reason="the extra gguf is not installed")
 
 from tests.plugins import llama_cpp_files as llama_cpp
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 TOKENS = torch.randint(61, (2, 30), generator=torch.Generator().manual_seed(5))
 
 

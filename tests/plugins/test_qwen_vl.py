@@ -21,8 +21,6 @@ from zoo.registry import installed
 from zoo.testing.subject import peaked
 from zoo.weights import ForeignConfig
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 FAMILIES = ("qwen2_vl", "qwen2_5_vl")
 IMAGE, VIDEO, START, END = 61, 62, 63, 64
 
@@ -47,6 +45,7 @@ TEXT = [[3, 4, 5, *[IMAGE] * 6, 6, 7, 8], [9, 10, *[IMAGE] * 4, 11, *[IMAGE] * 2
 GRIDS = [[[1, 4, 6]], [[1, 4, 4], [1, 2, 4]]]
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_rows_of_a_batch_give_what_each_gives_alone(model: nn.Module) -> None:
     tokens = torch.tensor([TEXT[0], [1, 1, *TEXT[1]]])

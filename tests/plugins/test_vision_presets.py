@@ -8,8 +8,6 @@ from zoo import presets
 from zoo.anatomy.size import Size
 from zoo.presets.composition import compose
 
-pytestmark = pytest.mark.slow  # the goldens of tests/verification are the fast ones of each family
-
 PUBLISHED = {
     "qwen2-vl-2b": 2_208_985_600,
     "qwen2-vl-7b": 8_291_375_616,

@@ -8,11 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from zoo.comparison import Subject, compare
 from zoo.report.axis import bytes_axis, counted, decades, lengths_axis
 from zoo.report.block import block
 from zoo.report.chart import spread
-from zoo.report.lines import cache_growth
 from zoo.report.mask import grid
 from zoo.report.svg import element, wrapped
 from zoo.report.treemap import Tile, legend, squarified, treemap
@@ -69,19 +67,33 @@ def test_areas_of_a_treemap_are_the_shares():
 
 
 def test_the_legend_names_every_role():
-    shown = legend(Subject.of("deepseek-v2-lite"))
+    shown = legend({"norm": 221_184, "experts": 14_394_851_328, "other": 1_311_411_972})
     assert "experts" in shown
     assert "14.4B" in shown
     assert "92%" in shown
     assert "&lt;0.1%" in shown  # norms, which have no tile of their own
+    assert len(ElementTree.fromstring(treemap("x", {"a": 10_000, "b": 1})).findall("g")) == 1
+
+
+ORDERS = {
+    "pre": "norm → attention → + → norm → MLP → +",
+    "sandwich": "norm → attention → norm → + → norm → MLP → norm → +",
+    "post": "attention → + → norm → MLP → + → norm",
+    "of what was normed": "norm → attention → + 7.48 × norm → norm → MLP → + …",
+}
+
+
+def drawn(order: str) -> ElementTree.Element:
+    traits = {"attention": "MHA 12", "norm": "LayerNorm, pre", "mlp": "GELU 3072", "block": ORDERS[order]}
+    return ElementTree.fromstring(block("a model", "12 layers", traits))
 
 
 @pytest.mark.parametrize(
-    ("name", "norms", "additions"),
-    [("gpt2", 2, 2), ("gemma2-9b", 4, 2), ("bert-base-cased", 2, 2), ("chatglm-6b", 2, 2)],
+    ("order", "norms", "additions"), [("pre", 2, 2), ("sandwich", 4, 2), ("post", 2, 2), ("of what was normed", 2, 2)]
 )
-def test_a_block_has_the_parts_of_its_description(name, norms, additions):
-    drawing = ElementTree.fromstring(block(Subject.of(name)))
+def test_a_block_has_the_parts_of_its_description(order, norms, additions):
+    drawing = drawn(order)
+    assert "one of 12 layers" in "".join(drawing.itertext())
     kinds = [part.get("class") for part in drawing.iter()]
     assert (kinds.count("norm"), kinds.count("plus"), kinds.count("attn"), kinds.count("mlp")) == (
         norms,
@@ -92,31 +104,18 @@ def test_a_block_has_the_parts_of_its_description(name, norms, additions):
 
 
 def test_skip_branches_begin_before_the_norm_in_pre_norm_and_behind_it_in_post_norm():
-    def heights(name: str) -> list[tuple[float, float]]:
+    def heights(order: str) -> list[tuple[float, float]]:
         """The top of each norm and where the branch of the same number leaves the stream, from above."""
-        drawing = ElementTree.fromstring(block(Subject.of(name)))
+        drawing = drawn(order)
         tops = [float(part.get("y")) for part in drawing.iter("rect") if part.get("class") == "norm"]
         paths = [part.get("d") for part in drawing.iter("path") if part.get("d").count("H") == 2]
         leaves = [float(path.partition(" ")[2].partition("H")[0]) for path in paths]
         return list(zip(tops, leaves, strict=True))
 
-    assert [leaf < top for top, leaf in heights("gpt2")] == [True, True]
-    assert [leaf < top for top, leaf in heights("chatglm-6b")] == [False, False]  # they carry what was normed
-    (first_norm, first), (_, second) = heights("bert-base-cased")
+    assert [leaf < top for top, leaf in heights("pre")] == [True, True]
+    assert [leaf < top for top, leaf in heights("of what was normed")] == [False, False]  # they carry what was normed
+    (first_norm, first), (_, second) = heights("post")
     assert first < first_norm < second
-
-
-def test_the_cache_is_dashed_beyond_the_context():
-    wide = ElementTree.fromstring(cache_growth(compare("gpt2", "deepseek-v2-lite"))[0])
-    dashed = [g.get("class") for g in wide.iter("g") if any("dashed" in p.get("class", "") for p in g.iter("path"))]
-    assert dashed == ["m0"]  # 1,024 tokens; DeepSeek's 163,840 are beyond the chart
-
-
-def test_a_line_that_another_covers_is_broader():
-    wide = ElementTree.fromstring(cache_growth(compare("llama2-7b", "llama1-7b"))[0])
-    styles = [{p.get("class") for p in g.iter("path")} for g in wide.iter("g") if g.get("class") in ("m0", "m1")]
-    assert any("under" in name for name in styles[0])
-    assert not any("under" in name for name in styles[1])
 
 
 def test_a_grid_draws_each_shade_once():
@@ -138,8 +137,6 @@ def test_lines_are_wrapped_evenly():
     assert wrapped("", 100, 12) == [""]
 
 
-def test_a_model_without_arithmetic_has_no_drawings():
-    s = Subject.of("gpt2")
-    bare = Subject(s.name, s.config, None)
-    assert block(bare) is None
-    assert treemap(bare) is None
+def test_a_model_whose_order_is_not_told_has_no_block():
+    assert block("a model", "its layers", {}) is None
+    assert block("a model", "its layers", {"attention": "MHA 12"}) is None

@@ -11,6 +11,8 @@ import pytest
 from zoo.errors import CheckpointError, UsageError
 from zoo.text import ChatTemplate
 
+from .released_templates import TEMPLATES
+
 CHATML = (
     "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}"
     "{{ '<|im_start|>system\nYou are helpful<|im_end|>\n' }}{% endif %}"
@@ -141,6 +143,12 @@ CHATS: list[list[dict[str, Any]]] = [
     ],
     [{"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image"}]}],
     [{"role": "assistant", "content": "out of turn"}],
+    [
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "<think>\nwell\n</think>\n\nb"},
+        {"role": "user", "content": "<tool_response>c</tool_response>"},
+        {"role": "assistant", "content": "<think>hm</think>d"},
+    ],
 ]
 TOOLS = [
     {"type": "function", "function": {"name": "f", "description": "<é>", "parameters": {"b": [1, 2.5, None], "a": {}}}}
@@ -150,7 +158,9 @@ VARIABLES = {"bos_token": "<s>", "eos_token": "</s>", "date_string": "26 Jul 202
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "template", [CHATML, LLAMA2, LLAMA3, QWEN, HARMLESS], ids=["chatml", "llama2", "llama3", "qwen", "blocks"]
+    "template",
+    [CHATML, LLAMA2, LLAMA3, QWEN, HARMLESS, *TEMPLATES.values()],
+    ids=["chatml", "llama2", "llama3", "qwen", "blocks", *TEMPLATES],
 )
 def test_prompts_equal_transformers(template: str):
     pytest.importorskip("transformers", reason="prompts are compared with transformers'")

@@ -150,6 +150,10 @@ def test_a_text_that_is_half_a_character_is_refused(tmp_path: Path):
             {"tokenizer_class": "LlamaTokenizer", "add_bos_token": True},
             "add_bos_token: is true, and there is no bos_token",
         ),
+        ({"added_tokens_decoder": {"9" * 5000: "x"}}, r"added_tokens_decoder\.9+…: 'x' is not a token"),
+        ({"added_tokens_decoder": {"07": "x"}}, r"added_tokens_decoder\.07: 'x' is not a token"),
+        ({"extra_special_tokens": 5}, "extra_special_tokens: 5 is not a list of tokens"),
+        ({"tokenizer_class": [], "eos_token": "no"}, "eos_token: 'no' is not in the vocabulary"),
         ({"chat_template": [{"name": "x"}]}, "chat_template: is neither a text nor a list of named texts"),
     ],
 )
@@ -197,6 +201,16 @@ def test_a_folder_without_tokenizer_json_says_what_it_has_instead(tmp_path: Path
     (tmp_path / "tokenizer.model").write_bytes(b"")
     with pytest.raises(CheckpointError, match=r"tokenizer.json: is not there\nit has tokenizer.model: save it with"):
         Tokenizer.from_folder(tmp_path)
+
+
+def test_a_broken_chat_template_is_told_by_the_file_that_has_it(tmp_path: Path):
+    folder = write(tmp_path, byte_level(), {"chat_template": "{% for"})
+    message = [{"role": "user", "content": "hi"}]
+    with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: chat_template: line 1"):
+        Tokenizer.from_folder(folder).render_chat(message)
+    (folder / "chat_template.jinja").write_text("{{ 'a' * 10**10 }}")
+    with pytest.raises(CheckpointError, match=r"chat_template\.jinja: chat_template: does what no chat template needs"):
+        Tokenizer.from_folder(folder).render_chat(message)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path):

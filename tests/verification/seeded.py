@@ -12,6 +12,22 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.verification.plants import (
+    backwards,
+    before_branches,
+    behind_one_norm,
+    cut_by_parts,
+    cut_by_rows,
+    fewer_channels,
+    frequencies_of_the_head,
+    mean_off,
+    one_way,
+    side_by_side,
+    unnormed_mlp,
+    values_for_keys,
+    with_bias,
+    without_bias,
+)
 from zoo.anatomy.config import ModelConfig, RopeConfig
 from zoo.models.construction import materialise, on_meta
 from zoo.nn import MLP, RMSNorm, Rope, sliding
@@ -281,4 +297,18 @@ SEEDS = (
     Seed("GELU in a tower", "GELU kind", "clip", "vision.layers.1", gelu_in_tower),
     Seed("eps of LayerNorms", "eps", "bert", "layers.0", eps_of_layernorms),
     Seed("logits not capped", "softcap", "gemma", "", uncapped_logits, GEMMA2),
+    Seed("MLP beside attention", "block order", "llama", "layers.1", side_by_side),
+    Seed("one norm for two", "block order", "gpt2", "layers.0", behind_one_norm),
+    Seed("norms before branches for after sums", "block order", "bert", "layers.1", before_branches),
+    Seed("fewer channels rotate", "rotary share", "llama", "layers.1", fewer_channels),
+    Seed("frequencies of the whole head", "rotary share", "glm", "layers.1", frequencies_of_the_head),
+    Seed("the other way round", "rotary direction", "llama", "layers.1", backwards),
+    Seed("no bias", "bias left out", "gpt2", "layers.1", without_bias),
+    Seed("a bias too many", "bias left out", "llama", "layers.1", with_bias),
+    Seed("LayerNorm for RMSNorm", "RMSNorm and LayerNorm", "llama", "layers.1", mean_off),
+    Seed("keys and values exchanged", "fused rows", "gpt2", "layers.1", values_for_keys),
+    Seed("q, k and v cut by parts", "fused rows", "bloom", "layers.1", cut_by_parts),
+    Seed("gate and up cut by rows", "fused rows", "llama", "layers.1", cut_by_rows),
+    Seed("an MLP without its norm", "block order", "llama", "layers.1", unnormed_mlp),
+    Seed("a mask in an encoder", "causal mask", "bert", "layers.1", one_way),
 )  # fmt: skip

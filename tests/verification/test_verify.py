@@ -15,7 +15,8 @@ from tests.verification.seeded import right
 from zoo.errors import UsageError, ZooError
 from zoo.nn import Rope
 from zoo.registry import installed
-from zoo.verification.comparing import LIMITS, compare_outputs
+from zoo.verification.bounds import LIMITS
+from zoo.verification.comparing import compare_outputs
 from zoo.verification.divergence import first_divergence, gap
 from zoo.verification.inputs import inputs_for
 from zoo.verification.names import resolve
@@ -149,7 +150,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
 def test_the_answer_comes_in_words_in_json_and_as_html() -> None:
     model = model_of("gpt2")
     result = zoo.verify(model, against=copy.deepcopy(model))
-    assert "same model." in result.table() == str(result)
+    assert "the same." in result.table() == str(result)
     assert len({len(line) for line in result.table().splitlines() if line.endswith("  ok")}) == 1  # aligned
     assert result.to_dict()["passed"] is True
     assert result.html() == result._repr_html_()

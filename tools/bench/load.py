@@ -29,10 +29,10 @@ import sys, time, torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging
 logging.disable_progress_bar()
-AutoModelForCausalLM.from_pretrained(sys.argv[3])
+AutoModelForCausalLM.from_pretrained(sys.argv[3], trust_remote_code=False)
 t = torch.tensor([[1, 2, 3]])
 start = time.perf_counter()
-model = AutoModelForCausalLM.from_pretrained(sys.argv[1])
+model = AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=False)
 if sys.argv[2] == "used":
     with torch.inference_mode():
         model(t)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 _CHECKPOINT = (
-    "source repo revision commit family dialect reasons config keys tensors parameters bytes dtypes looks_like"
+    "source repo revision commit family dialect reasons config keys notes tensors parameters bytes dtypes looks_like "
+    "concessions repair"
 )
 # Command -> what it prints: (how it is asked for beyond --json, whether a list of such objects, the names).
 FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
@@ -23,9 +24,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         (
             "",
             False,
-            "model device dtype seed parameters family num_layers active_parameters by_role weight_bytes cache_dtype "
-            "cache_bytes_per_token source_cache_bytes_per_token state_bytes max_seq_len cache_bytes flops_per_token "
-            "flops_per_source_token flops_per_token_at_full_context seconds tree config saved changed",
+            "model device dtype seed parameters family num_layers size seconds tree config saved changed",
         ),
         ("-m", False, "folder jobs"),
     ),
@@ -37,8 +36,8 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         (
             "",
             False,
-            "passed source reference family dtype inputs limit_reason measures layers layers_compared first_divergence "
-            "explanations unexplained notes seconds",
+            "passed verdict difference noise noise_of limit limit_source limit_reason source reference family dtype "
+            "inputs measures layers layers_compared first_divergence explanations unexplained notes seconds",
         ),
         ("--golden", False, "passed goldens without_golden"),
     ),

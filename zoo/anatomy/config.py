@@ -5,12 +5,13 @@ Every field shows as `model.FIELD` in YAML, on the command line and in messages;
 
 from __future__ import annotations
 
-import math
 import types
 import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Self, Union, get_args, get_origin
 
+from zoo.anatomy.limits import at_least, even, multiple_of, one_of
+from zoo.anatomy.ranges import refuse_out_of_range
 from zoo.errors import ConfigError, did_you_mean
 
 MISSING: Any = "???"  # OmegaConf's mark for a value that the preset must supply
@@ -42,17 +43,12 @@ class RopeConfig:
 
     def __post_init__(self) -> None:
         one_of("model.rope.scaling", self.scaling, ROPE_SCALINGS)
-        if not 1 < self.theta < math.inf:
-            raise ConfigError(f"model.rope.theta={self.theta!r} is not above 1 and finite")
-        if not 0 < self.factor < math.inf:
-            raise ConfigError(f"model.rope.factor={self.factor!r} is not above 0 and finite")
-        if self.original_max_seq_len is not None and self.original_max_seq_len < 2:
-            raise ConfigError(f"model.rope.original_max_seq_len={self.original_max_seq_len!r} is below 2")
-        if not (self.beta_fast > 0 and self.beta_slow > 0):
-            raise ConfigError(f"model.rope.beta_fast={self.beta_fast!r} or beta_slow={self.beta_slow!r} is not above 0")
-        if not 0 < self.low_freq_factor <= self.high_freq_factor:
+        refuse_out_of_range(self, "model.rope")
+        if self.beta_fast < self.beta_slow:
+            raise ConfigError(f"model.rope.beta_fast={self.beta_fast!r} is below beta_slow={self.beta_slow!r}")
+        if self.low_freq_factor >= self.high_freq_factor:
             low, high = self.low_freq_factor, self.high_freq_factor
-            raise ConfigError(f"model.rope.low_freq_factor={low!r} is not above 0 and up to high_freq_factor={high!r}")
+            raise ConfigError(f"model.rope.low_freq_factor={low!r} is not below high_freq_factor={high!r}")
         if self.scaling == "longrope" and not (self.short_factor and self.long_factor):
             raise ConfigError("model.rope.scaling=longrope needs model.rope.short_factor and model.rope.long_factor")
 
@@ -88,6 +84,7 @@ class ModelConfig:
         """The config that `to_dict` wrote. Raises ConfigError for an unknown key or a value of the wrong type."""
         config: Self = typed(cls, values, "model")
         refuse_absurd(config)
+        refuse_out_of_range(config)
         return config
 
     def to_dict(self) -> dict[str, Any]:
@@ -117,8 +114,12 @@ class DecoderConfig(ModelConfig):
         at_least(0, num_layers=self.num_layers)
         multiple_of("model.num_heads", self.num_heads, "model.num_kv_heads", self.num_kv_heads)
         even("model.head_dim", self.head_dim)
-        if not 0 <= self.norm_eps < math.inf:
-            raise ConfigError(f"model.norm_eps={self.norm_eps!r} is not a number from 0 on")
+        refuse_out_of_range(self)
+
+    @property
+    def heads(self) -> tuple[int, int, int]:
+        """Query heads, key/value heads, and the channels of each."""
+        return self.num_heads, self.num_kv_heads, self.head_dim
 
 
 def typed(kind: Any, value: Any, path: str) -> Any:
@@ -151,31 +152,6 @@ def refuse_absurd(part: Any, path: str = "model") -> None:
             refuse_absurd(value, f"{path}.{f.name}")
         elif isinstance(value, int) and value > limit:
             raise ConfigError(f"{path}.{f.name}={value}: more than {limit:,} are refused")
-
-
-def one_of(path: str, value: str, known: typing.Iterable[str]) -> None:
-    """Raise ConfigError unless `value` is one of `known`."""
-    if value not in (known := tuple(known)):
-        raise ConfigError(f"{path}={value!r} is not one of {', '.join(known)}", why=did_you_mean(value, known))
-
-
-def multiple_of(path: str, value: int, other_path: str, other: int) -> None:
-    """Raise ConfigError unless `value` is a multiple of `other`."""
-    if other < 1 or value % other:
-        raise ConfigError(f"{path}={value} is not a multiple of {other_path}={other}")
-
-
-def even(path: str, value: int) -> None:
-    """Raise ConfigError unless `value` channels make pairs."""
-    if value % 2:
-        raise ConfigError(f"{path}={value} is odd, and rotary positions turn channels in pairs")
-
-
-def at_least(low: int, **values: int | None) -> None:
-    """Raise ConfigError for a field of `model.` below `low`."""
-    for name, value in values.items():
-        if value is not None and value < low:
-            raise ConfigError(f"model.{name}={value} is below {low}")
 
 
 def _record(kind: type, value: Any, path: str) -> Any:

@@ -34,6 +34,19 @@ def frequencies(dim: int, rope: RopeConfig, max_seq_len: int, length: int | None
     return plain
 
 
+def check_factors(config: object) -> None:
+    """Raise ConfigError for a config with a divisor too many or too few for the channel pairs that rotate."""
+    dim = next((n for n in ("rotary_dim", "rope_head_dim", "head_dim") if getattr(config, n, None) is not None), None)
+    for name in ("rope", "local_rope"):
+        rope = getattr(config, name, None)
+        if dim is None or not isinstance(rope, RopeConfig) or rope.scaling != "longrope":
+            continue
+        pairs = int(getattr(config, dim) * rope.partial) // 2
+        for key in ("short_factor", "long_factor"):
+            if (found := len(getattr(rope, key) or [])) != pairs:
+                raise ConfigError(f"model.{name}.{key} has {found} numbers, but {pairs} channel pairs rotate")
+
+
 def dynamic_theta(dim: int, rope: RopeConfig, max_seq_len: int, length: float) -> float:
     """Base of NTK-aware scaling that grows with the sequence (u/bloc97, u/emozilla 2023; transformers)."""
     stretch = rope.factor * max(length, max_seq_len) / max_seq_len - (rope.factor - 1)
@@ -64,10 +77,7 @@ def yarn_mscale(factor: float, weight: float = 1.0) -> float:
 def _llama3(frequency: float, rope: RopeConfig, original: int) -> float:
     """LLaMA 3.1's bands (arXiv:2407.21783): short wavelengths kept, long ones stretched, a blend between."""
     turns = original * frequency / (2 * math.pi)  # in the original context
-    if rope.low_freq_factor == rope.high_freq_factor:
-        keep = float(turns > rope.low_freq_factor)
-    else:
-        keep = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
+    keep = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
     keep = min(max(keep, 0.0), 1.0)
     return frequency * (keep + (1 - keep) / rope.factor)
 

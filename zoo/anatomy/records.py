@@ -1,4 +1,4 @@
-"""What a model is made of, as records: its weights by name and shape, its attention, its traits. Needs no torch.
+"""What a model is made of: its weights by name and shape, its attention, its traits. Needs no torch.
 
 A family describes itself once in `ModelConfig.anatomy`; listing, sizing, comparing and inspecting read the
 description, and the contract proves it equal to the module that the family builds.
@@ -6,132 +6,15 @@ description, and the contract proves it equal to the module that the family buil
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from math import prod
+from collections.abc import Iterable
 
-Shape = tuple[int, ...]
+from zoo.anatomy.parts import AttentionSpec, CrossSpec, Description, StateSpec, Weight
 
-ROLES = ("embedding", "position", "attention", "mixer", "mlp", "experts", "router", "norm", "head", "vision", "other")
+__all__ = ["Anatomy", "AttentionSpec", "CrossSpec", "StateSpec", "Weight"]
 
 
-@dataclass(frozen=True)
-class Weight:
-    """One parameter, or one per layer where `{i}` in its name stands for a layer's number."""
-
-    name: str
-    shape: Shape
-    role: str
-    layers: tuple[int, ...] | None = None
-    used: float = 1.0  # share of its elements that one token passes through
-    is_matmul: bool = False  # multiplies every token once: 2 FLOPs per element used
-    is_exact: bool = False  # never cast to fewer bits, as a bias that decides which experts are chosen
-    is_of_source: bool = False  # multiplies the tokens of a source, which the decoder beside it attends to
-
-    @property
-    def numel(self) -> int:
-        """Elements over all layers."""
-        return prod(self.shape) * (1 if self.layers is None else len(self.layers))
-
-    def names(self) -> Iterator[str]:
-        if self.layers is None:
-            yield self.name
-        else:
-            yield from (self.name.replace("{i}", str(i)) for i in self.layers)
-
-
-@dataclass(frozen=True)
-class AttentionSpec:
-    """The attention of some layers, as far as cache and compute go."""
-
-    layers: tuple[int, ...]
-    num_heads: int
-    qk_dim: int  # width of a query or key head
-    v_dim: int  # width of a value head
-    cached: int  # numbers kept per token and layer
-    window: int | None = None  # keys seen at most, the query's own among them; None: all
-    is_causal: bool = True
-    stack: str = "layers"  # which stack the layers belong to
-    decode_dims: tuple[int, int] | None = None  # qk_dim and v_dim of a single token, where it is computed otherwise
-    is_of_source: bool = False  # within a source, which the decoder beside it attends to
-
-
-@dataclass(frozen=True)
-class StateSpec:
-    """What some layers carry from token to token in a state of fixed size, as recurrences and convolutions do."""
-
-    layers: tuple[int, ...]
-    numbers: int  # kept per row and layer, however long the text
-    is_wide: bool = False  # kept in float32 at least, for it adds up what all tokens bring
-    flops: int = 0  # per token and layer, beside those of the weights
-    width: int = 0  # channels that leave the state for what follows
-    stack: str = "layers"  # which stack the layers belong to
-
-
-@dataclass(frozen=True)
-class CrossSpec:
-    """The attention of some decoder layers to every token of a source, whose keys and values are computed once."""
-
-    layers: tuple[int, ...]
-    num_heads: int
-    head_dim: int
-    cached: int  # numbers kept per source token and layer
-
-
-@dataclass
-class Anatomy:
+class Anatomy(Description):
     """A description under construction; the block methods mirror the modules of zoo.nn."""
-
-    weights: list[Weight] = field(default_factory=list)
-    attention: list[AttentionSpec] = field(default_factory=list)
-    cross: list[CrossSpec] = field(default_factory=list)
-    states: list[StateSpec] = field(default_factory=list)
-    traits: dict[str, str] = field(default_factory=dict)  # attention, position, norm, block, mlp, ... in words
-    max_seq_len: int | None = None
-    _prefix: str = ""
-    _layers: tuple[int, ...] | None = None
-    _is_of_text: bool = True
-    _is_of_source: bool = False
-
-    @contextmanager
-    def off_the_text(self) -> Iterator[None]:
-        """What is described inside multiplies no token of a text: a tower that reads images beside the decoder."""
-        before, self._is_of_text = self._is_of_text, False
-        yield
-        self._is_of_text = before
-
-    @contextmanager
-    def of_the_source(self) -> Iterator[None]:
-        """What is described inside reads the source of an encoder-decoder, not the text that it writes."""
-        before, self._is_of_source = self._is_of_source, True
-        yield
-        self._is_of_source = before
-
-    @contextmanager
-    def under(self, prefix: str, layers: Iterable[int] | None = None) -> Iterator[None]:
-        """Put what is described inside below `prefix`; `layers` are the values of the `{i}` in it."""
-        before = self._prefix, self._layers
-        self._prefix += f"{prefix}."
-        self._layers = before[1] if layers is None else tuple(layers)
-        yield
-        self._prefix, self._layers = before
-
-    def weight(
-        self,
-        name: str,
-        shape: Shape,
-        role: str,
-        *,
-        used: float = 1.0,
-        is_matmul: bool = False,
-        is_exact: bool = False,
-    ) -> None:
-        if self._layers != ():
-            is_matmul = is_matmul and self._is_of_text
-            self.weights.append(
-                Weight(self._prefix + name, shape, role, self._layers, used, is_matmul, is_exact, self._is_of_source)
-            )
 
     def linear(self, name: str, n_in: int, n_out: int, role: str, *, bias: bool = False) -> None:
         self.weight(f"{name}.weight", (n_out, n_in), role, is_matmul=True)
@@ -146,14 +29,14 @@ class Anatomy:
         if bias:
             self.weight(f"{name}.bias", (dim,), role)
 
-    def head(self, vocab_size: int, hidden_size: int, *, tied: bool, name: str = "lm_head") -> None:
-        """An output projection; a tied one has no weight of its own but costs the same compute."""
+    def head(self, vocab_size: int, hidden_size: int, *, tied: bool, name: str = "lm_head", bias: bool = False) -> None:
+        """An output projection; a tied one has no matrix of its own but costs the same compute."""
         if tied:
             self.tied_head = (vocab_size, hidden_size)
         else:
             self.linear(name, hidden_size, vocab_size, "head")
-
-    tied_head: tuple[int, int] | None = None
+        if bias:
+            self.weight(f"{name}.bias", (vocab_size,), "head")
 
     def attn(
         self,
@@ -321,7 +204,3 @@ class Anatomy:
         self.attention.append(
             AttentionSpec(tuple(layers), num_heads, qk_dim, v_dim, cached, stack=stack, decode_dims=decode_dims)
         )
-
-    def shapes(self) -> dict[str, Shape]:
-        """Every parameter's name and shape, as in `named_parameters` of the built module (in no set order)."""
-        return {name: w.shape for w in self.weights for name in w.names()}

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from math import prod
 
 from zoo.anatomy.config import ModelConfig
-from zoo.anatomy.records import ROLES, Anatomy, AttentionSpec, Weight
+from zoo.anatomy.parts import ROLES
+from zoo.anatomy.records import Anatomy, AttentionSpec, Weight
 from zoo.errors import UsageError, ZooError, did_you_mean
 from zoo.files.tensor_info import ITEM_BYTES
 from zoo.units import human_bytes as human_bytes
@@ -146,7 +147,7 @@ class Size:
     @property
     def _vocab_size(self) -> int:
         """Rows of the head: the loss keeps a float32 probability for each."""
-        heads = [w.shape[0] for w in self.anatomy.weights if w.role == "head" and w.is_matmul]
+        heads = [w.shape[0] for w in self.anatomy.weights if _is_head(w)]
         return self.anatomy.tied_head[0] if self.anatomy.tied_head else sum(heads)
 
     @property
@@ -160,7 +161,7 @@ class Size:
         kept = 0.0
         for weight in self.anatomy.weights:
             layers = 1 if weight.layers is None else len(weight.layers)
-            if weight.is_matmul:
+            if weight.is_matmul and not _is_head(weight):  # of logits the loss keeps what it made of them
                 kept += layers * weight.used * prod(weight.shape[:-1])
             if weight.is_matmul and "down_proj" in weight.name:
                 kept += layers * weight.used * prod(weight.shape) / weight.shape[-2] * 2
@@ -175,6 +176,10 @@ def item_bytes(dtype: str) -> int:
     if dtype not in ITEM_BYTES:
         raise UsageError(f"dtype={dtype!r} is not a type of number", why=did_you_mean(dtype, ITEM_BYTES))
     return ITEM_BYTES[dtype]
+
+
+def _is_head(weight: Weight) -> bool:
+    return weight.role == "head" and weight.is_matmul
 
 
 def _used(weight: Weight) -> int:

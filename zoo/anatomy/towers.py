@@ -63,10 +63,10 @@ class TowerConfig:
 
 
 def check_sizes(record: object, path: str, *names: str) -> None:
-    """Raise ConfigError, in terms of `path`, for a field below 1."""
-    for name in names:
-        if getattr(record, name) < 1:
-            raise ConfigError(f"{path}.{name}={getattr(record, name)} is below 1")
+    """Raise ConfigError, in terms of `path`, for a field below 1, or less than no layers."""
+    for name, low in (*((name, 1) for name in names), ("num_layers", 0)):
+        if (value := getattr(record, name, low)) < low:
+            raise ConfigError(f"{path}.{name}={value} is below {low}")
 
 
 def describe_embeddings(a: Anatomy, c: Patched, *, has_class_token: bool, has_bias: bool) -> None:

@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.checkpoint.inspection import Ledger, inspect
+from zoo.checkpoint.notes import tell
 from zoo.checkpoint.provenance import origin
-from zoo.errors import UsageError, clean
+from zoo.errors import CheckpointError, UsageError, clean, some
 from zoo.files.regular import sha256_of
 from zoo.weights.table import Step
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zoo.checkpoint.saving import TensorSpec
+    from zoo.files.safetensors_writer import TensorSpec
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,16 @@ def convert(
     """
     ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
+    _refuse_random(ledger)
     if to not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(to)!r} format", why=f"it has: {', '.join(formats)}")
     if max_shard_size is not None and max_shard_size < 1:
         raise UsageError(f"max_shard_size={max_shard_size} is no number of bytes")
     from zoo.checkpoint import saving
-    from zoo.files.write import bytes_of, check_target, write_folder
+    from zoo.files.shards import MAX_SHARD_SIZE, bytes_of
+    from zoo.files.write import check_target, write_folder
 
+    tell(ledger)
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
     config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
@@ -82,7 +86,7 @@ def convert(
             config=saving.foreign_config(ledger.family, to, config),
             extra=saving.companions(ledger.checkpoint.path),
             provenance=provenance(ledger, to, dtype, allow),
-            max_shard_size=max_shard_size or saving.MAX_SHARD_SIZE,
+            max_shard_size=max_shard_size or MAX_SHARD_SIZE,
             force=force,
             sources=[ledger.checkpoint.path],
             **names,
@@ -138,6 +142,14 @@ def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str])
         "format": to,
         "options": {"dtype": dtype, "allow": list(allow)},
     }
+
+
+def _refuse_random(ledger: Ledger) -> None:
+    """Refuse to write a folder that lacks weights: what is drawn at random is no part of a checkpoint."""
+    if ledger.random:
+        what = "nothing gives it, and convert writes no weights drawn at random"
+        hint = "zoo.load and zoo.save do, and zoo.json then says so"
+        raise CheckpointError(ledger.source, some(ledger.random), what, hint=hint)
 
 
 def _bits(dtype: str) -> int:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from zoo.checkpoint.interpretation import config_file, our_shapes, table_for
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.interpretation import our_shapes, overridden, read_config, table_for
 from zoo.errors import CheckpointError, ZooError, clean, some
 from zoo.files.checkpoint import Checkpoint
 from zoo.registry import installed
 from zoo.registry.family import Family, Match
+from zoo.registry.isolation import isolated
 from zoo.weights.foreign.config import ForeignConfig
-from zoo.weights.ledger import settle
+from zoo.weights.foreign.unknown import telling
+from zoo.weights.ledger import Account, settle
+
+MOST_TENSORS = 20_000  # beyond, trying every family takes longer than a refusal should
 
 
 def family_of(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
@@ -27,7 +35,7 @@ def family_of(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
     best, match = found[0]
     if len(found) > 1 and found[1][1].score == match.score:
         rivals = some([f.name for f, m in found if m.score == match.score], 9)
-        raise CheckpointError(config_file(checkpoint), "", f"it may be any of {rivals}", hint="choose one: family=NAME")
+        raise CheckpointError(checkpoint.config_file, "", f"it may be any of {rivals}", hint="choose one: family=NAME")
     return best, match
 
 
@@ -37,39 +45,107 @@ def _no_family(checkpoint: Checkpoint) -> ZooError:
     kind = clean(repr(value))
     for family in installed().families.values():
         if checkpoint.dialect == "hf" and isinstance(value, str) and value in family.near:
-            return CheckpointError(config_file(checkpoint), key, f"zoo does not know {kind}", why=family.near[value])
-    better = better_fit(checkpoint, None, 0.5)
+            return CheckpointError(checkpoint.config_file, key, f"zoo does not know {kind}", why=family.near[value])
     return CheckpointError(
-        config_file(checkpoint),
+        checkpoint.config_file,
         key,
         f"{kind} belongs to no installed family",
-        why=f"its tensors look like {better[0]} (score {better[1]:.2f})" if better else "",
-        hint=f"try: family={better[0]}" if better else "see: zoo list, zoo plugins",
+        why=_same_names([reading.family for reading in _fitting(checkpoint, None, ("*",))]),
+        hint="see: zoo list, zoo plugins",
     )
 
 
-def better_fit(checkpoint: Checkpoint, chosen: Family | None, fit: float) -> tuple[str, float] | None:
-    """The family whose table leaves the fewest tensors over, if it beats `fit` clearly."""
-    best: tuple[str, float] | None = None
-    for family in installed().families.values():
-        if family is chosen or checkpoint.dialect not in family.formats:
-            continue
-        try:
-            dialect = family.dialect(checkpoint.dialect)
-            config = dialect.from_config(ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors))
+@dataclass(frozen=True)
+class Interpreted:
+    """A checkpoint read as one family's."""
+
+    family: Family
+    keys: ForeignConfig
+    config: ModelConfig
+    account: Account
+
+
+def reading_of(
+    family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (), overrides: Iterable[str] = ()
+) -> Interpreted | None:
+    """How `family` would read a checkpoint; None where its config is not even of this family's form."""
+    try:
+        with isolated(family.name):
+            keys, config = read_config(family, checkpoint, allow)
+            config = overridden(config, overrides)
             table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
             account = settle(table, our_shapes(family, config), checkpoint.tensors)
-        except (ZooError, KeyError, TypeError, ValueError, ZeroDivisionError):
-            continue  # the config is not even of this family's form
-        if account.fit > max(fit, best[1] if best else 0.0, 0.8):
-            best = family.name, account.fit
-    return best
+    except ZooError:
+        return None
+    account.allow(allow if "*" not in allow else ())
+    return Interpreted(family, keys, config, account)
 
 
-def with_a_better_fit(error: CheckpointError, checkpoint: Checkpoint, chosen: Family) -> CheckpointError:
+def look_alike(
+    checkpoint: Checkpoint, chosen: Family, allow: Iterable[str] = (), account: Account | None = None
+) -> tuple[tuple[str, float] | None, str]:
+    """The family that a refused checkpoint is to be read as instead, with its score, and what else its names say.
+
+    It is offered only where the chosen family leaves tensors over that this one alone reads, all of them, by keys that
+    mean the same whatever model_type says. For names that fit prove no arithmetic, and a checkpoint that lacks tensors
+    is not another one for it.
+    """
+    if account is None:
+        own = reading_of(chosen, checkpoint, ("*",))
+        account = own.account if own else None
+    if account is not None and account.is_settled:
+        return None, ""  # a key is the trouble, and no other family is
+    fits = _fitting(checkpoint, chosen, ("*",))
+    is_left_over = account is not None and bool(account.unexpected or account.mismatched)
+    if is_left_over and len(fits) == 1 and _is_sure(fits[0], checkpoint, tuple(allow)):
+        return (fits[0].family.name, fits[0].account.fit), ""
+    return None, _same_names([reading.family for reading in fits])
+
+
+def with_a_look_alike(
+    error: CheckpointError, checkpoint: Checkpoint, chosen: Family, allow: Iterable[str]
+) -> CheckpointError:
     """The same error, ending with the family that a config is of that is refused as the chosen one's."""
-    if better := better_fit(checkpoint, chosen, 0.0):
-        looks = f"this looks like {better[0]} (score {better[1]:.2f}).  Try: family={better[0]}"
-        error.args = ("\n".join((str(error), looks)),)
-        error.hint = "\n".join(line for line in (error.hint, looks) if line)
+    found, names = look_alike(checkpoint, chosen, allow)
+    if line := offer(found) if found else names:
+        error.args = ("\n".join((str(error), line)),)
+        error.hint = "\n".join(part for part in (error.hint, line) if part)
     return error
+
+
+def offer(found: tuple[str, float]) -> str:
+    """The line that offers a family, which was tried."""
+    return f"this looks like {found[0]} (score {found[1]:.2f}).  Try: family={found[0]}"
+
+
+def _fitting(checkpoint: Checkpoint, chosen: Family | None, allow: tuple[str, ...]) -> list[Interpreted]:
+    """The readings by other families that give every tensor its place."""
+    if len(checkpoint.tensors) > MOST_TENSORS:
+        return []
+    others = [f for f in installed().families.values() if f is not chosen and checkpoint.dialect in f.formats]
+    found = [reading for family in others if (reading := reading_of(family, checkpoint, allow))]
+    return [reading for reading in found if reading.account.is_settled and not reading.account.random]
+
+
+def _is_sure(reading: Interpreted, checkpoint: Checkpoint, allow: tuple[str, ...]) -> bool:
+    """Whether a family knows all keys, reads them alike under each of its types, and hangs on nothing it assumed."""
+    if reading_of(reading.family, checkpoint, allow) is None or any(telling(group) for group in reading.keys.groups):
+        return False
+    others = [{"model_type": kind} for kind in reading.family.hf_types if checkpoint.dialect == "hf"]
+    for name, value in telling(reading.keys).items():
+        if isinstance(value, str):
+            return False
+        others.append({name: 2 * value + 1})
+    for other in others:
+        own = reading_of(reading.family, replace(checkpoint, config={**checkpoint.config, **other}), ("*",))
+        if own is None or own.config != reading.config:
+            return False
+    return True
+
+
+def _same_names(families: list[Family]) -> str:
+    names = [family.name for family in families]
+    if not names:
+        return ""
+    listed = " and ".join((some(names[:-1], 9), names[-1])) if names[1:] else names[0]
+    return f"its tensor names are those of {listed}; nothing says that the arithmetic is"

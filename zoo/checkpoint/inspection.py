@@ -10,19 +10,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.config import ModelConfig
-from zoo.checkpoint.detection import better_fit, family_of, with_a_better_fit
+from zoo.anatomy.parts import Shape
+from zoo.checkpoint.concessions import concessions
+from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, with_a_look_alike
 from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
+from zoo.checkpoint.notes import assumed_in, notes_of
+from zoo.checkpoint.repairs import Remedy, repair_of
 from zoo.errors import CheckpointError, UnknownName, UsageError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.ledger import Account, settle
-from zoo.weights.ops import Shape
+from zoo.weights.packing import KEYS as PACKING
+from zoo.weights.packing import eight_bits, unpacks
 from zoo.weights.table import Table
 
 if TYPE_CHECKING:
     from zoo.hub.place import Place
+
+
+UNPACKED = "packed weights are nothing without their scales, which no --allow lets go: take the checkpoint in 16 bits"
 
 
 @dataclass
@@ -42,13 +50,30 @@ class Ledger:
     commit: str | None = None  # the hub's commit that the source resolved to
     repo: str | None = None  # the hub's repository
     revision: str | None = None  # the branch, tag or commit that was asked for; None: main
-    random: list[str] = field(default_factory=list)  # weights that were missing, allowed to be, and drawn at random
-    looks_like: tuple[str, float] | None = None  # a family that fits better, and how well
+    concessions: list[str] = field(default_factory=list)  # what was let pass, a sentence each
+    looks_like: tuple[str, float] | None = None  # another family that was tried and fits, and how well
+    names_say: str = ""  # whose tensor names these are, where that proves nothing
+    repair: Remedy | None = None  # overrides that were tried, under which it settles
+
+    @property
+    def assumed(self) -> dict[str, Any]:
+        """Keys that the file lacks and the values taken for them, where neither other keys nor the tensors tell."""
+        return assumed_in(self.keys)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the checkpoint though it is no error, a sentence each."""
+        return [*notes_of(self.config, self.keys, self.checkpoint), *self.concessions]
 
     @property
     def num_parameters(self) -> int:
         """Parameters of the model, tied ones once."""
         return sum(prod(shape) for shape in self.shapes.values())
+
+    @property
+    def random(self) -> list[str]:
+        """Weights that were missing, allowed to be, and are drawn at random."""
+        return list(self.account.random)
 
     @cached_property
     def exact(self) -> frozenset[str]:
@@ -74,6 +99,7 @@ class Ledger:
         """Raise CheckpointError, with everything that has no place, unless all is accounted for."""
         rows = self.account.problems()
         if not rows:
+            self._check_packing()
             return
         bad = self.account
         count = len(bad.missing) + len(bad.unexpected) + len(bad.mismatched) + len(bad.orphans)
@@ -88,14 +114,20 @@ class Ledger:
             hint=self._advice(),
         )
 
+    def _check_packing(self) -> None:
+        """Refuse packed weights whose packing was let pass: nothing says what their numbers mean."""
+        let = [key for part in (self.keys, *self.keys.groups) for key in part.allowed if key in PACKING]
+        if let and (small := eight_bits(self.checkpoint.tensors, self.account.loaded)):
+            what = "it says how the weights are packed, and zoo does not unpack them so"
+            raise CheckpointError(self.source, let[0], what, why=f"{len(small)} are 8-bit floats", hint=UNPACKED)
+
     def _advice(self) -> str:
-        lines = []
-        if self.looks_like:
-            name, score = self.looks_like
-            lines.append(f"  this looks like {name} (score {score:.2f}).  Try: family={name}")
-        if names := [*self.account.unexpected, *self.account.missing]:
-            lines.append(f"  to go on knowingly: --allow '{clean(names[0])}' (a shell pattern)")
-        return "\n".join(lines)
+        """What was tried and settles; nothing is offered that was not, and nothing that loses numbers."""
+        lines = [f"  {UNPACKED}"] if any(map(unpacks, self.account.unexpected)) else []
+        lines += [f"  {offer(self.looks_like)}"] if self.looks_like else []
+        lines += [str(self.repair)] if self.repair and not self.looks_like else []
+        lines += [f"  {self.names_say}"] if self.names_say else []
+        return "\n".join(lines) or "  nothing that was tried settles it: are the config and these files of one model?"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything above as JSON values."""
@@ -112,13 +144,16 @@ class Ledger:
                 "used": sorted(self.keys.used),
                 "inert": sorted(self.keys.inert),
                 "allowed": sorted(self.keys.allowed),
-                "assumed": self.keys.assumed,
+                "assumed": self.assumed,
             },
-            "tensors": self.account.to_dict(),
+            "notes": self.notes,
+            "tensors": self.account.to_dict() | {"random": self.account.random, "dropped": self.account.dropped},
             "parameters": self.num_parameters,
             "bytes": self.nbytes,
             "dtypes": self.dtypes,
             "looks_like": self.looks_like,
+            "concessions": self.concessions,
+            "repair": list(self.repair.overrides) if self.repair else [],
         }
 
 
@@ -143,15 +178,15 @@ def inspect(
     place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
     refuse_endless(checkpoint)
-    allow = tuple(allow)
+    allow, overrides = tuple(allow), tuple(overrides)
     chosen, match = family_of(checkpoint, family)
     try:
         keys, config = read_config(chosen, checkpoint, allow)
     except CheckpointError as error:
-        raise with_a_better_fit(error, checkpoint, chosen) from None
-    if keys.assumed.pop("dtype", None):  # the files themselves are the better witness
+        raise with_a_look_alike(error, checkpoint, chosen, allow) from None
+    if keys.lacks_dtype:  # the files themselves are the better witness
         config = replace(config, dtype=main_dtype(checkpoint))
-    config = overridden(config, overrides)
+    own, config = config, overridden(config, overrides)
     table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)
     shapes = our_shapes(chosen, config)
     account = settle(table, shapes, checkpoint.tensors)
@@ -159,9 +194,12 @@ def inspect(
     ledger = Ledger(
         place.source if isinstance(source, Place) else str(source), chosen, checkpoint.dialect, match.reasons, config,
         keys, table, shapes, account, checkpoint, place.commit, place.repo, place.revision,
+        concessions(checkpoint, chosen, keys, account, (own, config)),
     )  # fmt: skip
     if not account.is_settled:
-        ledger.looks_like = better_fit(checkpoint, chosen, account.fit)
+        refused = Interpreted(chosen, keys, config, account)
+        ledger.looks_like, ledger.names_say = look_alike(checkpoint, chosen, allow, account)
+        ledger.repair = repair_of(checkpoint, refused, shapes, allow=allow, overrides=overrides)
     return ledger
 
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 from zoo.anatomy.config import MAX_LAYERS, ModelConfig
-from zoo.errors import CheckpointError, ConfigError, UsageError, ZooError, clean, some
+from zoo.anatomy.frequencies import check_factors
+from zoo.anatomy.parts import Shape
+from zoo.anatomy.ranges import refuse_out_of_range
+from zoo.checkpoint.counting import compare_counts, most_for
+from zoo.errors import CheckpointError, ConfigError, ZooError, clean, some
 from zoo.files.block_fp8 import block_size
 from zoo.files.checkpoint import Checkpoint
 from zoo.files.tensor_info import TensorInfo
 from zoo.registry.family import Family
 from zoo.weights.foreign.config import ForeignConfig
-from zoo.weights.ops import Shape
 from zoo.weights.table import Identity, Table
 
 TOO_MANY = f"more than {MAX_LAYERS} layers are refused"
-LAYERS = re.compile(r"layers?$|block_count$")  # keys that number them, in every dialect
+LAYERS = re.compile(r"layers?$|block_count$|depth$")  # keys that number them, in every dialect
 
 
 def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
     """The config a checkpoint's foreign keys describe, every key accounted for."""
-    keys = ForeignConfig(checkpoint.config, config_file(checkpoint), checkpoint.tensors)
-    if block_size(checkpoint.config, config_file(checkpoint)):
+    keys = ForeignConfig(checkpoint.config, checkpoint.config_file, checkpoint.tensors)
+    if block_size(checkpoint.config, checkpoint.config_file):
         keys.used.add("quantization_config")  # the reader undoes it
     try:
         if checkpoint.dialect == "zoo":
@@ -32,48 +34,75 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
             config = family.config_class.from_dict({k: v for k, v in checkpoint.config.items() if k != "zoo"})
         else:
             config = dialect_of(family, checkpoint.dialect).from_config(keys)
-            keys.check(where=family.name, allow=allow)
+            keys.check(where=family.name, allow=allow, is_asked=not _claims(family, checkpoint))
+        refuse_out_of_range(config)
+        check_factors(config)
     except ConfigError as error:
-        raise CheckpointError(config_file(checkpoint), "", clean(error.what, 200), why=error.why) from None
+        item = in_their_words(keys, error.what)
+        raise CheckpointError(checkpoint.config_file, item, clean(error.what, 200), why=error.why) from None
     if getattr(config, "num_layers", 0) > MAX_LAYERS:  # under a key that only this family has
-        raise CheckpointError(config_file(checkpoint), "", TOO_MANY)
+        raise CheckpointError(checkpoint.config_file, "", TOO_MANY)
     return keys, config
+
+
+def in_their_words(keys: ForeignConfig, what: str) -> str:
+    """The key of the file that the first field named in `what` was read from; nothing where none is."""
+    for path in re.findall(r"\bmodel\.((?:\w+\.)*\w+)", what):
+        *above, name = path.split(".")
+        if above and above[0].endswith("rope"):
+            return "rope_parameters"
+        for group in [*(keys.groups if above else ()), keys, *keys.groups]:
+            if name in group.spelt:
+                return f"{group.name}.{group.spelt[name]}".removeprefix(".")
+    return ""
+
+
+def _claims(family: Family, checkpoint: Checkpoint) -> bool:
+    """Whether the file itself says that it is this family's; families that look for more than a type are believed."""
+    return checkpoint.dialect != "hf" or not family.hf_types or checkpoint.config.get("model_type") in family.hf_types
 
 
 def refuse_endless(checkpoint: Checkpoint) -> None:
     """A number in a file must not make us list a billion weights. Raises CheckpointError before any family reads it."""
     groups = [checkpoint.config, *(group for group in checkpoint.config.values() if isinstance(group, dict))]
+    there = len(checkpoint.tensors)
     for key, value in (item for group in groups for item in group.items()):
-        if isinstance(value, int | float) and value > MAX_LAYERS and LAYERS.search(str(key)):
-            raise CheckpointError(config_file(checkpoint), clean(str(key)), TOO_MANY)
+        if not isinstance(value, int | float) or not LAYERS.search(str(key)):
+            continue
+        if value > MAX_LAYERS:
+            raise CheckpointError(checkpoint.config_file, clean(str(key)), TOO_MANY)
+        if value > most_for(there):
+            raise CheckpointError(checkpoint.config_file, clean(str(key)), f"{value:,} layers, of {there:,} tensors")
 
 
 def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
-    """The config with fields set by `model.FIELD=VALUE`, values as YAML. Raises ConfigError for an unknown field."""
-    values = config.to_dict()
-    for override in overrides:
-        path, equals, text = override.partition("=")
-        names = path.split(".")
-        if not equals or names[0] != "model" or len(names) < 2:
-            raise UsageError(f"{clean(override)!r} is not model.FIELD=VALUE")
-        import yaml
+    """The config with overrides, read as those of a preset are. Raises UsageError or ConfigError as `compose` does."""
+    if not (overrides := list(overrides)):
+        return config
+    from zoo.presets.composition import override  # Hydra, whose grammar it is: only where there is something to read
 
-        group: Any = values
-        for name in names[1:-1]:
-            group = group.get(name) if isinstance(group, dict) else None
-        if not isinstance(group, dict):
-            raise UsageError(f"{clean(path)!r} is no field of {type(config).__name__}")
-        try:
-            group[names[-1]] = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UsageError(f"{clean(override)!r}: the value is not YAML") from None
-    return type(config).from_dict(values)
+    return override(config, overrides)
+
+
+def differing(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
+    """The fields of two configs of a class that differ, by path (`model.rope.theta`), with both values."""
+
+    def flat(values: dict[str, Any], path: str) -> dict[str, Any]:
+        inside = [
+            flat(v, f"{path}.{k}") if isinstance(v, dict) and v else {f"{path}.{k}": v} for k, v in values.items()
+        ]
+        return {name: value for part in inside for name, value in part.items()}
+
+    a, b = flat(one.to_dict(), "model"), flat(other.to_dict(), "model")
+    return {path: (a.get(path), b.get(path)) for path in {**a, **b} if a.get(path) != b.get(path)}
 
 
 def table_for(
     family: Family, dialect: str, config: ModelConfig, tensors: Mapping[str, TensorInfo] | None = None
 ) -> Table:
     """The weight table of a family's dialect: for the files that hold `tensors`, or as zoo writes it."""
+    if tensors is not None:
+        compare_counts(config, tensors)
     if dialect == "zoo":
         return Identity()
     module = dialect_of(family, dialect)
@@ -96,12 +125,6 @@ def our_shapes(family: Family, config: ModelConfig) -> dict[str, Shape]:
     from zoo.models.construction import on_meta
 
     return {name: tuple(p.shape) for name, p in on_meta(config).named_parameters()}
-
-
-def config_file(checkpoint: Checkpoint) -> Path:
-    """Where the foreign config lies, to be named in errors."""
-    names = {"meta": "params.json", "gguf": checkpoint.files[0].name}
-    return checkpoint.folder / names.get(checkpoint.dialect, "config.json")
 
 
 def main_dtype(checkpoint: Checkpoint) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from zoo.checkpoint.inspection import Ledger, home_of, inspect
+from zoo.checkpoint.notes import tell
 from zoo.errors import CheckpointError
 from zoo.models.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
 from zoo.progress import progress
+from zoo.weights.ledger import grouped
 
 if TYPE_CHECKING:
     from zoo.hub.place import Place
@@ -83,6 +86,7 @@ def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | to
     """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place."""
     device, dtype = as_device(device), as_dtype(dtype)
     ledger.check()
+    tell(ledger)
     if ledger.dialect == "gguf" and dtype is None:
         dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
     model: Any = on_meta(ledger.config)
@@ -134,8 +138,20 @@ def check_witnesses(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
                 name,
                 "the file's rotary frequencies are not those of its config",
                 why="one of the two is of another model, or the config has lost rope_theta or rope_scaling",
-                hint=f"set model.rope.theta=..., or --allow {name!r} to believe the config",
+                hint=f"{_base(ledger, tensors)}compare rope_theta and rope_scaling with those of the original",
             )
+
+
+def _base(ledger: Ledger, tensors: Mapping[str, Tensor]) -> str:
+    """Which base all the file's frequencies have, where they have one: nothing says whether they or the config err."""
+    found = [tensors[name].double().flatten() for name in ledger.account.witnesses]
+    if any(len(f) < 2 or f[0] != 1 or not 0 < f[1] < 1 for f in found):
+        return ""
+    theta = found[0][1].item() ** -len(found[0])
+    known = theta ** (-torch.arange(len(found[0]), dtype=torch.float64) / len(found[0]))
+    if any(f.shape != known.shape or not torch.allclose(f, known, rtol=1e-3, atol=1e-7) for f in found):
+        return ""
+    return f"the file's are of base {theta:.6g}: "
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -151,7 +167,7 @@ def is_finite(tensor: Tensor) -> bool:
 def check_finite(ledger: Ledger, name: str, tensor: Tensor) -> None:
     """Refuse NaN and infinity."""
     if not is_finite(tensor):
-        raise CheckpointError(ledger.source, name, "it holds NaN or infinity")
+        raise CheckpointError(*in_file(ledger, name), "it holds NaN or infinity")
 
 
 def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
@@ -163,8 +179,16 @@ def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -
         return tensor
     out = tensor.to(dtype)
     if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and not is_finite(out):
-        raise CheckpointError(ledger.source, name, f"a value overflows {str(dtype).removeprefix('torch.')}")
+        raise CheckpointError(*in_file(ledger, name), f"a value overflows {str(dtype).removeprefix('torch.')}")
     return out
+
+
+def in_file(ledger: Ledger, name: str) -> tuple[Path, str]:
+    """The file that one of our tensors comes from, and what it is called there."""
+    step = next(step for step in ledger.account.steps if name in step.ours)
+    theirs = [ledger.account.actual[n] for n in step.theirs]
+    called = grouped(theirs)[0]
+    return ledger.checkpoint.tensors[theirs[0]].file, called if called == name else f"{called} (our {name})"
 
 
 def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
@@ -179,7 +203,7 @@ def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None
     tensor = cast(ledger, name, tensor, dtype)
     if tensor.itemsize < 2:
         what = f"it is {str(tensor.dtype).removeprefix('torch.')}, in which no model computes"
-        raise CheckpointError(ledger.source, name, what, hint="ask for a dtype: bfloat16")
+        raise CheckpointError(*in_file(ledger, name), what, hint="ask for a dtype: bfloat16")
     return tensor.to(device)
 
 
@@ -190,10 +214,15 @@ def _check_anatomy(ledger: Ledger, model: nn.Module) -> None:
 
 
 def _fill_allowed(ledger: Ledger, model: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:
-    """Random weights, from seed 0, for what was missing and allowed to be; `ledger.random` names them."""
+    """Random weights, from seed 0, for what was missing and allowed to be, which `ledger.random` names.
+
+    They are of the type that most of the others have: a layer computes in one.
+    """
     left = [(names, p) for names, p in shared_parameters(model) if p.is_meta]
-    ledger.random = [names[0] for names, _ in left]
+    counts = Counter(p.dtype for names, p in shared_parameters(model) if not p.is_meta and names[0] not in ledger.exact)
+    main = dtype or (counts.most_common(1)[0][0] if counts else None)
     generator = torch.Generator().manual_seed(0)
     for names, parameter in left:
         value = torch.empty(parameter.shape).normal_(std=0.02, generator=generator)
-        assign(model, names, value.to(device, dtype or parameter.dtype))
+        kind = parameter.dtype if names[0] in ledger.exact else main or parameter.dtype
+        assign(model, names, value.to(device, kind))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.checkpoint.inspection import Ledger, inspect
+from zoo.checkpoint.notes import tell
 from zoo.checkpoint.provenance import license_of, recorded
 from zoo.errors import CheckpointError, UsageError, ZooError, clean, some
 from zoo.files.manifest import MANIFEST, listed_files, manifest_text, verify_folder
@@ -19,6 +20,7 @@ from zoo.hub.listing import COMPANIONS, is_text
 
 PICKLES = (".bin", ".pth", ".pt", ".ckpt", ".pkl", ".pickle")
 WEIGHTS = (*PICKLES, ".safetensors", ".gguf", ".index.json")
+CONFIG = "config.json"
 Contents = dict[str, Path | bytes]
 
 
@@ -127,21 +129,34 @@ def check_folder(
         why = "a pickle can run code on the machine of whoever opens it"
         hint = f"zoo convert {folder} OUT --to hf --allow-pickle writes safetensors; --allow-pickle publishes it anyway"
         raise CheckpointError(folder, pickles[0], "is a pickle", why=why, hint=hint)
-    if not (folder / MANIFEST).exists():
+    if not (folder / MANIFEST).is_symlink() and not (folder / MANIFEST).exists():
         hint = f"zoo convert {folder} OUT --to hf, then push OUT"
         raise CheckpointError(
             folder, "", f"has no {MANIFEST}: zoo did not write it, and cannot vouch for it", hint=hint
         )
+    _refuse_links(folder)
     verify_folder(folder, free=is_text)
     ledger = inspect(folder, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
+    tell(ledger)
     return ledger
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse a link under a name that would be published: what it leads to was never meant to be seen."""
+    links = {entry.name for entry in folder.iterdir() if entry.is_symlink()}
+    listed = set() if MANIFEST in links else set(listed_files(folder))
+    wanted = sorted(n for n in links if n in listed or n in COMPANIONS or n in (MANIFEST, CONFIG) or is_text(n))
+    if wanted:
+        what = f"{clean(some(wanted), 200)} {'are links' if len(wanted) > 1 else 'is a link'}, not a file of the folder"
+        hint = f"zoo convert {folder} OUT --to hf, then push OUT; or put copies in their place"
+        raise CheckpointError(folder, "", what, why="a link would publish what it leads to", hint=hint)
 
 
 def gather(folder: Path, ledger: Ledger, repo: str) -> Contents:
     """What is published: what zoo.json lists, tokenizer files, card and licence, and a zoo.json of just that."""
     listed = listed_files(folder)
-    names = {entry.name for entry in folder.iterdir() if entry.is_file()}
+    names = {entry.name for entry in folder.iterdir() if entry.is_file() and not entry.is_symlink()}
     chosen = {name for name in names if name in listed or name in COMPANIONS or is_text(name)} - {MANIFEST}
     contents: Contents = {name: folder / name for name in sorted(chosen)}
     if CARD not in contents:
@@ -172,7 +187,7 @@ def _settle(
     client: HubClient, branch: str, contents: Mapping[str, Any], private: bool
 ) -> tuple[str | None, set[str], list[str]]:
     """The commit that this one goes on top of, its files, and those of an earlier push that are left behind."""
-    from zoo.hub.client import Absent
+    from zoo.hub.errors import Absent
 
     try:
         branches = client.branches()

@@ -12,17 +12,15 @@ from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.interpretation import table_for
 from zoo.checkpoint.provenance import origin
 from zoo.errors import UsageError
+from zoo.files.regular import own_file
+from zoo.files.safetensors_writer import TensorSpec
+from zoo.files.shards import MAX_SHARD_SIZE
 from zoo.files.write import write_folder
 from zoo.hub.listing import COMPANIONS
 from zoo.models.construction import shared_parameters
 from zoo.registry import installed
 from zoo.registry.family import Family
-from zoo.weights.ops import Shape
 from zoo.weights.table import Step, foreign_shapes
-
-MAX_SHARD_SIZE = 5_000_000_000  # bytes, as the hub's own tools cut
-
-TensorSpec = tuple[str, Shape]  # dtype as torch spells it, shape
 
 
 def save(
@@ -112,7 +110,7 @@ def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str
 def companions(path: Path) -> dict[str, Path]:
     """The files beside the weights that go along: tokenizer, chat template, generation settings."""
     folder = path if path.is_dir() else path.parent
-    return {name: folder / name for name in COMPANIONS if (folder / name).is_file()}
+    return {name: own_file(folder / name) for name in COMPANIONS if (folder / name).is_file()}
 
 
 def dtype_name(tensor: Tensor) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 from click.shell_completion import CompletionItem
+
+from zoo.cli import own_presets
 
 EPILOG = """\b
 Examples:
@@ -33,12 +33,15 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--against", metavar="LIBRARY", help="transformers: the same model there, taking turns with ours.")
 @click.option("--device", help="cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Cast the weights, to float32 for example.")
-@click.option(
-    "-cd", "--config-dir", type=click.Path(exists=True, file_okay=False), help="A folder of your own presets."
-)
+@own_presets.options
 @click.option("--json", "is_json", is_flag=True, help="Every number of every run, with machine, versions and commit.")
 def command(
-    words: tuple[str, ...], multirun: bool, config_dir: str | None, is_json: bool, **given: int | str | None
+    words: tuple[str, ...],
+    multirun: bool,
+    config_dir: str | None,
+    trust_config_dir: bool,
+    is_json: bool,
+    **given: int | str | None,
 ) -> None:
     """Time a checkpoint with its own weights, or a preset with random ones.
 
@@ -49,16 +52,14 @@ def command(
     from zoo.cli.benching import one, sourced, sweep
     from zoo.cli.building import check
     from zoo.cli.hydra_front import run_once
-    from zoo.presets.overrides import expand, grammar, vet
 
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
-    folder = Path(config_dir) if config_dir else None
-    expanded = expand([*sourced(words), *options], grammar("bench", folder=folder))
-    vet(expanded)
-    flags = [f"--config-dir={config_dir}"] if config_dir else []
-    if multirun:
-        sweep(expanded, flags, is_json=is_json)
-        return
-    if any(word.startswith("+") for word in expanded):  # the only way to a key that is no field
-        run_once("bench", expanded, flags, check)
-    one(expanded, flags, is_json=is_json)
+    own = own_presets.OwnPresets.of(config_dir, trust_config_dir)
+    expanded = own.expanded("bench", [*sourced(words), *options])
+    with own.serving():
+        if multirun:
+            sweep(expanded, own.flags, is_json=is_json)
+            return
+        if any(word.startswith("+") for word in expanded):  # the only way to a key that is no field
+            run_once("bench", expanded, own.flags, check)
+        one(expanded, own.flags, is_json=is_json)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
+
+from zoo.cli import own_presets
 
 EPILOG = """\b
 Examples:
@@ -29,9 +30,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.command(epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar="[MODEL] [KEY=VALUE]...", shell_complete=complete)
 @click.option("-m", "--multirun", is_flag=True, help="Build every combination of values given with commas.")
-@click.option(
-    "-cd", "--config-dir", type=click.Path(exists=True, file_okay=False), help="A folder of your own presets."
-)
+@own_presets.options
 @click.option("--cfg", "-c", type=click.Choice(["job", "hydra", "all"]), help="Print the config instead of building.")
 @click.option("--package", "-p", metavar="PACKAGE", help="The part of the config that --cfg prints, as model.rope.")
 @click.option("--resolve", is_flag=True, help="With --cfg: resolve interpolations.")
@@ -41,6 +40,7 @@ def command(
     words: tuple[str, ...],
     multirun: bool,
     config_dir: str | None,
+    trust_config_dir: bool,
     cfg: str | None,
     package: str | None,
     resolve: bool,
@@ -53,23 +53,21 @@ def command(
     from seed=0, in dtype=float32, as format=hf. Everything left of = is Hydra's: groups as rope=yarn, keys as
     model.num_layers=4, and sweeps with -m.
     """
-    from zoo.cli.building import one, sweep
-    from zoo.presets.overrides import expand, grammar, vet
-
     if info is not None and info not in INFO:  # an override that followed a bare --info
         words, info = (info, *words), "all"
-    folder = Path(config_dir) if config_dir else None
-    expanded = expand(words, grammar("build", folder=folder), needs_model=not (cfg or info))
-    vet(expanded)
-    flags = [f"--config-dir={config_dir}"] if config_dir else []
-    if cfg or info:
-        _show(expanded, flags, cfg=cfg, package=package, resolve=resolve, info=info)
-        return
-    _notes(expanded, folder)
-    if multirun:
-        sweep(expanded, flags, is_json=is_json)
-    else:
-        one(expanded, flags, is_json=is_json)
+    own = own_presets.OwnPresets.of(config_dir, trust_config_dir)
+    expanded = own.expanded("build", words, needs_model=not (cfg or info))
+    from zoo.cli.building import one, sweep  # Hydra: only once the words are known to be right
+
+    with own.serving():
+        if cfg or info:
+            _show(expanded, own.flags, cfg=cfg, package=package, resolve=resolve, info=info)
+            return
+        own.tell()
+        if multirun:
+            sweep(expanded, own.flags, is_json=is_json)
+        else:
+            one(expanded, own.flags, is_json=is_json)
 
 
 def _show(words: Sequence[str], flags: Sequence[str], **shown: Any) -> None:
@@ -80,20 +78,3 @@ def _show(words: Sequence[str], flags: Sequence[str], **shown: Any) -> None:
         run_once("build", words, flags, check)
     given = [f"--{name}={value}" for name, value in shown.items() if value and value is not True]
     show("build", words, [*flags, *given, *(["--resolve"] if shown["resolve"] else [])])
-
-
-def _notes(words: Sequence[str], folder: Path | None) -> None:
-    """Refuse a folder of presets that are none, and tell of presets that hide each other."""
-    from zoo.cli import output
-    from zoo.presets.file import check
-    from zoo.presets.mistakes import hidden_preset
-    from zoo.registry import installed
-
-    presets = installed().presets()
-    for kept, hidden in installed().preset_clashes():
-        output.note(f"note: {hidden_preset(kept.name, kept.plugin, hidden.plugin)}")
-    for file in sorted((folder / "model").rglob("*.yaml")) if folder else []:
-        check(file.read_bytes(), file)
-        name = file.relative_to(folder / "model").with_suffix("").as_posix() if folder else ""
-        if name in presets:
-            output.note(f"note: {hidden_preset(name, presets[name].plugin, str(folder))}")

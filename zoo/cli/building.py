@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pkgutil import resolve_name
 from typing import Any
 
 import click
@@ -92,7 +91,7 @@ def check_jobs(results: Sequence[dict[str, Any]]) -> None:
 COSTS = [
     output.Column("params", human_count, is_number=True),
     output.Column("cache/token", human_bytes, is_number=True),
-    output.Column("FLOPs/token", human_flops, is_number=True),
+    output.Column("FLOPs, first token", human_flops, is_number=True),
     output.Column("build", lambda seconds: f"{seconds:.2f} s", is_number=True),
 ]
 
@@ -116,9 +115,14 @@ def built(composed: DictConfig) -> dict[str, Any]:
     """Build the module that a composed config describes, save it if asked to, and tell its numbers as JSON values."""
     config = checked(composed)
     settings = Settings.of(composed, config)
-    from zoo.models.construction import count, materialise, on_meta  # torch: only once the words are known to be right
+    from zoo.models.construction import (
+        count,
+        materialise,
+        model_class,
+        on_meta,
+    )  # torch: only once the words are known to be right
 
-    resolve_name(installed()[config.family].model)  # what is timed is building, not importing
+    model_class(config.family)  # what is timed is building, not importing
     start = time.perf_counter()
     model = materialise(on_meta(config, dtype=settings.dtype), device=settings.device, seed=settings.seed)
     seconds = time.perf_counter() - start
@@ -135,8 +139,8 @@ def built(composed: DictConfig) -> dict[str, Any]:
         "config": config.to_dict(),
         "saved": None,
     }
-    if facts["parameters"] != total:
-        told = f"its anatomy adds up to {facts['parameters']:,} parameters, its module has {total:,}"
+    if facts["size"] and facts["size"]["parameters"] != total:
+        told = f"its anatomy adds up to {facts['size']['parameters']:,} parameters, its module has {total:,}"
         raise ZooError(f"the family {config.family!r} contradicts itself", why=told)
     if settings.save is not None:
         from zoo.checkpoint.saving import save
@@ -171,4 +175,6 @@ def values_of(result: dict[str, Any], keys: Sequence[str]) -> list[str]:
 
 
 def _costs(result: dict[str, Any]) -> list[Any]:
-    return [result.get(key) for key in ("parameters", "cache_bytes_per_token", "flops_per_token", "seconds")]
+    size = result.get("size") or {}
+    told = (size.get(key) for key in ("cache_bytes_per_token", "first_token_flops"))
+    return [result.get("parameters"), *told, result.get("seconds")]

@@ -95,7 +95,7 @@ def command(
 
 def _print(found: Comparison) -> None:
     if not sys.stdout.isatty():
-        from zoo.report.table import as_tsv
+        from zoo.comparison.table import as_tsv
 
         click.echo(as_tsv(found))
         return

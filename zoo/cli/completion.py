@@ -129,7 +129,8 @@ def overrides(name: str, before: Sequence[str], incomplete: str, *, with_keys: b
 def models(incomplete: str) -> list[CompletionItem]:
     """The models that can be built by name, for the commands that take one."""
     presets = installed().presets()
-    return [CompletionItem(n, help=presets[n].description or None) for n in presets if n.startswith(incomplete)]
+    found = [(n, p) for n, p in presets.items() if n.startswith(incomplete) and not p.problem]
+    return [CompletionItem(name, help=preset.description or None) for name, preset in found]
 
 
 def sources(incomplete: str) -> list[CompletionItem]:
@@ -151,7 +152,7 @@ def _keys(typed: str, words: Sequence[str], known: Grammar) -> Iterator[tuple[st
         return
     has_model = any(word.startswith("model=") for word in words)
     if not has_model:
-        yield from ((name, preset.description) for name, preset in installed().presets().items())
+        yield from ((name, p.description) for name, p in installed().presets().items() if not p.problem)
         yield "model=", "a preset"
     yield "model.", "a field of the model"
     yield from ((f"{group}=", f"one of {', '.join(options)}") for group, options in known.groups.items())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import click
 
 from zoo.anatomy.size import human_bytes
+from zoo.cli import output
 from zoo.cli.inspect import chosen, complete, lines, shared_options
 from zoo.cli.proving import is_family
 from zoo.units import parse_bytes
@@ -77,7 +77,7 @@ def command(
             "folder": str(done.folder), "format": to, "tensors": done.num_tensors, "bytes": done.nbytes,
             "dry_run": dry_run,
         }  # fmt: skip
-        click.echo(json.dumps({**done.ledger.to_dict(), "written": told}, indent=2))
+        output.as_json({**done.ledger.to_dict(), "written": told})
         return
     click.echo("\n".join(lines(done.ledger)))
     verb = "would write" if dry_run else "wrote     "

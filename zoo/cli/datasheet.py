@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.costs import cache_in_words, compute_in_words, costs
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache
 from zoo.errors import ZooError, clean
 from zoo.presets import in_the_box
-from zoo.units import human_bytes, human_count, human_flops
+from zoo.units import human_bytes, human_count
 
 LABELS = {"attention": "Attention", "position": "Position", "norm": "Norm", "mlp": "MLP", "block": "Block"}
 
@@ -26,40 +27,14 @@ def rows(config: ModelConfig) -> list[tuple[str, str]]:
         for name in (*LABELS, *(traits.keys() - LABELS))
         if name in traits
     ]
-    costs = [
+    known = costs(size, None)
+    needed = [
         ("Parameters", _parameters(size)),
-        ("Memory", _memory(size)),
-        ("Compute", _compute(size)),
+        ("Memory", _memory(size, known)),
+        ("Compute", compute_in_words(known)),
         ("Training", _training(size)),
     ]
-    return [*_shapes(config), *told, *costs]
-
-
-def numbers(size: Size) -> dict[str, Any]:
-    """Every number of a model's size, by name."""
-    length = size.anatomy.max_seq_len
-    told: dict[str, Any] = {
-        "parameters": size.parameters,
-        "active_parameters": size.active_parameters,
-        "by_role": size.by_role,
-        "dtype": size.dtype,
-        "weight_bytes": size.weight_bytes(),
-        "cache_bytes_per_token": size.cache_bytes_per_token(),
-        "source_cache_bytes_per_token": size.source_cache_bytes(1),
-        "state_bytes": size.state_bytes(),
-        "flops_per_token": size.flops_per_token(),
-        "flops_per_source_token": size.prefill_flops(1) if size.anatomy.cross else None,
-        "optimal_tokens": size.optimal_tokens,
-        "max_seq_len": length,
-    }
-    if length:
-        training = size.training_bytes(1, length)
-        told |= {
-            "cache_bytes": size.cache_bytes(length),
-            "prefill_flops": size.prefill_flops(length),
-            "training_bytes": vars(training) | {"total": training.total},
-        }
-    return told
+    return [*_shapes(config), *told, *needed]
 
 
 def _shapes(c: ModelConfig) -> list[tuple[str, str]]:
@@ -90,26 +65,13 @@ def _parameters(size: Size) -> str:
     return f"{human_count(size.parameters)}{active}   {'  '.join(roles)}"
 
 
-def _memory(size: Size) -> str:
-    told = f"weights {human_bytes(size.weight_bytes())} {size.dtype}"
-    if per_token := size.cache_bytes_per_token():
-        told += f" · KV cache {human_bytes(per_token)}/token"
-        if length := size.anatomy.max_seq_len:
-            told += f", {human_bytes(size.cache_bytes(length))} at {length:,}"
-    if source := size.source_cache_bytes(1):
-        told += f" · {human_bytes(source)}/token of the source"
-    if state := size.state_bytes():
-        told += f" · state {human_bytes(state)} at any length"
-    return told
-
-
-def _compute(size: Size) -> str:
-    told = f"{human_flops(size.flops_per_token())}/token forward"
-    if length := size.anatomy.max_seq_len:
-        told += f", {human_flops(size.flops_per_token(length - 1))} at {length:,}"
-    if size.anatomy.cross:
-        told += f" · {human_flops(size.prefill_flops(1))}/token of the source"
-    return told
+def _memory(size: Size, told: dict[str, Any]) -> str:
+    words = f"weights {human_bytes(told['weight_bytes'])} {size.dtype}"
+    if cache := cache_in_words(told):
+        words += f" · KV cache {cache}"
+    if state := told["state_bytes"]:
+        words += f" · state {human_bytes(state)} at any length"
+    return words
 
 
 def _training(size: Size) -> str:

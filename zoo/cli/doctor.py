@@ -15,6 +15,7 @@ from zoo import __version__
 from zoo.cli import hub_cache, output
 from zoo.cli.completion import FILES
 from zoo.cli.plugins import to_dict
+from zoo.hub.folder import cache_folder, is_offline
 from zoo.presets import list_models
 from zoo.registry import DISTRIBUTION, installed
 from zoo.units import human_bytes
@@ -44,6 +45,7 @@ def command(is_json: bool) -> None:
 def examine() -> dict[str, Any]:
     """Everything that is worth knowing, as JSON values."""
     registry = installed()
+    registry.try_out()
     return {
         "zoo": __version__,
         "python": platform.python_version(),
@@ -60,8 +62,8 @@ def examine() -> dict[str, Any]:
             {"preset": r.name, "package": r.plugin, "problem": r.problem} for r in list_models() if r.problem
         ],
         "hub": {
-            "folder": str(hub_cache.folder()),
-            "offline": hub_cache.is_offline(),
+            "folder": str(cache_folder()),
+            "offline": is_offline(),
             "models": {model.repo: model.nbytes for model in hub_cache.models()},
         },
         "extras": _extras(),

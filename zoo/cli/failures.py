@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
@@ -10,6 +11,9 @@ import traceback
 import click
 
 from zoo.errors import ZooError
+
+# What torch says, the loader of shared libraries, and Python of a thread.
+NO_ROOM = ("can't allocate memory", "failed to map segment", "annot allocate memory", "can't start new thread")
 
 
 def tell(error: Exception) -> int:
@@ -26,7 +30,7 @@ def tell(error: Exception) -> int:
         case BrokenPipeError():  # the reader had enough; Python must not try to flush again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
-        case MemoryError() | RuntimeError() if is_out_of_memory(error):
+        case MemoryError() | RuntimeError() | ImportError() | OSError() if is_out_of_memory(error):
             asked = re.search(r"allocate (\d+) bytes", str(error))
             told = f": {int(asked[1]):,} bytes were asked for" if asked else ""
             click.echo(f"error: there is not enough memory{told}\nask for less, or for a smaller dtype", err=True)
@@ -41,5 +45,5 @@ def tell(error: Exception) -> int:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether Python, or torch on any device, was refused memory; torch is not imported to ask."""
-    told = type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError) or told
+    told = type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in NO_ROOM)
+    return isinstance(error, MemoryError) or told or getattr(error, "errno", None) == errno.ENOMEM

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.cli import output
 from zoo.cli.inspect import complete, shared_options
 from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
 from zoo.errors import UsageError
@@ -68,7 +68,7 @@ def command(
     if as_json:
         rows = zip(prompts, texts, out.new_tokens, out.finish_reasons, strict=True)
         keys = ("prompt", "text", "tokens", "finish_reason")
-        click.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        output.as_json([dict(zip(keys, row, strict=True)) for row in rows])
         return
     for prompt, text in zip(prompts, texts, strict=True):
         click.echo(text if images or speaker.answers else prompt + text)

@@ -5,10 +5,11 @@ The layout is $HF_HOME/hub/models--ORG--NAME/{refs,blobs,snapshots/COMMIT}.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from zoo.hub.folder import cache_folder
 
 WEIGHTS = (".safetensors", ".bin", ".pth", ".gguf")
 
@@ -22,32 +23,17 @@ class Cached:
     nbytes: int  # of those files
 
 
-def folder() -> Path:
-    """Where the cache is, by the variables that huggingface_hub reads."""
-    env = os.environ
-    home = env.get("HF_HOME") or os.path.join(env.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    return Path(env.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
-
-
 def find(repo: str) -> Cached | None:
     """What the cache holds of org/name; None: no weights of it."""
-    return _read(folder() / f"models--{repo.replace('/', '--')}")
+    return _read(cache_folder() / f"models--{repo.replace('/', '--')}")
 
 
 def models() -> Iterator[Cached]:
     """Every model of which the cache holds weights."""
-    root = folder()
+    root = cache_folder()
     for entry in sorted(root.glob("models--*")) if root.is_dir() else ():
         if found := _read(entry):
             yield found
-
-
-def is_offline() -> bool:
-    """Whether the environment forbids huggingface_hub to use the network."""
-    return any(
-        os.environ.get(name, "").upper() in ("1", "ON", "YES", "TRUE")
-        for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
-    )
 
 
 def _read(entry: Path) -> Cached | None:

@@ -22,7 +22,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from zoo.errors import ZooError
-from zoo.presets.composition import PRIMARY, VERSION_BASE, install, translated
+from zoo.presets.composition import VERSION_BASE, install, translated
+from zoo.presets.hydra_source import PRIMARY
 
 Job = Callable[[DictConfig], dict[str, Any]]
 

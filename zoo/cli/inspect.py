@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -11,7 +10,10 @@ from click.shell_completion import CompletionItem
 
 from zoo.anatomy.size import human_bytes, human_count
 from zoo.checkpoint.inspection import Ledger
-from zoo.errors import some
+from zoo.checkpoint.notes import MOST
+from zoo.cli import output
+from zoo.errors import clean, some
+from zoo.weights.foreign.config import ForeignConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -19,7 +21,7 @@ EPILOG = """\b
 Examples:
   zoo inspect tiny
   zoo inspect tiny --json
-  zoo inspect ./folder family=qwen3 --allow 'model.layers.*.q_norm.*'
+  zoo inspect ./folder model.tie_embeddings=true --allow 'v_head.*'
 """
 
 
@@ -54,7 +56,7 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
 
     ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
     if as_json:
-        click.echo(json.dumps(ledger.to_dict(), indent=2))
+        output.as_json(ledger.to_dict())
     else:
         click.echo("\n".join(lines(ledger)))
     ledger.check()
@@ -62,13 +64,16 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
 
 def chosen(words: tuple[str, ...]) -> dict[str, Any]:
     """`family` and `overrides` as `inspect` takes them. Raises click's usage error for any other word."""
+    from zoo.presets.overrides import grammar
+
     family: str | None = None
     overrides: list[str] = []
+    groups = grammar("build", with_keys=False).groups if words else {}
     for word in words:
-        key, equals, value = word.partition("=")
+        key, equals, value = word.lstrip("+~").partition("=")
         if key == "family" and value:
             family = value
-        elif key.startswith("model.") and equals:
+        elif (key.startswith("model.") or key.partition("@")[0] in groups) and (equals or word.startswith("~")):
             overrides.append(word)
         else:
             raise click.UsageError(f"{word!r} is neither family=NAME nor model.FIELD=VALUE")
@@ -85,18 +90,25 @@ def lines(ledger: Ledger) -> list[str]:
         f"source     {ledger.source}{commit} · {len(files)} weight file{'s' * (len(files) != 1)}, "
         f"{human_bytes(ledger.nbytes)}",
         f"family     {ledger.family.name} ({'; '.join(ledger.reasons)}) · format {ledger.dialect}",
-        f"config     {len(keys.raw)} keys: {len(keys.used)} used · {len(keys.inert)} inert{_examples(keys.inert)} · "
-        f"{len(keys.raw) - len(keys.used) - len(keys.inert)} unknown",
+        f"config     {keys_in_words(keys)}",
+        *(f"           {group.name}: {keys_in_words(group)}" for group in keys.groups),
         f"tensors    {ledger.account.summary()}",
         f"dtype      {dtypes}",
         f"parameters {human_count(ledger.num_parameters)}",
     ]
-    if keys.assumed:
-        told = [f"{name}={value!r}" for name, value in keys.assumed.items() if value is not None]
-        out += [f"assumed    {some(told, 4)}"] if told else []
-    if keys.allowed:
-        out.append(f"allowed    {some(keys.allowed, 4)}")
-    return out
+    if assumed := [f"{name}={clean(repr(value))}" for name, value in ledger.assumed.items()]:
+        out.append(f"assumed    {some(assumed, MOST)}")
+    if allowed := [*keys.allowed, *(f"{g.name}.{name}" for g in keys.groups for name in g.allowed)]:
+        out.append(f"allowed    {clean(some(allowed, 4), 200)}")
+    return out + [f"note       {note}" for note in ledger.notes[bool(assumed) :]]
+
+
+def keys_in_words(keys: ForeignConfig) -> str:
+    """29 keys: 17 used · 12 inert (bos_token_id, dtype and 10 more) · 0 unknown"""
+    total, used, inert, allowed = map(len, (keys.raw, keys.used, keys.inert, keys.allowed))
+    let_pass = f" · {allowed} allowed" if allowed else ""
+    unknown = total - used - inert - allowed
+    return f"{total} keys: {used} used · {inert} inert{_examples(keys.inert)}{let_pass} · {unknown} unknown"
 
 
 def _examples(names: set[str]) -> str:

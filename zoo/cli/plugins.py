@@ -26,13 +26,18 @@ COLUMNS = (
 )
 
 
+SLOW = 0.5  # seconds
+
+
 @click.command(epilog=EPILOG)
 @click.option("--all", "show_all", is_flag=True, help="The blocked ones too, in the table.")
 @click.option("--json", "is_json", is_flag=True, help="Every plugin as JSON, blocked ones included.")
 @click.option("--no-truncate", is_flag=True, help="Do not cut the table to the terminal's width.")
 def command(show_all: bool, is_json: bool, no_truncate: bool) -> None:
     """List the installed plugins, the families they provide and why one is not loaded."""
-    plugins = installed().plugins
+    registry = installed()
+    registry.try_out()
+    plugins = registry.plugins
     if is_json:
         output.as_json([to_dict(p) for p in plugins])
         return
@@ -40,6 +45,8 @@ def command(show_all: bool, is_json: bool, no_truncate: bool) -> None:
     output.table(COLUMNS, (_row(p) for p in shown), truncate=not no_truncate)
     if blocked := [f"{p.name} ({p.reason})" for p in plugins if p.state == "blocked" and not show_all]:
         output.note(f"blocked: {', '.join(blocked)}")
+    if slow := [f"{p.name} ({p.seconds:.1f} s)" for p in plugins if p.state != "built in" and p.seconds > SLOW]:
+        output.note(f"slow to import, which every command waits for: {', '.join(slow)}")
 
 
 def to_dict(p: Plugin) -> dict[str, Any]:

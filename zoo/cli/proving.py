@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
+from zoo.cli import output
 from zoo.cli.inspect import chosen
-from zoo.cli.output import as_json as print_json
 
 
 def is_family(word: str) -> bool:
@@ -32,7 +32,7 @@ def proven(
         rows = prove_ledger(inspect(source, **chosen(choices), **options), to if folder else None)
     failed = [row for row in rows if not row.holds]
     if as_json and (folder is None or source is None or is_family(source) or failed):
-        print_json({"holds": not failed, "tables": [row.to_dict() for row in rows]})
+        output.as_json({"holds": not failed, "tables": [row.to_dict() for row in rows]})
     elif not as_json:
         for row in rows:
             click.echo(str(row))

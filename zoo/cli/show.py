@@ -10,9 +10,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.costs import costs
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache, output
-from zoo.cli.datasheet import numbers, rows, weights
+from zoo.cli.datasheet import rows, weights
 from zoo.errors import UsageError, ZooError, clean
 from zoo.presets import config as read_preset
 from zoo.registry import Plugin, find_preset, installed
@@ -72,7 +73,7 @@ def to_dict(model: str, config: ModelConfig) -> dict[str, Any]:
         size = Size.of(config)
     except ZooError:
         return known | {"traits": {}, "size": None}
-    return known | {"traits": size.anatomy.traits, "size": numbers(size)}
+    return known | {"traits": size.anatomy.traits, "size": costs(size, None)}
 
 
 def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:

@@ -8,9 +8,10 @@ from math import prod
 from typing import Any, Protocol
 
 from zoo.anatomy.config import ModelConfig
-from zoo.anatomy.size import Size
+from zoo.anatomy.costs import cache_in_words, compute_in_words, costs
+from zoo.anatomy.size import Size, item_bytes
 from zoo.errors import ZooError
-from zoo.units import human_bytes, human_count, human_flops
+from zoo.units import human_bytes, human_count
 
 DTYPES = {"float32": "fp32", "bfloat16": "bf16", "int8": "int8"}
 
@@ -23,28 +24,12 @@ class Shaped(Protocol):
 
 
 def numbers(config: ModelConfig) -> dict[str, Any]:
-    """What a config's model costs, from zoo.anatomy.size; only its family where that has no arithmetic."""
+    """What a config's model costs, from zoo.anatomy.costs; no size where the family has no arithmetic for it."""
     known: dict[str, Any] = {"family": config.family, "num_layers": getattr(config, "num_layers", None)}
     try:
-        size = Size.of(config)
+        return known | {"size": costs(Size.of(config), None)}
     except ZooError:
-        return known
-    length = size.anatomy.max_seq_len
-    return known | {
-        "parameters": size.parameters,
-        "active_parameters": size.active_parameters,
-        "by_role": size.by_role,
-        "weight_bytes": {dtype: size.weight_bytes(dtype) for dtype in DTYPES},
-        "cache_dtype": size.dtype,
-        "cache_bytes_per_token": size.cache_bytes_per_token(),
-        "source_cache_bytes_per_token": size.source_cache_bytes(1),
-        "state_bytes": size.state_bytes(),
-        "max_seq_len": length,
-        "cache_bytes": size.cache_bytes(length) if length else None,
-        "flops_per_token": size.flops_per_token(),
-        "flops_per_source_token": size.prefill_flops(1) if size.anatomy.cross else None,
-        "flops_per_token_at_full_context": size.flops_per_token(length - 1) if length else None,
-    }
+        return known | {"size": None}
 
 
 def tree(parameters: Iterable[tuple[str, Shaped]]) -> list[dict[str, Any]]:
@@ -82,30 +67,23 @@ def _title(facts: dict[str, Any]) -> str:
     layers = (
         f" · {facts['num_layers']} layer{'s' * (facts['num_layers'] != 1)}" if facts["num_layers"] is not None else ""
     )
-    active = facts.get("active_parameters", facts["parameters"])
+    active = facts["size"]["active_parameters"] if facts["size"] else facts["parameters"]
     told = f" ({human_count(active)} active)" if active < facts["parameters"] else ""
     count = human_count(facts["parameters"])
     return f"{facts['family']}{layers} · {count} parameters{told} · {facts['device']} · {facts['seconds']:.2f} s"
 
 
 def _costs(facts: dict[str, Any]) -> list[tuple[str, str]]:
-    if "by_role" not in facts:
+    if (size := facts["size"]) is None:
         return []
-    length = facts["max_seq_len"]
-    roles = [f"{role} {human_count(n)}" for role, n in facts["by_role"].items()]
-    weights = [f"{human_bytes(facts['weight_bytes'][dtype])} {word}" for dtype, word in DTYPES.items()]
+    roles = [f"{role} {human_count(n)}" for role, n in size["by_role"].items()]
+    weights = [f"{human_bytes(size['parameters'] * item_bytes(dtype))} {word}" for dtype, word in DTYPES.items()]
     told = [("parameters", " · ".join(roles)), ("weights", " · ".join(weights))]
-    if facts["cache_bytes_per_token"]:
-        full = f" · {human_bytes(facts['cache_bytes'])} at {length:,}" if length else ""
-        source = facts["source_cache_bytes_per_token"]
-        full += f" · {human_bytes(source)}/token of the source" if source else ""
-        told.append(("cache", f"{human_bytes(facts['cache_bytes_per_token'])}/token{full} ({facts['cache_dtype']})"))
-    if facts["state_bytes"]:
-        told.append(("state", f"{human_bytes(facts['state_bytes'])} at any length ({facts['cache_dtype']})"))
-    full = f" · {human_flops(facts['flops_per_token_at_full_context'])} at {length:,}" if length else ""
-    if read := facts["flops_per_source_token"]:
-        full += f" · {human_flops(read)}/token of the source"
-    return [*told, ("compute", f"{human_flops(facts['flops_per_token'])}/token forward{full}")]
+    if cache := cache_in_words(size):
+        told.append(("cache", f"{cache} ({size['dtype']})"))
+    if size["state_bytes"]:
+        told.append(("state", f"{human_bytes(size['state_bytes'])} at any length ({size['dtype']})"))
+    return [*told, ("compute", compute_in_words(size))]
 
 
 def _endings(facts: dict[str, Any]) -> list[str]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
+from zoo.cli import output
 from zoo.cli.inspect import chosen, complete, shared_options
-from zoo.cli.output import as_json as print_json
 
 EPILOG = """\b
 Examples:
@@ -30,6 +30,10 @@ Examples:
 @click.option("--golden", is_flag=True, help="Rerun the committed numbers of all families, or of those named.")
 @click.option("--dtype", help="What both sides compute in.  [default: float64 where it fits, else float32]")
 @click.option("--tokens", type=click.IntRange(2), help="Tokens of each text.  [default: 61, or beyond a window]")
+@click.option(
+    "--limit", type=click.FloatRange(0, min_open=True), metavar="X",
+    help="Largest difference, in units of the root mean square.  [default: what rounding leaves, the reference's too]",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Every number as JSON.")
 def command(
     source: str | None,
@@ -40,15 +44,19 @@ def command(
     golden: bool,
     dtype: str | None,
     tokens: int | None,
+    limit: float | None,
     as_json: bool,
 ) -> None:
-    """Run the same tokens through SOURCE and through a reference; exit code 1 where they differ.
+    """Run the same tokens through SOURCE and through a reference; exit code 1 where they are not the same.
 
+    The reference also runs against itself: what it differs from itself by is no difference between the two.
     Where they do, the first module that parts from the reference is named, and the mistake that explains it.
     Families follow --golden in the place of SOURCE; goldens need neither transformers nor a checkpoint.
     """
     if golden and against is not None:
         raise click.UsageError("--golden takes no --against")
+    if limit is not None and (golden or against == "golden"):
+        raise click.UsageError("goldens have limits of their own: leave out --limit")
     if golden:
         names = [word for word in (source, *choices) if word]
         passed = rerun(names, as_json=as_json)
@@ -63,6 +71,7 @@ def command(
             "allow_pickle": allow_pickle,
             "dtype": dtype,
             "length": tokens,
+            "limit": limit,
         }
         passed = hold(source, against or "transformers", settings, as_json=as_json)
     if not passed:
@@ -75,7 +84,7 @@ def hold(source: str, against: str, settings: dict[str, Any], *, as_json: bool) 
 
     result = verify(source, against, **settings)
     if as_json:
-        print_json(result.to_dict())
+        output.as_json(result.to_dict())
     else:
         click.echo(result.table())
     return result.passed
@@ -90,7 +99,7 @@ def rerun(names: list[str], *, as_json: bool) -> bool:
     missing = [name for name in without_golden() if not names or name in names]
     failed = [result for result in results if not result.passed]
     if as_json:
-        print_json(
+        output.as_json(
             {"passed": not failed, "goldens": [result.to_dict() for result in results], "without_golden": missing}
         )
         return not failed

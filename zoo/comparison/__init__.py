@@ -1,7 +1,7 @@
 """What differs between models, in words and by arithmetic. Needs no torch."""
 
-from zoo.comparison.record import Comparison, Measurements, compare
-from zoo.comparison.rows import Row
-from zoo.comparison.subject import Subject
+from zoo.comparison.record import Comparison, Findings, compare
+from zoo.comparison.subject import ComparedModel
+from zoo.report.table import Row
 
-__all__ = ["Comparison", "Measurements", "Row", "Subject", "compare"]
+__all__ = ["ComparedModel", "Comparison", "Findings", "Row", "compare"]

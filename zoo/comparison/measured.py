@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.config import ModelConfig
-from zoo.comparison.record import Measurements
-from zoo.comparison.rows import Row
+from zoo.comparison.record import Findings
 from zoo.comparison.subject import is_path, words_of
 from zoo.errors import UsageError, ZooError, clean
 
 if TYPE_CHECKING:
-    from zoo.measurement.subject import Subject
-
-NUMBERS = ("perplexity", "bits per byte", "KL(first to this), nats per token", "prefill", "decode", "peak memory")
+    from zoo.measurement.subject import OpenedSource
 
 
 def measured(
@@ -28,7 +25,7 @@ def measured(
     device: str = "cpu",
     speed: bool = False,
     tell: Callable[[str], None] | None = None,
-) -> Measurements:
+) -> Findings:
     """The subjects' own weights on a text; one that has none, or predicts no next token, has its reason in the notes.
 
     Raises what is wrong with the first where none can be measured.
@@ -41,12 +38,8 @@ def measured(
     )
     for model, what in zip(found.models, subjects, strict=True):
         model.source = clean(what.family if isinstance(what, ModelConfig) else what)
-    rows = tuple(
-        Row("measured", fact.label, tuple(fact.values), tuple(fact.texts), fact.label in NUMBERS)
-        for fact in found.rows()
-    )
     pieces = tuple(tuple(m.pieces()) or None for m in found.models)
-    return Measurements(rows, _losses(pieces), tuple(found.notes()), pieces, found.to_dict())
+    return Findings(tuple(found.rows()), _losses(pieces), tuple(found.notes()), pieces, found.to_dict())
 
 
 def _losses(pieces: Sequence[Any]) -> tuple[tuple[float, ...] | None, ...]:
@@ -57,18 +50,18 @@ def _losses(pieces: Sequence[Any]) -> tuple[tuple[float, ...] | None, ...]:
     return tuple(tuple(loss for _, loss in found) if found else None for found in pieces)
 
 
-def _opened(what: str | Path | ModelConfig) -> Subject | ZooError:
+def _opened(what: str | Path | ModelConfig) -> OpenedSource | ZooError:
     """The subject as it is measured, or why it cannot be."""
-    from zoo.measurement.subject import open_subject
+    from zoo.measurement.subject import open_source
 
     if isinstance(what, ModelConfig):
         return UsageError("a config has no weights to measure")
     try:
         if isinstance(what, Path) or is_path(what):
-            return open_subject(what)
+            return open_source(what)
         name, *rest = words_of(what)
         families = [word.removeprefix("family=") for word in rest if word.startswith("family=")]
         overrides = [word for word in rest if not word.startswith("family=")]
-        return open_subject(name, family=families[0] if families else None, overrides=overrides)
+        return open_source(name, family=families[0] if families else None, overrides=overrides)
     except ZooError as error:
         return error

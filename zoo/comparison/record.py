@@ -7,19 +7,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zoo.anatomy.adapters import RANK, adapter_parameters, lora_bytes
+from zoo.anatomy.adapters import RANK
 from zoo.anatomy.config import ModelConfig
-from zoo.anatomy.size import Size, item_bytes
-from zoo.comparison.rows import Row, Terms, rows, short
-from zoo.comparison.subject import Subject, distinct
+from zoo.anatomy.costs import costs
+from zoo.anatomy.size import item_bytes
+from zoo.comparison.rows import Terms, rows
+from zoo.comparison.subject import ComparedModel, distinct
 from zoo.errors import UsageError, some
-from zoo.units import human_bytes
+from zoo.report.table import Row
+from zoo.units import human_bytes, human_length
 
 LENGTH = 32 * 1024
 
 
 @dataclass(frozen=True)
-class Measurements:
+class Findings:
     """What running the models has shown: `rows` as in the table, one value per model, and losses where there are any.
 
     `losses` are nats per token of one text, one sequence per model, None for a model that was not measured; `notes`
@@ -38,12 +40,12 @@ class Measurements:
 class Comparison:
     """What `zoo compare` tells, in words and by arithmetic; in numbers too, where `measurements` are given."""
 
-    subjects: tuple[Subject, ...]
+    subjects: tuple[ComparedModel, ...]
     rows: tuple[Row, ...]
     length: int = LENGTH  # tokens that cache, FLOPs and training are counted for
     lora_rank: int = RANK
     dtype: str | None = None  # that bytes are counted in; None: the one that each model was released in
-    measurements: Measurements | None = None
+    measurements: Findings | None = None
 
     @property
     def differing(self) -> tuple[Row, ...]:
@@ -61,33 +63,33 @@ class Comparison:
         told = [f"bytes are counted in {self.dtype}"] if self.dtype else []
         limits = [(s.name, s.size.anatomy.max_seq_len) for s in self.subjects if s.size]
         if over := [f"{name} ({limit:,})" for name, limit in limits if limit and limit < self.length]:
-            told.append(f"{short(self.length)} tokens are beyond the context of {some(over, 8)}")
+            told.append(f"{human_length(self.length)} tokens are beyond the context of {some(over, 8)}")
         if sources := [
             f"{human_bytes(s.size.source_cache_bytes(1, dtype=self.dtype))} ({s.name})"
             for s in self.subjects
             if s.size and s.size.anatomy.cross
         ]:
             each = f"each token of which adds to the cache: {some(sources, 8)}"
-            told.append(f"decode at {short(self.length)} attends to a source as long, {each}")
+            told.append(f"decode at {human_length(self.length)} attends to a source as long, {each}")
         if unknown := [s.name for s in self.subjects if s.size is None]:
             told.append(f"no arithmetic for the size of {some(unknown, 8)}: the family describes no anatomy")
         return tuple(told)
 
     def table(self, width: int | None = None) -> str:
         """The rows that differ, aligned, and a line of what is the same; cells wrap so that lines fit `width`."""
-        from zoo.report.table import as_text
+        from zoo.comparison.table import as_text
 
         return as_text(self, width)
 
     def markdown(self) -> str:
         """The same as a table in Markdown."""
-        from zoo.report.table import as_markdown
+        from zoo.comparison.table import as_markdown
 
         return as_markdown(self)
 
     def html(self) -> str:
         """The report with pictures: one page that needs no network and no script. Imports torch for the masks."""
-        from zoo.report.page import page
+        from zoo.comparison.page import page
 
         return page(self)
 
@@ -144,7 +146,7 @@ def compare(
         raise UsageError(f"length={length} is no number of tokens")
     if dtype is not None:
         item_bytes(dtype)
-    found = distinct([Subject.of(what) for what in subjects])
+    found = distinct([ComparedModel.of(what) for what in subjects])
     told = rows(found, Terms(length, lora_rank, dtype))
     numbers = None
     if text is not None:
@@ -154,35 +156,14 @@ def compare(
     return Comparison(found, told, length, lora_rank, dtype, numbers)
 
 
-def _subject(s: Subject, c: Comparison) -> dict[str, Any]:
+def _subject(s: ComparedModel, c: Comparison) -> dict[str, Any]:
     return {
         "name": s.name,
         "description": s.description,
         "family": s.config.family,
         "config": s.config.to_dict(),
         "traits": s.size.anatomy.traits if s.size else {},
-        "size": _numbers(s.size, c) if s.size else None,
-    }
-
-
-def _numbers(size: Size, c: Comparison) -> dict[str, Any]:
-    """Every number under a name that does not depend on what it is counted for; names as in `zoo show --json`."""
-    full = size.training_bytes(1, c.length, c.dtype)
-    lora = lora_bytes(size, 1, c.length, rank=c.lora_rank, dtype=c.dtype)
-    return {
-        "parameters": size.parameters,
-        "active_parameters": size.active_parameters,
-        "by_role": size.by_role,
-        "dtype": c.dtype or size.dtype,
-        "weight_bytes": size.weight_bytes(c.dtype),
-        "cache_bytes_per_token": size.cache_bytes_per_token(c.dtype),
-        "cache_bytes": size.cache_bytes(c.length, dtype=c.dtype),
-        "prefill_flops": size.prefill_flops(c.length),
-        "flops_per_token": size.flops_per_token(c.length - 1),
-        "training_bytes": vars(full) | {"total": full.total},
-        "lora_parameters": adapter_parameters(size.anatomy, c.lora_rank),
-        "lora_bytes": vars(lora) | {"total": lora.total},
-        "optimal_tokens": size.optimal_tokens,
+        "size": costs(s.size, c.length, dtype=c.dtype, rank=c.lora_rank) if s.size else None,
     }
 
 

@@ -6,30 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from zoo.anatomy import ROLES, Anatomy
+from zoo.anatomy import Anatomy
 from zoo.anatomy.adapters import adapter_parameters, lora_bytes
+from zoo.anatomy.parts import ROLES
 from zoo.anatomy.size import Size, Training
-from zoo.comparison.subject import Subject
-from zoo.units import human_bytes, human_count, human_flops
+from zoo.comparison.subject import ComparedModel
+from zoo.report.table import Row
+from zoo.units import human_bytes, human_count, human_flops, human_length
 
 TRAITS = ("attention", "position", "norm", "block", "mlp")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One fact about every model; `values` are JSON values, None where a model has none, `texts` word them."""
-
-    section: str
-    label: str
-    values: tuple[Any, ...]
-    texts: tuple[str, ...]
-    is_number: bool = False  # of one unit, so that bars may show its proportions
-    is_part: bool = False  # a part of the row above
-
-    @property
-    def is_same(self) -> bool:
-        """Whether all models are alike in it."""
-        return all(value == self.values[0] for value in self.values)
 
 
 @dataclass(frozen=True)
@@ -41,13 +26,13 @@ class Terms:
     dtype: str | None = None  # that bytes are counted in; None: the one that each model was released in
 
 
-def rows(subjects: Sequence[Subject], terms: Terms) -> tuple[Row, ...]:
+def rows(subjects: Sequence[ComparedModel], terms: Terms) -> tuple[Row, ...]:
     """Every fact, in the order in which it is told; one that no model has is left out."""
     all_rows = [*_traits(subjects), *_parameters(subjects), *_costs(subjects, terms), *_training(subjects, terms)]
     return tuple(row for row in all_rows if any(value is not None for value in row.values))
 
 
-def _traits(subjects: Sequence[Subject]) -> list[Row]:
+def _traits(subjects: Sequence[ComparedModel]) -> list[Row]:
     sizes = [s.size for s in subjects]
     told = [size.anatomy.traits if size else {} for size in sizes]
     names = dict.fromkeys((*TRAITS, *(name for traits in told for name in traits)))
@@ -83,7 +68,7 @@ def shape(config: Any) -> str | None:
     return None if layers is None or width is None else f"{layers:,} × {width:,}"
 
 
-def _tied(s: Subject) -> str | None:
+def _tied(s: ComparedModel) -> str | None:
     if s.size is None or not hasattr(s.config, "vocab_size"):
         return None
     if s.size.anatomy.tied_head:
@@ -91,7 +76,7 @@ def _tied(s: Subject) -> str | None:
     return "no" if "head" in s.size.by_role else None
 
 
-def _parameters(subjects: Sequence[Subject]) -> list[Row]:
+def _parameters(subjects: Sequence[ComparedModel]) -> list[Row]:
     sizes = [s.size for s in subjects]
     known = [role for role in ROLES if any(size and role in size.by_role for size in sizes)]
     return [
@@ -104,8 +89,8 @@ def _parameters(subjects: Sequence[Subject]) -> list[Row]:
     ]
 
 
-def _costs(subjects: Sequence[Subject], terms: Terms) -> list[Row]:
-    sizes, at = [s.size for s in subjects], short(terms.length)
+def _costs(subjects: Sequence[ComparedModel], terms: Terms) -> list[Row]:
+    sizes, at = [s.size for s in subjects], human_length(terms.length)
     decoders = [size if size and size.cache_bytes(1) else None for size in sizes]
 
     def tell(section: str, label: str, cost: Callable[[Size], int], text: Any, of: Sequence[Size | None]) -> Row:
@@ -121,8 +106,8 @@ def _costs(subjects: Sequence[Subject], terms: Terms) -> list[Row]:
     ]
 
 
-def _training(subjects: Sequence[Subject], terms: Terms) -> list[Row]:
-    sizes, at = [s.size for s in subjects], f"1 × {short(terms.length)}"
+def _training(subjects: Sequence[ComparedModel], terms: Terms) -> list[Row]:
+    sizes, at = [s.size for s in subjects], f"1 × {human_length(terms.length)}"
     n, rank, dtype = terms.length, terms.rank, terms.dtype
     full = [_of(z, lambda z: z.training_bytes(1, n, dtype)) for z in sizes]
     lora = [_of(z, lambda z: lora_bytes(z, 1, n, rank=rank, dtype=dtype)) for z in sizes]
@@ -145,11 +130,6 @@ def _needs(label: str, needs: Sequence[Training | None]) -> list[Row]:
             for p in parts
         ),
     ]
-
-
-def short(length: int) -> str:
-    """32k for 32,768 tokens, 8,000 for 8000."""
-    return f"{length // 1024}k" if length >= 1024 and length % 1024 == 0 else f"{length:,}"
 
 
 def _of(size: Size | None, fact: Callable[[Size], Any]) -> Any:

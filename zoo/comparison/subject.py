@@ -17,7 +17,7 @@ FILES = (".gguf", ".safetensors", ".bin", ".pth")
 
 
 @dataclass(frozen=True)
-class Subject:
+class ComparedModel:
     """One of the models that are compared; `size` is None where its family describes no anatomy."""
 
     name: str  # as it was asked for, safe to print
@@ -26,7 +26,7 @@ class Subject:
     description: str = ""
 
     @classmethod
-    def of(cls, what: str | Path | ModelConfig) -> Subject:
+    def of(cls, what: str | Path | ModelConfig) -> ComparedModel:
         """The subject that `what` names.
 
         A name of `zoo list`, overrides behind it ("llama3 model.num_kv_heads=4"), a folder, a file, org/name,
@@ -43,7 +43,7 @@ class Subject:
         return cls._sized(what, _of_preset(name, overrides), _description(name))
 
     @classmethod
-    def _sized(cls, name: str, config: ModelConfig, description: str = "") -> Subject:
+    def _sized(cls, name: str, config: ModelConfig, description: str = "") -> ComparedModel:
         try:
             size = Size.of(config)
         except ZooError:  # a family that is known by building it only
@@ -51,13 +51,13 @@ class Subject:
         return cls(clean(name, MAX_NAME), config, size, clean(description, 200))
 
 
-def distinct(subjects: Sequence[Subject]) -> tuple[Subject, ...]:
+def distinct(subjects: Sequence[ComparedModel]) -> tuple[ComparedModel, ...]:
     """The same subjects, those that share a name numbered: gpt2, gpt2 (2)."""
     seen: dict[str, int] = {}
     out = []
     for s in subjects:
         seen[s.name] = number = seen.get(s.name, 0) + 1
-        out.append(s if number == 1 else Subject(f"{s.name} ({number})", s.config, s.size, s.description))
+        out.append(s if number == 1 else ComparedModel(f"{s.name} ({number})", s.config, s.size, s.description))
     return tuple(out)
 
 
@@ -90,11 +90,13 @@ def _of_preset(name: str, overrides: Sequence[str]) -> ModelConfig:
 
 def _of_checkpoint(source: str | Path, words: Sequence[str]) -> ModelConfig:
     from zoo.checkpoint.inspection import inspect
+    from zoo.checkpoint.notes import tell
 
     families = [word.removeprefix("family=") for word in words if word.startswith("family=")]
     overrides = [word for word in words if not word.startswith("family=")]
     ledger = inspect(source, family=families[0] if families else None, overrides=overrides)
     ledger.check()
+    tell(ledger)
     return ledger.config
 
 

@@ -30,11 +30,8 @@ from zoo.files.open_tensors import OpenTensors
 from zoo.files.pickle_file import PickleReader, read_pickle_header, refuse_pickle
 from zoo.files.regular import sha256_of, size_of, unreadable
 from zoo.files.safetensors_file import SafetensorsReader, read_header
-from zoo.files.shards import read_index, read_shards
+from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index, read_shards, wrong_size
 from zoo.files.tensor_info import TensorInfo
-
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 
 
 @dataclass(frozen=True)
@@ -48,6 +45,7 @@ class Checkpoint:
     files: tuple[Path, ...]  # of weights
     config_file: Path
     _open: Callable[[], OpenTensors] = field(repr=False)
+    notes: tuple[str, ...] = ()  # what is odd about the files
 
     @property
     def folder(self) -> Path:
@@ -148,12 +146,14 @@ def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
     config_file = weights.parent / "config.json"
     config = read_json(config_file)
     read = read_pickle_header if is_pickle else lambda file: read_header(file).tensors
-    stored = read_shards(weights, read) if weights.suffix == ".json" else read(weights)
+    is_index = weights.suffix == ".json"
+    stored = read_shards(weights, read) if is_index else read(weights)
+    notes = wrong_size(weights, stored) if is_index else ()
     block = block_size(config, config_file)
     shown = unscaled_infos(stored, block) if block else stored
 
     opener = partial(_open_stored, stored, shown, block, is_pickle)  # no closure: a model with its ledger is pickled
-    return _checkpoint(path, "zoo" if "zoo" in config else "hf", config_file, config, shown, opener)
+    return _checkpoint(path, "zoo" if "zoo" in config else "hf", config_file, config, shown, opener, notes)
 
 
 def _open_stored(
@@ -187,11 +187,12 @@ def _checkpoint(
     config: dict[str, Any],
     tensors: dict[str, TensorInfo],
     opener: Callable[[], OpenTensors],
+    notes: tuple[str, ...] = (),
 ) -> Checkpoint:
     if not tensors:
         raise CheckpointError(path, "", "holds no tensors")
     files = tuple(dict.fromkeys(info.file for info in tensors.values()))
-    return Checkpoint(path, dialect, config, tensors, files, config_file, opener)
+    return Checkpoint(path, dialect, config, tensors, files, config_file, opener, notes)
 
 
 def _present(names: set[str]) -> str:

@@ -15,6 +15,8 @@ from zoo.files.tensor_info import MAX_RANK
 
 HEADER_BYTES = 64 << 20  # the largest vocabularies take a quarter of it
 NAME_BYTES = 1 << 16
+MAX_KEYS, MAX_TENSORS = 10_000, 50_000  # some fifty, and two thousand, are usual
+MAX_ITEMS = 250_000  # of all arrays together that belong to the config
 VERSIONS = (2, 3)
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _STRING, _ARRAY, _BOOL = 8, 9, 7
@@ -58,6 +60,7 @@ class _Walk:
     def __init__(self, data: mmap.mmap, path: Path, longest: int | None) -> None:
         self.data, self.path, self.longest = data, path, longest
         self.at, self.end = 0, min(len(data), HEADER_BYTES)
+        self.items = 0
 
     def header(self) -> RawHeader:
         found = RawHeader(len(self.data))
@@ -87,6 +90,9 @@ class _Walk:
         num_tensors, num_keys = self._number(_U64, "tensor count"), self._number(_U64, "key count")
         # The least that a tensor and a key take in the header.
         self._need(24 * num_tensors + 13 * num_keys, "", f"{num_tensors:,} tensors and {num_keys:,} keys")
+        if num_tensors > MAX_TENSORS or num_keys > MAX_KEYS:
+            why = f"at most {MAX_TENSORS:,} tensors and {MAX_KEYS:,} keys are read"
+            raise CheckpointError(self.path, "", f"has {num_tensors:,} tensors and {num_keys:,} keys", why=why)
         return num_tensors, num_keys
 
     def _tensor(self) -> RawTensor:
@@ -119,6 +125,9 @@ class _Walk:
         least = 8 if kind == _STRING else _SCALARS[kind].size
         self._need(count * least, key, f"{count:,} elements")
         if self.longest is None or (count <= self.longest and not key.startswith("tokenizer.")):
+            self.items += count
+            if self.longest is not None and self.items > MAX_ITEMS:
+                raise CheckpointError(self.path, key, f"the arrays up to here have more than {MAX_ITEMS:,} elements")
             return [self._item(kind, key) for _ in range(count)]
         if kind == _STRING:
             self._skip_texts(count, key)

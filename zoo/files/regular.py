@@ -28,6 +28,35 @@ def size_of(path: Path) -> int:
     return found.st_size
 
 
+def own_file(path: Path) -> Path:
+    """`path`, unless it is a link out of its folder; the cache of Hugging Face may link to its own blobs.
+
+    What is copied from folder to folder may be published one day. Raises CheckpointError for a link that leads away.
+    """
+    size_of(path)
+    home, target = path.parent.resolve(), path.resolve()
+    cache = next((parent.parents[1] for parent in home.parents if parent.name == "snapshots"), home)
+    if not any(target.is_relative_to(root) for root in (home, cache)):
+        hint = "if you mean the file that it leads to, put a copy of it in the place of the link"
+        raise CheckpointError(path, "", "is a link that leads out of the folder", hint=hint)
+    return path
+
+
+def read_bounded(path: Path, limit_bytes: int) -> bytes:
+    """The bytes of a regular file of at most `limit_bytes`, asked for its size first. Raises CheckpointError."""
+    size = size_of(path)
+    if size <= limit_bytes:
+        try:
+            with path.open("rb") as file:
+                data = file.read(limit_bytes + 1)  # it may have grown since
+        except OSError as error:
+            raise CheckpointError(path, "", unreadable(error)) from None
+        if len(data) <= limit_bytes:
+            return data
+        size = len(data)
+    raise CheckpointError(path, "", f"has {size:,} bytes, more than the {limit_bytes:,} that such a file may have")
+
+
 def plain_name(name: object, file: Path, item: str) -> str:
     """`name`, which `file` gives under `item`, where it is the name of a file beside it; else a CheckpointError."""
     if not isinstance(name, str) or not name:

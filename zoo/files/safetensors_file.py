@@ -7,6 +7,7 @@ the header as JSON, and the bytes of the tensors, end to end.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Mapping
 from math import prod
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 HEADER_BYTES = 100_000_000
+MAX_TENSORS = 100_000  # of one file: more than the largest released models have in all of theirs
+SPACES = b" \t\r\n"  # of JSON; writers pad with them, mostly behind the header
+_MINUS_ZERO, _TEXT = re.compile(rb"[\[:,]\s*-0\s*[,\]}]"), re.compile(rb'"(?:[^"\\]|\\.)*"')
 DTYPES = {  # the format's code -> torch's name, from the least to the most strictly aligned: the order of the data
     "BOOL": "bool",
     "U8": "uint8",
@@ -61,10 +65,15 @@ def read_header(path: Path) -> Header:
             data = file.read(raw)
     except OSError as error:
         raise CheckpointError(path, "", unreadable(error)) from None
-    if len(data) < raw or not data.startswith(b"{"):
+    if len(data) < raw or not data.lstrip(SPACES).startswith(b"{"):
         raise CheckpointError(path, "", "its header is not a JSON object: this is no safetensors file")
+    if (count := data.count(b'"data_offsets"')) > MAX_TENSORS:
+        raise CheckpointError(path, "", f"its header lists {count:,} tensors, more than the {MAX_TENSORS:,} it may")
     entries = parse_json(data, path, max_depth=None)  # what is deeper than an entry is refused as one
-    metadata = _metadata(entries.pop("__metadata__", {}), path)
+    if _MINUS_ZERO.search(data) and _MINUS_ZERO.search(_TEXT.sub(b"", data)):
+        raise CheckpointError(path, "", "its header has the number -0, which is neither a size nor an offset")
+    found = entries.pop("__metadata__", None)
+    metadata = _metadata({} if found is None else found, path)
     tensors = [_tensor(path, name, entry, start) for name, entry in entries.items()]
     tensors.sort(key=_span)
     _check_layout(tensors, start, size, path)

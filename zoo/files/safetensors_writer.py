@@ -16,9 +16,10 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from zoo.anatomy.parts import Shape
 from zoo.errors import CheckpointError, ZooError
 from zoo.files.safetensors_file import DTYPES, HEADER_BYTES, read_header
-from zoo.files.tensor_info import ITEM_BYTES, Shape, TensorInfo
+from zoo.files.tensor_info import ITEM_BYTES, TensorInfo
 from zoo.progress import progress
 
 if TYPE_CHECKING:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from zoo.anatomy.parts import Shape
 from zoo.errors import CheckpointError
-
-Shape = tuple[int, ...]
 
 MAX_RANK = 32
 MAX_DIM = 1 << 48

@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,15 +15,13 @@ from zoo.errors import CheckpointError, UsageError, ZooError, clean, some
 from zoo.files.manifest import MANIFEST, listed_files, manifest_text
 from zoo.files.regular import plain_name, sha256_of, size_of
 from zoo.files.safetensors_writer import Digest, SafetensorsWriter, TensorSpec
+from zoo.files.shards import INDEX, MAX_SHARD_SIZE, bytes_of, cut, index_of
 from zoo.files.staging import staged
-from zoo.files.tensor_info import ITEM_BYTES
 from zoo.progress import progress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
-MAX_SHARD_SIZE = 5_000_000_000  # bytes, as the tools of the hub cut
 Files = dict[str, Digest]
 
 
@@ -63,7 +60,7 @@ def write_folder(
             files = (
                 _write_pickle(folder / pickle_name, stream) if pickle_name else _write_weights(folder, shards, stream)
             )
-            files |= _write_others(folder, _index(shards, tensors) | {config_name: _json(config)} | extra)
+            files |= _write_others(folder, _index(shards) | {config_name: _json(config)} | extra)
             _write_file(folder / MANIFEST, manifest_text(files, provenance or {}).encode())
     except OSError as error:
         raise _refused(target, error) from error
@@ -83,35 +80,6 @@ def copy_folder(target: Path, files: Mapping[str, Path], *, provenance: Mapping[
     except OSError as error:
         raise _refused(target, error) from error
     return target
-
-
-def cut(tensors: Mapping[str, TensorSpec], max_shard_size: int) -> dict[str, dict[str, TensorSpec]]:
-    """Files of at most `max_shard_size` bytes of tensors, filled in order; a larger tensor has a file of its own."""
-    shards: list[dict[str, TensorSpec]] = []
-    current: dict[str, TensorSpec] = {}
-    room = max_shard_size
-    for name, spec in tensors.items():
-        nbytes = bytes_of(spec)
-        if nbytes > max_shard_size:
-            shards.append({name: spec})
-            continue
-        if nbytes > room:
-            shards.append(current)
-            current, room = {}, max_shard_size
-        current[name] = spec
-        room -= nbytes
-    shards += [current] if current else []
-    if len(shards) < 2:
-        return {SINGLE: shards[0] if shards else {}}
-    return {f"model-{i:05}-of-{len(shards):05}.safetensors": shard for i, shard in enumerate(shards, 1)}
-
-
-def bytes_of(spec: TensorSpec) -> int:
-    """Bytes that a tensor takes."""
-    dtype, shape = spec
-    if dtype not in ITEM_BYTES:
-        raise ZooError(f"safetensors has no dtype {dtype!r}", why=f"it has: {', '.join(ITEM_BYTES)}")
-    return prod(shape) * ITEM_BYTES[dtype]
 
 
 def check_target(target: Path, sources: Sequence[Path], force: bool) -> None:
@@ -212,12 +180,8 @@ def _write_file(path: Path, content: bytes | Path) -> None:
         os.fsync(file.fileno())
 
 
-def _index(shards: Mapping[str, dict[str, TensorSpec]], tensors: Mapping[str, TensorSpec]) -> dict[str, bytes | Path]:
-    if len(shards) == 1:
-        return {}
-    total = sum(map(bytes_of, tensors.values()))
-    where = {name: file for file, specs in shards.items() for name in specs}
-    return {INDEX: _json({"metadata": {"total_size": total}, "weight_map": dict(sorted(where.items()))})}
+def _index(shards: Mapping[str, dict[str, TensorSpec]]) -> dict[str, bytes | Path]:
+    return {INDEX: _json(index_of(shards))} if len(shards) > 1 else {}
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

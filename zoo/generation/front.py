@@ -14,11 +14,11 @@ from zoo.generation.beams import beam_search
 from zoo.generation.config import GenerationConfig
 from zoo.generation.loop import decode
 from zoo.generation.prompts import Batch, Prompts, batch_of
-from zoo.generation.protocols import Draft, LanguageModel, Tokenizer, device_of
+from zoo.generation.protocols import Draft, LanguageModel, TokenizerLike, device_of
 from zoo.generation.result import Generation, Stream
 from zoo.generation.sampling import Sampler
 from zoo.generation.speculation import decode_drafted
-from zoo.generation.stopping import Row
+from zoo.generation.stopping import GrowingRow
 
 NEUTRAL = GenerationConfig()
 
@@ -39,7 +39,7 @@ def generate(
     eos_token_id: int | Sequence[int] | None = None,
     num_beams: int | None = None,
     length_penalty: float | None = None,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: TokenizerLike | None = None,
     attention_mask: Tensor | None = None,
     inputs: Mapping[str, Any] | None = None,
     draft: Draft | None = None,
@@ -74,7 +74,7 @@ def stream(
     model: LanguageModel,
     prompt: str | Tensor | Sequence[int],
     *,
-    tokenizer: Tokenizer,
+    tokenizer: TokenizerLike,
     config: GenerationConfig = NEUTRAL,
     max_new_tokens: int | None = None,
     temperature: float | None = None,
@@ -106,7 +106,7 @@ def stream(
 def _batch(
     model: LanguageModel,
     prompts: Prompts,
-    tokenizer: Tokenizer | None,
+    tokenizer: TokenizerLike | None,
     mask: Tensor | None,
     inputs: Mapping[str, Any] | None,
 ) -> Batch:
@@ -133,20 +133,22 @@ def _begun(model: Any, batch: Batch) -> tuple[LanguageModel, Batch]:
     return reader, batch_of([[start]] * len(batch.rows), device=batch.tokens.device)
 
 
-def _rows(model: LanguageModel, batch: Batch, config: GenerationConfig, tokenizer: Tokenizer | None) -> list[Row]:
+def _rows(
+    model: LanguageModel, batch: Batch, config: GenerationConfig, tokenizer: TokenizerLike | None
+) -> list[GrowingRow]:
     if config.stop and tokenizer is None:
         raise UsageError("stop is text, and there is no tokenizer to spell it", hint="give tokenizer=")
     eos = _eos(model, config)
     limit = config.num_new(batch.width)
     streams = [tokenizer.decode_stream(row) if tokenizer else None for row in batch.rows]
     return [
-        Row(row, limit=limit, eos=eos, stop=config.stop, text=text)
+        GrowingRow(row, limit=limit, eos=eos, stop=config.stop, text=text)
         for row, text in zip(batch.rows, streams, strict=True)
     ]
 
 
 def _steps(
-    model: LanguageModel, batch: Batch, rows: list[Row], config: GenerationConfig, draft: Draft | None
+    model: LanguageModel, batch: Batch, rows: list[GrowingRow], config: GenerationConfig, draft: Draft | None
 ) -> Iterator[Tensor]:
     if draft is None:
         return decode(model, batch, rows, Sampler(config, rows, sorted(_eos(model, config)), device_of(model)))
@@ -155,7 +157,7 @@ def _steps(
     return decode_drafted(model, batch, rows[0], draft)
 
 
-def _search(model: LanguageModel, batch: Batch, rows: list[Row], config: GenerationConfig) -> list[float]:
+def _search(model: LanguageModel, batch: Batch, rows: list[GrowingRow], config: GenerationConfig) -> list[float]:
     found = beam_search(model, batch, config, eos=_eos(model, config), limit=rows[0].limit)
     for row, hypothesis in zip(rows, found, strict=True):
         for token in hypothesis.tokens:
@@ -169,8 +171,8 @@ def _refuse_with_beams(config: GenerationConfig, **is_asked: bool) -> None:
 
 
 def _result(
-    rows: list[Row],
-    tokenizer: Tokenizer | None,
+    rows: list[GrowingRow],
+    tokenizer: TokenizerLike | None,
     *,
     scores: list[float] | None = None,
     logits: Sequence[Tensor] = (),

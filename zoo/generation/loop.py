@@ -14,13 +14,13 @@ from torch import Tensor
 
 from zoo.errors import UsageError, ZooError, ZooWarning
 from zoo.generation.prompts import Batch
-from zoo.generation.protocols import Cache, LanguageModel
-from zoo.generation.stopping import Row
+from zoo.generation.protocols import CacheLike, LanguageModel
+from zoo.generation.stopping import GrowingRow
 
 
 @torch.inference_mode()  # as a decorator: inside the generator it would stay on for the caller between two steps
 def decode(
-    model: LanguageModel, batch: Batch, rows: Sequence[Row], choose: Callable[[Tensor], Tensor]
+    model: LanguageModel, batch: Batch, rows: Sequence[GrowingRow], choose: Callable[[Tensor], Tensor]
 ) -> Iterator[Tensor]:
     """Push tokens into `rows` until all are finished; gives the raw logits [B, 1, V] of each step.
 
@@ -40,7 +40,7 @@ def decode(
         tokens, mask, inputs = chosen[:, None], None, {}
 
 
-def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: int) -> Cache:
+def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: int) -> CacheLike:
     """A cache for prompt and continuation. Raises UsageError where the model cannot read that far."""
     total = prompt_len + num_new
     asked = f"prompt {prompt_len} + max_new_tokens {num_new} = {total} tokens"

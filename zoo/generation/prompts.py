@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.generation.protocols import Tokenizer
+from zoo.generation.protocols import TokenizerLike
 
 Prompts = str | Tensor | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
 
@@ -36,7 +36,7 @@ class Batch:
 def batch_of(
     prompts: Prompts,
     *,
-    tokenizer: Tokenizer | None = None,
+    tokenizer: TokenizerLike | None = None,
     attention_mask: Tensor | None = None,
     vocab_size: int | None = None,
     device: torch.device | str = "cpu",
@@ -61,7 +61,7 @@ def batch_of(
     return Batch(rows, tokens, None if min(map(len, rows)) == width else mask)
 
 
-def rows_of(prompts: Prompts, tokenizer: Tokenizer | None, attention_mask: Tensor | None) -> list[list[int]]:
+def rows_of(prompts: Prompts, tokenizer: TokenizerLike | None, attention_mask: Tensor | None) -> list[list[int]]:
     """The real token ids of every prompt."""
     if isinstance(prompts, Tensor):
         return _tensor_rows(prompts, attention_mask)
@@ -83,7 +83,7 @@ def _tensor_rows(tokens: Tensor, attention_mask: Tensor | None) -> list[list[int
     return [row[real].tolist() for row, real in zip(tokens.cpu(), attention_mask.bool().cpu(), strict=True)]
 
 
-def _row(prompt: object, number: int, tokenizer: Tokenizer | None) -> list[int]:
+def _row(prompt: object, number: int, tokenizer: TokenizerLike | None) -> list[int]:
     if isinstance(prompt, str):
         if tokenizer is None:
             raise UsageError("text prompts need a tokenizer", hint="give tokenizer=, or token ids as prompts")

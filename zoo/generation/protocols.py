@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 
-class Cache(Protocol):
+class CacheLike(Protocol):
     """What a model remembers of the tokens it has read, in keys and values, a state or anything else.
 
     `rewind(length)` is wanted by drafts only; a cache that has it and cannot (a state) says `can_rewind = False`.
@@ -45,7 +45,7 @@ class LanguageModel(Protocol):
         ...
 
 
-class TextStream(Protocol):
+class TextStreamLike(Protocol):
     """Turns the tokens of one text into pieces that never change afterwards."""
 
     def push(self, token: int) -> str:
@@ -57,14 +57,14 @@ class TextStream(Protocol):
         ...
 
 
-class Tokenizer(Protocol):
+class TokenizerLike(Protocol):
     """Text to token ids and back."""
 
     def encode(self, text: str, /) -> list[int]:
         """Ids of `text` with the model's own special tokens around it."""
         ...
 
-    def decode_stream(self, context: Sequence[int] = ()) -> TextStream:
+    def decode_stream(self, context: Sequence[int] = ()) -> TextStreamLike:
         """A stream for the tokens that follow `context`."""
         ...
 

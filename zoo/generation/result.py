@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.generation.stopping import Row
+from zoo.generation.stopping import GrowingRow
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Generation:
 class Stream(Iterator[str]):
     """Pieces of one text as it is generated; joined they are exactly `Generation.text`."""
 
-    def __init__(self, row: Row, steps: Iterator[object]) -> None:
+    def __init__(self, row: GrowingRow, steps: Iterator[object]) -> None:
         self._row, self._steps = row, steps
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.generation.config import GenerationConfig
-from zoo.generation.stopping import Row
+from zoo.generation.stopping import GrowingRow
 
 
 class Sampler:
@@ -23,7 +23,11 @@ class Sampler:
     """
 
     def __init__(
-        self, config: GenerationConfig, rows: Sequence[Row], eos: Sequence[int] = (), device: torch.device | str = "cpu"
+        self,
+        config: GenerationConfig,
+        rows: Sequence[GrowingRow],
+        eos: Sequence[int] = (),
+        device: torch.device | str = "cpu",
     ) -> None:
         self.config, self.rows, self.eos = config, rows, list(eos)
         self.step = 0

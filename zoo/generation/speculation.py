@@ -17,7 +17,7 @@ from zoo.errors import UsageError
 from zoo.generation.loop import check_finite, open_cache
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import Draft, LanguageModel, device_of
-from zoo.generation.stopping import Row
+from zoo.generation.stopping import GrowingRow
 
 
 class PromptLookup:
@@ -69,7 +69,7 @@ class DraftModel:
 
 
 @torch.inference_mode()
-def decode_drafted(model: LanguageModel, batch: Batch, row: Row, draft: Draft) -> Iterator[Tensor]:
+def decode_drafted(model: LanguageModel, batch: Batch, row: GrowingRow, draft: Draft) -> Iterator[Tensor]:
     """Push tokens into the only `row` until it is finished; gives raw logits [1, tokens pushed, V] of each pass."""
     cache = rewindable(open_cache(model, 1, batch.width, row.limit))
     new, guess, inputs = batch.rows[0], [], batch.inputs

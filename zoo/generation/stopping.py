@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from zoo.generation.protocols import TextStream
+from zoo.generation.protocols import TextStreamLike
 
 
 class StopStrings:
@@ -37,7 +37,7 @@ class StopStrings:
         return next((n for n in range(longest, 0, -1) if any(s.startswith(text[-n:]) for s in self.stop)), 0)
 
 
-class Row:
+class GrowingRow:
     """One sequence in the making: its tokens, its text and why it ended."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Row:
         limit: int,
         eos: frozenset[int] = frozenset(),
         stop: Sequence[str] = (),
-        text: TextStream | None = None,
+        text: TextStreamLike | None = None,
     ) -> None:
         self.prompt, self.limit, self.eos = prompt, limit, eos
         self.tokens: list[int] = []

@@ -8,24 +8,21 @@ from __future__ import annotations
 import glob
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from zoo.errors import CheckpointError, NetworkError, UsageError, ZooError, clean, did_you_mean
+from zoo.errors import NetworkError, UsageError, clean
+from zoo.hub.errors import Telling, status_of
+from zoo.hub.folder import cache_folder, remove_leftovers
+from zoo.hub.guard import COMMIT, guard, is_plain_path
 from zoo.hub.listing import HubFile
 
 T = TypeVar("T")
 PAUSES = (1.0, 3.0)  # seconds before the second and the third try, where the hub has trouble
-
-
-class Unreachable(NetworkError):
-    """Nobody answered, or the hub has trouble of its own: what is in the cache may do."""
-
-
-class Absent(NetworkError):
-    """The hub has no such repository, or none that the asker may see."""
+MAX_FILES = 100_000  # of a repository
 
 
 @dataclass(frozen=True)
@@ -42,9 +39,7 @@ class HubClient:
 
         with self.errors(revision):
             found = _tried(lambda: HfApi(token=self.token).model_info(self.name, revision=revision))
-        if not found.sha:
-            raise NetworkError(f"{self.name}: the hub names no commit")
-        return found.sha
+        return self.checked_commit(found.sha)
 
     def branches(self) -> dict[str, str]:
         """Every branch and its commit now."""
@@ -52,7 +47,7 @@ class HubClient:
 
         with self.errors(None):
             refs = _tried(lambda: HfApi(token=self.token).list_repo_refs(self.name))
-        return {ref.name: ref.target_commit for ref in refs.branches}
+        return {ref.name: self.checked_commit(ref.target_commit) for ref in refs.branches}
 
     def is_private(self) -> bool:
         """Whether only its owners see the repository."""
@@ -69,17 +64,18 @@ class HubClient:
 
         def ask() -> list[RepoFile]:
             tree = HfApi(token=self.token).list_repo_tree(self.name, recursive=True, revision=commit)
-            return [entry for entry in tree if isinstance(entry, RepoFile)]
+            return [entry for entry in islice(tree, MAX_FILES + 1) if isinstance(entry, RepoFile)]
 
         with self.errors(commit):
             try:
                 entries = get_cached_repo_tree(self.name, revision=commit, cache_dir=self.cache_dir)
             except CachedRepoTreeNotFoundError:
                 entries = _tried(ask)
-        return [
-            HubFile(entry.path, entry.size, False, entry.lfs.sha256 if entry.lfs else "", entry.blob_id or "")
-            for entry in entries
-        ]
+            found = [
+                HubFile(entry.path, entry.size, False, entry.lfs.sha256 if entry.lfs else "", entry.blob_id or "")
+                for entry in entries
+            ]
+        return self._checked(found)
 
     def is_cached(self, commit: str, file: str) -> bool:
         """Whether the file is on this machine."""
@@ -92,7 +88,8 @@ class HubClient:
         from huggingface_hub import snapshot_download  # hf_hub_download takes 23 s to see that nobody answers
 
         patterns = [glob.escape(name) for name in files]
-        with self.errors(commit):
+        remove_leftovers(self.cache, self.name)
+        with self.errors(commit, files):
             folder = _tried(
                 lambda: snapshot_download(
                     self.name, revision=commit, token=self.token, cache_dir=self.cache_dir, allow_patterns=patterns
@@ -120,56 +117,48 @@ class HubClient:
 
     def cached_names(self) -> list[str]:
         """The repositories in the cache."""
-        from huggingface_hub.constants import HF_HUB_CACHE
+        return sorted(p.name.removeprefix("models--").replace("--", "/", 1) for p in self.cache.glob("models--*--*"))
 
-        folder = Path(self.cache_dir or HF_HUB_CACHE)
-        return sorted(p.name.removeprefix("models--").replace("--", "/", 1) for p in folder.glob("models--*--*"))
+    @property
+    def cache(self) -> Path:
+        """The cache's folder."""
+        return Path(self.cache_dir).expanduser() if self.cache_dir else cache_folder()
 
     @contextmanager
-    def errors(self, revision: str | None) -> Iterator[None]:
-        """Tell the library's errors as ours."""
+    def errors(self, revision: str | None, files: Sequence[str] = ()) -> Iterator[None]:
+        """Tell the library's errors as ours, and look at answers before it does; `files` are being fetched."""
         import httpx2
         from huggingface_hub import errors
 
+        guard()
         try:
             yield
         except (httpx2.HTTPError, OSError, RuntimeError, errors.HFValidationError) as error:
             cause = error.__cause__  # what snapshot_download met before it looked into the cache in vain
             is_wrapped = isinstance(error, errors.LocalEntryNotFoundError) and isinstance(cause, Exception)
-            raise self._told(cause if is_wrapped else error, revision) from error
+            told = cause if is_wrapped else error
+            missing = [name for name in files if isinstance(told, OSError) and not self.is_cached(revision or "", name)]
+            raise Telling(self.name, self.token, self.cache, missing).of(told, revision) from error
+        except (TypeError, LookupError, AttributeError, ValueError, AssertionError) as error:  # while it reads JSON
+            what = f"{self.name}: the hub's answer is not of the form that it should have"
+            raise NetworkError(what, why=clean(f"{type(error).__name__}: {error}", 200)) from error
 
-    def _told(self, error: BaseException | None, revision: str | None) -> ZooError:
-        """What an error means to the user; known by its type, never by its text."""
-        import httpx2
-        from huggingface_hub import errors
+    def checked_commit(self, found: object) -> str:
+        """A commit that the hub names. Raises NetworkError for what is none: it becomes a folder's name."""
+        if not isinstance(found, str) or not COMMIT.fullmatch(found):
+            raise NetworkError(f"{self.name}: the hub names the commit {clean(repr(found))}, which is none")
+        return found
 
-        if isinstance(error, errors.HFValidationError):
-            return UsageError(f"{clean(self.name)!r} is no name of a repository", why=clean(error))
-        if isinstance(error, errors.GatedRepoError):
-            hint = f"accept the licence at https://huggingface.co/{self.name}, then: hf auth login"
-            return NetworkError(f"{self.name} is gated, and you have no access yet", hint=hint)
-        if isinstance(error, errors.RepositoryNotFoundError):
-            return Absent(f"{self.name} is not on the hub, or is private", hint="if it is private: hf auth login")
-        if isinstance(error, errors.RevisionNotFoundError):
-            return NetworkError(f"{self.name} has no revision {clean(revision)!r}", why=self._nearest(revision or ""))
-        if isinstance(error, errors.RemoteEntryNotFoundError):
-            return CheckpointError(self.name, "", "the repository lacks a file that it lists")
-        if (status := _status(error)) is not None:
-            kind = Unreachable if status >= 500 else NetworkError
-            return kind(f"{self.name}: the hub answered {status}", hint="try again later" if status >= 500 else "")
-        if isinstance(error, errors.OfflineModeIsEnabled | errors.LocalEntryNotFoundError | httpx2.TransportError):
-            is_forbidden = isinstance(error, errors.OfflineModeIsEnabled)
-            return Unreachable(f"{self.name}: the hub cannot be reached" + is_forbidden * ": HF_HUB_OFFLINE is set")
-        return NetworkError(f"{self.name} was not fetched: {clean(getattr(error, 'strerror', None) or error)}")
-
-    def _nearest(self, revision: str) -> str:
-        """The branches and tags that `revision` may have meant; nothing where the hub does not list them."""
-        from huggingface_hub import HfApi
-
-        with suppress(Exception):  # a hint is not worth an error of its own
-            refs = HfApi(token=self.token).list_repo_refs(self.name)
-            return did_you_mean(revision, [ref.name for ref in (*refs.branches, *refs.tags)])
-        return ""
+    def _checked(self, files: list[HubFile]) -> list[HubFile]:
+        """A listing, unless it lists what can be no file of a repository; it may come from the cache."""
+        for file in files:
+            if not is_plain_path(file.name) or type(file.nbytes) is not int or file.nbytes < 0:
+                raise NetworkError(f"{self.name}: the hub lists {clean(repr(file.name))} of {clean(file.nbytes)} bytes")
+        if len({file.name for file in files}) < len(files):
+            raise NetworkError(f"{self.name}: the hub lists a file twice")
+        if len(files) > MAX_FILES:
+            raise NetworkError(f"{self.name}: the hub lists more than {MAX_FILES:,} files")
+        return files
 
 
 def parse_uri(text: str) -> tuple[str, str | None, str]:
@@ -194,11 +183,7 @@ def _tried(call: Callable[[], T]) -> T:
         try:
             return call()
         except HfHubHTTPError as error:
-            if (_status(error) or 0) < 500:
+            if (status_of(error) or 0) < 500:
                 raise
             time.sleep(pause)
     return call()
-
-
-def _status(error: BaseException | None) -> int | None:
-    return getattr(getattr(error, "response", None), "status_code", None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import CheckpointError, clean, some
-from zoo.files.shards import read_index
+from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index
 
 COMPANIONS = (  # what goes along with the weights from folder to folder
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
@@ -19,7 +19,7 @@ COMPANIONS = (  # what goes along with the weights from folder to folder
 _COMPANION = re.compile(r"(.*\.(json|jinja|model|tiktoken)|vocab\.txt|merges\.txt)")
 _TEXT = re.compile(r"(README|LICEN[CS]E|COPYING|NOTICE|USE_POLICY)([.-].*)?", re.IGNORECASE)
 _PARTS = re.compile(r"consolidated\.[0-9]{2}\.pth")
-_INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+_WHOLES = ((INDEX, SINGLE), (PICKLE_INDEX, PICKLE))  # an index, and the one file where there is none
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def is_text(name: str) -> bool:
 
 
 def _weights(here: dict[str, str], allow_pickle: bool, read: Callable[[str], Path]) -> set[str]:
-    singles = ("model.safetensors", "pytorch_model.bin")
-    for index, single in list(zip(_INDEXES, singles, strict=True))[: 2 if allow_pickle else 1]:
+    for index, single in _WHOLES[: 2 if allow_pickle else 1]:
         if index in here:
             shards = set(read_index(read(here[index])).values())
             return {here[shard] for shard in shards if shard in here}

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from zoo.errors import CheckpointError, NetworkError, ZooWarning, some
 from zoo.files.regular import sha256_of, size_of
-from zoo.hub.client import HubClient, Unreachable
+from zoo.hub.client import HubClient
+from zoo.hub.errors import Trouble, Unreachable
 from zoo.hub.listing import HubFile, choose, is_text, texts
 
 IN_THE_BOX = "tiny"
@@ -135,13 +136,16 @@ class Repository:
             return
         with suppress(OSError):  # a cache that cannot be written serves all the same
             note.parent.mkdir(parents=True, exist_ok=True)
-            fresh = note.with_name(f"{note.name}.{os.getpid()}")
+            fresh = folder.parents[1] / f".ref.{os.getpid()}.incomplete"  # see hub_folder
             fresh.write_text(commit)
             fresh.replace(note)
 
     def _absent(self, error: Unreachable, *, is_partial: bool) -> Unreachable:
-        what = f"offline, and {self.client.name} is not in the cache" + (", or not all of it" if is_partial else "")
-        return Unreachable(what, why=f"{error.what}\n{self._known()}", hint=self._how())
+        lacking = f"{self.client.name} is not in the cache" + (", or not all of it" if is_partial else "")
+        if isinstance(error, Trouble):
+            why = "\n".join(filter(None, (error.why, f"{lacking}. {self._known()}")))
+            return Trouble(error.what, why=why, hint=error.hint)
+        return Unreachable(f"offline, and {lacking}", why=f"{error.what}\n{self._known()}", hint=self._how())
 
     def _known(self) -> str:
         names = self.client.cached_names()

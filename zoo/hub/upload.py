@@ -56,8 +56,9 @@ def commit_files(
         if branch != "main":
             api.create_branch(client.name, branch=branch, exist_ok=True)
         done = api.create_commit(client.name, operations, commit_message=message, revision=branch, parent_commit=parent)
-    check_published(client, done.oid, files)
-    return done.oid
+    commit = client.checked_commit(done.oid)
+    check_published(client, commit, files)
+    return commit
 
 
 def check_published(client: HubClient, commit: str, files: Mapping[str, Content]) -> None:

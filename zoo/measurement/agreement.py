@@ -68,7 +68,7 @@ class Distributions:
             self.kept[start:end] = log_probs[: end - start].float().cpu().numpy()
 
 
-class Divergence:
+class KLMeter:
     """KL(kept || another model's), token by token."""
 
     def __init__(self, reference: Distributions) -> None:
@@ -89,6 +89,6 @@ def kl_divergence(a: Tensor, b: Tensor) -> Tensor:
     return terms.masked_fill(a == -torch.inf, 0).sum(-1, dtype=torch.float64).float()
 
 
-def compare(first: Reading, other: Reading, divergence: Divergence) -> Agreement:
+def compare(first: Reading, other: Reading, divergence: KLMeter) -> Agreement:
     """Two readings of the same tokens."""
     return Agreement(divergence.kl, first.best == other.best, other.losses - first.losses)

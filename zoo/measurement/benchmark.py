@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooWarning
 from zoo.measurement.job import ENGINES, Job
 from zoo.measurement.process import Process
 
@@ -99,6 +100,8 @@ def duel(
         say(f"loading {name}")
         processes = [stack.enter_context(Process(job))]
         facts = [processes[0].load()]
+        for note in facts[0]["notes"]:
+            warnings.warn(note, ZooWarning, stacklevel=3)
         if against is not None:
             say(f"loading {name} in {against}")
             rival = replace(job, engine=against, dtype=facts[0]["dtype"])  # one precision on both sides

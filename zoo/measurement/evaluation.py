@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import MissingExtra, UnknownName, UsageError, ZooWarning
 from zoo.measurement.passages import SAMPLE, encode, read_text
 from zoo.measurement.perplexity import Reading, read
-from zoo.measurement.subject import Subject, main_dtype, open_subject
+from zoo.measurement.subject import OpenedSource, main_dtype, open_source
 
 if TYPE_CHECKING:
     import torch
@@ -85,7 +85,7 @@ def evaluate(
     manager = _manager(tasks, include_path) if tasks else None
     say = tell or (lambda line: None)
     say(f"loading {source}")
-    subject = open_subject(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    subject = open_source(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
     model = subject.load(dtype=dtype, device=device)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)
     if (trained := subject.max_seq_len) and size > trained:
@@ -124,7 +124,7 @@ def _manager(tasks: Sequence[str], include_path: str | Path | None) -> Any:
 
 
 def run_tasks(
-    model: Any, subject: Subject, tasks: Sequence[str], manager: Any, *, batch_size: int, options: dict[str, Any]
+    model: Any, subject: OpenedSource, tasks: Sequence[str], manager: Any, *, batch_size: int, options: dict[str, Any]
 ) -> list[Score]:
     """The scores of `tasks`, seeded as the harness does by default."""
     from lm_eval import simple_evaluate  # pyrefly: ignore[missing-import]  # an extra

@@ -9,12 +9,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from zoo.errors import UsageError, ZooError
-from zoo.measurement.agreement import Distributions, Divergence, compare
+from zoo.measurement.agreement import Distributions, KLMeter, compare
 from zoo.measurement.continuations import continuations, parted, prompts_of
 from zoo.measurement.passages import SAMPLE, Passage, encode, read_text
 from zoo.measurement.perplexity import Reading, read
 from zoo.measurement.record import Measured, Measurements
-from zoo.measurement.subject import Subject, main_dtype, open_subject
+from zoo.measurement.subject import OpenedSource, main_dtype, open_source
 
 WIDEST = 1024  # tokens of a window, unless asked for more: logits of a window are held at once
 
@@ -22,7 +22,7 @@ Tell = Callable[[str], None]
 
 
 def measure(
-    sources: Sequence[str | Path | Subject | ZooError],
+    sources: Sequence[str | Path | OpenedSource | ZooError],
     *,
     text: str | Path = SAMPLE,
     window: int | None = None,
@@ -38,12 +38,12 @@ def measure(
     `text` is a file or `sample`, the one in the box. All models read it in windows of the same number of tokens: the
     least that any was made for, at most 1,024, unless `window` says otherwise; `stride` is the window's unless given.
     Each keeps its file's dtype unless `dtype` says otherwise. A source that cannot be measured has its reason in its
-    record; where it is the only one, the reason is raised. A Subject is a source opened with options of its own, an
-    error one that could not be opened.
+    record; where it is the only one, the reason is raised. An OpenedSource is a source opened with options of its own,
+    an error one that could not be opened.
     """
     passage_text = read_text(text)
-    opened = [s if isinstance(s, Subject | ZooError) else _opened(s, allow_pickle) for s in sources]
-    subjects = [s for s in opened if isinstance(s, Subject)]
+    opened = [s if isinstance(s, OpenedSource | ZooError) else _opened(s, allow_pickle) for s in sources]
+    subjects = [s for s in opened if isinstance(s, OpenedSource)]
     if not subjects:
         raise next((e for e in opened if isinstance(e, ZooError)), UsageError("there is no model to measure"))
     size = window or min([WIDEST, *(s.max_seq_len for s in subjects if s.max_seq_len)])
@@ -51,7 +51,7 @@ def measure(
     models = []
     with TemporaryDirectory(prefix="zoo-measure-") as folder:
         for source, subject in zip(sources, opened, strict=True):
-            name = subject.source if isinstance(subject, Subject) else str(source)
+            name = subject.source if isinstance(subject, OpenedSource) else str(source)
             if tell is not None:
                 tell(f"measuring {name}")
             models.append(_measured(name, subject, room, Path(folder)))
@@ -69,18 +69,18 @@ class _Room:
         self.text, self.window, self.stride, self.dtype, self.device = text, window, stride, dtype, device
         self.prompts = prompts_of(text)
         self.first: Measured | None = None
-        self.subject: Subject | None = None  # the first's
+        self.subject: OpenedSource | None = None  # the first's
         self.kept: Distributions | None = None
 
 
-def _opened(source: str | Path, allow_pickle: bool) -> Subject | ZooError:
+def _opened(source: str | Path, allow_pickle: bool) -> OpenedSource | ZooError:
     try:
-        return open_subject(source, allow_pickle=allow_pickle)
+        return open_source(source, allow_pickle=allow_pickle)
     except ZooError as error:
         return error
 
 
-def _measured(source: str, subject: Subject | ZooError, room: _Room, folder: Path) -> Measured:
+def _measured(source: str, subject: OpenedSource | ZooError, room: _Room, folder: Path) -> Measured:
     if isinstance(subject, ZooError):
         return Measured(source, reason=subject.what.replace("\n", ": "))
     passage = encode(subject.tokenizer, room.text)
@@ -96,7 +96,7 @@ def _measured(source: str, subject: Subject | ZooError, room: _Room, folder: Pat
     else:
         assert room.kept is not None
         assert room.first.reading is not None
-        divergence = Divergence(room.kept)
+        divergence = KLMeter(room.kept)
         found.reading = _read(model, passage, room, divergence.take)
         found.agreement = compare(room.first.reading, found.reading, divergence)
     found.continuations = continuations(model, subject.tokenizer, room.prompts)
@@ -111,7 +111,7 @@ def _read(model: Any, passage: Passage, room: _Room, take: Any) -> Reading:
     return read(model, passage, window=room.window, stride=room.stride, take=take)
 
 
-def _unlike(room: _Room, subject: Subject, passage: Passage) -> str:
+def _unlike(room: _Room, subject: OpenedSource, passage: Passage) -> str:
     """Why a model's next tokens cannot be compared with the first's; empty: they can.
 
     Vocabularies are the same where the tokenizers are, or where they have as many tokens and cut this text alike.
@@ -129,21 +129,21 @@ def _unlike(room: _Room, subject: Subject, passage: Passage) -> str:
 
 
 def _time(
-    models: Sequence[Measured], opened: Iterable[Subject | ZooError], *, tell: Tell | None, **options: Any
+    models: Sequence[Measured], opened: Iterable[OpenedSource | ZooError], *, tell: Tell | None, **options: Any
 ) -> None:
     """Speed and peak memory of each, in a process of its own."""
     from zoo.measurement.benchmark import duel
     from zoo.measurement.job import Job
 
     for found, subject in zip(models, opened, strict=True):
-        if isinstance(subject, Subject):
+        if isinstance(subject, OpenedSource):
             if tell is not None:
                 tell(f"timing {found.source}")
             job = Job(subject.source, subject.options, **fitting(subject), **options)
             found.speed = duel(found.source, job, repeats=3).models[0]
 
 
-def fitting(subject: Subject) -> dict[str, Any]:
+def fitting(subject: OpenedSource) -> dict[str, Any]:
     """A prompt and new tokens that the model has room for: 128 and 64, or half and a quarter of its context."""
     longest = subject.max_seq_len or 256
     return {"prompt": min(128, max(1, longest // 2)), "new": min(64, max(1, longest // 4))}

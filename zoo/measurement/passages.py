@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from zoo.errors import UsageError, ZooError, clean
+from zoo.errors import UsageError, ZooError
 from zoo.text import Tokenizer
 
 SAMPLE = "sample"  # the text in the box
@@ -64,10 +64,7 @@ def encode(tokenizer: Tokenizer, text: str) -> Passage:
 
     Where it puts nothing before, the first token of the text is context. Raises UsageError for a text too short.
     """
-    try:
-        found = tokenizer.backend.encode(text)
-    except (TypeError, UnicodeEncodeError):
-        raise UsageError(f"{clean(repr(text))} is not a text that UTF-8 can write") from None
+    found = tokenizer.encode_with_offsets(text)
     added, ids = found.special_tokens_mask, found.ids
     begin = next((i for i, is_added in enumerate(added) if not is_added), len(ids))
     end = next((i for i in range(len(ids), begin, -1) if not added[i - 1]), begin)

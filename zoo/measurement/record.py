@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from zoo.report.table import Row
 from zoo.units import human_bytes, human_count
 
 if TYPE_CHECKING:
@@ -77,13 +78,18 @@ class Measurements:
             "environment": self.environment,
         }
 
-    def rows(self) -> list[Fact]:
+    def rows(self) -> list[Row]:
         """What a table shows, a value and its words for each model. Rows that say nothing are left out."""
-        made = [Fact(label, [None if m.reason else value(m) for m in self.models], show) for label, value, show in ROWS]
-        return [fact for fact in made if any(value is not None for value in fact.values)]
+        made = []
+        for label, value, show, is_number in ROWS:
+            values = tuple(None if m.reason else value(m) for m in self.models)
+            if any(v is not None for v in values):
+                texts = tuple("" if v is None else show(v) for v in values)
+                made.append(Row("measured", label, values, texts, is_number))
+        return made
 
     def notes(self) -> list[str]:
-        """How the numbers were come by, and what could not be had, a line each."""
+        """How they were measured, and what could not be had, a line each."""
         lines = [f"{m.source}: {m.reason or m.unlike}" for m in self.models if m.reason or m.unlike]
         if self.window:
             lines.insert(0, f"{self.text} was read in windows of {self.window:,} tokens, {self.stride:,} apart")
@@ -91,20 +97,6 @@ class Measurements:
             if m.agreement is not None and len(m.agreement.kl) < len(m.agreement.same):
                 lines.append(f"{m.source}: KL over the first {len(m.agreement.kl):,} tokens")
         return lines
-
-
-@dataclass(frozen=True)
-class Fact:
-    """One thing measured of every model; values are JSON values, None where there is none."""
-
-    label: str
-    values: list[Any]
-    show: Callable[[Any], str]
-
-    @property
-    def texts(self) -> list[str]:
-        """The values in words."""
-        return ["" if value is None else self.show(value) for value in self.values]
 
 
 def _read(name: str) -> Callable[[Measured], Any]:
@@ -143,18 +135,18 @@ def _rate(number: float) -> str:
     return f"{human_count(number)} tok/s"
 
 
-ROWS: Sequence[tuple[str, Callable[[Measured], Any], Callable[[Any], str]]] = (
-    ("computed in", lambda m: m.dtype, str),
-    ("tokens of text", _read("tokens"), "{:,}".format),
-    ("perplexity", _read("perplexity"), "{:,.2f}".format),
-    ("bits per byte", _read("bits_per_byte"), "{:.4f}".format),
-    ("loss, nats per token", _read("loss"), "{:.4f}".format),
-    ("loss above the first's", _agreed("loss_difference"), "{:+.2g}".format),
-    ("KL(first to this), nats per token", _agreed("kl"), "{:.2g}".format),
-    ("same next token", _agreed("agreement"), "{:.2%}".format),
-    ("greedy text parts at token", _parting("greedy"), _places),
-    ("seeded text parts at token", _parting("seeded"), _places),
-    ("prefill", _fast("prefill", "median"), _rate),
-    ("decode", _fast("decode", "median"), _rate),
-    ("peak memory", _fast("memory", "peak_bytes"), human_bytes),
+ROWS: Sequence[tuple[str, Callable[[Measured], Any], Callable[[Any], str], bool]] = (  # True: bars show its proportions
+    ("computed in", lambda m: m.dtype, str, False),
+    ("tokens of text", _read("tokens"), "{:,}".format, False),
+    ("perplexity", _read("perplexity"), "{:,.2f}".format, True),
+    ("bits per byte", _read("bits_per_byte"), "{:.4f}".format, True),
+    ("loss, nats per token", _read("loss"), "{:.4f}".format, False),
+    ("loss above the first's", _agreed("loss_difference"), "{:+.2g}".format, False),
+    ("KL(first to this), nats per token", _agreed("kl"), "{:.2g}".format, True),
+    ("same next token", _agreed("agreement"), "{:.2%}".format, False),
+    ("greedy text parts at token", _parting("greedy"), _places, False),
+    ("seeded text parts at token", _parting("seeded"), _places, False),
+    ("prefill", _fast("prefill", "median"), _rate, True),
+    ("decode", _fast("decode", "median"), _rate, True),
+    ("peak memory", _fast("memory", "peak_bytes"), human_bytes, True),
 )

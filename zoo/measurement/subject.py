@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Subject:
+class OpenedSource:
     """One source; nothing but headers and the tokenizer is read until `load`."""
 
     source: str
@@ -62,14 +62,14 @@ class Subject:
         return check_decoder(load(self.source, dtype=dtype, device=device, **self.options), self.source)
 
 
-def open_subject(
+def open_source(
     source: str | Path,
     *,
     family: str | None = None,
     overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
-) -> Subject:
+) -> OpenedSource:
     """Read the headers and the tokenizer of a source. Raises ZooError for what is wrong with either."""
     options: dict[str, Any] = {
         "family": family, "overrides": tuple(overrides), "allow": tuple(allow), "allow_pickle": allow_pickle
@@ -77,7 +77,7 @@ def open_subject(
     ledger = inspect(source, **options)
     ledger.check()
     check_kind(ledger, str(source))
-    return Subject(str(source), ledger, read_tokenizer(ledger), options)
+    return OpenedSource(str(source), ledger, read_tokenizer(ledger), options)
 
 
 def check_kind(ledger: Ledger, source: str) -> None:

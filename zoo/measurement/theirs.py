@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from zoo.checkpoint.inspection import inspect
-from zoo.errors import MissingExtra, UsageError, clean
+from zoo.errors import UsageError
 from zoo.measurement.job import Job
 from zoo.measurement.own import config_of
 from zoo.measurement.subject import main_dtype
+from zoo.models.transformers_library import first_line, library, make_model, read_model
 from zoo.registry import installed
 
 
@@ -18,12 +20,10 @@ class TransformersRunner:
     """The Runner of a job's model as transformers has it, with the attention that it chooses itself."""
 
     def __init__(self, job: Job) -> None:
-        try:
-            import torch
-            from transformers import AutoModelForCausalLM
-            from transformers.utils import logging
-        except ImportError:
-            raise MissingExtra("transformers", "reference", "--against transformers") from None
+        kind = library("--against transformers").AutoModelForCausalLM
+        import torch
+        from transformers.utils import logging
+
         logging.set_verbosity_error()
         logging.disable_progress_bar()
         self.job = job
@@ -32,12 +32,12 @@ class TransformersRunner:
             if job.source is not None:
                 with TemporaryDirectory(prefix="zoo-bench-") as folder:
                     home = as_hf(job.source, folder, job.options or {})
-                    model = AutoModelForCausalLM.from_pretrained(home, dtype=dtype, local_files_only=True)
+                    model = read_model(kind, Path(home), dtype=dtype)
             else:
                 torch.manual_seed(job.seed)
-                model = AutoModelForCausalLM.from_config(foreign_config(job), dtype=dtype)
+                model = make_model(kind, foreign_config(job), dtype=dtype)
         except (ValueError, KeyError, OSError, AttributeError) as error:
-            reason = clean(str(error).strip().partition("\n")[0].partition(". ")[0], 160)
+            reason = first_line(error).partition(". ")[0]
             raise UsageError(f"transformers cannot run {job.source or 'this config'}", why=reason) from None
         self.model: Any = model.to(job.device).eval()
 

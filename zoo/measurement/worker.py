@@ -8,15 +8,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+import warnings
 from typing import IO, Any
 
-from zoo.errors import ZooError
+from zoo import address_space as room
+from zoo.errors import ZooError, ZooWarning
 
 
 def main() -> None:
     """Serve the parent until it ends the work or goes away."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what libraries print is no answer
+    room.watch()
     try:
         _serve(answers)
     except ZooError as error:
@@ -33,11 +36,19 @@ def _serve(answers: IO[str]) -> None:
     job = Job.from_dict(json.loads(sys.stdin.readline()))
     kind = _runner(job.engine)
     baseline = peak_bytes()  # torch and Python, and no model yet
-    runner = kind(job)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", ZooWarning)
+        runner = kind(job)
+    notes = [str(w.message) for w in caught if issubclass(w.category, ZooWarning)]
     prompt = prompt_of(job, runner.vocab_size)
     _say(
         answers,
-        {"dtype": runner.dtype, "parameters": runner.parameters, "formula_bytes": runner.formula_bytes()},
+        {
+            "dtype": runner.dtype,
+            "parameters": runner.parameters,
+            "formula_bytes": runner.formula_bytes(),
+            "notes": notes,
+        },
     )
     for line in sys.stdin:
         if json.loads(line) == "end":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from zoo.anatomy.config import ModelConfig
-from zoo.errors import UsageError, clean
+from zoo.errors import ConfigError, UsageError, clean
 from zoo.models.pretrained import equip
 from zoo.registry import installed
 
@@ -45,11 +44,16 @@ def build(
 
 
 def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> nn.Module:
-    """The module with shapes only."""
+    """The module with shapes only. Raises ConfigError for sizes whose product is no number of bytes."""
     family = installed()[config.family]
     model_class(config.family)
-    with _Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
-        return family.build(config)
+    try:
+        with _Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
+            return family.build(config)
+    except (RuntimeError, TypeError) as error:
+        if "overflow" not in str(error).lower():
+            raise
+        raise ConfigError("the sizes multiply to more bytes than can be counted", why=clean(error, 200)) from error
 
 
 def model_class(family: str) -> type[nn.Module]:
@@ -57,7 +61,7 @@ def model_class(family: str) -> type[nn.Module]:
 
     Raises UnknownName for a family that is not installed.
     """
-    return equip(resolve_name(installed()[family].model))
+    return equip(installed()[family].model_class)
 
 
 class _Uninitialised(TorchFunctionMode):

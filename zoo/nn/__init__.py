@@ -1,28 +1,31 @@
 """Blocks that families are assembled from. Sequence tensors are [B, T, ...]; masks are bool, True = may attend."""
 
 from zoo.nn.attention import Attend, Attention
-from zoo.nn.cache import Cache, KVCache, LayerCache, SettledCache, SlidingKVCache, StateCache
+from zoo.nn.cache import Cache, LayerCache, SettledCache, StateCache
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer, SandwichLayer
 from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
 from zoo.nn.encoder_decoder import Conditioned, DecoderLayer, EncoderDecoder
 from zoo.nn.init import initialise
+from zoo.nn.keys import NEW, Keys
+from zoo.nn.kv_cache import KVCache, SlidingKVCache
 from zoo.nn.latent import LatentAttention
 from zoo.nn.logn import LogNAttention, PromptCache, SteppedRope
 from zoo.nn.mask import Mask, causal, everything, sliding
 from zoo.nn.mlp import ACTIVATIONS, MLP, Activation, GatedMLP, gelu_bloom, gelu_tanh, quick_gelu
 from zoo.nn.moe import Experts, MoE, SigmoidRouter, SoftmaxRouter, balancing_losses, load_balancing_loss
 from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
+from zoo.nn.places import Places, has_values
 from zoo.nn.position import Alibi, LearnedPositions, RelativeBias, sinusoids
 from zoo.nn.rope import Rope
-from zoo.nn.span import Span, has_values
+from zoo.nn.span import Span
 from zoo.nn.trace import hidden_states, traced
 
 __all__ = [
-    "ACTIVATIONS", "MLP", "Activation", "Alibi", "Attend", "Attention", "Cache", "Conditioned", "CrossAttention",
+    "ACTIVATIONS", "MLP", "NEW", "Activation", "Alibi", "Attend", "Attention", "Cache", "Conditioned", "CrossAttention",
     "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention", "DualChunkRope",
-    "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "LatentAttention", "LayerCache", "LearnedPositions",
-    "LogNAttention", "Mask", "Memory", "MoE", "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm",
+    "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "Keys", "LatentAttention", "LayerCache", "LearnedPositions",
+    "LogNAttention", "Mask", "Memory", "MoE", "Places", "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm",
     "RelativeBias", "Rope", "SandwichLayer", "SettledCache", "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span",
     "StateCache", "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal", "everything",
     "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu",

@@ -12,13 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ConfigError
-from zoo.nn.cache import KVCache, SlidingKVCache
+from zoo.nn.keys import NEW, Keys
+from zoo.nn.kv_cache import KVCache, SlidingKVCache
 from zoo.nn.mask import Mask, causal
 from zoo.nn.norm import at_least_float32
 from zoo.nn.rope import Rope
-from zoo.nn.span import Span
-
-Bias = Callable[[Tensor, Tensor], Tensor]  # (q [B, T, 1], k [B, 1, S]) -> additive scores [B or 1, N, T, S]
+from zoo.nn.span import Bias, Span
 
 
 class Attention(nn.Module):
@@ -66,20 +65,20 @@ class Attention(nn.Module):
         if self.rope is not None:
             rotation = span.rotation(self.rope, q.dtype)
             q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
-        k, v, kind = (k, v, "new") if cache is None else cache.append(k, v, span)
+        k, v, keys = (k, v, NEW) if cache is None else cache.append(k, v, span)
         attend = Attend(self.scale, softcap=self.softcap, is_upcast=self.is_upcast)
-        if span.is_banded(self.mask, kind):
-            out = attend.banded(q, k, v, span, self.mask, kind, bias=self.bias)
+        if span.is_banded(self.mask, keys):
+            out = attend.banded(q, k, v, span, self.mask, keys, bias=self.bias)
         else:
-            allowed, is_causal = span.allowed(self.mask, kind), span.is_causal(self.mask, kind)
-            bias = None if self.bias is None else span.bias(self.bias, kind)
+            allowed, is_causal = span.allowed(self.mask, keys), span.is_causal(self.mask, keys)
+            bias = None if self.bias is None else span.bias(self.bias, keys)
             out = attend(q, k, v, allowed, is_causal=is_causal, bias=bias)
         return self.o_proj(out.flatten(-2))
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
         """An empty cache in the dtype and on the device of the weights."""
         like = {"dtype": self.k_proj.weight.dtype, "device": self.k_proj.weight.device}
-        if self.mask.window is not None and self.mask.is_causal:
+        if self.mask.window is not None and self.mask.is_causal and self.mask.is_plain:
             return SlidingKVCache(
                 batch_size, max_len, self.num_kv_heads, self.head_dim, window=self.mask.window, **like
             )
@@ -121,22 +120,18 @@ class Attend:
         return out.transpose(1, 2)
 
     def banded(
-        self, q: Tensor, k: Tensor, v: Tensor, span: Span, mask: Mask, kind: str, *, bias: Bias | None = None
+        self, q: Tensor, k: Tensor, v: Tensor, span: Span, mask: Mask, keys: Keys, *, bias: Bias | None = None
     ) -> Tensor:
         """Causal attention within a window of W in O(T * W): W queries at a time, each block with the keys it sees."""
         assert mask.window is not None
         window, before = mask.window, k.shape[1] - q.shape[1]
-        keys, padding = span.key_positions(kind), span.padding
+        positions = span.key_positions(keys)
         out = []
         for a in range(0, q.shape[1], window):
             b = min(a + window, q.shape[1])
             low, high = max(0, before + a - window + 1), before + b
-            at = span.positions[:, a:b, None], keys[:, None, low:high]
-            allowed = mask(*at)
-            if padding is not None:
-                allowed = allowed & padding[:, None, low:high]
-                alone = ~allowed.any(-1, keepdim=True)
-                allowed[..., -(b - a) :] |= alone & torch.eye(b - a, dtype=torch.bool, device=q.device)
+            at = span.positions[:, a:b, None], positions[:, None, low:high]
+            allowed = span.seen(mask, keys, *at)
             added = None if bias is None else bias(*at)
             out.append(self(q[:, a:b], k[:, low:high], v[:, low:high], allowed, bias=added))
         return torch.cat(out, 1)

@@ -1,25 +1,21 @@
-"""Preallocated memories of keys and values.
+"""What a model remembers of the tokens it has read, layer by layer.
 
-Shapes: B batch, T new tokens, S keys, K key/value heads, H head dim, W window.
-A row's token number p (padding not counted) lives in slot p, or p mod W in a ring: a slot's number is its position,
-so padding is never stored and left- and right-padded batches cost the same.
+Shapes: B batch.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-
-if TYPE_CHECKING:
-    from zoo.nn.span import Span
+from zoo.nn.places import Places
 
 
 class LayerCache(Protocol):
-    """What one layer remembers."""
+    """What one layer remembers; one of keys and values gives them in `append`, as zoo.nn.KVCache does."""
 
     @property
     def nbytes(self) -> int:
@@ -63,7 +59,7 @@ class Cache:
         """Whether every layer can forget its last tokens, as drafts need; a state cannot."""
         return all(getattr(layer, "can_rewind", True) for layer in self.layers)
 
-    def advance(self, span: Span) -> None:
+    def advance(self, span: Places) -> None:
         """Count the tokens of a finished forward pass."""
         self.length += span.num_new
         self.counts = span.counts
@@ -105,96 +101,6 @@ class SettledCache(Cache):
             )
         super().rewind(length)
         self.settled = self.settled if length else 0
-
-
-class KVCache:
-    """Keys [B, K, S, H] and values of one layer that attends to everything before it."""
-
-    def __init__(
-        self,
-        batch_size: int,
-        max_len: int,
-        num_kv_heads: int,
-        head_dim: int,
-        *,
-        v_dim: int | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> None:
-        self.k = torch.zeros(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
-        self.v = torch.zeros(batch_size, num_kv_heads, max_len, v_dim or head_dim, dtype=dtype, device=device)
-
-    @property
-    def nbytes(self) -> int:
-        return self.k.nbytes + self.v.nbytes
-
-    def reorder(self, index: Tensor) -> None:
-        self.k, self.v = self.k[index], self.v[index]
-
-    def rewind(self, length: int, before: int) -> None:
-        pass  # later slots are overwritten before they are read
-
-    def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor, str]:
-        """Store k, v [B, T, K, H]; give all keys and values to attend to [B, S, K, H], and of what kind they are."""
-        end = span.start + span.num_new
-        for held, new in ((self.k, k), (self.v, v)):
-            if span.counts is None:
-                held[:, :, span.start : end] = new.transpose(1, 2)
-            else:
-                row, column = span.stored(None)
-                held[row, :, span.positions[row, column]] = new[row, column]
-        return self.k[:, :, :end].transpose(1, 2), self.v[:, :, :end].transpose(1, 2), "slots"
-
-
-class SlidingKVCache(KVCache):
-    """A ring of the last W tokens, for a layer that sees no further."""
-
-    def __init__(
-        self,
-        batch_size: int,
-        max_len: int,
-        num_kv_heads: int,
-        head_dim: int,
-        *,
-        window: int,
-        v_dim: int | None = None,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-    ) -> None:
-        self.window = min(window, max_len)
-        super().__init__(batch_size, self.window, num_kv_heads, head_dim, v_dim=v_dim, dtype=dtype, device=device)
-
-    def rewind(self, length: int, before: int) -> None:
-        if before > self.window and length < before:
-            raise UsageError(
-                f"a ring of {self.window} tokens that has seen {before} cannot be rewound to {length}",
-                hint="generate without draft=",
-            )
-
-    def append(self, k: Tensor, v: Tensor, span: Span) -> tuple[Tensor, Tensor, str]:
-        if span.num_new == 1 and span.counts is None:
-            self._store(k, v, span)
-            seen = min(span.start + 1, self.window)  # the ring's order does not matter to one query
-            return self.k[:, :, :seen].transpose(1, 2), self.v[:, :, :seen].transpose(1, 2), f"all {self.window}"
-        if span.start == 0:
-            self._store(k, v, span)
-            return k, v, "new"
-        past = slice(None) if span.counts is not None else span.ring_order(self.window)
-        keys = torch.cat((self.k[:, :, past].transpose(1, 2), k), 1)
-        values = torch.cat((self.v[:, :, past].transpose(1, 2), v), 1)
-        self._store(k, v, span)
-        return keys, values, f"ring {self.window}"
-
-    def _store(self, k: Tensor, v: Tensor, span: Span) -> None:
-        for held, new in ((self.k, k), (self.v, v)):
-            if span.counts is None:
-                last = new[:, -self.window :].transpose(1, 2)
-                end = span.start + span.num_new
-                slots = torch.arange(end - last.shape[2], end, device=new.device) % self.window
-                held[:, :, slots] = last
-            else:
-                row, column = span.stored(self.window)
-                held[row, :, span.positions[row, column] % self.window] = new[row, column]
 
 
 class StateCache:

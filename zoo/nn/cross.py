@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from zoo.nn.attention import Attend
-from zoo.nn.cache import KVCache
+from zoo.nn.kv_cache import KVCache
 
 
 @dataclass

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from zoo.anatomy.config import RopeConfig
 from zoo.nn.attention import Attend
-from zoo.nn.cache import KVCache
+from zoo.nn.keys import NEW, Keys
+from zoo.nn.kv_cache import KVCache
 from zoo.nn.mask import causal
 from zoo.nn.norm import at_least_float32
 from zoo.nn.rope import Rope, Rotation
@@ -94,14 +95,14 @@ class DualChunkAttention(nn.Module):
         if self.original_max_seq_len is not None:
             s = self._temperature(span.lengths, q.dtype, self.original_max_seq_len)
             q, k = q * s, k * s
-        k, v, kind = (k, v, "new") if cache is None else cache.append(k, v, span)
+        k, v, keys = (k, v, NEW) if cache is None else cache.append(k, v, span)
         if span.start + span.num_new <= self.rope.chunk_len:
-            allowed, is_causal = span.allowed(causal, kind), span.is_causal(causal, kind)
+            allowed, is_causal = span.allowed(causal, keys), span.is_causal(causal, keys)
             out = Attend(self.scale)(self.rope.own.rotate(q, rotation), k, v, allowed, is_causal=is_causal)
         elif span.counts is None:
             out = self._across(q, k, v, span.start)
         else:
-            out = self._each_row(q, k, v, span, kind)
+            out = self._each_row(q, k, v, span, keys)
         return self.o_proj(out.flatten(-2))
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
@@ -114,16 +115,16 @@ class DualChunkAttention(nn.Module):
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         return (0.1 * (lengths.to(exact) / original).log() + 1).clamp(min=1)[:, None, None, None].to(dtype)
 
-    def _each_row(self, q: Tensor, k: Tensor, v: Tensor, span: Span, kind: str) -> Tensor:
+    def _each_row(self, q: Tensor, k: Tensor, v: Tensor, span: Span, keys: Keys) -> Tensor:
         """Rows whose tokens stand at different places, each as it would stand alone; zeros at padding."""
         assert span.padding is not None
         assert span.before is not None
-        out = torch.zeros_like(q)
+        out, positions = torch.zeros_like(q), span.key_positions(keys)
         for row, start in enumerate(span.before.tolist()):
             real = span.padding[row]
             if not real.any():
                 continue
-            seen = real if kind == "new" else slice(start + int(real.sum()))
+            seen = positions[row] >= 0
             out[row, real] = self._across(q[row, real][None], k[row, seen][None], v[row, seen][None], start)[0]
         return out
 

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from zoo.nn.attention import Attend, Bias
-from zoo.nn.cache import KVCache
+from zoo.nn.keys import NEW
+from zoo.nn.kv_cache import KVCache
 from zoo.nn.mask import causal
 from zoo.nn.norm import RMSNorm
 from zoo.nn.rope import Rope
@@ -67,11 +68,11 @@ class LatentAttention(nn.Module):
             rotation = span.rotation(self.rope, x.dtype)
             q_rope, k_rope = self.rope.rotate(q_rope, rotation), self.rope.rotate(k_rope, rotation)
         latent = self.kv_norm(latent)[:, :, None]  # [B, T, 1, C]
-        k_rope, latent, kind = (k_rope, latent, "new") if cache is None else cache.append(k_rope, latent, span)
-        allowed, is_causal = span.allowed(causal, kind), span.is_causal(causal, kind)
+        k_rope, latent, keys = (k_rope, latent, NEW) if cache is None else cache.append(k_rope, latent, span)
+        allowed, is_causal = span.allowed(causal, keys), span.is_causal(causal, keys)
         scores = partial(
             Attend(self.scale), allowed=allowed, is_causal=is_causal,
-            bias=None if self.bias is None else span.bias(self.bias, kind),
+            bias=None if self.bias is None else span.bias(self.bias, keys),
         )  # fmt: skip
         attend = self._absorbed if span.num_new == 1 else self._expanded
         return self.o_proj(attend(q_nope, q_rope, latent, k_rope, scores).flatten(-2))

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from zoo.anatomy.config import RopeConfig
 from zoo.nn.attention import Attend
-from zoo.nn.cache import KVCache
+from zoo.nn.keys import NEW
+from zoo.nn.kv_cache import KVCache
 from zoo.nn.mask import causal
 from zoo.nn.rope import Rope, Rotation
 from zoo.nn.span import Span
@@ -74,8 +75,8 @@ class LogNAttention(nn.Module):
         q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
         if self.trained_seq_len is not None:
             q = q * self.growth(span.positions, q.dtype, self.trained_seq_len)
-        k, v, kind = (k, v, "new") if cache is None else cache.append(k, v, span)
-        allowed, is_causal = span.allowed(causal, kind), span.is_causal(causal, kind)
+        k, v, keys = (k, v, NEW) if cache is None else cache.append(k, v, span)
+        allowed, is_causal = span.allowed(causal, keys), span.is_causal(causal, keys)
         return self.o_proj(self.attend(q, k, v, allowed, is_causal=is_causal).flatten(-2))
 
     def growth(self, positions: Tensor, dtype: torch.dtype, trained_seq_len: int) -> Tensor:

@@ -14,6 +14,11 @@ class Mask:
     is_causal: bool = True
     window: int | None = None  # keys seen, the query's own among them; a two-sided mask sees that far both ways
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether `is_causal` and `window` tell all of it, so that work can be spared: not where a subclass decides."""
+        return type(self).__call__ is Mask.__call__
+
     def __call__(self, q: Tensor, k: Tensor) -> Tensor:
         allowed = k <= q if self.is_causal else (k == k) & (q == q)
         if self.window is None:

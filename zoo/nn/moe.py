@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from zoo.errors import UsageError
 from zoo.nn.mlp import Activation
 from zoo.nn.norm import at_least_float32
-from zoo.nn.span import has_values
+from zoo.nn.places import has_values
 
 Route = tuple[Tensor, Tensor]  # chosen experts [M, k] and their weights [M, k]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 from zlib import crc32
 
-from zoo.errors import ConfigError, ZooError, clean
+from zoo.errors import ConfigError, UsageError, ZooError, clean
+from zoo.presets.fields import hold, missing
 from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
+from zoo.registry.isolation import isolated
 
 if TYPE_CHECKING:
     from zoo.anatomy.config import ModelConfig
@@ -55,25 +58,65 @@ def list_models(pattern: str | None = None, *, family: str | None = None) -> lis
 
 def config(name: str) -> ModelConfig:
     """The config of a preset as it stands. Raises UnknownName, or ZooError for a file that is no preset."""
-    from zoo.presets.file import resolve
+    presets = installed().presets()
+    values = tree(name, presets)
+    kind = config_class(values["family"])
+    if absent := missing(kind, values):
+        raise ConfigError(f"{presets[name].file}: {absent[0]} has no value", hint=f"type: {absent[0]}=VALUE")
+    try:
+        return kind.from_dict(values)
+    except UsageError as error:
+        raise ConfigError(f"{presets[name].file}: {error.what}", why=error.why, hint=error.hint) from None
 
-    return _typed(resolve(name, installed().presets()))
+
+def tree(
+    name: str, presets: Mapping[str, Preset], options: Callable[[], Mapping[str, Preset]] | None = None
+) -> dict[str, Any]:
+    """The plain values of a preset and its family, strangers' held to the fields that the family has.
+
+    `options` lists those of groups: the installed plugins' by default. Raises UnknownName, or ZooError with the file.
+    """
+    from zoo.presets.file import merged, parts
+
+    made_of = parts(name, presets, options or installed().options)
+    values = merged(made_of)
+    file = presets[name].file
+    if not isinstance(values.get("family"), str):
+        hint = "begin its defaults with /schema/FAMILY@_here_"
+        raise ConfigError(f"{file}: the preset names no family", hint=hint)
+    if len(families := {part.values["family"]: 0 for part in made_of if "family" in part.values}) > 1:
+        raise ConfigError(f"{file}: two families: {clean(' and '.join(map(str, families)))}")
+    for part in made_of:
+        if part.preset.package != OURS:
+            hold(part.values, config_class(values["family"]), part.preset.file)
+    return values
+
+
+def config_class(family: str) -> type[ModelConfig]:
+    """The config class of a family. Raises UnknownName, or ZooError where it cannot be imported."""
+    found = installed()[family]
+    try:
+        kind = found.config_class
+        get_type_hints(kind), fields(kind)
+        return kind
+    except Exception as error:  # a third party's code
+        why = clean(f"{type(error).__name__}: {error}", 200)
+        raise ZooError(f"the config of family {family!r} cannot be read", why=why) from error
 
 
 def record(preset: Preset, presets: Mapping[str, Preset]) -> ModelRecord:
     """What a preset describes, or the problem with it."""
-    from zoo.presets.file import resolve
-
     known = {"name": preset.name, "plugin": preset.plugin}
     # A third party's preset and config class: whatever is wrong with them must not take the other models with it.
     try:
         known["description"] = clean(preset.description, 200)
-        values = resolve(preset.name, presets)
-        known["family"] = clean(values.get("family", ""))
-        return ModelRecord(**known, **_traits(_typed(values)))
+        values = tree(preset.name, presets)
+        known["family"] = clean(values["family"])
+        with nullcontext() if preset.package == OURS else isolated(""):
+            return ModelRecord(**known, **_traits(config_class(values["family"]).from_dict(values)))
     except Exception as error:
         reason = error.what if isinstance(error, ZooError) else f"{type(error).__name__}: {error}"
-        return ModelRecord(**known, problem=clean(reason, 200))
+        return ModelRecord(**known, problem=clean(reason, 400))
 
 
 def in_the_box() -> frozenset[str]:
@@ -118,12 +161,6 @@ def checksum(presets: Mapping[str, Preset]) -> int:
         if preset.package == OURS:
             number = crc32(preset.file.read_bytes(), crc32(name.encode(), number))
     return number
-
-
-def _typed(values: dict[str, Any]) -> ModelConfig:
-    if "family" not in values:
-        raise ConfigError("the preset names no family", hint="begin its defaults with /schema/FAMILY@_here_")
-    return installed()[values["family"]].config_class.from_dict(values)
 
 
 def _traits(c: ModelConfig) -> dict[str, Any]:

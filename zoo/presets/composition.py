@@ -1,4 +1,4 @@
-"""From a preset's name and overrides to a typed config: the one library module that knows Hydra.
+"""From a preset's name and overrides to a typed config, by Hydra.
 
 Precedence: a field's default < the preset < an option group (`rope=yarn`) < the overrides.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any
 
 import hydra
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -23,18 +22,18 @@ from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, errors
 
 from zoo.anatomy.config import ModelConfig, refuse_absurd
 from zoo.anatomy.fields import doc_of, fields_of
+from zoo.anatomy.ranges import refuse_out_of_range
 from zoo.errors import ConfigError, UsageError, ZooError, ZooWarning, clean
+from zoo.presets.hydra_source import CheckedPresets, ZooSearchPath
 from zoo.presets.mistakes import bad_value, hidden_preset, no_config, no_field, no_key, several_values, unreadable
 from zoo.presets.overrides import expand, grammar, vet
 from zoo.registry import Registry, installed
-
-PRIMARY = "pkg://zoo.conf"
+from zoo.registry.isolation import reason_of
 
 # Hydra 1.3 warns unless it is told which version's defaults to take; 1.4 knows only its own.
 VERSION_BASE: dict[str, Any] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
@@ -47,43 +46,74 @@ def compose(model: str, *overrides: str) -> ModelConfig:
 
     Raises UsageError for a name, key or value that is not known, ConfigError for values that contradict each other.
     """
-    install()
     words = expand([model, *overrides], grammar("build", with_keys=False), needs_model=True)
     vet(words)
-    with _LOCK, translated(), _apart(), hydra.initialize_config_module("zoo.conf", "build", **VERSION_BASE):
-        config = checked(hydra.compose("build", overrides=words))
+    config = _composed(words)
     for kept, hidden in installed().preset_clashes():
         if kept.name == model:
             warnings.warn(hidden_preset(kept.name, kept.plugin, hidden.plugin), ZooWarning, stacklevel=2)
     return config
 
 
+def override(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
+    """The config with overrides, read as `compose` reads those of a preset: `model.rope.theta=1e6`, `rope=yarn`.
+
+    Raises UsageError for a key or value that is not known, ConfigError for values that contradict each other.
+    """
+    words = expand(overrides, grammar("build", with_keys=False), config_class=type(config))
+    if named := [word for word in words if word.lstrip("+~").startswith(("model=", "model@"))]:
+        raise UsageError(f"{clean(named[0])!r} names another model", hint="type: model.FIELD=VALUE")
+    vet(words)
+    with translated():
+        sweeps = [o for o in OverridesParser.create().parse_overrides(words) if o.is_sweep_override()]
+    if sweeps:
+        hint = "a checkpoint is read with one value for each field"
+        raise UsageError(f"several values for {clean(sweeps[0].get_key_element())}", hint=hint)
+    _refuse_look_ups(config.to_dict(), "model")
+    with _LOCK:
+        install()
+        store = ConfigStore.instance()
+        store.store(group="model", name=GIVEN, node=OmegaConf.structured(config))
+        try:
+            return _composed([f"model='{GIVEN}'", *words])
+        finally:
+            del store.repo["model"][f"{GIVEN}.yaml"]
+
+
+GIVEN = "<checkpoint>"  # no file of this name is a preset
+
+
+def _refuse_look_ups(values: Any, path: str) -> None:
+    """What a checkpoint says is data: OmegaConf would look `${oc.env:HOME}` up as if the user had typed it."""
+    if isinstance(values, str) and "${" in values:
+        raise ConfigError(f"{path}={clean(values)!r} stands in the checkpoint and would be looked up by an override")
+    items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
+    for name, value in items:
+        _refuse_look_ups(value, f"{path}.{name}")
+
+
+def _composed(words: list[str]) -> ModelConfig:
+    install()
+    with _LOCK, translated(), _apart(), hydra.initialize_config_module("zoo.conf", "build", **VERSION_BASE):
+        return checked(hydra.compose("build", overrides=words))
+
+
 @cache
 def install() -> Registry:
-    """Make every plugin's schemas and config packages known to Hydra, once per process."""
+    """Make every plugin's schemas, presets and options known to Hydra, once per process."""
     registry = installed()
     for name, family in registry.families.items():
         # A third party's code: whatever it raises, the other families work, and asking for this one repeats why.
         try:
             ConfigStore.instance().store(group="schema", name=name, node=family.config_class, provider=f"zoo:{name}")
         except Exception as error:
-            UNREADABLE[name] = clean(f"{type(error).__name__}: {error}", 200)
-    Plugins.instance().register(ZooSearchPath)
+            UNREADABLE[name] = clean(reason_of(error.__cause__ or error), 200)
+    for plugin in (CheckedPresets, ZooSearchPath):
+        Plugins.instance().register(plugin)
     return registry
 
 
 UNREADABLE: dict[str, str] = {}  # family -> why its config class is no schema
-
-
-class ZooSearchPath(SearchPathPlugin):
-    """Puts the plugins' config packages on the search path of zoo's own commands, and of no other Hydra application."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        if not any(entry.path == PRIMARY for entry in search_path.get_path()):
-            return
-        for package, distribution in installed().config_packages.items():
-            if f"pkg://{package}" != PRIMARY:
-                search_path.append(distribution, f"pkg://{package}")
 
 
 def checked(composed: DictConfig) -> ModelConfig:
@@ -96,6 +126,7 @@ def checked(composed: DictConfig) -> ModelConfig:
         raise UsageError("\n".join(unknown[:3]), hint=f"and {len(unknown) - 3} more" if len(unknown) > 3 else "")
     config: Any = OmegaConf.to_object(node)
     refuse_absurd(config)
+    refuse_out_of_range(config)
     if (family := installed()[config.family]).config_class is not kind:
         raise ConfigError(
             f"model.family={config.family!r} is not the family of {kind.__name__}",
@@ -177,7 +208,7 @@ def _mixable(path: str, key: str, error: Exception) -> str:
     if path != "model" or not found:
         return ""
     presets, registry = installed().presets(), installed()
-    able = [name for name, family in registry.families.items() if key in fields_of(family.config_class)]
+    able = [f.name for f, kind in registry.each(lambda f: f.config_class) if key in fields_of(kind)]
     names = [name for name in presets if name.partition("/")[0] in able]
     if not names:
         return ""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
-from importlib.resources.abc import Traversable
+from pathlib import Path
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.fields import fields_of
 from zoo.errors import UsageError, ZooError, clean, distance, nearest
-from zoo.registry import DISTRIBUTION, installed
+from zoo.presets.users_folder import UsersFolder
+from zoo.registry import OURS, installed
 
 WORD = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^=]*?)(?P<value>=.*)?", re.DOTALL)
 
@@ -25,7 +26,7 @@ class Grammar:
     defaults: frozenset[str]  # groups that the primary config's defaults list names
 
 
-def grammar(command: str, *, with_keys: bool = True, folder: Traversable | None = None) -> Grammar:
+def grammar(command: str, *, with_keys: bool = True, folder: Path | None = None) -> Grammar:
     """The grammar of conf/<command>.yaml with every plugin's groups, and those of the user's `folder`."""
     text = (files("zoo.conf") / f"{command}.yaml").read_text(encoding="utf-8")
     keys = [key for key in re.findall(r"^(\w+):", text, re.MULTILINE) if with_keys and key != "defaults"]
@@ -34,17 +35,28 @@ def grammar(command: str, *, with_keys: bool = True, folder: Traversable | None 
     return Grammar(tuple(keys), groups, frozenset(defaults))
 
 
-def expand(words: Iterable[str], known: Grammar, *, needs_model: bool = False) -> list[str]:
+def expand(
+    words: Iterable[str],
+    known: Grammar,
+    *,
+    needs_model: bool = False,
+    config_class: type[ModelConfig] | None = None,
+) -> list[str]:
     """What Hydra is to read: a bare word becomes `model=<word>`, a group that no defaults list names gets its `+`.
 
-    Raises UsageError for a key that nothing reads (a `+` does not make it right), for a second model and for none.
+    `config_class` is the model's where no word names it. Raises UsageError for a key that nothing reads (a `+` does
+    not make it right), for a second model and for none.
     """
     words = [_whole(word, known) for word in words]
     models = [word for word in words if word.startswith("model=") and word != "model=null"]
     if len(models) > 1:
         names = [word.removeprefix("model=").strip("'") for word in models]
         raise UsageError(f"two models: {' and '.join(names)}", hint=f"to sweep over both: -m model={','.join(names)}")
-    checked = [_checked(word, known, models) for word in words if word != "model=null"]
+
+    def kind() -> type[ModelConfig]:
+        return config_class or config_class_of(model_of(models))
+
+    checked = [_checked(word, known, kind) for word in words if word != "model=null"]
     if needs_model and not models:
         raise UsageError("which model?", hint="type a name, for example: zoo build llama3 (zoo list names them all)")
     return checked
@@ -56,26 +68,37 @@ def model_of(words: Iterable[str]) -> str | None:
     return names[0] if names and names[0] and "," not in names[0] else None
 
 
-def vet(words: Iterable[str]) -> None:
-    """Scan the strangers' presets that expanded overrides choose before Hydra reads them. Raises ZooError."""
-    from zoo.presets.file import resolve
+def vet(words: Iterable[str], folder: Path | None = None) -> None:
+    """Read the strangers' presets and options that expanded overrides choose, before Hydra does. Raises ZooError.
 
-    presets = installed().presets()
+    Hydra is given nothing else in any case; this is to refuse them early, by the path that the user typed.
+    """
+    from zoo.presets.catalogue import tree
+    from zoo.presets.file import option
+
+    presets, options = installed().presets(), installed().options()
+    if folder:
+        own = UsersFolder(folder)
+        presets, options = own.presets | presets, own.options | options
     for word in words:
-        for name in word.removeprefix("model=").split(",") if word.startswith("model=") else ():
-            if name in presets and presets[name].plugin != DISTRIBUTION:
-                resolve(name, presets)
+        key, _, value = word.lstrip("+").partition("=")
+        for name in value.split(","):
+            name, group = name.strip("'\" "), key.partition("@")[0]
+            if group == "model" and name in presets and presets[name].package != OURS:
+                tree(name, presets, lambda: options)
+            elif f"{group}/{name}" in options and options[f"{group}/{name}"].package != OURS:
+                option(f"{group}/{name}", options)
 
 
 def config_class_of(model: str | None) -> type[ModelConfig]:
     """The config class of a preset; that of every model where there is no such preset or its family is away."""
-    from zoo.presets.file import resolve
+    from zoo.presets.catalogue import config_class, tree
 
     if model is None:
         return ModelConfig
     try:
-        return installed()[resolve(model, installed().presets()).get("family", "")].config_class
-    except (ZooError, ImportError):
+        return config_class(tree(model, installed().presets())["family"])
+    except ZooError:
         return ModelConfig
 
 
@@ -99,7 +122,7 @@ def _whole(word: str, known: Grammar) -> str:
     return f"{sign}{key}{value or ''}"
 
 
-def _checked(word: str, known: Grammar, models: Sequence[str]) -> str:
+def _checked(word: str, known: Grammar, kind: Callable[[], type[ModelConfig]]) -> str:
     parsed = WORD.fullmatch(word)
     assert parsed is not None, "the pattern matches any text"
     key, value = parsed.group("key"), parsed.group("value") or ""
@@ -111,13 +134,13 @@ def _checked(word: str, known: Grammar, models: Sequence[str]) -> str:
     heads = ("model", *known.keys, *known.groups)
     if group in known.groups or (_head(key) in heads and _head(key) not in known.groups):
         return word
-    raise UsageError(f"no key {clean(key)!r}", why=clean(_meant(key, value, heads, models), 200))
+    raise UsageError(f"no key {clean(key)!r}", why=clean(_meant(key, value, heads, kind()), 200))
 
 
-def _meant(key: str, value: str, heads: Sequence[str], models: Sequence[str]) -> str:
+def _meant(key: str, value: str, heads: Sequence[str], kind: type[ModelConfig]) -> str:
     """What to type in place of a key that nothing reads."""
     head = _head(key)
-    fields = fields_of(config_class_of(model_of(models)))
+    fields = fields_of(kind)
     if head != key and (head in heads or head in fields):
         return f"did you mean model.{key}{value}?"
     options = {name: f"{name}{key.removeprefix(head)}{value}" for name in nearest(head, heads, 1)}
@@ -131,15 +154,12 @@ def _head(key: str) -> str:
     return re.split(r"[.@/\[]", key, maxsplit=1)[0]
 
 
-def _groups(folder: Traversable | None) -> dict[str, list[str]]:
-    """Option groups (any folder of a config package but `model`) and their options, the nearest package first."""
+def _groups(folder: Path | None) -> dict[str, list[str]]:
+    """The groups beside `model` and their options, the nearest package's first."""
     found: dict[str, list[str]] = {}
-    roots = [files(package) for package in installed().config_packages]
-    for root in [*roots, *([folder] if folder else [])]:
-        for entry in root.iterdir():
-            if entry.is_dir() and entry.name not in ("model", "schema", "hydra") and entry.name[0] not in "_.":
-                names = (f.name.removesuffix(".yaml") for f in entry.iterdir() if f.name.endswith(".yaml"))
-                found.setdefault(entry.name, []).extend(names)
+    for option in [*installed().options().values(), *(UsersFolder(folder).options.values() if folder else ())]:
+        if not option.problem:
+            found.setdefault(option.group, []).append(option.name)
     return found
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
+
+from zoo.registry.isolation import isolated
 
 if TYPE_CHECKING:
     from zoo.anatomy.config import ModelConfig
@@ -18,6 +22,10 @@ class Match:
 
     score: float
     reasons: tuple[str, ...]
+
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -52,17 +60,44 @@ class Family:
     pictures: str = ""  # how pictures enter prompts; empty: its models read none
     summary: str = ""  # one line for lists
 
+    def problem(self) -> str:
+        """What is wrong with the record itself, in a sentence; empty: nothing that can be seen without importing."""
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            return f"{self.name!r} is no family name: lower case letters, digits, _ . -"
+        for name in ("config", "model", *(["pictures"] if self.pictures else [])):
+            if not _is_reference(value := getattr(self, name)):
+                return f"{self.name}: {name}={value!r} is not of the form 'package.module:name'"
+        for name in ("formats", "near"):
+            if not _is_table(value := getattr(self, name)):
+                return f"{self.name}: {name}={value!r} is not a table of texts"
+        for dialect, module in self.formats.items():
+            if dialect == "zoo" or not _MODULE.fullmatch(module):
+                return f"{self.name}: formats={{{dialect!r}: {module!r}}} is not a format's name and a module"
+        if not isinstance(self.hf_types, tuple | list) or not all(isinstance(kind, str) for kind in self.hf_types):
+            return f"{self.name}: hf_types={self.hf_types!r} is not a tuple of texts"
+        return "" if isinstance(self.summary, str) else f"{self.name}: summary={self.summary!r} is not a text"
+
     @property
     def config_class(self) -> type[ModelConfig]:
-        return resolve_name(self.config)
+        return self._imported(self.config)
+
+    @property
+    def model_class(self) -> Any:
+        """The class of its modules. Importing it imports torch."""
+        return self._imported(self.model)
 
     def build(self, config: ModelConfig) -> Any:
         """The module, on the current default device and dtype."""
-        return resolve_name(self.model)(config)
+        return self.model_class(config)
 
     def dialect(self, name: str) -> Any:
         """The module that translates one foreign format."""
-        return import_module(self.formats[name])
+        return self._imported(self.formats[name])
+
+    @property
+    def picture_reader(self) -> Any:
+        """The function that stands in `pictures`."""
+        return self._imported(self.pictures)
 
     def match(self, raw: Mapping[str, Any], dialect: str = "hf") -> Match | None:
         """How surely the foreign config `raw` is this family's; None: it is not."""
@@ -72,3 +107,21 @@ class Family:
             return matches(raw)
         kind = raw.get("model_type")
         return Match(1.0, (f"model_type is {kind!r}",)) if kind in self.hf_types else None
+
+    def _imported(self, reference: str) -> Any:
+        """What a reference stands for. Raises PluginError where importing it ends otherwise."""
+        module, _, name = reference.partition(":")
+        found = sys.modules.get(module)
+        if found is not None and (not name or name in vars(found)):
+            return vars(found)[name] if name else found
+        with isolated(f"the family {self.name!r} cannot be used: {reference}"):
+            return resolve_name(reference) if name else import_module(module)
+
+
+def _is_reference(value: object) -> bool:
+    module, colon, name = value.partition(":") if isinstance(value, str) else ("", "", "")
+    return bool(colon and _MODULE.fullmatch(module) and _MODULE.fullmatch(name))
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(text, str) for pair in value.items() for text in pair)

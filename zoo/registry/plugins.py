@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any
+from itertools import islice
+from typing import Any, TypeVar
 
 from pluggy import PluginManager
 
-from zoo.errors import UnknownName, ZooError
+from zoo.errors import UnknownName, ZooError, ZooWarning, clean
+from zoo.files.resources import MAX_BYTES, read_bounded
 from zoo.registry import hookspecs
 from zoo.registry.family import Family, Match
+from zoo.registry.isolation import PluginError, isolated, reason_of
+from zoo.registry.metadata import DISTRIBUTION, GROUP, entry_points_of, identity, loading_order, unmet_requirement
+from zoo.registry.preset_folder import FolderEntry, options_in, presets_in
 
-GROUP = "zoo"
 OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
-DISTRIBUTION = "zoo-lm"
+
+
+MAX_ANSWERS = 10_000  # families, or packages of presets, of one plugin
+T = TypeVar("T")
 
 
 @dataclass
@@ -35,6 +45,7 @@ class Plugin:
     families: tuple[Family, ...] = ()
     config_packages: tuple[str, ...] = ()
     seconds: float = 0.0  # to import it and ask its hooks
+    lost: tuple[str, ...] = ()  # families that it provided until it was found broken
 
     @property
     def id(self) -> str:
@@ -43,21 +54,29 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Preset:
-    """A named config in some plugin's conf/model folder."""
+    """A named config in some plugin's conf/model folder, or an option of another group."""
 
     name: str
     package: str
     file: Traversable
     plugin: str  # distribution that ships it
+    group: str = "model"
+    problem: str = ""  # why its file is not read
 
-    def text(self) -> str:
-        return self.file.read_text(encoding="utf-8")
+    def data(self) -> bytes:
+        """The file's bytes. Raises ZooError, which names it, for what is no regular file of at most MAX_BYTES."""
+        if self.problem:
+            raise ZooError(f"{clean(self.file, 300)}: {self.problem}")
+        return read_bounded(self.file, MAX_BYTES)
 
     @property
     def description(self) -> str:
-        """The comment on the file's first line."""
-        first = self.text().partition("\n")[0]
-        return first.removeprefix("#").strip() if first.startswith("#") else ""
+        """The comment on the file's first line, safe to print; empty where it cannot be read."""
+        try:
+            first = self.data().decode("utf-8-sig", errors="replace").splitlines()[:1]
+        except ZooError:
+            return ""
+        return clean(first[0].removeprefix("#").strip(), 200) if first and first[0].startswith("#") else ""
 
 
 @dataclass
@@ -77,8 +96,10 @@ class Registry:
     def __post_init__(self) -> None:
         self.manager = PluginManager("zoo")
         self.manager.add_hookspecs(hookspecs)
-        points = entry_points(group=GROUP) if self.points is None else self.points
-        for point in sorted(points, key=_order):
+        points, unreadable = entry_points_of(GROUP) if self.points is None else (self.points, {})
+        for where, reason in unreadable.items():
+            self.plugins.append(Plugin("?", where, "?", state="broken", reason=reason))
+        for point in sorted(points, key=loading_order):
             self.plugins.append(self._load(point))
 
     def __getitem__(self, name: str) -> Family:
@@ -86,14 +107,40 @@ class Registry:
         if name in self.families:
             return self.families[name]
         for plugin in self.plugins:
-            if plugin.name == name and plugin.reason:
-                raise ZooError(f"the plugin {name!r} of {plugin.distribution} is {plugin.state}", why=plugin.reason)
+            if plugin.reason and name in (plugin.name, *plugin.lost):
+                raise ZooError(
+                    f"the plugin {plugin.name!r} of {plugin.distribution} is {plugin.state}", why=plugin.reason
+                )
         raise UnknownName(f"no family is called {name!r}", name, self.families)
 
     def detect(self, raw: Mapping[str, Any], dialect: str = "hf") -> list[tuple[Family, Match]]:
         """The families that a foreign config may belong to, the surest first."""
-        found = ((f, f.match(raw, dialect)) for f in self.families.values())
+        found = self.each(lambda family: checked_match(family.match(raw, dialect), family))
         return sorted(((f, m) for f, m in found if m), key=lambda pair: -pair[1].score)
+
+    def each(self, ask: Callable[[Family], T]) -> Iterator[tuple[Family, T]]:
+        """What `ask` finds of every family; a stranger whose code ends otherwise is broken from then on."""
+        for family in [*self.families.values()]:
+            if family.name not in self.families:
+                continue  # another of the same plugin was found broken
+            plugin = self.origin[family.name]
+            if plugin.state == "built in":
+                yield family, ask(family)
+                continue
+            try:
+                with isolated(family.name):
+                    answer = ask(family)
+            except ZooError as error:
+                self._give_up(plugin, error.what)
+                continue
+            yield family, answer
+
+    def try_out(self) -> None:
+        """Import what strangers' families name for configs and formats: what does not work is broken from then on."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ZooWarning)  # the caller tells of all of them
+            for _ in self.each(lambda family: (family.config_class, [*map(family.dialect, family.formats)])):
+                pass
 
     @property
     def config_packages(self) -> dict[str, str]:
@@ -112,17 +159,37 @@ class Registry:
         kept = self.presets()
         return [(kept[p.name], p) for p in self._all_presets() if kept[p.name].package != p.package]
 
+    def options(self) -> dict[str, Preset]:
+        """Every option of the groups beside `model` as GROUP/NAME, the first package's where several have one."""
+        found: dict[str, Preset] = {}
+        for option in self._entries(options_in):
+            found.setdefault(f"{option.group}/{option.name}", option)
+        return found
+
     def _all_presets(self) -> Iterator[Preset]:
+        return self._entries(presets_in)
+
+    def _entries(self, listed: Callable[..., list[FolderEntry]]) -> Iterator[Preset]:
         for package, distribution in self.config_packages.items():
             try:
-                root = files(package) / "model"
-            except ModuleNotFoundError:
-                continue  # `zoo plugins` reports it: see _load
-            if root.is_dir():
-                yield from (Preset(name, package, file, distribution) for name, file in _yaml_files(root))
+                entries = listed(files(package), is_package=True)
+            except (ModuleNotFoundError, OSError) as error:
+                for plugin in [p for p in self.plugins if package in p.config_packages]:
+                    self._give_up(plugin, f"{package}: {reason_of(error)}")
+                continue
+            yield from (Preset(e.name, package, e.file, distribution, e.group, e.problem) for e in entries)
+
+    def _give_up(self, plugin: Plugin, reason: str) -> None:
+        """Leave out from now on what a plugin provides, and say so: it was thought to work."""
+        plugin.state, plugin.reason = "broken", reason
+        plugin.lost = tuple(family.name for family in plugin.families)
+        for name in plugin.lost:
+            self.families.pop(name, None)
+        plugin.families, plugin.config_packages = (), ()
+        warnings.warn(f"the plugin {plugin.name!r} of {plugin.distribution} is broken: {reason}", ZooWarning, 2)
 
     def _load(self, point: EntryPoint) -> Plugin:
-        plugin = Plugin(point.name, *_identity(point.dist))
+        plugin = Plugin(point.name, *identity(point.dist))
         is_built_in = plugin.distribution == DISTRIBUTION
         plugin.state = "built in" if is_built_in else "loaded"
         if reason := self._unwanted(plugin.name, is_built_in):
@@ -131,14 +198,16 @@ class Registry:
         start = time.perf_counter()
         # Whatever a third party's metadata holds or its code raises, sys.exit() included, the zoo lives on.
         try:
-            if not is_built_in and (reason := _unmet_requirement(point)):
+            if not is_built_in and (reason := unmet_requirement(point)):
                 plugin.state, plugin.reason = "refused", reason
                 return plugin
-            self._register(point, plugin)
-        except (Exception, SystemExit) as error:
+            with nullcontext() if is_built_in else isolated(""):
+                self._register(point, plugin)
+        except Exception as error:
             if self.manager.has_plugin(plugin.id):
                 self.manager.unregister(name=plugin.id)
-            plugin.state, plugin.reason = "broken", f"{type(error).__name__}: {error}"
+            plugin.state = "broken"
+            plugin.reason = error.what if isinstance(error, ZooError) else reason_of(error)
             plugin.families, plugin.config_packages = (), ()
         plugin.seconds = time.perf_counter() - start
         return plugin
@@ -146,25 +215,46 @@ class Registry:
     def _register(self, point: EntryPoint, plugin: Plugin) -> None:
         self.manager.register(point.load(), plugin.id)
         self.manager.check_pending()  # a misspelt hook is an error, not a silence
-        families = tuple(f for f in self._ask("zoo_families", plugin))
-        packages = tuple(p for p in self._ask("zoo_config_packages", plugin))
+        families, packages = self._ask("zoo_families", plugin), self._ask("zoo_config_packages", plugin)
         if not families and not packages:
             raise ZooError("it implements neither zoo_families nor zoo_config_packages (is @zoo.hookimpl missing?)")
         for package in packages:
-            files(package)
+            self._check_package(package, plugin)
         for family in families:
             if not isinstance(family, Family):
                 raise ZooError(f"zoo_families returned {family!r}, which is not a zoo.Family")
+            if problem := family.problem():
+                raise ZooError(problem)
             if family.name in self.families:
                 raise ZooError(f"the family name {family.name!r} is taken by {self.origin[family.name].id}")
+        if twice := [name for name, count in Counter(f.name for f in families).items() if count > 1]:
+            raise ZooError(f"zoo_families returned {twice[0]!r} twice")
         plugin.families, plugin.config_packages = families, packages
         for family in families:
             self.families[family.name], self.origin[family.name] = family, plugin
 
-    def _ask(self, hook: str, plugin: Plugin) -> Iterator[Any]:
+    def _check_package(self, package: object, plugin: Plugin) -> None:
+        """Refuse what is no package of presets, and one that another brings: theirs would be read as this one's."""
+        if not isinstance(package, str):
+            raise ZooError(f"zoo_config_packages returned {package!r}, which is not the name of a package")
+        if package in self.config_packages:
+            raise ZooError(f"the package {package!r} is that of {self.config_packages[package]}")
+        if plugin.distribution != DISTRIBUTION and package.partition(".")[0] == GROUP:
+            raise ZooError(f"the package {package!r} is not its own")
+        files(package)
+
+    def _ask(self, hook: str, plugin: Plugin) -> tuple[Any, ...]:
+        """What a plugin's hook returns. Raises ZooError for what is not a list, or does not end."""
+        found: list[Any] = []
         for impl in getattr(self.manager.hook, hook).get_hookimpls():
             if impl.plugin_name == plugin.id:
-                yield from impl.function()
+                answer = impl.function()
+                if isinstance(answer, str | bytes | Mapping) or not isinstance(answer, Iterable):
+                    raise ZooError(f"{hook} returned {answer!r}, which is not a list")
+                found += islice(answer, MAX_ANSWERS + 1)
+        if len(found) > MAX_ANSWERS:
+            raise ZooError(f"{hook} returned more than {MAX_ANSWERS:,} items")
+        return tuple(found)
 
     def _unwanted(self, name: str, is_built_in: bool) -> str:
         blocked = self.blocked if self.blocked is not None else frozenset(_words(os.environ.get("ZOO_BLOCK", "")))
@@ -190,44 +280,16 @@ def find_preset(name: str) -> Preset:
     return presets[name]
 
 
-@cache
-def _identity(dist: Distribution | None) -> tuple[str, str]:
-    """Name and version. Reading them parses the whole METADATA, so it is done once per distribution."""
-    if dist is None:
-        return "?", "?"
-    metadata = dist.metadata
-    return metadata["Name"] or "?", metadata["Version"] or "?"
-
-
-def _order(point: EntryPoint) -> tuple[bool, str, str]:
-    name, _ = _identity(point.dist)
-    return (name != DISTRIBUTION, name, point.name)  # our own first: a third party cannot take a built-in's name
+def checked_match(match: object, family: Family) -> Match | None:
+    """A family's claim on a config. Raises ZooError for what is no claim: a score of 2 would beat every other."""
+    if match is None:
+        return None
+    if not isinstance(match, Match) or not isinstance(match.score, int | float) or not 0 <= match.score <= 1:
+        raise PluginError(
+            f"{family.name}: matches() returned {match!r}, which is no zoo.Match with a score from 0 to 1"
+        )
+    return match
 
 
 def _words(text: str) -> set[str]:
     return {word.strip() for word in text.split(",") if word.strip()}
-
-
-def _yaml_files(folder: Traversable, prefix: str = "") -> Iterator[tuple[str, Traversable]]:
-    for entry in sorted(folder.iterdir(), key=lambda e: e.name):
-        if entry.is_dir() and not entry.name.startswith(("_", ".")):
-            yield from _yaml_files(entry, f"{prefix}{entry.name}/")
-        elif entry.name.endswith(".yaml"):
-            yield prefix + entry.name.removesuffix(".yaml"), entry
-
-
-def _unmet_requirement(point: EntryPoint) -> str:
-    """The sentence that refuses a plugin whose own requirement on zoo-lm does not hold; empty where it does."""
-    from packaging.requirements import Requirement
-
-    from zoo import __version__
-
-    for line in (point.dist.requires or []) if point.dist else []:
-        requirement = Requirement(line)
-        if requirement.name.lower().replace("_", "-") != DISTRIBUTION:
-            continue
-        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
-            continue
-        if not requirement.specifier.contains(__version__, prereleases=True):
-            return f"requires {DISTRIBUTION}{requirement.specifier}, this is {DISTRIBUTION} {__version__}"
-    return ""

@@ -1,1 +1,1 @@
-"""A comparison on paper: the table as text and Markdown, and the page with pictures."""
+"""A drawing kit: charts, treemaps, tables and a page to put them on. It knows numbers and words, and no model."""

@@ -6,8 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from zoo.comparison.rows import short
-from zoo.units import human_bytes
+from zoo.units import human_bytes, human_length
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ def bytes_axis(low: float, high: float, start: float, end: float) -> Axis:
 
 def lengths_axis(low: int, high: int, start: float, end: float, most: int = 9) -> Axis:
     """Powers of two tokens: 512, 1k, 2k, ..."""
-    return powers(low, high, start, end, 2, lambda tokens: short(int(tokens)), most)
+    return powers(low, high, start, end, 2, lambda tokens: human_length(int(tokens)), most)
 
 
 def decades(low: float, high: float, start: float, end: float) -> Axis:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from zoo.comparison import Subject
 from zoo.report.svg import Markup, element, label, picture, rule, wrapped
 
 WIDTH, LEFT, RIGHT = 224.0, 30.0, 204.0  # the boxes' sides; the skip branch runs on the left of them
@@ -50,14 +50,16 @@ class Drawing:
         self.y += GAP
 
 
-def block(s: Subject) -> Markup | None:
-    """One layer, or None where the model's description does not tell its order."""
-    traits = s.size.anatomy.traits if s.size else {}
+def block(name: str, layers: str, traits: Mapping[str, str]) -> Markup | None:
+    """One of some `layers`, as `traits` in words tell of it, or None where they do not tell its order.
+
+    The trait `block` is the order: norm → attention → + → norm → MLP → +. A step shows what the trait of its name says.
+    """
     steps = [step.strip() for step in traits.get("block", "").split("→")]
     if steps == [""]:
         return None
     d = Drawing()
-    d.parts.append(label(d.middle, 14, f"one of {_layers(s)}", size=11, anchor="middle", class_="muted"))
+    d.parts.append(label(d.middle, 14, f"one of {layers}", size=11, anchor="middle", class_="muted"))
     is_post = steps[0] != "norm"
     since, weight = d.y + GAP / 2, ""
     for step in steps:
@@ -74,10 +76,10 @@ def block(s: Subject) -> Markup | None:
             d.box(_words(step, traits), "attn" if step != "MLP" else "mlp")
     d.stream()
     d.parts.append(element("path", d=f"M{d.middle - 4} {d.y - 5:.1f}l4 5l4 -5", class_="flow"))
-    return picture(WIDTH, d.y + 6, f"{s.name}: {traits['block']}", *d.parts)
+    return picture(WIDTH, d.y + 6, f"{name}: {traits['block']}", *d.parts)
 
 
-def _words(step: str, traits: dict[str, str]) -> list[str]:
+def _words(step: str, traits: Mapping[str, str]) -> list[str]:
     """What a box says: attention with positions, the MLP's kind; wrapped, smaller lines below the first."""
     room = RIGHT - LEFT - 10
     if step == "attention":
@@ -89,12 +91,3 @@ def _words(step: str, traits: dict[str, str]) -> list[str]:
 
 def _norm(words: str) -> str:
     return words.partition(",")[0]
-
-
-def _layers(s: Subject) -> str:
-    count = getattr(s.config, "num_layers", None)
-    if s.size is None or count is None:
-        return "its layers"
-    with_experts = {i for w in s.size.anatomy.weights if w.role == "experts" for i in w.layers or ()}
-    mixed = f", {len(with_experts)} with experts" if 0 < len(with_experts) < count else ""
-    return f"{count} layers{mixed}"

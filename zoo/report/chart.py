@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,6 +65,12 @@ def chart(
     if frame is WIDE:
         return picture(frame.width, frame.height, title, *parts, class_="wide")
     return picture(frame.width, frame.height, title, *parts, class_="narrow", widest=560)
+
+
+def both(draw: Callable[[Frame], Markup], lines: Sequence[Line]) -> list[Markup]:
+    """A chart for wide screens, labelled, and for narrow ones, with the names below."""
+    names = [element("li", element("span", class_="dot"), line.name, class_=f"m{line.model}") for line in lines]
+    return [draw(WIDE), draw(NARROW), element("ul", *names, class_="names narrow")]
 
 
 def spread(wanted: Sequence[float], low: float, high: float, gap: float = SPACING) -> list[float]:

@@ -1,11 +1,10 @@
-"""Where the parameters are: a rectangle per role, its area the role's share, after Bruls, Huizing, van Wijk (2000)."""
+"""Shares of a whole: a rectangle per part, its area the part's share, after Bruls, Huizing, van Wijk (2000)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from zoo.comparison import Subject
 from zoo.report.palette import TINTS
 from zoo.report.svg import Markup, element, fits, label, picture
 from zoo.units import human_count
@@ -23,28 +22,25 @@ class Tile(NamedTuple):
     height: float
 
 
-def treemap(s: Subject) -> Markup | None:
-    """The roles' shares as areas, the larger in the stronger tints; None where the parameters are not known."""
-    if s.size is None:
-        return None
-    total = s.size.parameters
-    roles = sorted(((n, role) for role, n in s.size.by_role.items() if n >= total * SMALLEST), reverse=True)
-    tiles = squarified([n for n, _ in roles], Tile(0, 0, WIDTH, HEIGHT))
-    parts = [_tile(tile, role, n, n / total, i) for i, (tile, (n, role)) in enumerate(zip(tiles, roles, strict=True))]
-    return picture(WIDTH, HEIGHT, f"parameters of {s.name} by role", *parts)
+def treemap(name: str, counts: Mapping[str, int]) -> Markup:
+    """The parts' shares as areas, the larger in the stronger tints; `name` says what is shown."""
+    total = sum(counts.values())
+    parts = sorted(((n, part) for part, n in counts.items() if n >= total * SMALLEST), reverse=True)
+    tiles = squarified([n for n, _ in parts], Tile(0, 0, WIDTH, HEIGHT))
+    drawn = [_tile(tile, part, n, n / total, i) for i, (tile, (n, part)) in enumerate(zip(tiles, parts, strict=True))]
+    return picture(WIDTH, HEIGHT, name, *drawn)
 
 
-def legend(s: Subject) -> Markup:
-    """Every role with its count and share, the smallest too."""
-    assert s.size is not None
-    total = s.size.parameters
-    items = sorted(s.size.by_role.items(), key=lambda item: -item[1])
+def legend(counts: Mapping[str, int]) -> Markup:
+    """Every part with its count and share, the smallest too."""
+    total = sum(counts.values())
+    items = sorted(counts.items(), key=lambda item: -item[1])
     lines = [
         element(
-            "li", element("span", class_=f"chip g{_tint(i)}"), element("span", role),
+            "li", element("span", class_=f"chip g{_tint(i)}"), element("span", part),
             element("span", human_count(n)), element("span", share(n / total)),
         )
-        for i, (role, n) in enumerate(items)
+        for i, (part, n) in enumerate(items)
     ]  # fmt: skip
     return element("ul", *lines, class_="roles")
 
@@ -95,12 +91,12 @@ def _laid(row: Sequence[float], room: Tile) -> tuple[list[Tile], Tile]:
     return tiles, Tile(room.x, room.y + depth, room.width, room.height - depth)
 
 
-def _tile(tile: Tile, role: str, count: int, part: float, rank: int) -> Markup:
+def _tile(tile: Tile, name: str, count: int, part: float, rank: int) -> Markup:
     box = element("rect", x=tile.x, y=tile.y, width=tile.width, height=tile.height, class_=f"tile t{_tint(rank)}")
-    told = f"{role}: {count:,}, {share(part)}"
+    told = f"{name}: {count:,}, {share(part)}"
     words = []
-    if tile.height > 18 and fits(role, tile.width - 10, 13):
-        words.append(label(tile.x + 6, tile.y + 15, role, class_="strong"))
+    if tile.height > 18 and fits(name, tile.width - 10, 13):
+        words.append(label(tile.x + 6, tile.y + 15, name, class_="strong"))
     line = f"{human_count(count)} · {share(part)}"
     if words and tile.height > 34 and fits(line, tile.width - 12, 11):
         words.append(label(tile.x + 6, tile.y + 29, line, size=11))
@@ -108,5 +104,5 @@ def _tile(tile: Tile, role: str, count: int, part: float, rank: int) -> Markup:
 
 
 def _tint(rank: int) -> int:
-    """The ground of the role with this rank by size."""
+    """The ground of the part with this rank by size."""
     return max(0, len(TINTS) - 1 - rank)

@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from zoo.models.trial import outputs
 from zoo.testing.check import Broken, Skipped, require
 from zoo.testing.measure import LIMIT, difference, per_position, reading, runnable
-from zoo.testing.subject import Subject, outputs
+from zoo.testing.subject import Subject
 
 
 @torch.no_grad()

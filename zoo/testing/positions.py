@@ -5,11 +5,10 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zoo.anatomy.config import RopeConfig
 from zoo.nn import DualChunkAttention, LogNAttention, Span
@@ -55,17 +54,7 @@ def _call(s: Subject, layer: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]
 
 
 def _moved(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(_later(arg) if isinstance(arg, Span) else arg for arg in args)
-
-
-def _later(span: Span) -> Span:
-    """The same tokens, SHIFT positions later."""
-    moved = copy(span)
-    moved.positions = span.positions + SHIFT
-    if isinstance(span.rotary_positions, Tensor):
-        moved.rotary_positions = span.rotary_positions + SHIFT
-    moved._rotations, moved._biases, moved._allowed = {}, {}, {}
-    return moved
+    return tuple(arg.moved(SHIFT) if isinstance(arg, Span) else arg for arg in args)
 
 
 PROPERTIES = (rotary_layers_see_distances_only,)

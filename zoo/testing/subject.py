@@ -5,9 +5,8 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -17,6 +16,8 @@ from torch import Tensor, nn
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import ModelConfig
 from zoo.models.construction import materialise, on_meta, shared_parameters
+from zoo.models.trial import drawn_pixels, drawn_tokens, outputs, wanted
+from zoo.models.trial import field as field_of
 from zoo.registry.family import Family
 
 SOURCE_LEN = 7  # tokens that an encoder-decoder reads while its decoder is under test
@@ -56,13 +57,8 @@ class Subject:
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """What the model is given, by the names of `forward`'s parameters: those that have no default.
-
-        Of a model that insists on nothing, and reads whatever it is given, the tokens and pixels.
-        """
-        parameters = inspect.signature(self.model.forward).parameters.values()
-        needed = tuple(p.name for p in parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD)
-        return needed or tuple(p.name for p in parameters if p.name in ("tokens", "pixels"))
+        """What the model is given, by the names of `forward`'s parameters."""
+        return wanted(self.model)
 
     @property
     def is_decoder(self) -> bool:
@@ -90,7 +86,7 @@ class Subject:
     def longest(self) -> int:
         """Tokens of the longest text worth testing: beyond every window, within the context."""
         windows = [spec.window for spec in self.anatomy.attention if spec.window] if self.anatomy else []
-        return min(max(12, *(2 * w + 3 for w in (0, *windows))), found(self.config, "max_seq_len", 12))
+        return min(max(12, *(2 * w + 3 for w in (0, *windows))), field_of(self.config, "max_seq_len", 12))
 
     def decoder(self, rows: Iterable[int], dtype: str = "float64") -> Any:
         """What keeps the contract of decoders: the model, or an encoder-decoder given a source for each of the rows."""
@@ -103,16 +99,11 @@ class Subject:
 
     def tokens(self, batch_size: int, length: int, seed: int = 0) -> Tensor:
         """Random texts [B, T] without the tokens that mean something to the config."""
-        special = {self.config.pad_token_id, self.config.bos_token_id, *self.config.eos_token_id}
-        plain = [token for token in range(found(self.config, "vocab_size", 2)) if token not in special]
-        generator = torch.Generator().manual_seed(seed)
-        return torch.tensor(plain)[torch.randint(len(plain), (batch_size, length), generator=generator)]
+        return drawn_tokens(self.config, batch_size, length, seed)
 
     def pixels(self, rows: Iterable[int], dtype: torch.dtype) -> Tensor:
         """Random images [B, C, H, W], by the numbers of the rows."""
-        side, channels = found(self.config, "image_size", 8), found(self.config, "num_channels", 3)
-        images = torch.randn(8, channels, side, side, generator=torch.Generator().manual_seed(98))
-        return images[list(rows)].to(dtype)
+        return drawn_pixels(self.config, 8, seed=98)[list(rows)].to(dtype)
 
     def run(
         self, tokens: Tensor, model: nn.Module | None = None, *, rows: Iterable[int] | None = None, **settings: Any
@@ -130,24 +121,6 @@ class Subject:
         if "pixels" in self.inputs:
             given["pixels"] = self.pixels(rows, next(model.parameters()).dtype)
         return outputs(model(**{name: given[name] for name in self.inputs}, **settings))
-
-
-def outputs(found: Any) -> dict[str, Tensor]:
-    """The tensors in what a model returns: the logits, or the fields of a record."""
-    if isinstance(found, Tensor):
-        return {"logits": found}
-    if is_dataclass(found) and not isinstance(found, type):
-        found = {name: getattr(found, name) for name in found.__dataclass_fields__}
-    elif hasattr(found, "_asdict"):
-        found = found._asdict()
-    return {name: x for name, x in found.items() if isinstance(x, Tensor) and x.is_floating_point()}
-
-
-def found(config: Any, name: str, default: int) -> int:
-    """A field of the config, or of a record in it that has one of that name."""
-    records = [value for value in vars(config).values() if is_dataclass(value) and not isinstance(value, type)]
-    values = [getattr(config, name, None), *(found(record, name, 0) for record in records)]
-    return next((value for value in values if value), default)
 
 
 def peaked(model: nn.Module, seed: int = 0) -> nn.Module:

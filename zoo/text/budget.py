@@ -2,103 +2,154 @@
 
 from __future__ import annotations
 
-import re
+import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, ValuesView
 from typing import Any
 
 from jinja2.exceptions import SecurityError
 
+from zoo.text.costs import Cost, cost_of_call, cost_of_operator, cost_of_slice
+
 MAX_CHARS = 32 << 20  # in one value, and in all output
-MAX_SECONDS = 5.0  # templates in use take milliseconds
-MAX_BITS = 10_000  # in a number
-MAX_ITEMS = 1 << 24  # in all lists that a template builds
-MAX_ARGUMENTS = {"batch": 10_000, "slice": 10_000, "indent": 100, "tojson": 100}  # numbers that set a size
-WIDE = re.compile(r"[0-9]{4}|\*|\{[^}]*\{")  # in a format text: a width of four digits, or one from elsewhere
+MAX_SECONDS = 1.5  # of this thread's CPU; templates in use take milliseconds
+MAX_BYTES = 256 << 20  # of all that a template makes, whether or not it keeps it
+MAX_ITEMS = 1 << 24  # in one list
+CONTAINERS = (dict, list, tuple, set, range, KeysView, ValuesView, ItemsView)
+NOTE_BYTES = 300  # to remember the weight of a list
 
 
 class Budget:
-    """Counts time and size; raises SecurityError when either runs out.
+    """Counts time and memory; raises SecurityError before a step for which either would not do.
 
     A value weighs the characters that writing it out would take. What the template builds is weighed from the weights
     of its parts, for lists of lists of the same list are small to hold and endless to print or compare.
     """
 
     def __init__(self) -> None:
-        self._deadline = time.monotonic() + MAX_SECONDS
-        self._spent = self._items = 0
-        self._weights: dict[int, tuple[Any, int]] = {}  # id -> the value, kept alive so that the id stays its own
+        self._deadline = time.thread_time() + MAX_SECONDS
+        self._spent = self._bytes = 0
+        self._weights: dict[int, tuple[Any, int, int]] = {}  # id -> the value, kept so that the id stays its own; ...
 
-    def tick(self) -> None:
-        """Stop a template that takes too long."""
-        if time.monotonic() > self._deadline:
+    def tick(self, nanoseconds: float = 0) -> None:
+        """Stop a template that takes too long, or is about to."""
+        if time.thread_time() + nanoseconds * 1e-9 > self._deadline:
             raise SecurityError(f"it runs for more than {MAX_SECONDS:g} seconds")
 
     def spend(self, value: Any) -> str:
         """`value` as text, counted as output."""
-        self.tick()
-        self._spent += self._check(self._weight(value))
-        self._check(self._spent)
-        return str(value)
+        text = self.text(value)
+        self._spent += len(text)
+        if self._spent > MAX_CHARS:
+            raise _too_large()
+        self._take(4 * len(text))  # it is copied into the whole, where one wide letter widens all
+        return text
 
-    def weigh(self, value: Any) -> Any:
-        """`value`, if it is not too large."""
+    def text(self, value: Any) -> str:
+        """`value` written out."""
+        if isinstance(value, str):
+            self.tick()
+            return str(value)
+        self.allow(Cost(nanoseconds=50 * self.weight(value), chars=self.written(value)))
+        return self.weigh(str(value))
+
+    def weigh(self, value: Any, *given: Any) -> Any:
+        """`value`, new unless it is one of those `given`; its memory is counted."""
         self.tick()
-        self._check(self._weight(value))
+        if any(value is one for one in given):
+            return value
+        if isinstance(value, str):
+            self._take(sys.getsizeof(value))
+        if isinstance(value, int) and value.bit_length() > 8 * MAX_CHARS:
+            raise _too_large()
+        if isinstance(value, CONTAINERS):
+            self._take(sys.getsizeof(value))
+            if self.weight(value) > MAX_CHARS:
+                raise _too_large()
         return value
-
-    def check_sum(self, parts: Iterable[Any]) -> None:
-        """Refuse to join what is too large together."""
-        self._check(sum(map(self._weight, parts)))
 
     def check_operator(self, operator: str, left: Any, right: Any) -> None:
         """Refuse a sum, product, power or format that would be too large."""
-        if operator == "%" and isinstance(left, str):
-            self._check_format(left, [right])
-        elif isinstance(left, int) and isinstance(right, int):
-            bits = left.bit_length() * max(1, right) if operator == "**" else left.bit_length() + right.bit_length()
-            self._check(bits, MAX_BITS)
-        elif operator == "*":
-            times, value = (left, right) if isinstance(left, int) else (right, left)
-            self._check((times if isinstance(times, int) else 1) * self._weight(value))
-        elif operator == "+":
-            self.check_sum((left, right))
+        self.allow(cost_of_operator(self, operator, left, right))
+
+    def know(self, result: Any, *parts: tuple[int, Any]) -> None:
+        """Weigh a list made of so many times each part without going through it."""
+        if isinstance(result, list | tuple):
+            weight = 2 + sum(times * self.weight(part) for times, part in parts)
+            depth = max((self.depth(part) for _, part in parts), default=1)
+            self._remember(result, weight, depth)
+
+    def pieces(self, result: Any, text: str) -> Any:
+        """Count the texts that `text` fell into: they are new, and no longer together than it."""
+        self._take(sys.getsizeof(result) + sum(map(sys.getsizeof, result)))
+        self._remember(result, 2 + len(text) + 2 * len(result), 1)
+        self.tick()
+        return result
 
     def check_call(self, name: str, owner: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Refuse a method or filter of `owner` whose result would be too large for its arguments."""
-        given = [*args, *kwargs.values()]
-        if (most := MAX_ARGUMENTS.get(name)) and any(isinstance(n, int) and abs(n) > most for n in given):
-            raise SecurityError(f"{name} with a number above {most:,}")
-        if isinstance(owner, str) and name in ("format", "format_map"):
-            self._check_format(owner, given)
-        elif isinstance(owner, str) and name == "replace" and given and isinstance(given[0], str):
-            self._check(owner.count(given[0]) * sum(map(self._weight, given[1:])))
-        elif name == "join":
-            separators = [len(value) for value in (owner, *given) if isinstance(value, str)]
-            self._check(self._weight(owner) * max(1, min(separators, default=1)))
-        elif name == "strftime_now" and given and re.search("%[^a-zA-Z%]*[0-9]", str(given[0])):
-            raise SecurityError("a date with a width")
+        """Refuse a method, filter or test of `owner` that would cost too much for its arguments."""
+        self.allow(cost_of_call(self, name, owner, args, kwargs))
 
-    def _check_format(self, text: str, given: list[Any]) -> None:
-        if WIDE.search(text):
-            raise SecurityError("a format with a width of four digits")
-        fields = text.count("%") + text.count("{")
-        self._check(fields * (1000 + sum(map(self._weight, given))))
+    def check_slice(self, value: Any, part: slice) -> None:
+        """Refuse to copy too much."""
+        self.allow(cost_of_slice(self, value, part))
 
-    def _check(self, weight: int, most: int = MAX_CHARS) -> int:
-        if weight > most:
-            raise SecurityError(f"it builds something beyond a limit of {most:,}")
-        return weight
+    def check_sum(self, parts: Iterable[Any]) -> None:
+        """Refuse to join what is too large together."""
+        sizes = [self.written(part) for part in parts]
+        self.allow(Cost(nanoseconds=20 * sum(sizes), chars=sum(sizes)))
 
-    def _weight(self, value: Any) -> int:
+    def check_comparison(self, value: Any) -> None:
+        """Refuse to compare what takes long to go through."""
+        self.tick(self.weight(value) * (1 if isinstance(value, str) else 50))
+
+    def allow(self, cost: Cost) -> None:
+        """Go on, if what comes next fits into what is left."""
+        if cost.refused:
+            raise SecurityError(cost.refused)
+        if cost.chars > MAX_CHARS or cost.items > MAX_ITEMS:
+            raise _too_large()
+        if self._bytes + 4 * cost.chars + cost.bytes > MAX_BYTES:
+            raise _too_large()
+        self.tick(cost.nanoseconds)
+
+    def written(self, value: Any) -> int:
+        """Characters of `value` written out at most: within a list, letters may be written as escapes."""
+        return len(value) if isinstance(value, str) else 10 * self.weight(value)
+
+    def weight(self, value: Any) -> int:
+        """Characters that writing out `value` takes, escapes left aside."""
         if isinstance(value, str):
             return len(value)
         if isinstance(value, int):
             return 1 + value.bit_length() // 3
-        if not isinstance(value, dict | list | tuple | set):
-            return 8
-        if id(value) not in self._weights:
-            parts = [part for item in value.items() for part in item] if isinstance(value, dict) else value
-            self._weights[id(value)] = value, 2 + sum(self._weight(part) + 2 for part in parts)
-            self._items = self._check(self._items + len(parts), MAX_ITEMS)
-        return self._weights[id(value)][1]
+        return self._noted(value)[1] if isinstance(value, CONTAINERS) else 8
+
+    def depth(self, value: Any) -> int:
+        """Lists within lists."""
+        return self._noted(value)[2] if isinstance(value, CONTAINERS) else 0
+
+    def _noted(self, value: Any) -> tuple[Any, int, int]:
+        if (noted := self._weights.get(id(value))) is None:
+            if len(value) > MAX_ITEMS:
+                raise _too_large()
+            self.tick(500 * len(value))
+            parts = [part for item in value.items() for part in item] if isinstance(value, dict) else list(value)
+            weight = 2 + sum(self.weight(part) + 2 for part in parts)
+            depth = 1 + max(map(self.depth, parts), default=0)
+            noted = self._remember(value, weight, depth)
+        return noted
+
+    def _remember(self, value: Any, weight: int, depth: int) -> tuple[Any, int, int]:
+        self._take(NOTE_BYTES)
+        self._weights[id(value)] = noted = (value, weight, depth)
+        return noted
+
+    def _take(self, count: int) -> None:
+        self._bytes += count
+        if self._bytes > MAX_BYTES:
+            raise _too_large()
+
+
+def _too_large() -> SecurityError:
+    return SecurityError(f"it builds something beyond a limit of {MAX_CHARS:,} characters or {MAX_BYTES:,} bytes")

@@ -18,7 +18,7 @@ class ChatTemplate:
 
     def __init__(self, source: str, *, file: object = "chat template") -> None:
         """Raises CheckpointError, with the line, for a template that is not jinja."""
-        from zoo.text.sandbox import Sandbox, TemplateError, TemplateSyntaxError
+        from zoo.text.sandbox import Sandbox, TemplateSyntaxError
 
         self.source, self.file = source, file
         if len(source) > MAX_TEMPLATE_CHARS:
@@ -27,7 +27,7 @@ class ChatTemplate:
             self._sandbox = Sandbox(source)
         except TemplateSyntaxError as error:
             raise self._broken(f"line {error.lineno}: {clean(error.message)}") from None
-        except (TemplateError, SyntaxError, RecursionError, MemoryError) as error:
+        except Exception as error:  # numbers of 5,000 digits, brackets within brackets: whatever Python objects to
             raise self._broken(f"cannot be compiled: {clean(error)}") from None
 
     def render(
@@ -55,7 +55,10 @@ class ChatTemplate:
         }
         if not messages:
             raise UsageError("there are no messages")
-        values = {name: plain(value, name) for name, value in values.items()}
+        try:
+            values = {name: plain(value, name) for name, value in values.items()}
+        except RecursionError:
+            raise UsageError("the messages are nested too deep") from None
         try:
             return self._sandbox.render(values)
         except Refused as error:
@@ -64,7 +67,7 @@ class ChatTemplate:
             raise self._broken(f"does what no chat template needs to: {clean(error)}") from None
         except Exception as error:  # a template is foreign code, and may raise anything
             what = f"{type(error).__name__}: {clean(error, 200)}"
-            why = "it expects other roles or fields, or is broken"
+            why = f"it expects other roles or fields, or is broken; it comes from {self.file}"
             raise UsageError(f"the chat template cannot render these messages: {what}", why=why) from None
 
     def _broken(self, what: str) -> CheckpointError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jinja2 import nodes
+from jinja2.exceptions import TemplateSyntaxError
 from jinja2.visitor import NodeTransformer
 
 
@@ -40,6 +41,26 @@ class Counting(NodeTransformer):
         """a ~ b."""
         self.generic_visit(node)
         return _through("joined", list(node.nodes), node)
+
+    def visit_Compare(self, node: nodes.Compare) -> nodes.Node:
+        """Both sides of a == b, a in b and the like."""
+        self.generic_visit(node)
+        node.expr = _through("compared", [node.expr], node)
+        for operand in node.ops:
+            operand.expr = _through("compared", [operand.expr], operand)
+        return node
+
+    def visit_Getitem(self, node: nodes.Getitem) -> nodes.Node:
+        """a[b:c], which the environment does not see otherwise."""
+        self.generic_visit(node)
+        if not isinstance(node.arg, nodes.Slice):
+            return node
+        bounds = (node.arg.start, node.arg.stop, node.arg.step)
+        return _through("sliced", [node.node, *(bound or nodes.Const(None) for bound in bounds)], node)
+
+    def visit_ScopedEvalContextModifier(self, node: nodes.ScopedEvalContextModifier) -> nodes.Node:
+        """{% autoescape %} would lengthen what has been weighed."""
+        raise TemplateSyntaxError("autoescape is for HTML", node.lineno)
 
     def visit_Output(self, node: nodes.Output) -> nodes.Node:
         """Every piece of text, written or computed."""

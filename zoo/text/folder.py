@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,12 @@ from tokenizers import AddedToken
 from tokenizers import Tokenizer as Backend
 
 from zoo.errors import CheckpointError, clean
+from zoo.files.regular import read_bounded
+from zoo.text.building import parse
 from zoo.text.files import TEMPLATE_BYTES, TOKENIZER_BYTES, read_json, read_text
-from zoo.text.source import Source, check_known, frame
+from zoo.text.limits import Limits, guarded
+from zoo.text.source import TokenizerSource, check_known, frame
+from zoo.text.vocabulary import check_added
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 FLAGS = ("lstrip", "normalized", "rstrip", "single_word", "special")
@@ -20,7 +25,7 @@ OBEYING = {
 OLDER = ("tokenizer.model", "vocab.json", "vocab.txt", "tekken.json", "qwen.tiktoken", "ice_text.model")
 
 
-def read_folder(folder: Path) -> Source:
+def read_folder(folder: Path) -> TokenizerSource:
     """What the files of `folder` say; see `Tokenizer.from_folder`."""
     file, config_file = folder / "tokenizer.json", folder / "tokenizer_config.json"
     if not file.exists():
@@ -29,32 +34,19 @@ def read_folder(folder: Path) -> Source:
         if older:
             hint = f"it has {older}: save it with transformers' AutoTokenizer, which writes tokenizer.json"
         raise CheckpointError(file, "", "is not there", hint=hint)
-    backend = parse(read_text(file, TOKENIZER_BYTES), file)
+    backend, limits = parse(read_bounded(file, TOKENIZER_BYTES), file)
     config = read_json(config_file)
-    tokens = _roles(read_json(folder / "special_tokens_map.json"), folder / "special_tokens_map.json")
-    tokens |= _roles(config, config_file)
-    _add_tokens(backend, config.get("added_tokens_decoder") or {}, config_file)
-    check_known(backend, tokens, config_file)
-    _mark_special(backend, list(tokens.values()) + _extra(backend, config, config_file))
-    if config.get("split_special_tokens"):
-        backend.encode_special_tokens = True
-    notes = _frame(backend, config, tokens, config_file)
-    return Source(backend, file, tokens, _chat_templates(folder, config, config_file), notes)
-
-
-def parse(text: str, file: object) -> Backend:
-    """A tokenizer.json as a `tokenizers` object that neither cuts nor pads. Raises CheckpointError."""
-    try:
-        backend = Backend.from_str(text)
-    except BaseException as error:  # the library raises plain Exception, and where it panics not even that
-        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-            raise
-        raise CheckpointError(file, "", f"is not a tokenizer: {clean(error)}") from None
-    backend.no_truncation()  # files saved for training carry both, and a prompt must not lose its end
-    backend.no_padding()
-    if getattr(backend.model, "dropout", None):
-        raise CheckpointError(file, "model.dropout", "would give the same text other tokens each time")
-    return backend
+    with guarded(config_file, "", "does not fit tokenizer.json"):
+        tokens = _roles(read_json(folder / "special_tokens_map.json"), folder / "special_tokens_map.json")
+        tokens |= _roles(config, config_file)
+        _add_tokens(backend, config.get("added_tokens_decoder") or {}, limits, config_file)
+        check_known(backend, tokens, config_file)
+        _mark_special(backend, list(tokens.values()) + _extra(backend, config, config_file), config_file)
+        if config.get("split_special_tokens"):
+            backend.encode_special_tokens = True
+        notes = _frame(backend, config, tokens, config_file)
+    templates, files = _chat_templates(folder, config, config_file)
+    return TokenizerSource(backend, file, tokens, templates, notes, limits, files)
 
 
 def _roles(config: dict[str, Any], file: Path) -> dict[str, str]:
@@ -70,27 +62,34 @@ def _roles(config: dict[str, Any], file: Path) -> dict[str, str]:
     return found
 
 
-def _add_tokens(backend: Backend, wanted: Any, file: Path) -> None:
+def _add_tokens(backend: Backend, wanted: Any, limits: Limits, file: Path) -> None:
     """Tokens that only tokenizer_config.json lists, or lists with other flags; their ids must come out as it says."""
     if not isinstance(wanted, dict):
         raise CheckpointError(file, "added_tokens_decoder", "is not an object of ids and tokens")
+    listed: dict[int, AddedToken] = {}
     for key, value in sorted(wanted.items(), key=lambda pair: (len(pair[0]), pair[0])):
-        item = f"added_tokens_decoder.{clean(key)}"
         content = value.get("content") if isinstance(value, dict) else value
-        if not isinstance(content, str) or not content or not key.isdecimal():
+        if not isinstance(content, str) or not content or not re.fullmatch("0|[1-9][0-9]{0,6}", key):
+            item = f"added_tokens_decoder.{clean(key)}"
             raise CheckpointError(file, item, f"{clean(repr(value))} is not a token")
         flags = {flag: bool(value[flag]) for flag in FLAGS if isinstance(value, dict) and flag in value}
-        backend.add_tokens([AddedToken(content, **flags)])
-        if (index := backend.token_to_id(content)) != int(key):
-            raise CheckpointError(file, item, f"{clean(content)!r} is token {index} of tokenizer.json")
+        listed[int(key)] = AddedToken(content, **flags)
+    check_added(list(wanted.values()), limits.growth, file, "added_tokens_decoder")
+    if listed:  # all at once: the library builds its search anew with every call
+        backend.add_tokens(list(listed.values()))
+    for wanted_index, token in listed.items():
+        if (index := backend.token_to_id(token.content)) != wanted_index:
+            what = f"{clean(token.content)!r} is token {index} of tokenizer.json"
+            raise CheckpointError(file, f"added_tokens_decoder.{wanted_index}", what)
 
 
 def _extra(backend: Backend, config: dict[str, Any], file: Path) -> list[str]:
     tokens: list[str] = []
     for key in ("additional_special_tokens", "extra_special_tokens"):
         listed = config.get(key) or []
-        named = listed.values() if isinstance(listed, dict) else listed
-        for value in named:
+        if not isinstance(listed, dict | list):
+            raise CheckpointError(file, key, f"{clean(repr(listed))} is not a list of tokens")
+        for value in listed.values() if isinstance(listed, dict) else listed:
             content = value.get("content") if isinstance(value, dict) else value
             if not isinstance(content, str) or not content:
                 raise CheckpointError(file, key, f"{clean(repr(value))} is not a token")
@@ -99,10 +98,13 @@ def _extra(backend: Backend, config: dict[str, Any], file: Path) -> list[str]:
     return tokens
 
 
-def _mark_special(backend: Backend, tokens: list[str]) -> None:
+def _mark_special(backend: Backend, tokens: list[str], file: Path) -> None:
     """Let special tokens be found whole in a text, as transformers does where tokenizer.json does not say so."""
     added = {token.content for token in backend.get_added_tokens_decoder().values()}
-    backend.add_special_tokens([token for token in tokens if token not in added])
+    fresh = [token for token in dict.fromkeys(tokens) if token not in added]
+    check_added(fresh, 1, file, "additional_special_tokens")
+    if fresh:
+        backend.add_special_tokens(fresh)
 
 
 def _frame(backend: Backend, config: dict[str, Any], tokens: dict[str, str], file: Path) -> list[str]:
@@ -113,7 +115,7 @@ def _frame(backend: Backend, config: dict[str, Any], tokens: dict[str, str], fil
     """
     ends = ("bos_token", "eos_token")
     flags = {role: bool(config[f"add_{role}"]) for role in ends if f"add_{role}" in config}
-    obeys = config.get("tokenizer_class") in OBEYING
+    obeys = str(config.get("tokenizer_class")) in OBEYING
     if missing := [role for role, is_added in flags.items() if obeys and is_added and role not in tokens]:
         raise CheckpointError(file, f"add_{missing[0]}", f"is true, and there is no {missing[0]}")
     own, unframed = backend.encode("").ids, backend.post_processor
@@ -126,7 +128,10 @@ def _frame(backend: Backend, config: dict[str, Any], tokens: dict[str, str], fil
     return [f"{said} of tokenizer_config.json {followed}; tokenizer.json says otherwise"] if differs else []
 
 
-def _chat_templates(folder: Path, config: dict[str, Any], config_file: Path) -> dict[str, str]:
+def _chat_templates(
+    folder: Path, config: dict[str, Any], config_file: Path
+) -> tuple[dict[str, str], dict[str, object]]:
+    """Templates by name, and the file that each comes from."""
     listed = config.get("chat_template")
     if isinstance(listed, str):
         listed = [{"name": "default", "template": listed}]
@@ -138,6 +143,7 @@ def _chat_templates(folder: Path, config: dict[str, Any], config_file: Path) -> 
         is_text = False
     if not is_text:
         raise CheckpointError(config_file, "chat_template", "is neither a text nor a list of named texts")
+    files: dict[str, object] = dict.fromkeys(found, config_file)
     if (file := folder / "chat_template.jinja").exists():
-        found["default"] = read_text(file, TEMPLATE_BYTES)
-    return found
+        found["default"], files["default"] = read_text(file, TEMPLATE_BYTES), file
+    return found, files

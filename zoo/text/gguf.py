@@ -14,12 +14,15 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.models import BPE
 
 from zoo.errors import CheckpointError, clean
-from zoo.text.source import Source, frame
+from zoo.text.limits import guarded, is_of_library
+from zoo.text.source import TokenizerSource, frame
 from zoo.text.splitting import SPLITTINGS
+from zoo.text.vocabulary import check_added
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
-MAX_TOKENS = 1 << 21
+MAX_TOKENS = 1 << 20
 MAX_TOKEN_CHARS = 1024
+MAX_CUTS = 1 << 27  # characters of all parts that tokens are cut into; 32,000 tokens of LLaMA have 2 million
 ROLES = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -30,7 +33,7 @@ ROLES = {
 }
 
 
-def read_gguf(metadata: Mapping[str, Any], file: object) -> Source:
+def read_gguf(metadata: Mapping[str, Any], file: object) -> TokenizerSource:
     """What `metadata` says; see `Tokenizer.from_gguf`."""
     facts = _Facts(metadata, file)
     kind = facts.text("model")
@@ -40,17 +43,23 @@ def read_gguf(metadata: Mapping[str, Any], file: object) -> Source:
         backend, add_bos = _sentencepiece(facts), True
     else:
         raise facts.wrong("model", f"zoo rebuilds gpt2 and llama, not {clean(kind)!r}")
-    for token, type_ in zip(facts.tokens, facts.types, strict=True):
-        if type_ in (CONTROL, USER_DEFINED):
-            backend.add_tokens([AddedToken(token, normalized=False, special=type_ == CONTROL)])
+    typed = zip(facts.tokens, facts.types, strict=True)
+    added = [
+        AddedToken(token, normalized=False, special=type_ == CONTROL)
+        for token, type_ in typed
+        if type_ in (CONTROL, USER_DEFINED)
+    ]
     roles = facts.roles()
-    backend.add_special_tokens(list(roles.values()))
+    check_added([token.content for token in added], 1, file, "tokenizer.ggml.token_type")
+    with guarded(file, "tokenizer.ggml", "is not a vocabulary"):
+        backend.add_tokens(added)  # all at once: the library builds its search anew with every call
+        backend.add_special_tokens(list(roles.values()))
     ends = [
         roles.get(role) if facts.flag(f"add_{role}", default) else None
         for role, default in (("bos_token", add_bos), ("eos_token", False))
     ]
     frame(backend, *ends)
-    return Source(backend, file, roles, _chat_templates(metadata, file))
+    return TokenizerSource(backend, file, roles, _chat_templates(metadata, file))
 
 
 class _Facts:
@@ -154,7 +163,9 @@ def _sentencepiece(facts: _Facts) -> Backend:
 def _bpe(facts: _Facts, vocab: dict[str, int], merges: list[tuple[str, str]], **options: Any) -> BPE:
     try:
         return BPE(vocab=vocab, merges=merges, **options)
-    except Exception as error:  # the library has no kinds of its own
+    except BaseException as error:
+        if not is_of_library(error):
+            raise
         raise facts.wrong("merges", f"do not fit the tokens: {clean(error)}") from None
 
 
@@ -170,6 +181,8 @@ def _merges_by_score(facts: _Facts, vocab: dict[str, int]) -> list[tuple[str, st
     scores = facts.beside("scores", float, int)
     if not all(score == score for score in scores):
         raise facts.wrong("scores", "holds NaN")
+    if sum(len(token) ** 2 for token in facts.tokens) > MAX_CUTS:
+        raise facts.wrong("tokens", "are too long to look for the pairs that make them")
     parts = {t for t, type_ in zip(facts.tokens, facts.types, strict=True) if type_ in (NORMAL, USER_DEFINED)}
     ranked = []
     for token, score in zip(facts.tokens, scores, strict=True):

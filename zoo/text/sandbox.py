@@ -7,30 +7,35 @@ output goes through a method of the environment that counts.
 
 from __future__ import annotations
 
-import json
 import threading
-from collections.abc import Mapping
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
-from jinja2 import nodes
 from jinja2.exceptions import SecurityError, TemplateError, TemplateSyntaxError
-from jinja2.ext import Extension, loopcontrols
-from jinja2.parser import Parser
+from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
-from jinja2.utils import Namespace
 
 from zoo.text.budget import Budget
 from zoo.text.counting import Counting
+from zoo.text.template_names import Dict, GenerationTag, PlainNamespace, Refused, refuse, strftime_now, to_json
 
 __all__ = ["Refused", "Sandbox", "SecurityError", "TemplateError", "TemplateSyntaxError"]
 
-UNSAFE_METHODS = frozenset({"center", "encode", "expandtabs", "ljust", "rjust", "translate", "zfill"})
-UNSAFE_FILTERS = ("center", "urlize", "wordwrap", "xmlattr")
-
-
-class Refused(TemplateError):
-    """What a template says through raise_exception(...)."""
+# What a template may call of a value; everything else that Python's types can do is hidden.
+METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
+    (str, frozenset(
+        "capitalize casefold center count endswith expandtabs find format format_map index isalnum isalpha isascii "
+        "isdecimal isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip "
+        "partition removeprefix removesuffix replace rfind rindex rjust rpartition rsplit rstrip split splitlines "
+        "startswith strip swapcase title upper zfill".split())),
+    (dict, frozenset("copy get items keys values".split())),
+    ((list, tuple), frozenset("copy count index".split())),
+    ((int, float, range, set), frozenset()),
+)  # fmt: skip
+MAX_WORDS = 20_000  # of a template: names, signs, numbers, texts; the longest in use have 5,000
+UNSAFE_FILTERS = ("urlize", "wordwrap", "xmlattr")
+EAGER = frozenset("join sum sort min max groupby list reverse".split())  # they take all that an iterator has
 
 
 class Sandbox:
@@ -39,6 +44,7 @@ class Sandbox:
     def __init__(self, source: str) -> None:
         self._environment = _Environment()
         self._lock = threading.Lock()
+        _check_length(self._environment, source)
         tree = Counting().visit(self._environment.parse(source))
         code = self._environment.compile(tree)
         self._template = self._environment.template_class.from_code(
@@ -52,37 +58,77 @@ class Sandbox:
             return "".join(self._template.generate(values))
 
 
+def _check_length(environment: _Environment, source: str) -> None:
+    """Refuse what would take seconds to compile, before it is parsed."""
+    words = (kind for _, kind, _ in environment.lexer.tokeniter(source, None) if kind != "whitespace")
+    if next(islice(words, MAX_WORDS, None), None):
+        raise TemplateError(f"it has more than {MAX_WORDS:,} words")
+
+
 class _Environment(ImmutableSandboxedEnvironment):
-    intercepted_binops = frozenset({"+", "*", "**", "%"})
+    intercepted_binops = frozenset({"+", "-", "*", "/", "//", "%", "**"})
 
     def __init__(self) -> None:
         # Not optimized: constants are folded while compiling, before there is a budget.
         super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, loopcontrols], optimized=False
+            trim_blocks=True, lstrip_blocks=True, extensions=[GenerationTag, loopcontrols], optimized=False
         )
         self.budget = Budget()
         for name in UNSAFE_FILTERS:
             del self.filters[name]
-        self.filters["tojson"] = _to_json
-        self.filters = {name: _Filter(self, name, function) for name, function in self.filters.items()}
+        self.filters["tojson"] = to_json
+        self.filters = {name: _Counted(self, name, function) for name, function in self.filters.items()}
+        self.tests = {name: _Counted(self, name, function) for name, function in self.tests.items()}
         del self.globals["lipsum"]
-        given: dict[str, Any] = {"raise_exception": _refuse, "strftime_now": strftime_now}
-        self.globals.update(given | {"dict": _Dict(), "namespace": _Namespace})
+        given: dict[str, Any] = {"raise_exception": refuse, "strftime_now": strftime_now}
+        self.globals.update(given | {"dict": Dict(), "namespace": PlainNamespace})
 
     def is_safe_attribute(self, obj: Any, attr: str, value: Any) -> bool:
-        is_text_method = isinstance(obj, str) and attr in UNSAFE_METHODS
-        return not is_text_method and super().is_safe_attribute(obj, attr, value)
+        known = next((names for kind, names in METHODS if isinstance(obj, kind)), None)
+        return (known is None or attr in known) and super().is_safe_attribute(obj, attr, value)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         self.budget.check_operator(operator, left, right)
-        return self.budget.weigh(super().call_binop(context, operator, left, right))
+        result = super().call_binop(context, operator, left, right)
+        if operator == "+":
+            self.budget.know(result, (1, left), (1, right))
+        elif operator == "*" and isinstance(result, list | tuple):
+            times, value = (left, right) if isinstance(left, int) else (right, left)
+            self.budget.know(result, (max(times, 0), value))
+        return self.budget.weigh(result, left, right)
 
     def call(self, context: Any, target: Any, /, *args: Any, **kwargs: Any) -> Any:
         method = getattr(target, "__wrapped__", target)  # str.format comes wrapped
-        name, owner = getattr(method, "__name__", ""), getattr(method, "__self__", None)
-        if owner is not self:  # not one of the counting methods below
-            self.budget.check_call(name, owner, args, kwargs)
-        return self.budget.weigh(super().call(context, target, *args, **kwargs))
+        name, owner = getattr(method, "__name__", type(method).__name__), getattr(method, "__self__", None)
+        if owner is self:  # one of the counting methods below
+            return super().call(context, target, *args, **kwargs)
+        if name == "join" and args:
+            args = (self._all(args[0]), *args[1:])
+        self.budget.check_call(name, owner, args, kwargs)
+        return self._result(super().call(context, target, *args, **kwargs), owner, *args)
+
+    def filtered(self, name: str, function: Any, given: list[Any], kwargs: dict[str, Any], before: list[Any]) -> Any:
+        """The result of a filter or test, whose arguments and result are weighed."""
+        if name in EAGER and given:
+            given[0] = self._all(given[0])
+        self.budget.check_call(name, given[0] if given else None, tuple(given[1:]), kwargs)
+        return self._result(function(*before, *given, **kwargs), *given)
+
+    def _all(self, value: Any) -> Any:
+        """What an iterator has, as a list whose size is known."""
+        return self.budget.weigh(list(self._ticking(value))) if hasattr(value, "__next__") else value
+
+    def _result(self, value: Any, *given: Any) -> Any:
+        if hasattr(value, "__next__"):
+            return self._ticking(value)
+        if isinstance(value, list | tuple) and given and isinstance(given[0], str):
+            return self.budget.pieces(value, given[0])
+        return self.budget.weigh(value, *given)
+
+    def _ticking(self, items: Iterator[Any]) -> Iterator[Any]:
+        for item in items:
+            self.budget.tick()
+            yield item
 
     def tick(self) -> None:
         """One turn of a loop or a macro."""
@@ -95,15 +141,28 @@ class _Environment(ImmutableSandboxedEnvironment):
     def joined(self, *parts: Any) -> str:
         """a ~ b ~ c."""
         self.budget.check_sum(parts)
-        return "".join(map(str, parts))
+        return self.budget.weigh("".join(map(str, parts)), *parts)
+
+    def compared(self, value: Any) -> Any:
+        """One side of a comparison."""
+        self.budget.check_comparison(value)
+        return value
+
+    def sliced(self, value: Any, start: Any, stop: Any, step: Any) -> Any:
+        """value[start:stop:step]."""
+        part = slice(start, stop, step)
+        self.budget.check_slice(value, part)
+        result = value[part]
+        self.budget.know(result, (1, value))
+        return self.budget.weigh(result, value)
 
     def out(self, value: Any) -> str:
         """What goes into the prompt, a macro's result or a set block."""
         return self.budget.spend(value)
 
 
-class _Filter:
-    """A filter whose arguments and result are weighed; jinja reads its marks off the function's attributes."""
+class _Counted:
+    """A filter or test that goes through the environment; jinja reads its marks off the function's attributes."""
 
     def __init__(self, environment: _Environment, name: str, function: Any) -> None:
         self._environment, self._name, self._function = environment, name, function
@@ -111,62 +170,6 @@ class _Filter:
             self.jinja_pass_arg = mark
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        given = args[1:] if hasattr(self, "jinja_pass_arg") else args
-        self._environment.budget.check_call(self._name, given[0] if given else None, given[1:], kwargs)
-        return self._environment.budget.weigh(self._function(*args, **kwargs))
-
-
-class _GenerationTag(Extension):
-    """{% generation %} marks what the model said, for training; the text within is rendered as it stands."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja's own spelling
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return nodes.Scope(body).set_lineno(line)  # what it sets stays within, as with transformers
-
-
-class _Dict:
-    """dict(...) without the type's other attributes."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> dict[Any, Any]:
-        return dict(*args, **kwargs)
-
-
-class _Namespace(Namespace):
-    """namespace(...) that takes no name a Python object has for itself, and does not print its values."""
-
-    def __init__(*args: Any, **kwargs: Any) -> None:
-        values = dict(*args[1:], **kwargs)
-        for name in values:
-            _check_name(name)
-        Namespace.__init__(args[0], values)
-
-    def __setitem__(self, name: str, value: Any) -> None:
-        _check_name(name)
-        super().__setitem__(name, value)
-
-    def __repr__(self) -> str:
-        return "<Namespace>"
-
-
-def _check_name(name: str) -> None:
-    if name.startswith("_"):
-        raise SecurityError(f"a namespace with an attribute {name!r}")
-
-
-def _refuse(message: object) -> None:
-    raise Refused(str(message))
-
-
-def strftime_now(form: str) -> str:
-    """The time now; under the name by which templates know it, and the budget too."""
-    return datetime.now().strftime(form)
-
-
-def _to_json(
-    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
-) -> str:
-    # jinja's own escapes for HTML, which a model has never seen.
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+        before = int(hasattr(self, "jinja_pass_arg"))
+        given = list(args[before:])
+        return self._environment.filtered(self._name, self._function, given, kwargs, list(args[:before]))

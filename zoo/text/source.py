@@ -9,10 +9,11 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.processors import TemplateProcessing
 
 from zoo.errors import CheckpointError, clean
+from zoo.text.limits import Limits
 
 
 @dataclass(frozen=True)
-class Source:
+class TokenizerSource:
     """A tokenizer as read: the `tokenizers` object, special tokens by role, chat templates by name, what to tell."""
 
     backend: Backend
@@ -20,6 +21,8 @@ class Source:
     special_tokens: Mapping[str, str] = field(default_factory=dict)
     chat_templates: Mapping[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    limits: Limits = field(default_factory=Limits)
+    template_files: Mapping[str, object] = field(default_factory=dict)  # where each lies, if not in `file`
 
 
 def frame(backend: Backend, bos: str | None, eos: str | None) -> None:

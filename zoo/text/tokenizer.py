@@ -12,18 +12,20 @@ from zoo.errors import UsageError, clean
 from zoo.text.chat import ChatTemplate
 from zoo.text.folder import read_folder
 from zoo.text.gguf import read_gguf
-from zoo.text.source import Source
+from zoo.text.limits import Encoded, encode, guarded
+from zoo.text.source import TokenizerSource
 from zoo.text.streaming import TextStream
 
 
 class Tokenizer:
     """Text to token ids and back, and conversations to prompts."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: TokenizerSource) -> None:
         self.backend: Backend = source.backend
         self.special_tokens = dict(source.special_tokens)  # bos_token, eos_token, ... -> how it is spelt
         self.chat_templates = dict(source.chat_templates)  # name -> jinja; the usual one is "default"
         self.file = source.file
+        self._template_files, self._limits = dict(source.template_files), source.limits
         self.notes = list(source.notes)  # where the files disagree, and which one was followed; a line each
         self._compiled: dict[str, ChatTemplate] = {}
         added = self.backend.get_added_tokens_decoder()
@@ -65,16 +67,19 @@ class Tokenizer:
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`, with those that the model expects around a text unless told otherwise."""
-        try:
-            return self.backend.encode(text, add_special_tokens=add_special_tokens).ids
-        except (TypeError, UnicodeEncodeError):
-            raise UsageError(f"{clean(repr(text))} is not a text that UTF-8 can write") from None
+        return encode(self.backend, text, add_special_tokens, limits=self._limits, file=self.file).ids
+
+    def encode_with_offsets(self, text: str, add_special_tokens: bool = True) -> Encoded:
+        """The same, with the characters that each token stands for."""
+        limits = self._limits
+        return encode(self.backend, text, add_special_tokens, limits=limits, file=self.file, with_offsets=True)
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`. Ids beyond the vocabulary, which padded models have, say nothing."""
-        if any(token < 0 for token in ids):
-            raise UsageError(f"{min(ids)} is not a token id")
-        return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+        if wrong := next((token for token in ids if not 0 <= token < 1 << 32), None):
+            raise UsageError(f"{wrong} is not a token id")
+        with guarded(self.file, "decoder", f"cannot decode {len(ids):,} tokens"):
+            return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
 
     def decode_stream(self, context: Sequence[int] = (), skip_special_tokens: bool = True) -> TextStream:
         """A stream for tokens that follow `context`: push them one by one and get text that never changes."""
@@ -103,7 +108,9 @@ class Tokenizer:
             known = ", ".join(map(clean, self.chat_templates)) or "none"
             raise UsageError(f"{self.file} has no chat template {template!r}; it has: {known}")
         if template not in self._compiled:
-            self._compiled[template] = ChatTemplate(self.chat_templates[template], file=self.file)
+            self._compiled[template] = ChatTemplate(
+                self.chat_templates[template], file=self._template_files.get(template, self.file)
+            )
         return self._compiled[template].render(
             messages,
             add_generation_prompt=add_generation_prompt,

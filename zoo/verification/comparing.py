@@ -15,17 +15,6 @@ from zoo.errors import UsageError
 from zoo.verification.divergence import gap
 from zoo.verification.inputs import Inputs
 
-# The largest difference that rounding explains, in units of the reference's root mean square. Both sides add up the
-# same numbers in another order: a sum of n of them errs by about sqrt(n) units in the last place, and tens of layers
-# pile such errors up.
-LIMITS = {
-    "float64": (1e-9, "rounding leaves 1e-14, and even another eps moves more"),
-    "float32": (1e-4, "rounding leaves about 1e-5 after tens of layers"),
-    "float16": (3e-2, "each number errs by 5e-4, and tens of layers add up"),
-    "bfloat16": (2e-1, "each number errs by 4e-3, and tens of layers add up"),
-}
-DEQUANTISED = (1e-6, "each side turns blocks of integers into float32 by itself, and rounds there by 6e-8")
-
 
 @dataclass(frozen=True)
 class Measure:
@@ -48,12 +37,6 @@ class Measure:
         }  # fmt: skip
 
 
-def limit_of(dtype: torch.dtype, *, is_quantised: bool = False) -> tuple[float, str]:
-    """The limit of a dtype, no less than what dequantising by two programs leaves, and its reason."""
-    own = LIMITS[str(dtype).removeprefix("torch.")]
-    return max(own, DEQUANTISED) if is_quantised else own
-
-
 def compare_outputs(ours: dict[str, Tensor], theirs: dict[str, Tensor], limit: float) -> list[Measure]:
     """Differences of what both sides give under one name; of logits per token, what they mean for the next one.
 
@@ -72,6 +55,19 @@ def compare_outputs(ours: dict[str, Tensor], theirs: dict[str, Tensor], limit: f
     if not found:
         raise UsageError(f"nothing to compare: one side gives {', '.join(ours)}, the other {', '.join(theirs)}")
     return found
+
+
+def exact_outputs(ours: dict[str, Tensor], exact: dict[str, Tensor], limit: float) -> list[Measure]:
+    """Differences with what the reference gives with its constants in float64, where its rounding excuses no one."""
+    gaps = {name: gap(x, exact[name]) for name, x in ours.items() if name in exact}
+    said = "the reference with its constants in float64"
+    return [Measure(f"{n}, exact", worst, limit=limit, said=said) for n, worst in gaps.items() if worst is not None]
+
+
+def worst_gap(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> float | None:
+    """The largest difference of any output that both have; None where they have none."""
+    found = (gap(x, theirs[name]) for name, x in ours.items() if name in theirs)
+    return max((x for x in found if x is not None), default=None)
 
 
 def cached_decoding(model: nn.Module, inputs: Inputs, limit: float) -> Measure | None:

@@ -55,6 +55,12 @@ def gap(ours: Tensor, theirs: Tensor) -> float | None:
     return worst / unit if unit else worst
 
 
+def largest_gap(ours: Mapping[Event, Tensor], theirs: Mapping[Event, Tensor]) -> float:
+    """The largest difference of any event that both have; 0 where there is none."""
+    found = (gap(x, theirs[event]) for event, x in ours.items() if event in theirs)
+    return max((x for x in found if x is not None), default=0.0)
+
+
 def first_divergence(ours: Mapping[Event, Tensor], theirs: Mapping[Event, Tensor], limit: float) -> Divergence | None:
     """The first of our events, which are in order, that differs by more than `limit`."""
     before = ""

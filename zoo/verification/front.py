@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,10 +18,12 @@ from zoo.errors import UsageError
 from zoo.files.manifest import MANIFEST, verify_folder
 from zoo.models.construction import as_dtype, shared_parameters
 from zoo.progress import progress
-from zoo.verification.comparing import cached_decoding, compare_outputs, limit_of
-from zoo.verification.diagnosis import Doctor
+from zoo.verification.bounds import TIMES, limit_for
+from zoo.verification.comparing import cached_decoding, compare_outputs, exact_outputs, worst_gap
+from zoo.verification.diagnosis import Diagnosis
 from zoo.verification.divergence import gap
 from zoo.verification.inputs import Inputs, inputs_for
+from zoo.verification.noise import measure, measure_constants
 from zoo.verification.recording import Side, stacks
 from zoo.verification.reference import transformers_side, zoo_side
 from zoo.verification.result import Verification
@@ -34,6 +37,7 @@ def verify(
     *,
     dtype: str | torch.dtype | None = None,
     length: int | None = None,
+    limit: float | None = None,
     family: str | None = None,
     overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
@@ -42,11 +46,14 @@ def verify(
     """Hold a checkpoint or a model to another, or to the same checkpoint in transformers.
 
     Both sides compute in `dtype`; None: float64 where the weights fit, since rounding then hides nothing, else float32.
-    Texts have `length` tokens; None: 61, or enough to go beyond a window. Where the two differ the answer says from
-    which module on and, where it is a known one, by which mistake.
+    Texts have `length` tokens; None: 61, or enough to go beyond a window. Outputs may be `limit` apart, in units of the
+    root mean square; None: what rounding leaves, the reference's own too, which is measured. Where they are further
+    apart the answer says from which module on and, where it is a known one, by which mistake.
     Raises MissingExtra without transformers, and UsageError for what cannot be compared.
     """
     start = time.perf_counter()
+    if limit is not None and not 0 < limit < math.inf:
+        raise UsageError(f"limit={limit!r} is no largest difference", hint="a number above 0, such as 1e-6")
     options: dict[str, Any] = {
         "family": family, "overrides": overrides, "allow": allow, "allow_pickle": allow_pickle,
     }  # fmt: skip
@@ -67,44 +74,64 @@ def verify(
         theirs = zoo_side(other, inputs, f"{name} · {_family(other)}, {_word(kind)}")
     ours = zoo_side(model, inputs, str(ledger.source if ledger else "a model"))
     is_quantised = against == "transformers" and ledger is not None and ledger.dialect == "gguf"
-    limit, reason = limit_of(kind, is_quantised=is_quantised)
-    result = judge(model, ours, theirs, inputs, limit)
-    result.reason = reason
-    result.notes += notes
+    result = judge(model, ours, theirs, inputs, limit=limit, is_quantised=is_quantised)
+    result.notes = [*notes, *result.notes]
     result.seconds = time.perf_counter() - start
     return result
 
 
-def judge(model: nn.Module, ours: Side, theirs: Side, inputs: Inputs, limit: float) -> Verification:
-    """Measure both sides, and find out where and why they part if they do."""
-    known = stacks(model)
+def judge(
+    model: nn.Module,
+    ours: Side,
+    theirs: Side,
+    inputs: Inputs,
+    *,
+    limit: float | None = None,
+    is_quantised: bool = False,
+) -> Verification:
+    """Measure both sides and the reference's own noise, and find out where and why they part if they do."""
+    known, dtype = stacks(model), next(model.parameters()).dtype
     with progress("compare", 5, "passes") as advance, torch.no_grad():
-        output = ours.run()
+        output, given = ours.run(), theirs.run()
         advance(1)
-        measures = compare_outputs(output, theirs.run(), limit)
+        noise = measure(theirs, given, dtype)
+        allowed = limit_for(dtype, noise, given=limit, is_quantised=is_quantised)
+        measures = compare_outputs(output, given, allowed.value)
+        difference = worst_gap(output, given) or 0.0
+        near = allowed.exact(noise)
+        if noise.exact is not None and near is not None and difference > allowed.plain:
+            own = TIMES * measure_constants(ours, output, dtype)
+            measures += exact_outputs(ours.exactly().run(), noise.exact, max(near, own, limit or 0.0))
         advance(1)
-        if (cached := cached_decoding(model, inputs, limit)) is not None:
+        if (cached := cached_decoding(model, inputs, limit or allowed.plain)) is not None:
             measures.append(cached)
         advance(1)
-        mine = ours.record(known)
-        advance(1)
-        other = theirs.record(known)
-        advance(1)
+        gaps, count = _by_layer(known, ours, theirs)
+        advance(2)
+    result = Verification(
+        ours.said, theirs.said, _family(model), _word(dtype), inputs.what, measures, gaps, count,
+        difference, noise, allowed,
+    )  # fmt: skip
+    if not all(m.is_ok for m in measures if m.name != "cached = full"):
+        if near is not None:  # exact constants leave mistakes less room to hide in
+            diagnosis = Diagnosis(model, ours.exactly(), theirs.exactly(), near)
+        else:  # what was asked for makes no mistake of rounding
+            diagnosis = Diagnosis(model, ours, theirs, allowed.plain if allowed.is_given else allowed.value)
+        result.divergence = diagnosis.locate()
+        result.explanations = diagnosis.diagnose()
+        result.unexplained = diagnosis.left
+    return result
+
+
+def _by_layer(known: list[str], ours: Side, theirs: Side) -> tuple[dict[str, float], int]:
+    """How far apart each layer's output is, and how many layers there are, with those that one side does not show."""
+    mine, other = ours.record(known), theirs.record(known)
     gaps = {
         event[0]: worst
         for event, x in mine.items()
         if event[1] == "out" and event in other and (worst := gap(x, other[event])) is not None
     }
-    result = Verification(
-        ours.said, theirs.said, _family(model), _word(next(model.parameters()).dtype), inputs.what, measures,
-        gaps, sum((name, "out") in mine for name in known),
-    )  # fmt: skip
-    if not all(m.is_ok for m in measures if m.name != "cached = full"):
-        doctor = Doctor(model, ours, theirs, limit)
-        result.divergence = doctor.locate()
-        result.explanations = doctor.diagnose()
-        result.unexplained = doctor.left
-    return result
+    return gaps, sum((name, "out") in mine for name in known)
 
 
 def _model(

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from zoo.errors import MissingExtra, ZooError, clean, some
+from zoo.errors import MissingExtra, ZooError, some
+from zoo.models.transformers_library import first_line, library, read_config, read_model
 from zoo.verification.exact import Float64
 
 
@@ -24,22 +25,19 @@ def load_in_transformers(
 
     Raises ZooError for what transformers does not know, and MissingExtra where it is not installed.
     """
-    try:
-        import transformers
-    except ImportError:
-        raise MissingExtra("transformers", "reference", "verifying against transformers") from None
-    options: dict[str, Any] = {"dtype": dtype, "local_files_only": True, "trust_remote_code": False}
+    transformers = library("verifying against transformers")
+    options: dict[str, Any] = {"dtype": dtype, "attn_implementation": "eager", "output_loading_info": True}
+    config = None
     with _quiet(), redirect_stderr(StringIO()), Float64() if dtype == torch.float64 else nullcontext():
         try:
             if gguf_file is not None:
                 kind: Any = transformers.AutoModelForCausalLM
                 options |= {"gguf_file": gguf_file, "quantization_config": transformers.GgufConfig(dequantize=True)}
             else:
-                config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+                config = read_config(folder)
                 kind = _class_of(config, folder)
                 _configure(config)
-                options["config"] = config
-            model, info = kind.from_pretrained(folder, attn_implementation="eager", output_loading_info=True, **options)
+            model, info = read_model(kind, folder, config, **options)
         except ImportError as error:
             raise _refusal(error) from None
         except Exception as error:  # a third party's, which may raise anything at a config it does not like
@@ -81,6 +79,25 @@ def _undo_known_faults(model: nn.Module, folder: Path) -> None:
 
 
 @contextmanager
+def attending_by(model: nn.Module, way: str) -> Iterator[None]:
+    """Attention computed in another way, as sdpa. Raises ZooError for a model that has one way only."""
+    built: Any = model
+    before = built.config._attn_implementation
+    with _quiet():
+        try:
+            built.set_attn_implementation(way)
+        except Exception as error:  # a third party's, each of whose classes may refuse in its own words
+            raise ZooError(f"transformers does not attend by {way}: {first_line(error)}") from None
+    try:
+        if built.config._attn_implementation != way:
+            raise ZooError(f"{type(model).__name__} attends in one way only")
+        yield
+    finally:
+        with _quiet():
+            built.set_attn_implementation(before)
+
+
+@contextmanager
 def _quiet() -> Iterator[None]:
     """transformers talks while it loads; what matters of it is in the loading info."""
     import transformers
@@ -103,10 +120,3 @@ def _refusal(error: ImportError) -> ZooError:
         if package in str(error):
             return MissingExtra(package, "reference" if package == "accelerate" else "gguf", "GGUF in transformers")
     return ZooError(f"transformers does not read it: {first_line(error)}")
-
-
-def first_line(error: Exception) -> str:
-    """What a third party's error says, short and safe to print."""
-    if "trust_remote_code" in str(error) or "custom code" in str(error):
-        return "it has no class for it, only code beside the weights, which is not run"
-    return clean((str(error).strip() or type(error).__name__).splitlines()[0], 200)

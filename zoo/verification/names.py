@@ -17,6 +17,17 @@ from zoo.weights.table import Step, Table
 
 def views_of(ours: nn.Module, theirs: nn.Module, table: Table) -> dict[str, View]:
     """Our modules with weights, and our layers, as they stand in `theirs`; those that are not found left out."""
+    found = {
+        name: view
+        for name, view in counterparts(ours, theirs, table).items()
+        if _has_bias(ours.get_submodule(name)) == _has_bias(view.module)
+    }  # else one side adds the bias elsewhere, as Marian's head does in transformers, or not at all
+    own, _ = table.plan(sorted(name for name, _ in ours.named_parameters()))
+    return found | _layers(ours, theirs, own)
+
+
+def counterparts(ours: nn.Module, theirs: nn.Module, table: Table) -> dict[str, View]:
+    """The modules of `theirs` that hold the weights of ours."""
     steps, _ = table.plan(sorted(name for name, _ in ours.named_parameters(remove_duplicate=False)))
     modules = dict(theirs.named_modules())
     found: dict[str, View] = {}
@@ -25,10 +36,9 @@ def views_of(ours: nn.Module, theirs: nn.Module, table: Table) -> dict[str, View
         own.sort(key=lambda s: not any(n.endswith(".weight") for n in s.ours))  # a bias may belong to what is around it
         views = (_leaf(name, step, modules) for step in own)
         view = next(filter(None, views), None) or _tied(name, ours, steps, table, modules)
-        if view is not None and _has_bias(ours.get_submodule(name)) == _has_bias(view.module):
-            found[name] = view  # else one side adds the bias elsewhere, as Marian's head does in transformers
-    own, _ = table.plan(sorted(name for name, _ in ours.named_parameters()))
-    return found | _layers(ours, theirs, own)
+        if view is not None:
+            found[name] = view
+    return found
 
 
 def resolve(name: str, modules: Iterable[str]) -> str | None:

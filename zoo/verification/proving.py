@@ -16,7 +16,7 @@ from zoo.weights.proof import Proof, prove
 
 
 @dataclass(frozen=True)
-class Row:
+class TableProof:
     """The proof of one table; `refusal` says why a dialect has none for this config."""
 
     family: str
@@ -37,7 +37,7 @@ class Row:
         return {"family": self.family, "dialect": self.dialect, "refusal": self.refusal, **self.proof.to_dict()}
 
 
-def prove_families(names: Iterable[str] = ()) -> Iterator[Row]:
+def prove_families(names: Iterable[str] = ()) -> Iterator[TableProof]:
     """Every dialect of the named families, or of all, at their tiny configs. Raises UnknownName for another name."""
     registry = installed()
     for name in names or sorted(registry.families):
@@ -46,7 +46,7 @@ def prove_families(names: Iterable[str] = ()) -> Iterator[Row]:
             yield _row(family, dialect, family.config_class.tiny())
 
 
-def prove_ledger(ledger: Ledger, to: str | None = None) -> list[Row]:
+def prove_ledger(ledger: Ledger, to: str | None = None) -> list[TableProof]:
     """The table by which a source is read, at its own sizes and file names, and the one by which it would be written.
 
     The account of the source must be settled: what has no place in it is no matter of the table.
@@ -56,13 +56,13 @@ def prove_ledger(ledger: Ledger, to: str | None = None) -> list[Row]:
     carried = {n for step in ledger.account.steps for n in step.theirs}
     if lost := sorted(set(ledger.account.loaded) - {ledger.account.actual[n] for n in carried}):
         found = replace(found, faults=[*found.faults, f"{some(lost)} are counted as loaded and are not read"])
-    rows = [Row(ledger.family.name, ledger.dialect, found)]
+    rows = [TableProof(ledger.family.name, ledger.dialect, found)]
     if to is not None and to not in (ledger.dialect, "zoo"):
         rows.append(_row(ledger.family, to, ledger.config))
     return rows
 
 
-def _row(family: Family, dialect: str, config: ModelConfig) -> Row:
+def _row(family: Family, dialect: str, config: ModelConfig) -> TableProof:
     refusals = []
     for other in (config, *_plainer(config)):
         try:
@@ -70,8 +70,8 @@ def _row(family: Family, dialect: str, config: ModelConfig) -> Row:
         except UsageError as refusal:
             refusals.append(refusal.what)
         else:
-            return Row(family.name, dialect, prove(table, our_shapes(family, other)))
-    return Row(family.name, dialect, Proof(), refusals[0])
+            return TableProof(family.name, dialect, prove(table, our_shapes(family, other)))
+    return TableProof(family.name, dialect, Proof(), refusals[0])
 
 
 def _plainer(config: ModelConfig) -> Iterator[ModelConfig]:

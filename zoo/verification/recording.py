@@ -6,11 +6,13 @@ An event is a module's name and a direction: ("layers.0.attn.q_proj", "out") is 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from zoo.verification.edits import Edit
 
 Event = tuple[str, str]  # a module and "in" or "out", or the name of an output and "output"
 
@@ -31,6 +33,20 @@ class Side:
     run: Callable[[], dict[str, Tensor]]  # its outputs by our names
     views: Mapping[str, View]
     weight: Callable[[str], Tensor | None]  # one of our weights as this side has it; None: not to be had
+    exact: Edit | None = None  # under it the same model holds its constants in float64; None: it knows no way
+    ways: Mapping[str, Callable[[], dict[str, Tensor]]] = field(default_factory=dict)  # to the same outputs, in words
+
+    def exactly(self) -> Side:
+        """This side with its constants in float64, or as it is if it knows no way."""
+        exact, run = self.exact, self.run
+        if exact is None:
+            return self
+
+        def under() -> dict[str, Tensor]:
+            with exact():
+                return run()
+
+        return replace(self, run=under)
 
     @torch.no_grad()
     def record(self, names: Iterable[str], *, until: str | None = None) -> dict[Event, Tensor]:

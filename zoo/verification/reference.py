@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,13 +14,21 @@ from torch import Tensor, nn
 from zoo.checkpoint.inspection import Ledger
 from zoo.checkpoint.interpretation import table_for
 from zoo.errors import UsageError, ZooError, some
+from zoo.models.transformers_library import first_line
+from zoo.verification.constants import constants, default_float64, holding, recomputed, shaken
+from zoo.verification.edits import Edit
 from zoo.verification.exact import Float64
-from zoo.verification.in_transformers import first_line, load_in_transformers
+from zoo.verification.in_transformers import attending_by, load_in_transformers
 from zoo.verification.inputs import Inputs
-from zoo.verification.names import views_of
+from zoo.verification.names import counterparts, views_of
+from zoo.verification.noise import SHAKEN
 from zoo.verification.recording import Side, View
+from zoo.weights.table import Table
 
-NAMES = {"tokens": "input_ids", "decoder_tokens": "decoder_input_ids", "pixels": "pixel_values"}
+ROWS = "its rows one by one"
+NAMES = {
+    "tokens": "input_ids", "decoder_tokens": "decoder_input_ids", "pixels": "pixel_values", "grid": "image_grid_thw",
+}  # fmt: skip
 OUTPUTS = {  # ours -> the names of transformers, of which the first that is there is taken
     "logits": ("logits", "prediction_logits", "logits_per_image"),
     "hidden": ("last_hidden_state",),
@@ -29,6 +37,8 @@ OUTPUTS = {  # ours -> the names of transformers, of which the first that is the
     "text": ("text_embeds",),
     "image": ("image_embeds",),
 }
+
+Run = Callable[[], dict[str, Tensor]]
 
 
 def zoo_side(model: nn.Module, inputs: Inputs, said: str) -> Side:
@@ -39,7 +49,11 @@ def zoo_side(model: nn.Module, inputs: Inputs, said: str) -> Side:
     def run() -> dict[str, Tensor]:
         return inputs.run(model)
 
-    return Side(said, run, views, lambda name: p.detach() if (p := parameters.get(name)) is not None else None)
+    def weight(name: str) -> Tensor | None:
+        return None if (p := parameters.get(name)) is None else p.detach()
+
+    ways = {ROWS: lambda: _joined([row.run(model) for row in inputs.rows()])} if inputs.has_rows else {}
+    return Side(said, run, views, weight, *_in_other_ways(model, run, ways))
 
 
 def transformers_side(model: nn.Module, ledger: Ledger, inputs: Inputs, dtype: torch.dtype) -> tuple[Side, list[str]]:
@@ -49,18 +63,20 @@ def transformers_side(model: nn.Module, ledger: Ledger, inputs: Inputs, dtype: t
         theirs, random = load_in_transformers(folder, dtype, gguf_file=gguf)
     if random:
         notes.append(f"transformers has {some(random)} beside, which zoo has not and which are left out")
-    return side_of(theirs, model, ledger, inputs), notes
+    return side_of(theirs, model, table_for(ledger.family, "hf", ledger.config), inputs), notes
 
 
-def side_of(theirs: nn.Module, model: nn.Module, ledger: Ledger, inputs: Inputs) -> Side:
-    """A model of transformers, seen by our names, which the family's table for Hugging Face gives."""
+def side_of(theirs: nn.Module, model: nn.Module, table: Table, inputs: Inputs) -> Side:
+    """A model of transformers, seen by our names, which a table gives: the family's for Hugging Face, as a rule."""
     import transformers
 
     dtype = next(theirs.parameters()).dtype
     given = {NAMES[n]: x.to(dtype) if x.is_floating_point() else x for n, x in inputs.given.items()}
+    if "grid" in inputs.given:  # their Qwen-VLs are told which tokens are an image's
+        given["mm_token_type_ids"] = (inputs.given["tokens"] == vars(model.config)["image_token_id"]).long()
     lifted = Float64() if dtype == torch.float64 else nullcontext()
 
-    def run() -> dict[str, Tensor]:
+    def run(given: dict[str, Tensor] = given) -> dict[str, Tensor]:
         try:
             with lifted:
                 found = theirs(**given)
@@ -68,16 +84,56 @@ def side_of(theirs: nn.Module, model: nn.Module, ledger: Ledger, inputs: Inputs)
             raise ZooError(f"transformers stops: {first_line(error)}") from error
         return named(found)
 
-    table = table_for(ledger.family, "hf", ledger.config)
-    views = views_of(model, theirs, table)
+    def by_sdpa() -> dict[str, Tensor]:
+        with attending_by(theirs, "sdpa"):
+            return run()
+
+    rows = [{name: x[i : i + 1] for name, x in given.items()} for i in range(len(next(iter(given.values()))))]
+    ways = {"sdpa in place of eager": by_sdpa}
+    if inputs.has_rows:
+        ways[ROWS] = lambda: _joined([run(row) for row in rows])
+    views, held = views_of(model, theirs, table), counterparts(model, theirs, table)
     said = f"transformers {transformers.__version__}, {type(theirs).__name__}, {_word(dtype)}, eager"
 
     def weight(name: str) -> Tensor | None:
-        view = views.get(name.rpartition(".")[0])
-        found = getattr(view.module, name.rpartition(".")[2], None) if view and view.columns is None else None
-        return found.detach() if isinstance(found, Tensor) else None
+        home, _, leaf = name.rpartition(".")
+        view = held.get(home)
+        found = None if view is None else getattr(view.module, leaf, None)
+        if view is None or not isinstance(found, Tensor) or (view.columns is not None and leaf != "bias"):
+            return None
+        return found.detach() if view.columns is None else found.detach()[view.columns]
 
-    return Side(said, run, views, weight)
+    return Side(said, run, views, weight, *_in_other_ways(theirs, run, ways))
+
+
+def _in_other_ways(model: nn.Module, run: Run, ways: dict[str, Run]) -> tuple[Edit | None, dict[str, Run]]:
+    """How a reference computes with constants in float64, and, where it cannot, how much their rounding may matter."""
+    held, anew = constants(model), recomputed(model)
+
+    def under(values: dict[str, Tensor]) -> Run:
+        def elsewhere() -> dict[str, Tensor]:
+            with holding(model, values)():
+                return run()
+
+        return elsewhere
+
+    if moved := shaken({name: x for name, x in held.items() if name not in anew}):
+        ways = ways | {SHAKEN: under(moved)}
+    if next(model.parameters()).dtype != torch.float64:
+        rounded = {name: x.to(held[name].dtype) for name, x in anew.items()}
+        return None, ways | ({"its constants rounded from float64": under(rounded)} if rounded else {})
+
+    @contextmanager
+    def exact() -> Iterator[None]:
+        with holding(model, anew)(), default_float64(), Float64():
+            yield
+
+    return exact, ways
+
+
+def _joined(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """What rows give that were run one by one."""
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
 @contextmanager

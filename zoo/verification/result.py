@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
+from zoo.verification.bounds import Limit
 from zoo.verification.comparing import Measure
 from zoo.verification.diagnosis import Explanation
 from zoo.verification.divergence import Divergence
+from zoo.verification.noise import Noise
 
 
 @dataclass
@@ -23,10 +25,12 @@ class Verification:
     measures: list[Measure]
     layers: dict[str, float]  # layer -> largest difference of what leaves it, in units of its root mean square
     num_layers: int  # all, with those that the reference has no counterpart of
+    difference: float  # the largest of any output, in units of its root mean square
+    noise: Noise  # of the reference, with itself
+    limit: Limit
     divergence: Divergence | None = None
     explanations: list[Explanation] = field(default_factory=list)
     unexplained: Divergence | None = None  # where they still part once all that was found is mended
-    reason: str = ""  # why the limit is what it is
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -34,6 +38,11 @@ class Verification:
     def passed(self) -> bool:
         """Whether everything that has a limit is within it."""
         return all(measure.is_ok for measure in self.measures)
+
+    @property
+    def verdict(self) -> str:
+        """`the same`, `the same within the reference's own rounding` or `not the same`."""
+        return self.limit.verdict(self.difference, passed=self.passed)
 
     def table(self) -> str:
         """The whole answer in lines."""
@@ -44,7 +53,7 @@ class Verification:
             f"reference  {self.reference}",
             f"inputs     {self.inputs}",
         ]
-        lines += [f"note       {note}" for note in self.notes]
+        lines += [f"note       {note}" for note in self._notes()]
         lines += [f"  {name:{width}}  {what:{room}}  {verdict}".rstrip() for name, what, verdict in self._rows()]
         return "\n".join([*lines, *self._verdict()])
 
@@ -52,12 +61,18 @@ class Verification:
         """Everything as JSON values."""
         return {
             "passed": self.passed,
+            "verdict": self.verdict,
+            "difference": self.difference,
+            "noise": self.noise.size,
+            "noise_of": {**self.noise.ways, **self.noise.too_much},
+            "limit": self.limit.value,
+            "limit_source": self.limit.source,
+            "limit_reason": self.limit.reason,
             "source": self.source,
             "reference": self.reference,
             "family": self.family,
             "dtype": self.dtype,
             "inputs": self.inputs,
-            "limit_reason": self.reason,
             "measures": [measure.to_dict() for measure in self.measures],
             "layers": self.layers,
             "layers_compared": f"{len(self.layers)} of {self.num_layers}",
@@ -67,7 +82,7 @@ class Verification:
                 for e in self.explanations
             ],
             "unexplained": _divergence(self.unexplained),
-            "notes": self.notes,
+            "notes": self._notes(),
             "seconds": round(self.seconds, 3),
         }
 
@@ -78,7 +93,7 @@ class Verification:
             for name, what, verdict in self._rows()
         )
         head = f"<p><b>{escape(self.source)}</b> against {escape(self.reference)}<br>{escape(self.inputs)}</p>"
-        tail = "".join(f"<p>{escape(line)}</p>" for line in (*self.notes, *self._verdict()))
+        tail = "".join(f"<p>{escape(line)}</p>" for line in (*self._notes(), *self._verdict()))
         return f"<div>{head}<table>{rows}</table>{tail}</div>"
 
     def _repr_html_(self) -> str:
@@ -97,14 +112,25 @@ class Verification:
             rows.append((counted, f"worst {worst}  |Δ| {self.layers[worst]:.1e}", ""))
         return rows
 
+    def _notes(self) -> list[str]:
+        return [*self.notes, *self.noise.notes()]
+
     def _verdict(self) -> list[str]:
+        size, limit = self.noise.size, self.limit
+        own = "not measured" if size is None else f"{size:.1e} ({self.noise.way})"
+        lines = [
+            f"difference {self.difference:.1e}; noise of the reference {own}; "
+            f"limit {limit.value:.1e}, {limit.source}: {limit.reason}",
+            f"{self.verdict}.  {self.seconds:.1f} s",
+        ]
         if self.passed:
-            return [f"same model.  {self.seconds:.1f} s"]
-        lines = [f"NOT the same model.  {self.seconds:.1f} s"]
+            return lines
         if self.divergence is not None:
             lines.append(f"first divergence: {self.divergence}")
         lines += [f"explained by: {explanation}" for explanation in self.explanations]
-        if not self.explanations:
+        if self.divergence is None:
+            lines.append("no module differs by more than rounding")
+        elif not self.explanations:
             lines.append("explained by: none of the known mistakes")
         elif self.unexplained is not None:
             lines.append(f"and more, which no known mistake explains: {self.unexplained}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -49,7 +48,7 @@ def illustrate(
     Raises UsageError where pictures and places differ in number or the model reads none, CheckpointError for files
     that are no pictures, MissingExtra without Pillow.
     """
-    read = resolve_name(seeing(installed()[model.config.family]).pictures)
+    read = seeing(installed()[model.config.family]).picture_reader
     opened = [read_image(image) if isinstance(image, str | Path) else image for image in images]
     if not opened:
         raise UsageError("there is no picture")

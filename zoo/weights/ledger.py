@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
+from zoo.anatomy.parts import Shape
+from zoo.errors import some
 from zoo.files.tensor_info import TensorInfo
-from zoo.weights.ops import Shape
+from zoo.weights.packing import unpacks
 from zoo.weights.table import Step, Table, Witness, foreign_shapes
 
 NOT_FLOATS = frozenset("bool uint8 int8 int16 uint16 int32 uint32 int64 uint64 complex64".split())
@@ -30,6 +32,11 @@ class Account:
     unexpected: dict[str, Shape] = field(default_factory=dict)
     mismatched: dict[str, str] = field(default_factory=dict)  # name -> what was found and what expected
     orphans: list[str] = field(default_factory=list)  # weights of ours that the table does not know: a plugin's bug
+    random: dict[str, str] = field(
+        default_factory=dict
+    )  # weights of ours that nothing gives -> the pattern that let it
+    dropped: dict[str, str] = field(default_factory=dict)  # of the ignored: those that only a pattern let go
+    unheld: list[str] = field(default_factory=list)  # of the ignored: those whose witness a pattern sent away
 
     @property
     def is_settled(self) -> bool:
@@ -44,23 +51,32 @@ class Account:
         return good / (good + bad) if good + bad else 1.0
 
     def allow(self, patterns: Iterable[str]) -> None:
-        """Move unexpected tensors that match a pattern (of shell style) to the ignored, and drop missing ones."""
+        """Move unexpected tensors that match a pattern (of shell style) to the ignored, and drop missing ones.
+
+        What unpacks other tensors, such as a scale, stays where it is: without it those would be other numbers.
+        """
         for pattern in patterns:
+            self.unheld += [n for n in self.witnesses if _matches(n, pattern)]
             self.witnesses = {n: w for n, w in self.witnesses.items() if not _matches(n, pattern)}
-            for name in [n for n in self.unexpected if _matches(n, pattern)]:
+            for name in [n for n in self.unexpected if _matches(n, pattern) and not unpacks(n)]:
                 del self.unexpected[name]
-                self.ignored[name] = f"allowed by {pattern!r}"
+                self._drop({name: f"allowed by {pattern!r}"})
             for name in [n for n in self.missing if _matches(n, pattern)]:
                 del self.missing[name]
                 self._drop_steps_with(name, pattern)
+
+    def _drop(self, reasons: Mapping[str, str]) -> None:
+        self.ignored |= reasons
+        self.dropped |= reasons
 
     def _drop_steps_with(self, name: str, pattern: str) -> None:
         """Leave out the steps that need the tensor `name`; what else they would have read is then of no use."""
         dropped = [s for s in self.steps if name in s.theirs]
         self.steps = [s for s in self.steps if name not in s.theirs]
+        self.random |= {ours: pattern for step in dropped for ours in step.ours}
         needed = {self.actual.get(n) for s in self.steps for n in s.theirs}
         useless = {self.actual[n] for s in dropped for n in s.theirs if n in self.actual} - needed
-        self.ignored |= {n: f"goes with {name}, allowed by {pattern!r}" for n in self.loaded if n in useless}
+        self._drop({n: f"goes with {name}, allowed by {pattern!r}" for n in self.loaded if n in useless})
         self.loaded = [n for n in self.loaded if n not in useless]
 
     def summary(self) -> str:
@@ -70,8 +86,9 @@ class Account:
         reasons = Counter(self.ignored.values())
         ignored = f" · {len(self.ignored)} ignored ({'; '.join(reasons)})" if self.ignored else ""
         mismatched = f" · {len(self.mismatched)} mismatched" if self.mismatched else ""
+        random = f" · {len(self.random)} RANDOM ({some(grouped(self.random))})" if self.random else ""
         return (
-            f"{total}: {len(self.loaded)} loaded · {len(self.tied)} tied{tied}{ignored}"
+            f"{total}: {len(self.loaded)} loaded · {len(self.tied)} tied{tied}{ignored}{random}"
             f" · {len(self.missing)} missing · {len(self.unexpected)} unexpected{mismatched}"
         )
 

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
+from zoo.anatomy.parts import Shape
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-Shape = tuple[int, ...]
 Change = Callable[[Sequence["Tensor"]], list["Tensor"]]
 Reshape = Callable[[Sequence[Shape]], list[Shape]]
 

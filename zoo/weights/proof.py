@@ -13,9 +13,10 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.anatomy.parts import Shape
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.ledger import settle
-from zoo.weights.ops import Op, Shape, same
+from zoo.weights.ops import Op, same
 from zoo.weights.table import Step, Table, foreign_shapes
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-from zoo.weights.ops import Op, Shape, same
+from zoo.anatomy.parts import Shape
+from zoo.weights.ops import Op, same
 
 Spelling = Callable[[str], str]  # a foreign name as some file spells it -> as the table does
 Witness = Callable[[], Sequence[Sequence[float]]]  # the values of which a tensor must hold one set
@@ -31,6 +32,11 @@ class Rule:
     @cached_property
     def patterns(self) -> list[re.Pattern[str]]:
         return [_compile(template) for template in self.ours]
+
+    @cached_property
+    def is_of_one(self) -> bool:
+        """Whether the names that it matches may hang on a number: a digit stands in a template."""
+        return any(any(map(str.isdigit, template)) for template in self.ours)
 
     def bind(self, name: str) -> dict[str, str] | None:
         """The indices, and the part below the template, with which this rule yields `name`."""
@@ -85,6 +91,7 @@ class Step:
 
 
 Entry = Rule | Ignore | Alias
+_NUMBER = re.compile(r"[0-9]+")
 
 
 @dataclass(frozen=True, init=False)
@@ -114,27 +121,24 @@ class Table:
         left = dict.fromkeys(ours)
         steps: list[Step] = []
         orphans: list[str] = []
+        known: dict[str, list[Rule]] = {}  # the rules for names that differ in numbers only
         for name in list(left):
             if name not in left:
                 continue
-            candidates = [step for step in self._steps(name) if left.keys() >= set(step.ours)]
-            if not candidates:
+            if (kind := _NUMBER.sub("0", name)) not in known:
+                known[kind] = [rule for rule in self.rules if rule.is_of_one or rule.bind(kind) is not None]
+            step = _chosen((step for step in _steps(known[kind], name) if all(n in left for n in step.ours)), there)
+            if step is None:
                 orphans.append(name)
                 continue
-            whole = [s for s in candidates if there is not None and there.issuperset(s.theirs)]
-            steps.append((whole or candidates)[0])
-            for done in steps[-1].ours:
+            steps.append(step)
+            for done in step.ours:
                 del left[done]
         return steps, orphans
 
     def ignoring(self, name: str) -> Ignore | None:
         """Why the foreign tensor `name` is of no use, or None where it is."""
         return next((i for i in self.ignored if i.pattern.fullmatch(name)), None)
-
-    def _steps(self, name: str) -> Iterator[Step]:
-        for rule in self.rules:
-            if (binding := rule.bind(name)) is not None:
-                yield Step(rule.our_names(binding), rule.their_names(binding), rule.op)
 
 
 class Identity(Table):
@@ -194,6 +198,22 @@ def respell(*pairs: tuple[str, str]) -> Spelling:
         return name
 
     return spell
+
+
+def _steps(rules: Iterable[Rule], name: str) -> Iterator[Step]:
+    for rule in rules:
+        if (binding := rule.bind(name)) is not None:
+            yield Step(rule.our_names(binding), rule.their_names(binding), rule.op)
+
+
+def _chosen(steps: Iterable[Step], there: set[str] | None) -> Step | None:
+    """The first step whose foreign tensors are all there, else the first."""
+    first = None
+    for step in steps:
+        if there is None or there.issuperset(step.theirs):
+            return step
+        first = first or step
+    return first
 
 
 def _tuple(x: str | tuple[str, ...]) -> tuple[str, ...]:

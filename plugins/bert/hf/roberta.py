@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from zoo.errors import CheckpointError
 from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 
 from ..config import LM_HEADS, RobertaConfig
@@ -33,6 +34,8 @@ def from_config(hf: ForeignConfig) -> RobertaConfig:
     # where a file is silent, the defaults of transformers' class: BERT's, but for padding
     pooler, pad = key("has_pooler", "add_pooling_layer", default=head == "none"), key("pad_token_id", default=1)
     values = hf.tokens() | hf.read(RobertaConfig, (*KEYS, pooler, pad))
+    if values["pad_token_id"] is None:
+        raise CheckpointError(hf.file, "pad_token_id", "null is no token, and positions are counted from it")
     values["max_seq_len"] -= values["pad_token_id"] + 1  # theirs counts the rows of the table
     return RobertaConfig(**values, **read_shared(hf, head))
 

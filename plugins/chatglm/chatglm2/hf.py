@@ -47,6 +47,7 @@ def matches(raw: Mapping[str, Any]) -> Match | None:
 
 
 def from_config(hf: ForeignConfig) -> ChatGLM2Config:
+    hf.of_class("ChatGLMModel", "ChatGLMForConditionalGeneration", code=("chatglm",))
     values = hf.read(ChatGLM2Config, KEYS)
     hf.require(**FIXED, num_hidden_layers=values["num_layers"], vocab_size=values["vocab_size"])
     hf.ignore(*INERT)

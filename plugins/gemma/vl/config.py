@@ -61,10 +61,10 @@ class Gemma3VLConfig(GemmaConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=24, intermediate_size=40, num_layers=4, num_heads=6, num_kv_heads=2, head_dim=10,
-            max_seq_len=64, query_pre_attn_scalar=7.0, sliding_window=5, local_per_global=1, attn_softcap=20.0,
-            rope=RopeConfig(theta=5000.0), local_rope=RopeConfig(theta=100.0), tokens_per_image=4,
+            max_seq_len=64, norm_eps=3e-5, query_pre_attn_scalar=7.0, sliding_window=5, local_per_global=1,
+            attn_softcap=20.0, rope=RopeConfig(theta=5000.0), local_rope=RopeConfig(theta=100.0), tokens_per_image=4,
             # the image's ids lie beyond the vocabulary: random text then holds none
             image_token_id=61, image_start_id=62, image_end_id=63,
             vision=TowerConfig(hidden_size=16, intermediate_size=20, num_layers=2, num_heads=2, image_size=12,
-                               patch_size=3, activation="gelu_tanh", norm_eps=1e-6),
+                               patch_size=3, activation="gelu_tanh", norm_eps=2e-5),
         )  # fmt: skip

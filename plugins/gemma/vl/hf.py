@@ -38,7 +38,10 @@ VISION_KEYS = (
     key("num_channels", default=3),
     key("norm_eps", "layer_norm_eps", default=1e-6),
 )
-ACTIVATIONS = {"gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu", "quick_gelu": "quick_gelu"}
+ACTIVATIONS = {
+    "gelu_pytorch_tanh": "gelu_tanh", "gelu_new": "gelu_tanh", "gelu": "gelu", "quick_gelu": "quick_gelu",
+    "relu": "relu", "silu": "silu",
+}  # fmt: skip
 SPELLING = respell(
     (r"^model\.language_model\.", "language_model.model."),  # as transformers 5 keeps them in memory
     (r"^model\.(vision_tower|multi_modal_projector)\.", r"\1."),
@@ -48,6 +51,7 @@ SPELLING = respell(
 
 
 def from_config(hf: ForeignConfig) -> Gemma3VLConfig:
+    hf.of_class("Gemma3ForConditionalGeneration")
     text, vision = group(hf, "text_config"), group(hf, "vision_config")
     text.require(model_type="gemma3_text", final_logit_softcapping=None)  # transformers would not cap these logits
     vision.require(model_type="siglip_vision_model", vision_use_head=False)

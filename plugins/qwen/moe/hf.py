@@ -34,10 +34,11 @@ class Sparse:
 
     def from_config(self, hf: ForeignConfig) -> Qwen2MoEConfig:
         # None was ever released with a window, and implementations disagree which of the layers would have it.
+        hf.of_class(self.architecture)
         hf.require(use_sliding_window=False, **self.fixed)
         hf.ignore("sliding_window", "max_window_layers", "output_router_logits", "router_aux_loss_coef")
         values = hf.read(self.config, self.keys)
-        if set(hf.as_type(list[str], hf.get("layer_types", []), "layer_types")) - {"full_attention"}:
+        if set(hf.as_type(list[str], hf.get("layer_types") or [], "layer_types")) - {"full_attention"}:
             raise CheckpointError(hf.file, "layer_types", "only full_attention is supported here")
         return self.config(**values, **read_rest(hf), dense_layers=dense_layers(hf, values["num_layers"]))
 
@@ -69,8 +70,10 @@ class Sparse:
 
 def dense_layers(hf: ForeignConfig, num_layers: int) -> list[int]:
     """Layers without experts: those listed, and all but every `decoder_sparse_step`th."""
-    listed = hf.as_type(list[int], hf.get("mlp_only_layers", []), "mlp_only_layers")
+    listed = hf.as_type(list[int], hf.get("mlp_only_layers") or [], "mlp_only_layers")
     step = hf.as_type(int, hf.get("decoder_sparse_step", 1), "decoder_sparse_step")
+    if beyond := [i for i in listed if not 0 <= i < num_layers]:
+        raise CheckpointError(hf.file, "mlp_only_layers", f"{beyond[0]} is none of the {num_layers} layers")
     if step < 1:
         raise CheckpointError(hf.file, "decoder_sparse_step", f"{step} is below 1")
     return [i for i in range(num_layers) if i in listed or (i + 1) % step]

@@ -7,7 +7,8 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least
-from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.anatomy.traits import rope_in_words
+from zoo.anatomy.trunk import describe_trunk
 from zoo.errors import ConfigError
 
 
@@ -37,29 +38,16 @@ class Qwen1Config(DecoderConfig):
             )
 
     def anatomy(self) -> Anatomy:
-        a, layers, bias = Anatomy(max_seq_len=self.max_seq_len), range(self.num_layers), self.linear_bias
-        heads = self.num_heads, self.num_kv_heads, self.head_dim
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size)
-            a.attn(self.hidden_size, *heads, bias=True, out_bias=bias)
-            a.norm("mlp_norm", self.hidden_size)
+        bias, words = self.linear_bias, rope_in_words(self.rope) + (" stepped NTK" if self.has_dynamic_ntk else "")
+        with describe_trunk(self, self.heads, position=words, bias=True, out_bias=bias) as a:
             a.gated_mlp(self.hidden_size, self.intermediate_size, bias=bias)
-        a.attends(layers, *heads)
-        a.norm("norm", self.hidden_size)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
-        a.traits = {
-            "attention": heads_in_words(self.num_heads, self.num_kv_heads) + (", log-n" if self.has_logn else ""),
-            "position": rope_in_words(self.rope) + (" stepped NTK" if self.has_dynamic_ntk else ""),
-            "norm": "RMSNorm, pre",
-            "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"SwiGLU {self.intermediate_size}",
-        }
+        a.traits["attention"] += ", log-n" if self.has_logn else ""
+        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
         return a
 
     @classmethod
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=30, intermediate_size=40, num_layers=2, num_heads=3, num_kv_heads=3, head_dim=10,
-            max_seq_len=64, trained_seq_len=16, rope=RopeConfig(theta=1000.0),
+            max_seq_len=64, norm_eps=3e-5, trained_seq_len=16, rope=RopeConfig(theta=1000.0),
         )  # fmt: skip

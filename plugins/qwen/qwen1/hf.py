@@ -40,7 +40,7 @@ KEYS = (  # `also`: as the files of August 2023 have it
 )
 WITHOUT_EFFECT = (
     "attn_dropout_prob emb_dropout_prob attn_pdrop embd_pdrop resid_pdrop bf16 fp16 fp32 params_dtype onnx_safe "
-    "use_flash_attn use_cache_kernel softmax_in_fp32 bias_dropout_fusion tokenizer_type padded_vocab_size"
+    "use_flash_attn use_cache_kernel softmax_in_fp32 bias_dropout_fusion tokenizer_type"
 ).split()
 
 
@@ -51,6 +51,7 @@ def matches(raw: Mapping[str, Any]) -> Match | None:
 
 
 def from_config(hf: ForeignConfig) -> Qwen1Config:
+    hf.of_class("QWenLMHeadModel", code=("qwen",))
     theta = float(hf.as_type(float, hf.get("rotary_emb_base", 10_000.0), "rotary_emb_base"))
     hf.require(
         rope_theta=theta, scale_attn_weights=True, use_cache_quantization=False, pos_emb="rotary", activation="swiglu",
@@ -58,6 +59,7 @@ def from_config(hf: ForeignConfig) -> Qwen1Config:
     )  # fmt: skip
     hf.ignore(*WITHOUT_EFFECT)
     values = hf.read(Qwen1Config, KEYS)
+    hf.require(padded_vocab_size=values["vocab_size"])
     width = hf.as_type(int | None, hf.get("intermediate_size", also=("ffn_hidden_size",)), "intermediate_size")
     if width is None or width % 2:
         raise CheckpointError(hf.file, "intermediate_size", f"{width} is not twice the width of the MLP")

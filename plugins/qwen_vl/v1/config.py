@@ -7,8 +7,9 @@ from typing import Self
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
-from zoo.anatomy.towers import TowerConfig, describe_embeddings, describe_layers
-from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.anatomy.towers import TowerConfig, check_sizes, describe_embeddings, describe_layers
+from zoo.anatomy.traits import rope_in_words
+from zoo.anatomy.trunk import describe_trunk
 from zoo.errors import ConfigError
 
 HEAD_DIM = 128  # of the resampler
@@ -64,33 +65,20 @@ class QwenVLConfig(DecoderConfig):
         if self.rope.scaling != "none":
             raise ConfigError(f"model.rope.scaling={self.rope.scaling!r} does not go with this family")
         v = self.vision
+        check_sizes(v, "model.vision", "num_queries", "image_size")
         v.tower.check("model.vision")
         multiple_of("model.hidden_size", self.hidden_size, "the resampler's head", HEAD_DIM)
         multiple_of("model.vision.image_size", v.image_size, "model.vision.patch_size", v.patch_size)
-        if v.side**2 != v.num_queries or not v.num_queries:
+        if v.side**2 != v.num_queries:
             raise ConfigError(f"model.vision.num_queries={v.num_queries} is no square")
 
     def anatomy(self) -> Anatomy:
-        a, layers, bias = Anatomy(max_seq_len=self.max_seq_len), range(self.num_layers), self.linear_bias
-        heads = self.num_heads, self.num_kv_heads, self.head_dim
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        with a.under("layers.{i}", layers):
-            a.norm("attn_norm", self.hidden_size)
-            a.attn(self.hidden_size, *heads, bias=True, out_bias=bias)
-            a.norm("mlp_norm", self.hidden_size)
+        bias, v = self.linear_bias, self.vision
+        with describe_trunk(self, self.heads, position=rope_in_words(self.rope), bias=True, out_bias=bias) as a:
             a.gated_mlp(self.hidden_size, self.intermediate_size, bias=bias)
-        a.attends(layers, *heads)
-        a.norm("norm", self.hidden_size)
-        a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
         self._describe_vision(a)
-        a.traits = {
-            "attention": heads_in_words(self.num_heads, self.num_kv_heads),
-            "position": rope_in_words(self.rope),
-            "norm": "RMSNorm, pre",
-            "block": "norm → attention → + → norm → MLP → +",
-            "mlp": f"SwiGLU {self.intermediate_size}",
-            "vision": f"ViT {self.vision.num_layers} × {self.vision.hidden_size}, {self.vision.num_queries} queries",
-        }
+        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
+        a.traits["vision"] = f"ViT {v.num_layers} × {v.hidden_size}, {v.num_queries} queries"
         return a
 
     def _describe_vision(self, a: Anatomy) -> None:
@@ -114,7 +102,7 @@ class QwenVLConfig(DecoderConfig):
     def tiny(cls) -> Self:
         return cls(
             vocab_size=61, hidden_size=128, intermediate_size=40, num_layers=2, num_heads=4, num_kv_heads=4,
-            head_dim=32, max_seq_len=64, trained_seq_len=48, rope=RopeConfig(theta=1000.0),
+            head_dim=32, max_seq_len=64, norm_eps=3e-5, trained_seq_len=48, rope=RopeConfig(theta=1000.0),
             # the image's ids lie beyond the vocabulary: random text then holds none
             vision=ViTConfig(hidden_size=16, mlp_ratio=2.3, num_layers=2, num_heads=2, image_size=12, patch_size=2,
                              num_queries=9, image_start_id=61),

@@ -37,6 +37,7 @@ def matches(raw: Mapping[str, Any]) -> Match | None:
 
 
 def from_config(hf: ForeignConfig) -> QwenVLConfig:
+    hf.of_class("QWenLMHeadModel", code=("qwen",))
     hf.require(scale_attn_weights=True, use_cache_quantization=False)
     hf.ignore(*INERT.split())
     values, visual = hf.read(QwenVLConfig, KEYS), group(hf, "visual")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from zoo.nn import Cache, KVCache, Span
+from zoo.nn import NEW, Cache, KVCache, Span
 
 from .config import StrangerConfig
 
@@ -27,11 +27,10 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, span: Span, cache: KVCache | None) -> Tensor:
         """Attend x [B, T, D] to itself and to what the cache holds."""
         q, k, v = (p(x).unflatten(-1, (self.num_heads, -1)) for p in (self.q_proj, self.k_proj, self.v_proj))
-        k, v, kind = (k, v, "new") if cache is None else cache.append(k, v, span)
+        k, v, keys = (k, v, NEW) if cache is None else cache.append(k, v, span)
         scores = torch.einsum("btnh,bsnh->bnts", q, k) * q.shape[-1] ** -0.5
-        allowed = span.key_positions(kind)[:, None] <= span.positions[:, :, None]
-        if kind == "new" and span.padding is not None:
-            allowed = allowed & span.padding[:, None]
+        at = span.key_positions(keys)[:, None]  # below 0 where there is no key
+        allowed = (at >= 0) & (at <= span.positions[:, :, None])
         scores = scores.masked_fill(~allowed[:, None], torch.finfo(scores.dtype).min)
         return self.o_proj(torch.einsum("bnts,bsnh->btnh", scores.softmax(-1), v).flatten(-2))
 

@@ -9,7 +9,7 @@ a class for the family.
     reference   the program that computed the numbers
     config      the foreign config, read by the family's hf dialect
     weights     null, or the name of a file of foreign tensors
-    inputs      tokens, decoder_tokens: rows of ids; pixels: a shape, whose numbers follow from the name
+    inputs      tokens, decoder_tokens: rows of ids; grid: rows of sides; pixels: a shape, for numbers of that name
     expected    per output: which rows of it, all leading dimensions counted as one, and their values
     layers      per layer: the last row of what leaves it
     limit       largest difference, in units of the root mean square of the values
@@ -29,9 +29,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from zoo.anatomy.parts import Shape
 from zoo.errors import CheckpointError
 from zoo.files.json_file import read_json
-from zoo.weights.ops import Shape
 
 GAIN = 1.2  # matrices grow their input by this, so that attention is peaked and a wrong layout shows
 

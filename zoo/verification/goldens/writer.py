@@ -30,8 +30,10 @@ EXACT = 1e-9  # of expectations in float64
 
 
 @torch.no_grad()
-def golden_from_transformers(config: ModelConfig, label: str = "") -> Path:
+def golden_from_transformers(config: ModelConfig, label: str = "", given: dict[str, Tensor] | None = None) -> Path:
     """Write a golden of a small config beside its family: weights by the names of the table, run by transformers.
+
+    `given` are the inputs; None: drawn ones.
 
     Raises ZooError where transformers does not read such a checkpoint, or reads another model from it.
     """
@@ -48,9 +50,9 @@ def golden_from_transformers(config: ModelConfig, label: str = "") -> Path:
             {n: numbers(n, s).contiguous() for n, s in theirs.items()}, folder / "model.safetensors", {"format": "pt"}
         )
         model: Any = load(folder, dtype="float64")
-        inputs = cut(inputs_for(model))
+        inputs = cut(inputs_for(model)) if given is None else Inputs(given, label)
         reference, random = load_in_transformers(folder, torch.float64)
-        side = side_of(reference, model, model.ledger, inputs)
+        side = side_of(reference, model, table_for(family, "hf", config), inputs)
         events = side.record(stacks(model))
     own = inputs.run(model)
     outputs = {n: x for (n, kind), x in events.items() if kind == "output" and n in own and own[n].shape == x.shape}

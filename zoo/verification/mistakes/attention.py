@@ -9,9 +9,9 @@ from typing import Any
 
 from zoo.anatomy.config import RopeConfig
 from zoo.anatomy.frequencies import yarn_mscale
-from zoo.nn import Rope
+from zoo.nn import Mask, Rope
 from zoo.verification.edits import setting
-from zoo.verification.mistakes.catalogue import Case, Mistake, Repair, others
+from zoo.verification.mistakes.repair import Case, Mistake, Repair, others
 
 SOFTCAPS = {20.0, 30.0, 50.0}  # of Gemma 2, and of what followed it
 
@@ -61,6 +61,21 @@ def window(case: Case) -> Iterator[Repair]:
                 )  # fmt: skip
 
 
+def causality(case: Case) -> Iterator[Repair]:
+    """A token sees those after it on one side only."""
+    for name, attn in case.having("mask"):
+        if not isinstance(attn.mask, Mask):
+            continue
+        words = {True: "no token after it", False: "the tokens after it too"}
+        own, other = attn.mask.is_causal, not attn.mask.is_causal
+        yield Repair(
+            "causal mask", f"is_causal={other}", name,
+            f"a token sees {words[own]}, in the reference {words[other]}",
+            f"mask={'causal' if other else 'everything'}",
+            setting(attn, mask=replace(attn.mask, is_causal=other)),
+        )  # fmt: skip
+
+
 def softcap(case: Case) -> Iterator[Repair]:
     """Scores or logits are capped at another value, or capped on one side only."""
     for name, module in case.having():
@@ -80,6 +95,7 @@ def softcap(case: Case) -> Iterator[Repair]:
 MISTAKES: dict[str, Mistake] = {
     "attention scale and YaRN mscale": scale,
     "window off by one": window,
+    "causal mask": causality,
     "softcap": softcap,
 }
 

@@ -14,7 +14,7 @@ from zoo.anatomy.config import RopeConfig
 from zoo.anatomy.frequencies import frequencies
 from zoo.nn import Rope
 from zoo.verification.edits import reweighting, setting
-from zoo.verification.mistakes.catalogue import Case, Mistake, Repair, others
+from zoo.verification.mistakes.repair import Case, Mistake, Repair, others
 from zoo.weights.ops import Change, Op, rope_halves
 
 BASES = {1e4, 5e5, 1e6, 5e6, 1e7}  # of released models
@@ -84,8 +84,56 @@ def base_and_stretch(case: Case) -> Iterator[Repair]:
             )  # fmt: skip
 
 
+def share(case: Case) -> Iterator[Repair]:
+    """More or fewer channels of each head rotate, or their frequencies are counted over another number of channels."""
+    for name, attn in case.having("rope", "head_dim"):
+        if type(attn.rope) is not Rope or attn.rope.rope.scaling == "longrope":
+            continue
+        own, head_dim = attn.rope, attn.head_dim
+        whole = frequencies(head_dim, own.rope, own.max_seq_len)[: own.dim // 2]
+        widths = {head_dim * n // 16 for n in range(1, 17)} | {2**n for n in range(1, 9)} | {own.dim}
+        for width in sorted(w for w in widths if not w % 2 and w <= head_dim):
+            for over in {width, head_dim}:
+                short = frequencies(over, own.rope, own.max_seq_len)[: width // 2]
+                if short != own.short and ((width, over) != (own.dim, own.dim) or own.short == whole):
+                    yield _of_share(name, attn, short, over)
+
+
+def direction(case: Case) -> Iterator[Repair]:
+    """Channels turn the other way: the sines have the other sign."""
+    for name, attn in case.having("rope"):
+        if type(attn.rope) is not Rope:
+            continue
+        other = copy.copy(attn.rope)
+        other.short, other.long = [-f for f in other.short], [-f for f in other.long]
+        yield Repair(
+            "rotary direction", "the other way", name,
+            "(a, b) turns to (a cos - b sin, b cos + a sin), in the reference to (a cos + b sin, b cos - a sin)",
+            "the sign of what is multiplied by the sines",
+            setting(attn, rope=other),
+        )  # fmt: skip
+
+
 LAYOUTS: dict[str, Mistake] = {"rotary halves and pairs": rotary_layout, "q/k permuted": permuted_rows}
-BASE: dict[str, Mistake] = {"rotary base and stretch": base_and_stretch}
+ANGLES: dict[str, Mistake] = {
+    "rotary direction": direction,
+    "rotary base and stretch": base_and_stretch,
+    "rotary share": share,
+}
+
+
+def _of_share(name: str, attn: Any, short: list[float], over: int) -> Repair:
+    """As many channels rotate as there are frequencies for, which are the first of `over` channels."""
+    width = 2 * len(short)
+    other = copy.copy(attn.rope)
+    other.dim, other.short = width, short
+    counted = "" if over == width else f", their frequencies counted over {over}"
+    return Repair(
+        "rotary share", f"{width} of {attn.head_dim}{counted}", name,
+        f"{attn.rope.dim} channels of {attn.head_dim} rotate, in the reference {width}{counted}",
+        f"model.rope.partial={width / attn.head_dim:g}",
+        setting(attn, rope=other),
+    )  # fmt: skip
 
 
 def _rotary_rows(attn: Any) -> dict[str, Op]:

@@ -1,4 +1,4 @@
-"""Known mistakes of weights and of what stands beside attention: norms, MLPs, embeddings, heads, routers."""
+"""Known mistakes of weights and of what stands beside attention: MLPs, embeddings, heads, routers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,10 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from zoo.nn import ACTIVATIONS, Experts, GatedMLP, RMSNorm
+from zoo.models.trial import field
+from zoo.nn import ACTIVATIONS, Experts, GatedMLP
 from zoo.verification.edits import Edit, reweighting, scaling_output, setting, together
-from zoo.verification.inputs import field
-from zoo.verification.mistakes.catalogue import Case, Mistake, Repair, others
-from zoo.verification.recording import shared_prefix
-
-EPSILONS = {1e-12, 1e-8, 1.5625e-7, 1e-7, 1e-6, 1e-5}  # of released models
+from zoo.verification.mistakes.repair import Case, Mistake, Repair, others
 
 
 def transposed(case: Case) -> Iterator[Repair]:
@@ -40,36 +37,6 @@ def swapped(case: Case) -> Iterator[Repair]:
             "exchange 'mlp.gate_proj' and 'mlp.up_proj' in the weight table",
             together([_exchange(a, b) for a, b in _pairs(mlp.gate_proj, mlp.up_proj)]),
         )  # fmt: skip
-
-
-def unit_offset(case: Case) -> Iterator[Repair]:
-    """A norm scales by w where the reference scales by 1 + w, or the reverse."""
-    norms = {name: module for name, module in case.modules.items() if isinstance(module, RMSNorm)}
-    for shift, says, advice in (
-        (1.0, "scales by w, the reference by 1 + w", "UnitOffsetRMSNorm instead of RMSNorm"),
-        (-1.0, "scales by 1 + w, the reference by w; or 1 was added to w already",
-         "RMSNorm instead of UnitOffsetRMSNorm"),
-    ):  # fmt: skip
-        edits = {name: reweighting((norm.weight, lambda x, s=shift: x + s)) for name, norm in norms.items()}
-        for where, edit in _all_and_each(edits):
-            leaf = "all norms" if len(norms) > 1 and where == shared_prefix(norms) else where.rpartition(".")[2]
-            yield Repair("norm with and without +1", f"{leaf} {shift:+g}", where, f"{leaf}: {says}", advice, edit)
-
-
-def epsilon(case: Case) -> Iterator[Repair]:
-    """Another number is added to the variance."""
-    norms = {name: module for name, module in case.having() if isinstance(getattr(module, "eps", None), float)}
-    for value in sorted(EPSILONS | case.numbers("eps")):
-        edits = {name: setting(norm, eps=value) for name, norm in norms.items() if norm.eps != value}
-        for where, edit in _all_and_each(edits):
-            leaf = "all norms" if len(edits) > 1 and where == shared_prefix(edits) else where.rpartition(".")[2]
-            own = {norms[name].eps for name in edits if name == where or leaf == "all norms"}
-            yield Repair(
-                "eps", f"{leaf} {value:g}", where,
-                f"{leaf}: eps is {', '.join(f'{eps:g}' for eps in sorted(own))}, in the reference {value:g}",
-                f"model.norm_eps={value:g}",
-                edit,
-            )  # fmt: skip
 
 
 def activation(case: Case) -> Iterator[Repair]:
@@ -155,15 +122,36 @@ def routing(case: Case) -> Iterator[Repair]:
             )  # fmt: skip
 
 
+def bias(case: Case) -> Iterator[Repair]:
+    """A bias is left out, or added, on one side only."""
+    for name, module in case.modules.items():
+        if not isinstance(module, nn.Linear | nn.LayerNorm):
+            continue
+        leaf, theirs = name.rpartition(".")[2], case.theirs(f"{name}.bias")
+        if module.bias is None and theirs is not None and theirs.shape == module.weight.shape[:1]:
+            yield Repair(
+                "bias left out", f"{leaf} with", name,
+                f"{leaf} has no bias, in the reference it has one",
+                f"bias=True of {leaf}, and a rule for {leaf + '.bias'!r} in the weight table",
+                setting(module, bias=nn.Parameter(theirs.to(module.weight.dtype))),
+            )  # fmt: skip
+        if module.bias is not None and theirs is None and case.theirs(f"{name}.weight") is not None:
+            yield Repair(
+                "bias left out", f"{leaf} without", name,
+                f"{leaf} adds a bias, in the reference it does not",
+                f"bias=False of {leaf}",
+                setting(module, bias=None),
+            )  # fmt: skip
+
+
 MISTAKES: dict[str, Mistake] = {
     "square matrix transposed": transposed,
+    "bias left out": bias,
     "gate and up swapped": swapped,
-    "norm with and without +1": unit_offset,
     "missing embedding scale": embedding_scale,
     "head tied or not": head,
     "router normalisation": routing,
     "GELU kind": activation,
-    "eps": epsilon,
 }
 
 
@@ -183,10 +171,3 @@ def _exchange(a: nn.Parameter, b: nn.Parameter) -> Edit:
 
 def _routed(case: Case, own: float) -> list[float]:
     return others({1.0} | case.numbers("routed_scale"), own)
-
-
-def _all_and_each(edits: dict[str, Edit]) -> Iterator[tuple[str, Edit]]:
-    """Every edit by itself, and, before these, all together under the name of the module that they are in."""
-    if len(edits) > 1:
-        yield shared_prefix(edits), together(list(edits.values()))
-    yield from edits.items()

@@ -4,32 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, typed
-from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean, some
+from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean
 from zoo.files.tensor_info import TensorInfo
+from zoo.weights.foreign.check import check_keys
+from zoo.weights.foreign.inert import SEEN_IN_TENSORS
 from zoo.weights.foreign.rope import read_rope
 
 REQUIRED: Any = object()
-
-# Keys that change neither the weights nor the logits, whatever the family: bookkeeping, training-only settings,
-# and generation settings that old checkpoints keep here (generation_config.json is where they belong).
-INERT = frozenset(
-    "_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset architectures auto_map "
-    "transformers_version model_type torch_dtype dtype use_cache return_dict output_attentions output_hidden_states "
-    "output_scores return_dict_in_generate torchscript use_bfloat16 initializer_range initializer_factor problem_type "
-    "finetuning_task id2label label2id num_labels gradient_checkpointing chunk_size_feed_forward "
-    "is_encoder_decoder is_decoder add_cross_attention cross_attention_hidden_size tie_encoder_decoder pruned_heads "
-    "tokenizer_class prefix sep_token_id decoder_start_token_id bos_token_id eos_token_id pad_token_id unk_token_id "
-    "task_specific_params max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty "
-    "temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size "
-    "encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id "
-    "remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens "
-    "tf_legacy_loss language".split()
-)
 
 
 @dataclass(frozen=True)
@@ -40,11 +25,15 @@ class Key:
     theirs: str
     also: tuple[str, ...] = ()
     default: Any = REQUIRED  # a value, or a function of the fields read so far
+    is_told: bool = True  # that the default was taken
 
 
-def key(ours: str, theirs: str = "", *, also: Sequence[str] = (), default: Any = REQUIRED) -> Key:
-    """`ours` stands under `theirs` (or its own name); absent or null it is `default`, but null where it may be None."""
-    return Key(ours, theirs or ours, tuple(also), default)
+def key(ours: str, theirs: str = "", *, also: Sequence[str] = (), default: Any = REQUIRED, is_told: bool = True) -> Key:
+    """`ours` stands under `theirs` (or its own name); absent or null it is `default`, but null where it may be None.
+
+    That the default was taken is told as an assumption, unless the key is younger than the files (`is_told`).
+    """
+    return Key(ours, theirs or ours, tuple(also), default, is_told)
 
 
 @dataclass
@@ -57,13 +46,23 @@ class ForeignConfig:
     used: set[str] = field(default_factory=set)
     inert: set[str] = field(default_factory=set)
     assumed: dict[str, Any] = field(default_factory=dict)  # absent keys and the values taken in their place
+    told: dict[str, str] = field(default_factory=dict)  # keys that are passed over, and what to say of them
     allowed: list[str] = field(default_factory=list)  # unknown keys that the user lets pass
     groups: list[ForeignConfig] = field(default_factory=list)  # nested keys that are read; see `foreign_group.group`
+    asked: set[str] = field(default_factory=set)  # every key that was looked for, there or not
+    lacking: dict[str, Any] = field(default_factory=dict)  # absent keys and values taken that no other key gives
+    spelt: dict[str, str] = field(default_factory=dict)  # our field -> the key that it was read from
+    name: str = ""  # of a group: the key that it stands under
+    lacks_dtype: bool = False  # nobody said in which type the weights are; the files will
+    classes: tuple[str, ...] = ()  # see `of_class`
+    code: tuple[str, ...] = ()
 
     def __contains__(self, name: str) -> bool:
+        self.asked.add(name)
         return self.raw.get(name) is not None
 
     def __getitem__(self, name: str) -> Any:
+        self.asked.add(name)
         if name not in self.raw:
             raise CheckpointError(self.file, name, "the key is missing")
         self.used.add(name)
@@ -71,12 +70,14 @@ class ForeignConfig:
 
     def get(self, name: str, default: Any = None, *, also: Iterable[str] = ()) -> Any:
         """The value under `name` or one of its other spellings; absent or null: `default`, which is noted."""
+        self.asked.update((name, *also))
         for spelling in (name, *also):
             if spelling in self.raw:
                 self.used.add(spelling)
                 if (value := self.raw[spelling]) is not None:
                     return value
-        if name not in self.raw or default is not None:
+        self.lacking[name] = default
+        if (name not in self.raw or default is not None) and name not in SEEN_IN_TENSORS:
             self.assumed[name] = default
         return default
 
@@ -90,18 +91,39 @@ class ForeignConfig:
             if present is None and k.default is REQUIRED:
                 raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
             is_none = type(None) in get_args(hints[k.ours]) and any(name in self.raw for name in names)
+            if hints[k.ours] is bool and k.default is True and present is None and k.theirs in self.raw:
+                why = "transformers takes it for false, where without the key it is true"
+                raise CheckpointError(self.file, k.theirs, "null is neither true nor false", why=why)
             default = None if k.default is REQUIRED or present or is_none else self._default(k, values)
             value = self.get(k.theirs, default, also=k.also)
+            if callable(k.default):
+                self.lacking.pop(k.theirs, None)
+            if k.ours in SEEN_IN_TENSORS or not k.is_told:
+                self.assumed.pop(k.theirs, None)
+            self.spelt[k.ours] = present or k.theirs
             values[k.ours] = self.as_type(hints[k.ours], value, present or k.theirs)
         return values
 
     def require(self, **values: Any) -> None:
         """Refuse any other value of these keys than the one given."""
+        self.asked.update(values)
         for name, value in values.items():
             if name not in self.raw:
                 continue
             if (found := self.get(name, value)) != value:
                 raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported here, only {value!r} is")
+
+    def expect(self, **values: Any) -> None:
+        """As `require`, of keys that files ought to have: one that is absent is assumed, and told."""
+        self.require(**values)
+        self.assumed |= {name: value for name, value in values.items() if name not in self}
+
+    def of_class(self, *known: str, code: Iterable[str] = ()) -> None:
+        """Say which classes in `architectures` this family's model is; a bare model of theirs is told, others refused.
+
+        `code` are the modules in `auto_map`, as configuration_NAME and modeling_NAME, that were released for them.
+        """
+        self.classes, self.code = known, tuple(code)
 
     def one_of(self, name: str, known: Mapping[str, str], default: str, *, also: Iterable[str] = ()) -> str:
         """The value under `name`, translated by `known`; anything else is refused."""
@@ -121,6 +143,7 @@ class ForeignConfig:
         eos = self.get("eos_token_id")
         eos = [] if eos is None else eos if isinstance(eos, list) else [eos]
         dtype = self.as_type(str, self.get("dtype", "float32", also=("torch_dtype",)), "dtype")
+        self.lacks_dtype = self.assumed.pop("dtype", None) is not None  # the files themselves are the better witness
         return {
             "dtype": dtype.removeprefix("torch."),
             "bos_token_id": self.as_type(int | None, self.get("bos_token_id"), "bos_token_id"),
@@ -145,22 +168,12 @@ class ForeignConfig:
         except ConfigError as error:
             raise CheckpointError(self.file, name, clean(error.what, 200), why=error.why) from None
 
-    def check(self, *, where: str = "", allow: Iterable[str] = ()) -> None:
-        """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern."""
-        for group in self.groups:
-            group.check(where=where, allow=allow)
-        unread = self.raw.keys() - self.used
-        self.inert |= {name for name in unread if name in INERT or self.raw[name] is None}  # null sets nothing
-        self.allowed = [k for k in self.raw if any(fnmatchcase(k, p) for p in allow)]
-        if unknown := sorted(set(self.raw) - self.used - self.inert - set(self.allowed)):
-            raise CheckpointError(
-                self.file,
-                unknown[0],
-                f"the key is not known to {where or 'this family'}"
-                + (f", nor {clean(some(unknown[1:]))}" if unknown[1:] else ""),
-                why="a key that is not read could change the model",
-                hint=f"to go on without it: --allow '{clean(unknown[0])}'",
-            )
+    def check(self, *, where: str = "", allow: Iterable[str] = (), is_asked: bool = False) -> None:
+        """Refuse the keys that were neither read, nor declared to be without effect, nor allowed by a pattern.
+
+        `is_asked`: the family was chosen against the file's own word, so that its classes are told and not refused.
+        """
+        check_keys(self, where, tuple(allow), is_asked=is_asked)
 
     def _default(self, k: Key, values: Mapping[str, Any]) -> Any:
         try:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
-from zoo.weights.foreign.config import INERT, ForeignConfig
+from zoo.weights.foreign.config import ForeignConfig
+from zoo.weights.foreign.inert import INERT
 
 
 def group(hf: ForeignConfig, name: str) -> ForeignConfig:
@@ -31,9 +32,9 @@ def refined_group(hf: ForeignConfig, name: str, by: str) -> ForeignConfig:
 def tokens_of(hf: ForeignConfig, inner: ForeignConfig) -> dict[str, Any]:
     """dtype and special tokens, which may stand beside a group or in it; those beside it count."""
     found, held = hf.tokens(), inner.tokens()
-    if "dtype" in hf.assumed and "dtype" not in inner.assumed:
+    if hf.lacks_dtype and not inner.lacks_dtype:
         found["dtype"] = held["dtype"]
-        del hf.assumed["dtype"]
+        hf.lacks_dtype = False
     return {name: held[name] if value in (None, []) else value for name, value in found.items()}
 
 
@@ -50,6 +51,6 @@ def accept_copies(hf: ForeignConfig, inner: ForeignConfig) -> None:
 def _group(hf: ForeignConfig, name: str, raw: Any) -> ForeignConfig:
     if not isinstance(raw, Mapping):
         raise CheckpointError(hf.file, name, f"{clean(repr(raw))} is not a group of keys")
-    inner = ForeignConfig(raw, f"{hf.file}: {name}", hf.tensors)
+    inner = ForeignConfig(raw, f"{hf.file}: {name}", hf.tensors, name=name)
     hf.groups.append(inner)
     return inner

@@ -35,10 +35,8 @@ def read_rope(hf: ForeignConfig, theta: float, partial: float | None, layer_type
     group = _group(hf, layer_type)
     kind = _kind(hf, group)
     values: dict[str, Any] = {"scaling": kind}
-    for ours, name, default in (("theta", "rope_theta", theta), ("partial", "partial_rotary_factor", partial or 1.0)):
-        inside = group.pop(name, None)
-        values[ours] = hf.get(name, default) if inside is None else inside
-        hf.used.update({name} & hf.raw.keys())  # the group's own overrules the one beside it, as with theirs
+    values["theta"] = _beside_or_inside(hf, group, "rope_theta", theta, layer_type)
+    values["partial"] = _partial(hf, group, partial, layer_type)
     if partial is None and values["partial"] != 1:
         raise _bad(
             hf, f"a partial_rotary_factor of {clean(repr(values['partial']))} is not known here: all channels rotate"
@@ -77,9 +75,41 @@ def write_rope(rope: RopeConfig, *, partial: float | None = None) -> dict[str, A
     return out | {name: value for name, value in values.items() if value is not None}
 
 
+def _beside_or_inside(hf: ForeignConfig, group: dict[str, Any], name: str, default: float, layer_type: str) -> Any:
+    """A number that stands in the group or beside it, where transformers passes over it if the group has it too."""
+    inside, beside = group.pop(name, None), hf.raw.get(name)
+    if inside is None:
+        return hf.get(name, default)
+    hf.used.update({name} & hf.raw.keys())
+    if beside not in (None, inside) and layer_type != "sliding_attention":  # beside is what global layers have
+        raise CheckpointError(
+            hf.file,
+            name,
+            f"{clean(repr(beside))}, but rope_parameters says {clean(repr(inside))}",
+            why="readers differ in which of the two they believe",
+        )
+    return inside
+
+
+def _partial(hf: ForeignConfig, group: dict[str, Any], default: float | None, layer_type: str) -> Any:
+    """The share of the channels that rotate: `default` where no key says it, all of them where that is None."""
+    name = "partial_rotary_factor"
+    nulls = [held for held in (group, hf.raw) if name in held]
+    if default not in (None, 1.0) and nulls and all(held[name] is None for held in nulls):
+        why = f"transformers would rotate all channels, where without the key it is {default} of them"
+        raise CheckpointError(hf.file, name, "null is no share of the channels", why=why)
+    value = _beside_or_inside(hf, group, name, default or 1.0, layer_type)
+    if default is None:
+        hf.assumed.pop(name, None)  # the family has no other
+    return value
+
+
 def _group(hf: ForeignConfig, layer_type: str) -> dict[str, Any]:
-    group = hf.get("rope_parameters", also=("rope_scaling",)) or {}
-    if isinstance(group, dict) and layer_type in group and hf.raw.get("rope_parameters"):
+    group = hf.get("rope_parameters", also=("rope_scaling",))
+    group = {} if group is None else group
+    if group == {} and hf.raw.get("rope_theta") is None and "rope_scaling" not in hf.raw:
+        hf.assumed["rope_parameters"] = {"rope_type": "default"}  # nothing speaks of rotation at all
+    if isinstance(group, dict) and layer_type and layer_type in group and hf.raw.get("rope_parameters"):
         group = group[layer_type] or {}
     if not isinstance(group, dict):
         raise _bad(hf, f"{clean(repr(group))} is not a group of keys")

@@ -41,6 +41,7 @@ def matches(raw: Mapping[str, Any]) -> Match | None:
 
 
 def from_config(hf: ForeignConfig) -> Mamba2Config:
+    hf.of_class("Mamba2ForCausalLM")
     if "ssm_cfg" in hf:
         return from_authors(hf)
     hf.require(hidden_act="silu", rms_norm=True)

@@ -1,0 +1,49 @@
+"""Whether a large library starts where the address space is limited: one that does not may end the process unasked."""
+
+from __future__ import annotations
+
+import resource
+import sys
+from typing import Any
+
+from zoo.errors import ZooError
+
+LARGE = ("numpy", "torch")  # each needs those before it
+ENOUGH = 16 << 30  # bytes, in which the largest build of torch starts
+TRY = "import os, sys; __import__(sys.argv[1]); os._exit(0)"
+
+
+def watch() -> None:
+    """Have large libraries tried in a child before they are imported, where the address space is limited."""
+    if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < ENOUGH:
+        finder: Any = Room()
+        sys.meta_path.insert(0, finder)
+
+
+class Room:
+    """Stands before Python's own finders, and finds nothing."""
+
+    def __init__(self) -> None:
+        self.tried: set[str] = set()
+
+    def find_spec(self, name: str, *where: object) -> None:
+        """None. Raises ZooError for a large library that does not start."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        if name not in LARGE or name in self.tried or not 0 <= limit < ENOUGH:
+            return
+        self.tried.update(LARGE[: LARGE.index(name) + 1])
+        if not starts(name):
+            what = f"{name} does not start in the {limit >> 20:,} MiB of address space that are allowed here"
+            raise ZooError(what, hint="allow more: ulimit -v unlimited")
+
+
+def starts(name: str) -> bool:
+    """Whether a child can import a library; one that is not installed is no matter of room."""
+    import subprocess
+
+    try:
+        words = [sys.executable, "-c", TRY, name]
+        child = subprocess.run(words, capture_output=True, timeout=60, check=False)
+    except (OSError, MemoryError, subprocess.TimeoutExpired):
+        return False
+    return child.returncode == 0 or b"ModuleNotFoundError" in child.stderr

@@ -1,0 +1,69 @@
+"""The trunk that most decoders share, described once: all that zoo.nn.Decoder and its layers hold beside the MLPs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from zoo.anatomy.records import Anatomy
+from zoo.anatomy.traits import heads_in_words
+
+PRE_NORM = "norm → attention → + → norm → MLP → +"
+SANDWICH = "norm → attention → norm → + → norm → MLP → norm → +"
+
+WindowOf = Callable[[int], int | None]
+
+
+class Stacked(Protocol):
+    """What `describe_trunk` reads of a config."""
+
+    vocab_size: int
+    hidden_size: int
+    num_layers: int
+    max_seq_len: int
+    tie_embeddings: bool
+
+
+@contextmanager
+def describe_trunk(
+    c: Stacked,
+    heads: tuple[int, int, int],
+    *,
+    position: str,
+    bias: bool = False,
+    out_bias: bool | None = None,
+    qk_norm: bool = False,
+    window_of: WindowOf | None = None,
+    is_causal: bool = True,
+    is_layer_norm: bool = False,
+    is_sandwiched: bool = False,
+) -> Iterator[Anatomy]:
+    """Embedding, attention, norms and head of a decoder; what is described inside stands in every layer.
+
+    `heads` are the query heads, the key/value heads and the channels of each; `position` says in words how tokens know
+    where they stand; `window_of` gives the keys that a layer sees (None: all). Norms are RMS norms, or with
+    `is_layer_norm` layer norms; a sandwich has a second one behind each branch. The traits are those of the trunk: a
+    family adds its MLP's, and what is particular to it.
+    """
+    a, layers = Anatomy(max_seq_len=c.max_seq_len), range(c.num_layers)
+    a.traits = {
+        "attention": heads_in_words(*heads[:2]),
+        "position": position,
+        "norm": f"{'LayerNorm' if is_layer_norm else 'RMSNorm'}, {'pre and post' if is_sandwiched else 'pre'}",
+        "block": SANDWICH if is_sandwiched else PRE_NORM,
+    }
+    a.embedding("embed", c.vocab_size, c.hidden_size)
+    with a.under("layers.{i}", layers):
+        a.norm("attn_norm", c.hidden_size, bias=is_layer_norm)
+        a.attn(c.hidden_size, *heads, bias=bias, out_bias=out_bias, qk_norm=qk_norm)
+        a.norm("mlp_norm", c.hidden_size, bias=is_layer_norm)
+        yield a
+        for name in ("attn_post_norm", "mlp_post_norm") if is_sandwiched else ():
+            a.norm(name, c.hidden_size, bias=is_layer_norm)
+    windows = {i: None if window_of is None else window_of(i) for i in layers}
+    for window in dict.fromkeys(windows.values()):
+        alike = [i for i in layers if windows[i] == window]
+        a.attends(alike, *heads, window=window, is_causal=is_causal)
+    a.norm("norm", c.hidden_size, bias=is_layer_norm)
+    a.head(c.vocab_size, c.hidden_size, tied=c.tie_embeddings)

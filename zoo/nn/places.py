@@ -1,0 +1,101 @@
+"""Where the new tokens of one forward pass stand, in rows that may be padded.
+
+Shapes: B batch, T new tokens, W window.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from zoo.errors import UsageError
+
+
+def has_values(x: Tensor) -> bool:
+    """Whether Python may look at numbers in x: not on meta, and not while a graph is traced."""
+    return not (x.is_meta or torch.compiler.is_compiling())
+
+
+class Places:
+    """Positions of T new tokens per row, `start` columns after the beginning.
+
+    `padding` [B, T] tells real tokens (True) from padding; a row's positions count its real tokens only. `before` and
+    `counts` [B] are how many real tokens each row has before and after this pass, or None where no row has ever been
+    padded. Raises UsageError for an `attention_mask` of another shape than [B, T].
+    """
+
+    def __init__(
+        self,
+        batch_size: int,
+        num_new: int,
+        device: torch.device,
+        *,
+        attention_mask: Tensor | None = None,
+        start: int = 0,
+        before: Tensor | None = None,
+    ) -> None:
+        if attention_mask is not None and attention_mask.shape != (batch_size, num_new):
+            found = list(attention_mask.shape)
+            what = f"attention_mask {found} is not of the shape [{batch_size}, {num_new}] of the tokens"
+            raise UsageError(what, hint="mark the tokens of this pass; a cache knows those before")
+        self.num_new, self.device, self.start, self.before = num_new, device, start, before
+        self.padding = None if attention_mask is None else attention_mask.bool()
+        self.counts: Tensor | None = None
+        self.may_have_padding = attention_mask is not None  # in this pass, not only before
+        if self.padding is None and self.before is None:
+            self.positions = torch.arange(start, start + num_new, device=device)[None]  # [1, T]
+        else:
+            self._place_rows(batch_size)
+        self._is_one_sided: bool | None = None
+        self._stored: dict[int | None, tuple[Tensor, Tensor]] = {}
+
+    def _place_rows(self, batch_size: int) -> None:
+        if self.before is None:
+            self.before = torch.full((batch_size,), self.start, device=self.device)
+        if self.padding is None:
+            self.padding = torch.ones(batch_size, self.num_new, dtype=torch.bool, device=self.device)
+        number = self.padding.long().cumsum(1)
+        self.positions = self.before[:, None] + (number - 1).clamp(min=0)  # [B, T]
+        self.counts = self.before + number[:, -1]
+
+    @property
+    def lengths(self) -> Tensor:
+        """Tokens per row after this pass, [B], or [1] where all rows are alike."""
+        return torch.tensor([self.start + self.num_new], device=self.device) if self.counts is None else self.counts
+
+    def last(self, x: Tensor) -> Tensor:
+        """Each row's last real token of x [B, T, D]: [B, 1, D]."""
+        if self.padding is None:
+            return x[:, -1:]
+        column = (self.padding * torch.arange(1, self.num_new + 1, device=self.device)).argmax(1)
+        return x[torch.arange(x.shape[0], device=x.device), column][:, None]
+
+    def stored(self, window: int | None) -> tuple[Tensor, Tensor]:
+        """(row, column) of the new real tokens that a cache of `window` slots must keep (None: all)."""
+        if window not in self._stored:
+            assert self.padding is not None
+            assert self.counts is not None
+            keep = self.padding
+            if window is not None:
+                keep = keep & (self.positions >= self.counts[:, None] - window)
+            row, column = keep.nonzero(as_tuple=True)
+            self._stored[window] = row, column
+        return self._stored[window]
+
+    def ring_order(self, window: int) -> Tensor:
+        """Slots of a ring that holds the W tokens before this pass, oldest first, for unpadded rows."""
+        return torch.arange(max(0, self.start - window), self.start, device=self.device) % window
+
+    @property
+    def has_padding_on_one_side(self) -> bool:
+        """Whether every row's new real tokens are consecutive columns with padding before or behind them alone."""
+        if self._is_one_sided is None:
+            self._is_one_sided = self.padding is None or _is_one_sided(self.padding)
+        return self._is_one_sided
+
+
+def _is_one_sided(padding: Tensor) -> bool:
+    if not has_values(padding):
+        return False  # what the mask holds is not known to a graph, which must hold for any, nor on meta
+    borders = (padding[:, 1:] != padding[:, :-1]).sum(1)
+    return bool((borders <= 1).all())
