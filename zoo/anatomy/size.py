@@ -11,7 +11,7 @@ from math import prod
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.records import ROLES, Anatomy, AttentionSpec, Weight
 from zoo.errors import UsageError, ZooError, did_you_mean
-from zoo.files.tensor_info import ITEM_BYTES
+from zoo.units import ITEM_BYTES
 from zoo.units import human_bytes as human_bytes
 from zoo.units import human_count as human_count
 

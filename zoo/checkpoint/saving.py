@@ -103,7 +103,7 @@ def file_names(family: Family, format: str) -> dict[str, Any]:
 def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str, Any]:
     """What config.json says in this format."""
     if format == "zoo":
-        from zoo import __version__
+        from zoo.version import __version__
 
         return {"zoo": __version__, **config.to_dict()}
     return family.dialect(format).to_config(config)

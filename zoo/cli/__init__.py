@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 import click
 
-from zoo import __version__
 from zoo.cli import streams
 from zoo.cli.failures import tell
 from zoo.errors import ZooWarning
 from zoo.progress import Advance, shown_by
+from zoo.version import __version__
 
 COMPLETION = "_ZOO_COMPLETE"
 

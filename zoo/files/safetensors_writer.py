@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.errors import CheckpointError, ZooError
 from zoo.files.safetensors_file import DTYPES, HEADER_BYTES, read_header
-from zoo.files.tensor_info import ITEM_BYTES, Shape, TensorInfo
+from zoo.files.tensor_info import Shape, TensorInfo
 from zoo.progress import progress
+from zoo.units import ITEM_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,8 +17,8 @@ from zoo.files.manifest import MANIFEST, listed_files, manifest_text
 from zoo.files.regular import plain_name, sha256_of, size_of
 from zoo.files.safetensors_writer import Digest, SafetensorsWriter, TensorSpec
 from zoo.files.staging import staged
-from zoo.files.tensor_info import ITEM_BYTES
 from zoo.progress import progress
+from zoo.units import ITEM_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor

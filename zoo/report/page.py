@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from shlex import quote
 
-from zoo import __version__
 from zoo.anatomy.adapters import RANK
 from zoo.comparison import Comparison, Row, Subject
 from zoo.comparison.record import LENGTH
@@ -22,6 +21,7 @@ from zoo.report.svg import Markup, element
 from zoo.report.table import same
 from zoo.report.treemap import legend, treemap
 from zoo.units import human_count
+from zoo.version import __version__
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"  # nothing is fetched, nothing runs
 

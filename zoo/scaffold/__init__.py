@@ -15,9 +15,9 @@ from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo import __version__
 from zoo.errors import UsageError, ZooError, clean
 from zoo.registry import DISTRIBUTION, installed
+from zoo.version import __version__
 
 WORD = re.compile(r"\{\{(\w+)\}\}")
 
