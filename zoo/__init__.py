@@ -15,7 +15,7 @@ from zoo.version import __version__
 _LAZY = {  # public name -> the module that defines it
     # Modules are nouns and functions verbs: a module called `build` would shadow `zoo.build` once imported.
     "Family": "zoo.registry",
-    "Match": "zoo.registry",
+    "Match": "zoo.weights",
     "hookimpl": "zoo.registry",
     "MISSING": "zoo.anatomy.config",
     "ModelConfig": "zoo.anatomy.config",
@@ -44,9 +44,10 @@ _LAZY = {  # public name -> the module that defines it
 }
 
 __all__ = [
-    "MISSING", "Family", "Ledger", "Match", "ModelConfig", "Pretrained", "Push", "RopeConfig", "ZooError", "__version__", "bench",
-    "build", "compare", "compose", "convert", "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate",
-    "inspect", "list_models", "load", "model_class", "pull", "push", "rerun_goldens", "save", "verify",
+    "MISSING", "Family", "Ledger", "Match", "ModelConfig", "Pretrained", "Push", "RopeConfig", "ZooError",
+    "__version__", "bench", "build", "compare", "compose", "convert", "evaluate", "from_pretrained", "generate",
+    "hookimpl", "illustrate", "inspect", "list_models", "load", "model_class", "pull", "push", "rerun_goldens", "save",
+    "verify",
 ]  # fmt: skip
 
 
@@ -77,6 +78,7 @@ if TYPE_CHECKING:
     from zoo.models.pretrained import Pretrained
     from zoo.presets import list_models
     from zoo.presets.composition import compose
-    from zoo.registry import Family, Match, hookimpl
+    from zoo.registry import Family, hookimpl
     from zoo.verification import rerun_goldens, verify
     from zoo.vision.illustration import illustrate
+    from zoo.weights import Match

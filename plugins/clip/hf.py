@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.anatomy.towers import TowerConfig
 from zoo.errors import CheckpointError, clean, did_you_mean
-from zoo.weights import ForeignConfig, Table, rename, respell, under, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, rename, respell, under, write_tokens
 from zoo.weights.foreign.group import refined_group
 
 from .config import CLIPConfig, TextConfig
@@ -86,3 +86,6 @@ def read_tokens(hf: ForeignConfig, dtype: str) -> dict[str, Any]:
     """Special tokens; where the text's keys name no end of text it is that of the class."""
     found = hf.tokens()
     return found | {"dtype": dtype, "eos_token_id": found["eos_token_id"] or [49407]}
+
+
+CLIP = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

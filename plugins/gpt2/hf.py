@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
-from zoo.weights import ForeignConfig, Table, key, respell, split, transpose, write_keys, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, key, respell, split, transpose, write_keys, write_tokens
 from zoo.weights.table import alias, ignore, rename, rule, under
 
 from .config import GPT2Config
@@ -87,3 +87,6 @@ def _check_head(hf: ForeignConfig) -> None:
                 f"{clean(repr(name))} is not supported here, only 'GPT2LMHeadModel' and 'GPT2Model' are",
                 why="another head would be left out, and the model would compute something else",
             )
+
+
+GPT2 = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

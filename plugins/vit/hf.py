@@ -6,6 +6,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean, did_you_mean
 from zoo.weights import (
+    Dialect,
     ForeignConfig,
     Table,
     ignore,
@@ -97,3 +98,6 @@ def mapping(c: ViTConfig) -> Table:
         rename("classifier", "classifier"),
         spelling=None if base else respell((r"^vit\.", "")),
     )  # fmt: skip
+
+
+VIT = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

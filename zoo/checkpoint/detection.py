@@ -6,7 +6,8 @@ from zoo.checkpoint.interpretation import config_file, our_shapes, table_for
 from zoo.errors import CheckpointError, ZooError, clean, some
 from zoo.files.checkpoint import Checkpoint
 from zoo.registry import installed
-from zoo.registry.family import Family, Match
+from zoo.registry.family import Family
+from zoo.weights.dialect import Match
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.ledger import settle
 

@@ -13,6 +13,7 @@ from zoo.files.block_fp8 import block_size
 from zoo.files.checkpoint import Checkpoint
 from zoo.files.tensor_info import TensorInfo
 from zoo.registry.family import Family
+from zoo.weights.dialect import Dialect
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.ops import Shape
 from zoo.weights.table import Identity, Table
@@ -76,14 +77,11 @@ def table_for(
     """The weight table of a family's dialect: for the files that hold `tensors`, or as zoo writes it."""
     if dialect == "zoo":
         return Identity()
-    module = dialect_of(family, dialect)
-    if tensors is not None and hasattr(module, "mapping_of"):  # the layout depends on how many parts the files have
-        return module.mapping_of(config, tensors)
-    return module.mapping(config)
+    return dialect_of(family, dialect).table(config, tensors)
 
 
-def dialect_of(family: Family, dialect: str) -> Any:
-    """The module of a family's foreign format. Raises ZooError where it has none of this name."""
+def dialect_of(family: Family, dialect: str) -> Dialect[Any]:
+    """What translates a family's foreign format. Raises ZooError where it has none of this name."""
     if dialect not in family.formats:
         raise ZooError(f"{family.name} has no {dialect!r} format", why=f"it has: {some(['zoo', *family.formats], 9)}")
     return family.dialect(dialect)

@@ -10,13 +10,16 @@ from functools import cache
 from importlib.metadata import Distribution, EntryPoint, entry_points
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pluggy import PluginManager
 
 from zoo.errors import UnknownName, ZooError
 from zoo.registry import hookspecs
-from zoo.registry.family import Family, Match
+from zoo.registry.family import Family
+
+if TYPE_CHECKING:
+    from zoo.weights.dialect import Match
 
 GROUP = "zoo"
 OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers

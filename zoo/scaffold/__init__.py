@@ -65,6 +65,7 @@ def words_for(name: str) -> dict[str, str]:
         "package": f"zoo_{name}",
         "distribution": f"zoo-{name.replace('_', '-')}",
         "class": "".join(part.capitalize() for part in name.split("_")),
+        "constant": name.upper(),
         "requires": f">={major}.{minor},<{upper}",
     }
 

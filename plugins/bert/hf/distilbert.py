@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 from zoo.weights.table import Entry
 
 from ..config import DistilBertConfig
@@ -81,3 +81,6 @@ def _lm_head(c: DistilBertConfig) -> list[Entry]:
         rename("lm_head.norm", "vocab_layer_norm"),
         rename("lm_head.decoder", "vocab_projector"),
     ]
+
+
+DISTILBERT = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -10,7 +10,7 @@ from typing import Any
 
 from zoo.anatomy.towers import TowerConfig
 from zoo.errors import CheckpointError
-from zoo.weights import Entry, ForeignConfig, Table, alias, key, rename, respell, rule, transpose, under
+from zoo.weights import Dialect, Entry, ForeignConfig, Table, alias, key, rename, respell, rule, transpose, under
 from zoo.weights.foreign.config import write_keys, write_tokens
 from zoo.weights.foreign.group import group, tokens_of
 from zoo.weights.hf_layout import decoder_table
@@ -102,3 +102,6 @@ def _tower() -> list[Entry]:
         rename("visual.norm", f"{projector}.mm_soft_emb_norm"),
         rule("visual.proj.weight", f"{projector}.mm_input_projection_weight", transpose),
     ]
+
+
+GEMMA3_VL = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -7,8 +7,21 @@ from typing import Any
 
 from zoo.anatomy.config import RopeConfig
 from zoo.errors import CheckpointError
-from zoo.registry.family import Match
-from zoo.weights import ForeignConfig, Table, alias, ignore, key, rename, rule, split, under, write_keys, write_tokens
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Match,
+    Table,
+    alias,
+    ignore,
+    key,
+    rename,
+    rule,
+    split,
+    under,
+    write_keys,
+    write_tokens,
+)
 from zoo.weights.foreign.group import group
 
 from .config import QwenVLConfig, ViTConfig
@@ -97,3 +110,6 @@ def mapping(c: QwenVLConfig) -> Table:
         alias("lm_head.weight", of="transformer.wte.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
         ignore("transformer.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
     )  # fmt: skip
+
+
+QWEN_VL = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=matches)
