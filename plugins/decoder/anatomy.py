@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.traits import GATED, heads_in_words, mlp_in_words, rope_in_words
+from zoo.anatomy import GATED, Anatomy, heads_in_words, mlp_in_words, rope_in_words
 
 if TYPE_CHECKING:
     from .config import SandboxConfig

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, at_least, multiple_of
-from zoo.anatomy.frequencies import yarn_mscale
+from zoo.anatomy import MISSING, Anatomy, ModelConfig, RopeConfig, at_least, multiple_of, yarn_mscale
 from zoo.errors import ConfigError
 
 from .anatomy import describe

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo.anatomy.config import multiple_of, one_of
+from zoo.anatomy import multiple_of, one_of
 from zoo.errors import ConfigError
 
 POSITIONS = ("none", "sinusoidal", "learned", "rope", "alibi", "t5")

@@ -7,9 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
-from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.anatomy import (
+    MISSING,
+    Anatomy,
+    DecoderConfig,
+    RopeConfig,
+    at_least,
+    heads_in_words,
+    multiple_of,
+    rope_in_words,
+)
 from zoo.errors import ConfigError
 
 TINY = {

@@ -5,8 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
-from zoo.weights import Dialect, ForeignConfig, Table, key, respell, split, transpose, write_keys, write_tokens
-from zoo.weights.table import alias, ignore, rename, rule, under
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Table,
+    alias,
+    ignore,
+    key,
+    rename,
+    respell,
+    rule,
+    split,
+    transpose,
+    under,
+    write_keys,
+    write_tokens,
+)
 
 from .config import GPT2Config
 

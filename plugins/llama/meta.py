@@ -11,24 +11,30 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from zoo.anatomy.config import ModelConfig, RopeConfig
+from zoo.anatomy import ModelConfig, RopeConfig
 from zoo.errors import ConfigError, UsageError
 from zoo.weights import (
+    Alias,
     Dialect,
     Files,
     ForeignConfig,
+    Ignore,
     Match,
     Op,
     Rule,
     Table,
     TensorInfo,
+    alias,
+    ignore,
     key,
+    rename,
     rope_halves,
+    rule,
     same,
     split,
+    under,
     write_keys,
 )
-from zoo.weights.table import Alias, Ignore, alias, ignore, rename, rule, under
 
 from .config import LlamaConfig
 

@@ -6,8 +6,19 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zoo.errors import CheckpointError, UsageError
-from zoo.weights import Dialect, ForeignConfig, Table, key, respell, write_keys, write_rope, write_tokens
-from zoo.weights.foreign.group import accept_copies, group, tokens_of
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Table,
+    accept_copies,
+    group,
+    key,
+    respell,
+    tokens_of,
+    write_keys,
+    write_rope,
+    write_tokens,
+)
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import Qwen2_5VLConfig, Qwen2VLConfig, VisionConfig, WindowedVisionConfig

@@ -8,8 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.weights import Dialect, Entry, ForeignConfig, Table, alias, ignore, key, must_be, rename, reshape, rule, under
-from zoo.weights.foreign.config import write_keys, write_tokens
+from zoo.weights import (
+    Dialect,
+    Entry,
+    ForeignConfig,
+    Table,
+    alias,
+    ignore,
+    key,
+    must_be,
+    rename,
+    reshape,
+    rule,
+    under,
+    write_keys,
+    write_tokens,
+)
 
 from .config import TransformerConfig
 

@@ -11,15 +11,16 @@ from zoo.weights import (
     Table,
     ignore,
     key,
+    read_labels,
     rename,
     reshape,
     respell,
     rule,
     under,
     write_keys,
+    write_labels,
     write_tokens,
 )
-from zoo.weights.hf_labels import read_labels, write_labels
 
 from .config import ViTConfig
 

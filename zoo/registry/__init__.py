@@ -5,6 +5,5 @@ from zoo.registry.hookspecs import hookimpl
 from zoo.registry.plugins import DISTRIBUTION, GROUP, OURS, Plugin, Preset, Registry, find_preset, installed
 
 __all__ = [
-    "DISTRIBUTION", "GROUP", "OURS", "Family", "Plugin", "Preset", "Registry", "find_preset", "hookimpl",
-    "installed",
+    "DISTRIBUTION", "GROUP", "OURS", "Family", "Plugin", "Preset", "Registry", "find_preset", "hookimpl", "installed",
 ]  # fmt: skip

@@ -16,6 +16,8 @@ from zoo.weights.dialect import Match
 from zoo.weights.foreign.config import ForeignConfig, Key, key
 from zoo.weights.table import Entry, Table, ignore, rename, under
 
+__all__ = ["by_architecture", "decoder_table", "read_decoder"]
+
 # Who made the file and how, its tokenizer, and notes that quantising leaves.
 INERT = ("general.", "tokenizer.", "quantize.", "split.", "imatrix.")
 

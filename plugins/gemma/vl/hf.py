@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.anatomy.towers import TowerConfig
+from zoo.anatomy import TowerConfig
 from zoo.errors import CheckpointError
-from zoo.weights import Dialect, Entry, ForeignConfig, Table, alias, key, rename, respell, rule, transpose, under
-from zoo.weights.foreign.config import write_keys, write_tokens
-from zoo.weights.foreign.group import group, tokens_of
+from zoo.weights import (
+    Dialect,
+    Entry,
+    ForeignConfig,
+    Table,
+    alias,
+    group,
+    key,
+    rename,
+    respell,
+    rule,
+    tokens_of,
+    transpose,
+    under,
+    write_keys,
+    write_tokens,
+)
 from zoo.weights.hf_layout import decoder_table
 
 from ..hf import SANDWICH, read_text, write_text

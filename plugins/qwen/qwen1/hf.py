@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError
 from zoo.weights import (
     Dialect,

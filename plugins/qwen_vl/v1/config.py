@@ -5,10 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
-from zoo.anatomy.towers import TowerConfig, describe_embeddings, describe_layers
-from zoo.anatomy.traits import heads_in_words, rope_in_words
+from zoo.anatomy import (
+    MISSING,
+    Anatomy,
+    DecoderConfig,
+    RopeConfig,
+    TowerConfig,
+    at_least,
+    describe_embeddings,
+    describe_layers,
+    heads_in_words,
+    multiple_of,
+    rope_in_words,
+)
 from zoo.errors import ConfigError
 
 HEAD_DIM = 128  # of the resampler

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError
 from zoo.weights import (
     Dialect,
@@ -13,6 +13,7 @@ from zoo.weights import (
     Match,
     Table,
     alias,
+    group,
     ignore,
     key,
     rename,
@@ -22,7 +23,6 @@ from zoo.weights import (
     write_keys,
     write_tokens,
 )
-from zoo.weights.foreign.group import group
 
 from .config import QwenVLConfig, ViTConfig
 from .visual_hf import QKV, VISION_KEYS, visual_rules
