@@ -9,11 +9,12 @@ from zoo.testing.imports import PUBLIC
 LEAD = {
     "en": """# What a plugin may import
 
-These modules and the names below, and nothing else of zoo: they keep their places and meanings, and a change of one is told in the
-changelog. Everything else may be moved or renamed in any version. `zoo check-plugin NAME` says where a plugin imports more.
+These modules and the names below, and nothing else of zoo: they keep their places and meanings, and a change of one
+is told in the changelog. Everything else may be moved or renamed in any version. `zoo check-plugin NAME` says where a
+plugin imports more.
 
-Formats were modules once, named `"pkg.hf"`. End such a module with `NAME = Dialect(from_config=..., to_config=..., mapping=...)`
-and name it `"pkg.hf:NAME"`.
+Formats were modules once, named `"pkg.hf"`. End such a module with
+`NAME = Dialect(from_config=..., to_config=..., mapping=...)` and name it `"pkg.hf:NAME"`.
 """,
     "zh": """# 插件可以导入什么
 

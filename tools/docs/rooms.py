@@ -14,8 +14,9 @@ WIDTH, HEIGHT, GAP = 118, 34, 46  # of a box and of the space between two rows, 
 COLUMNS = 6
 PLACE = "<!-- rooms -->"  # where the picture stands on the page
 STYLE = (
-    ".room rect{fill:var(--md-default-bg-color,Canvas);stroke:currentColor;stroke-width:1.4}.room text{fill:currentColor;font:13px monospace;"
-    "text-anchor:middle}.arrow{fill:none;stroke:currentColor;stroke-width:1;opacity:.35}"
+    ".room rect{fill:var(--md-default-bg-color,Canvas);stroke:currentColor;stroke-width:1.4}"
+    ".room text{fill:currentColor;font:13px monospace;text-anchor:middle}"
+    ".arrow{fill:none;stroke:currentColor;stroke-width:1;opacity:.35}"
 )
 Graph = dict[str, set[str]]
 
