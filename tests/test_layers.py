@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,10 +67,24 @@ def test_nobody_instantiates_what_a_config_names() -> None:
     assert not [f for f in files if "hydra.utils" in f.read_text(encoding="utf-8")]
 
 
-LONG = ("zoo/registry/plugins.py", "zoo/presets/composition.py")  # whose parts are on their way out
+def test_the_house_shows_its_rooms() -> None:
+    beside = [f.name for f in (ROOT / "zoo").glob("*.py") if f.name != "__init__.py"]
+    assert len(beside) <= 5, beside
 
 
-def test_a_file_is_short_enough_to_be_read_at_once() -> None:
-    files = [*ROOT.glob("zoo/**/*.py"), *ROOT.glob("plugins/**/*.py")]
-    lengths = {str(f.relative_to(ROOT)): len(f.read_text(encoding="utf-8").splitlines()) for f in files}
-    assert not {name: length for name, length in lengths.items() if length > 220 and name not in LONG}
+def test_every_room_has_its_place_in_the_import_contract() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    named = {room for layer in contract[0]["layers"] for room in layer.split(" : ")}
+    rooms = {f"zoo.{f.parent.name}" for f in (ROOT / "zoo").glob("*/__init__.py")}
+    assert named == rooms | {f"zoo.{f.stem}" for f in (ROOT / "zoo").glob("*.py") if f.name != "__init__.py"}
+
+
+@pytest.mark.parametrize("root", ["zoo", "plugins"])
+def test_three_files_with_one_prefix_are_a_folder(root: str) -> None:
+    prefixes = Counter((f.parent.relative_to(ROOT), f.stem.split("_")[0]) for f in (ROOT / root).rglob("[!_]*.py"))
+    assert not [f"{folder}/{prefix}*" for (folder, prefix), count in prefixes.items() if count > 2]
+
+
+def test_a_file_of_the_core_is_short() -> None:
+    lengths = {str(f.relative_to(ROOT)): len(f.read_text("utf-8").splitlines()) for f in (ROOT / "zoo").rglob("*.py")}
+    assert not {name: lines for name, lines in lengths.items() if lines > 220}

@@ -10,13 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooError
-from zoo.registry.family import Family, Match
-from zoo.registry.hookspecs import hookimpl
-
-__version__ = "0.1.0"
+from zoo.version import __version__
 
 _LAZY = {  # public name -> the module that defines it
     # Modules are nouns and functions verbs: a module called `build` would shadow `zoo.build` once imported.
+    "Family": "zoo.registry",
+    "Match": "zoo.weights",
+    "hookimpl": "zoo.registry",
     "MISSING": "zoo.anatomy.config",
     "ModelConfig": "zoo.anatomy.config",
     "RopeConfig": "zoo.anatomy.config",
@@ -29,11 +29,13 @@ _LAZY = {  # public name -> the module that defines it
     "evaluate": "zoo.measurement",
     "build": "zoo.models.construction",
     "inspect": "zoo.checkpoint.inspection",
+    "Ledger": "zoo.checkpoint.inspection",
     "load": "zoo.checkpoint.loading",
     "from_pretrained": "zoo.checkpoint.loading",
     "model_class": "zoo.models.construction",
     "pull": "zoo.checkpoint.pulling",
     "push": "zoo.checkpoint.pushing",
+    "Push": "zoo.checkpoint.pushing",
     "Pretrained": "zoo.models.pretrained",
     "save": "zoo.checkpoint.saving",
     "convert": "zoo.checkpoint.conversion",
@@ -42,9 +44,10 @@ _LAZY = {  # public name -> the module that defines it
 }
 
 __all__ = [
-    "MISSING", "Family", "Match", "ModelConfig", "Pretrained", "RopeConfig", "ZooError", "__version__", "bench",
-    "build", "compare", "compose", "convert", "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate",
-    "inspect", "list_models", "load", "model_class", "pull", "push", "rerun_goldens", "save", "verify",
+    "MISSING", "Family", "Ledger", "Match", "ModelConfig", "Pretrained", "Push", "RopeConfig", "ZooError",
+    "__version__", "bench", "build", "compare", "compose", "convert", "evaluate", "from_pretrained", "generate",
+    "hookimpl", "illustrate", "inspect", "list_models", "load", "model_class", "pull", "push", "rerun_goldens", "save",
+    "verify",
 ]  # fmt: skip
 
 
@@ -63,10 +66,10 @@ def __dir__() -> list[str]:
 if TYPE_CHECKING:
     from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig
     from zoo.checkpoint.conversion import convert
-    from zoo.checkpoint.inspection import inspect
+    from zoo.checkpoint.inspection import Ledger, inspect
     from zoo.checkpoint.loading import from_pretrained, load
     from zoo.checkpoint.pulling import pull
-    from zoo.checkpoint.pushing import push
+    from zoo.checkpoint.pushing import Push, push
     from zoo.checkpoint.saving import save
     from zoo.comparison import compare
     from zoo.generation import generate
@@ -75,5 +78,7 @@ if TYPE_CHECKING:
     from zoo.models.pretrained import Pretrained
     from zoo.presets import list_models
     from zoo.presets.composition import compose
+    from zoo.registry import Family, hookimpl
     from zoo.verification import rerun_goldens, verify
     from zoo.vision.illustration import illustrate
+    from zoo.weights import Match

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+__all__ = [
+    "CheckpointError", "ConfigError", "MissingExtra", "NetworkError", "UnknownName", "UsageError", "ZooError",
+    "ZooWarning", "clean", "did_you_mean", "nearest", "some",
+]  # fmt: skip
+
 
 class ZooError(Exception):
     """Bad data or an answer of "no": printed without a traceback, exit code 1.

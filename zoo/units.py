@@ -6,6 +6,29 @@ import re
 
 from zoo.errors import UsageError, clean
 
+# Bytes per element, by the name torch gives the type.
+ITEM_BYTES = {
+    "bool": 1,
+    "uint8": 1,
+    "int8": 1,
+    "float8_e5m2": 1,
+    "float8_e4m3fn": 1,
+    "float8_e8m0fnu": 1,
+    "float8_e4m3fnuz": 1,
+    "float8_e5m2fnuz": 1,
+    "int16": 2,
+    "uint16": 2,
+    "float16": 2,
+    "bfloat16": 2,
+    "int32": 4,
+    "uint32": 4,
+    "float32": 4,
+    "complex64": 8,
+    "float64": 8,
+    "int64": 8,
+    "uint64": 8,
+}
+
 
 def human_count(number: float) -> str:
     """Three digits and a unit: 512, 41.7k, 1.05M, 8.03B, 405B, 1.60T."""

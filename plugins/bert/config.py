@@ -6,9 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of, one_of
-from zoo.anatomy.traits import heads_in_words, mlp_in_words
+from zoo.anatomy import MISSING, Anatomy, ModelConfig, at_least, heads_in_words, mlp_in_words, multiple_of, one_of
 from zoo.errors import ConfigError
 
 HEADS = ("none", "masked_lm", "sequence_classification", "token_classification")

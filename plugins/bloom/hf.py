@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.weights import (
+    Dialect,
     ForeignConfig,
     Table,
     alias,
@@ -74,3 +75,6 @@ def mapping(c: BloomConfig) -> Table:
         else rename("lm_head", "lm_head"),
         spelling=respell((r"^(?=(word_embeddings|word_embeddings_layernorm|h|ln_f)\.)", "transformer.")),
     )  # fmt: skip
+
+
+BLOOM = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of
-from zoo.anatomy.traits import mlp_in_words
-from zoo.anatomy.trunk import describe_trunk
+from zoo.anatomy import MISSING, Anatomy, ModelConfig, at_least, describe_trunk, mlp_in_words, multiple_of
 from zoo.errors import ConfigError
 
 

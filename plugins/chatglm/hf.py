@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.registry.family import Match
 from zoo.weights import (
+    Dialect,
     ForeignConfig,
+    Match,
     Table,
     alias,
     ignore,
@@ -91,3 +92,6 @@ def mapping(c: ChatGLMConfig) -> Table:
         if c.tie_embeddings
         else rename("lm_head", "lm_head"),
     )  # fmt: skip
+
+
+CHATGLM = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=matches)

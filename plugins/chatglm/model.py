@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import RopeConfig
 from zoo.nn import MLP, Attention, Cache, Decoder, LayerCache, PreNormLayer, Rope, Span, gelu_tanh
 
 from .config import ChatGLMConfig

@@ -10,7 +10,7 @@ def zoo_families():
             name="clip",
             config=f"{__name__}.config:CLIPConfig",
             model=f"{__name__}.model:CLIP",
-            formats={"hf": f"{__name__}.hf"},
+            formats={"hf": f"{__name__}.hf:CLIP"},
             hf_types=("clip", "clip_text_model", "clip_vision_model"),
             summary="contrastive image-text pair of OpenAI and LAION; either tower alone too",
         )

@@ -6,10 +6,20 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of, one_of
-from zoo.anatomy.towers import ACTIVATIONS, TowerConfig, check_sizes, describe_embeddings, describe_layers
-from zoo.anatomy.traits import mlp_in_words
+from zoo.anatomy import (
+    ACTIVATIONS,
+    MISSING,
+    Anatomy,
+    ModelConfig,
+    TowerConfig,
+    at_least,
+    check_sizes,
+    describe_embeddings,
+    describe_layers,
+    mlp_in_words,
+    multiple_of,
+    one_of,
+)
 from zoo.errors import ConfigError
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.anatomy.towers import TowerConfig
+from zoo.anatomy import TowerConfig
 from zoo.errors import CheckpointError, clean, did_you_mean
-from zoo.weights import ForeignConfig, Table, rename, respell, under, write_tokens
-from zoo.weights.foreign.group import refined_group
+from zoo.weights import Dialect, ForeignConfig, Table, refined_group, rename, respell, under, write_tokens
 
 from .config import CLIPConfig, TextConfig
 from .hf_towers import INERT, TEXT_KEYS, TEXT_RULES, VISION_KEYS, VISION_RULES, read_tower, write_tower
@@ -86,3 +85,6 @@ def read_tokens(hf: ForeignConfig, dtype: str) -> dict[str, Any]:
     """Special tokens; where the text's keys name no end of text it is that of the class."""
     found = hf.tokens()
     return found | {"dtype": dtype, "eos_token_id": found["eos_token_id"] or [49407]}
+
+
+CLIP = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.export import register_dataclass
 from torch.nn import functional as F
 
-from zoo.anatomy.towers import TowerConfig
+from zoo.anatomy import TowerConfig
 from zoo.errors import UsageError
 from zoo.nn import ACTIVATIONS, MLP, Attention, PreNormLayer, Span, initialise
 from zoo.nn.vision import ImageEmbeddings, VisionLayers, vision_layer

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.traits import GATED, heads_in_words, mlp_in_words, rope_in_words
+from zoo.anatomy import GATED, Anatomy, heads_in_words, mlp_in_words, rope_in_words
 
 from .fields import SandboxFields
 

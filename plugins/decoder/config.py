@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import Anatomy, RopeConfig
 
 from .anatomy import describe
 from .fields import SandboxFields

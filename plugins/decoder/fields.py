@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, at_least, multiple_of
-from zoo.anatomy.frequencies import yarn_mscale
-from zoo.anatomy.limits import rotary_pairs
+from zoo.anatomy import MISSING, ModelConfig, RopeConfig, at_least, multiple_of, rotary_pairs, yarn_mscale
 from zoo.errors import ConfigError
 
 from .parts import AttentionConfig, BlockConfig, MLPConfig, NormConfig, PositionConfig

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from zoo.anatomy.config import at_least, one_of
-from zoo.anatomy.limits import expert_groups
+from zoo.anatomy import at_least, expert_groups, one_of
 from zoo.errors import ConfigError
 
 POSITIONS = ("none", "sinusoidal", "learned", "rope", "alibi", "t5")

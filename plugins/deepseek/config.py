@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, at_least, even, one_of
-from zoo.anatomy.frequencies import yarn_mscale
-from zoo.anatomy.limits import expert_groups
-from zoo.anatomy.traits import rope_in_words
+from zoo.anatomy import (
+    MISSING,
+    Anatomy,
+    ModelConfig,
+    RopeConfig,
+    at_least,
+    even,
+    expert_groups,
+    one_of,
+    rope_in_words,
+    yarn_mscale,
+)
 from zoo.errors import ConfigError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from zoo.weights import ForeignConfig, key, write_keys, write_rope, write_tokens
+from zoo.weights import Dialect, ForeignConfig, key, write_keys, write_rope, write_tokens
 from zoo.weights.hf_layout import DECODER_KEYS
 
 from .config import DeepSeekConfig
@@ -80,3 +80,6 @@ def to_config(c: DeepSeekConfig) -> dict[str, Any]:
         "num_nextn_predict_layers": c.num_mtp_layers,
         **({MTP: c.num_mtp_layers} if c.num_mtp_layers else {}),
     }
+
+
+DEEPSEEK = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, mapping_of=mapping_of)

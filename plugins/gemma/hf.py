@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from zoo.weights import ForeignConfig, Table, key, must_be, rename, write_keys, write_rope, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, key, must_be, rename, write_keys, write_rope, write_tokens
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import GemmaConfig
@@ -96,3 +96,6 @@ def write_text(c: GemmaConfig) -> dict[str, Any]:
 
 def mapping(c: GemmaConfig) -> Table:
     return decoder_table(c, *(LAYER if c.generation == 1 else SANDWICH))
+
+
+GEMMA = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError
 from zoo.weights import ForeignConfig
 

@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least
-from zoo.anatomy.limits import expert_groups, rotary_pairs
-from zoo.anatomy.traits import rope_in_words
-from zoo.anatomy.trunk import describe_trunk
+from zoo.anatomy import (
+    MISSING,
+    Anatomy,
+    DecoderConfig,
+    RopeConfig,
+    at_least,
+    describe_trunk,
+    expert_groups,
+    rope_in_words,
+    rotary_pairs,
+)
 
 TINY = {
     "vocab_size": 61, "hidden_size": 26, "intermediate_size": 40, "num_heads": 6, "num_kv_heads": 2, "head_dim": 12,

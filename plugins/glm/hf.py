@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import ForeignConfig, Rule, Table, key, rename, rule, split, write_keys, write_rope, write_tokens
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Rule,
+    Table,
+    key,
+    rename,
+    rule,
+    split,
+    write_keys,
+    write_rope,
+    write_tokens,
+)
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import GLMConfig
@@ -49,3 +61,6 @@ def mapping(c: GLMConfig) -> Table:
 def gate_up(width: int) -> Rule:
     """An MLP's gate and up in one matrix, gate first."""
     return rule(("mlp.gate_proj.weight", "mlp.up_proj.weight"), "mlp.gate_up_proj.weight", split(width, width))
+
+
+GLM = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

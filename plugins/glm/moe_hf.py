@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo.weights import (
+    Dialect,
     Entry,
     ForeignConfig,
     Table,
@@ -84,3 +85,6 @@ def _experts(c: GLM4MoEConfig) -> list[Entry]:
         rename("mlp.shared", "mlp.shared_experts"),
         *expert_rules(c.num_experts, c.moe_intermediate_size),
     ]
+
+
+GLM4_MOE = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, mapping_of=mapping_of)

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import ForeignConfig, Table, key, respell, split, transpose, write_keys, write_tokens
-from zoo.weights.table import alias, ignore, rename, rule, under
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Table,
+    alias,
+    ignore,
+    key,
+    rename,
+    respell,
+    rule,
+    split,
+    transpose,
+    under,
+    write_keys,
+    write_tokens,
+)
 
 from .config import GPT2Config
 
@@ -72,3 +86,6 @@ def mapping(c: GPT2Config) -> Table:
         alias("lm_head.weight", of="transformer.wte.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
         spelling=respell((r"^(?=(wte|wpe|h|ln_f)\.)", "transformer.")),  # OpenAI's own files, and a bare GPT2Model's
     )  # fmt: skip
+
+
+GPT2 = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -10,7 +10,7 @@ def zoo_families():
             name="llama",
             config=f"{__name__}.config:LlamaConfig",
             model=f"{__name__}.model:Llama",
-            formats={"hf": f"{__name__}.hf", "meta": f"{__name__}.meta", "gguf": f"{__name__}.gguf"},
+            formats={"hf": f"{__name__}.hf:LLAMA", "meta": f"{__name__}.meta:LLAMA", "gguf": f"{__name__}.gguf:LLAMA"},
             hf_types=("llama",),
             summary="RMSNorm, RoPE, grouped-query attention, SwiGLU",
         )

@@ -2,22 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from zoo.registry.family import Match
-from zoo.weights import ForeignConfig, Table, rope_halves, rule
-from zoo.weights.gguf_layout import decoder_table, read_decoder, read_only
+from zoo.weights import Dialect, ForeignConfig, Table, rope_halves, rule
+from zoo.weights.gguf_layout import by_architecture, decoder_table, read_decoder
 
 from .config import LlamaConfig
-
-FILES = None  # read, not written
-to_config = read_only
-
-
-def matches(raw: Mapping[str, Any]) -> Match | None:
-    kind = raw.get("general.architecture")
-    return Match(1.0, ("general.architecture is 'llama'",)) if kind == "llama" else None
 
 
 def from_config(hf: ForeignConfig) -> LlamaConfig:
@@ -34,3 +22,6 @@ def mapping(c: LlamaConfig) -> Table:
         rule("attn.q_proj", "attn_q", rope_halves(c.num_heads, c.head_dim)),
         rule("attn.k_proj", "attn_k", rope_halves(c.num_kv_heads, c.head_dim)),
     )
+
+
+LLAMA = Dialect(from_config=from_config, mapping=mapping, matches=by_architecture("llama"))

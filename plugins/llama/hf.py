@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import ForeignConfig, Table, key, write_keys, write_rope, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, key, write_keys, write_rope, write_tokens
 from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
 
 from .config import LlamaConfig
@@ -33,3 +33,6 @@ def to_config(c: LlamaConfig) -> dict[str, Any]:
 
 def mapping(c: LlamaConfig) -> Table:
     return decoder_table(c, *LAYER)
+
+
+LLAMA = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -11,11 +11,30 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from zoo.anatomy.config import ModelConfig, RopeConfig
+from zoo.anatomy import ModelConfig, RopeConfig
 from zoo.errors import ConfigError, UsageError
-from zoo.registry.family import Match
-from zoo.weights import ForeignConfig, Op, Rule, Table, TensorInfo, key, rope_halves, same, split, write_keys
-from zoo.weights.table import Alias, Ignore, alias, ignore, rename, rule, under
+from zoo.weights import (
+    Alias,
+    Dialect,
+    Files,
+    ForeignConfig,
+    Ignore,
+    Match,
+    Op,
+    Rule,
+    Table,
+    TensorInfo,
+    alias,
+    ignore,
+    key,
+    rename,
+    rope_halves,
+    rule,
+    same,
+    split,
+    under,
+    write_keys,
+)
 
 from .config import LlamaConfig
 
@@ -26,7 +45,6 @@ KEYS = (
     key("num_kv_heads", "n_kv_heads", default=lambda c: c["num_heads"]),
     key("norm_eps", default=1e-5),
 )
-FILES = ("params.json", "consolidated.00.pth")
 STRETCHED: dict[str, Any] = {"scaling": "llama3", "original_max_seq_len": 8192}  # the rest of it are defaults
 
 
@@ -189,3 +207,9 @@ def _check_expressible(c: LlamaConfig) -> None:
 
 
 twice = Op("twice", lambda x: [x[0]], lambda y: [y[0], y[0]], lambda s: [s[0], s[0]], lambda s: [s[0]])
+
+
+LLAMA = Dialect(
+    from_config=from_config, to_config=to_config, mapping=mapping, mapping_of=mapping_of, matches=matches,
+    files=Files("params.json", "consolidated.00.pth"),
+)  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.weights import ForeignConfig, Table, key, write_keys, write_rope, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, key, write_keys, write_rope, write_tokens
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import MistralConfig
@@ -60,3 +60,6 @@ def to_config(c: MistralConfig) -> dict[str, Any]:
 
 def mapping(c: MistralConfig) -> Table:
     return decoder_table(c, *LAYER)
+
+
+MISTRAL = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

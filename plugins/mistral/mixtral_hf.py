@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.weights import (
+    Dialect,
     Entry,
     ForeignConfig,
     Table,
@@ -52,3 +53,6 @@ def mapping(c: MixtralConfig) -> Table:
     experts = expert_rules(c.num_experts, c.intermediate_size, module=moe, names=("w1", "w3", "w2"))
     router: list[Entry] = [rename("mlp.router", f"{moe}.gate"), rename("mlp.router", "mlp.gate")]
     return decoder_table(c, *experts, *router, *LAYER)
+
+
+MIXTRAL = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import DecoderConfig, RopeConfig, at_least
-from zoo.anatomy.traits import rope_in_words
-from zoo.anatomy.trunk import describe_trunk
+from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig, at_least, describe_trunk, rope_in_words
 from zoo.errors import ConfigError
 
 TINY = {

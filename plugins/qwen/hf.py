@@ -1,4 +1,4 @@
-"""Qwen 1.5 to 2.5 as Hugging Face stores them, in the spellings of transformers 4 and 5."""
+"""Qwen 1.5 to 3 as Hugging Face stores them, in the spellings of transformers 4 and 5."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.errors import CheckpointError, clean, some
-from zoo.weights import ForeignConfig, Key, Table, key, respell, write_keys, write_rope, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Key, Table, key, respell, write_keys, write_rope, write_tokens
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
-from .config import DualChunkConfig, Qwen2Config
+from .config import DualChunkConfig, Qwen2Config, Qwen3Config
 
 KEYS = tuple(k for k in decoder_keys(max_seq_len=32_768) if k.ours != "head_dim")
 HEAD_DIM = key("head_dim", default=lambda c: c["hidden_size"] // c["num_heads"])
@@ -106,5 +106,12 @@ def dual_chunk(hf: ForeignConfig) -> DualChunkConfig:
     return hf.as_type(DualChunkConfig, values, name)
 
 
-dialect = Dense(Qwen2Config, "qwen2", "Qwen2ForCausalLM", (*KEYS, HEAD_DIM))
-from_config, to_config, mapping = dialect.from_config, dialect.to_config, dialect.mapping
+QWEN2 = Dialect.of(Dense(Qwen2Config, "qwen2", "Qwen2ForCausalLM", (*KEYS, HEAD_DIM)))
+QWEN3 = Dialect.of(
+    Dense(
+        Qwen3Config,
+        "qwen3",
+        "Qwen3ForCausalLM",
+        (*KEYS, key("head_dim", default=128), key("attention_bias", default=False)),
+    )
+)  # fmt: skip

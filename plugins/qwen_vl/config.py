@@ -5,11 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, multiple_of, one_of
-from zoo.anatomy.towers import check_sizes
-from zoo.anatomy.traits import rope_in_words
-from zoo.anatomy.trunk import describe_trunk
+from zoo.anatomy import (
+    MISSING,
+    Anatomy,
+    DecoderConfig,
+    RopeConfig,
+    check_sizes,
+    describe_trunk,
+    multiple_of,
+    one_of,
+    rope_in_words,
+)
 from zoo.errors import ConfigError
 
 TINY = {

@@ -6,11 +6,22 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zoo.errors import CheckpointError, UsageError
-from zoo.weights import ForeignConfig, Table, key, respell, write_keys, write_rope, write_tokens
-from zoo.weights.foreign.group import accept_copies, group, tokens_of
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Table,
+    accept_copies,
+    group,
+    key,
+    respell,
+    tokens_of,
+    write_keys,
+    write_rope,
+    write_tokens,
+)
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
-from .config import Qwen2VLConfig, VisionConfig
+from .config import Qwen2_5VLConfig, Qwen2VLConfig, VisionConfig, WindowedVisionConfig
 from .hf_vision import read_vision, tower_rules, write_vision
 
 TEXT_KEYS = tuple(
@@ -100,6 +111,7 @@ def read_tokens(hf: ForeignConfig, text: ForeignConfig) -> dict[str, Any]:
     return found
 
 
-QWEN2_VL = VisionLanguage(Qwen2VLConfig, VisionConfig, "qwen2_vl", "Qwen2VLForConditionalGeneration")
-
-from_config, to_config, mapping = QWEN2_VL.from_config, QWEN2_VL.to_config, QWEN2_VL.mapping
+QWEN2_VL = Dialect.of(VisionLanguage(Qwen2VLConfig, VisionConfig, "qwen2_vl", "Qwen2VLForConditionalGeneration"))
+QWEN2_5_VL = Dialect.of(
+    VisionLanguage(Qwen2_5VLConfig, WindowedVisionConfig, "qwen2_5_vl", "Qwen2_5_VLForConditionalGeneration")
+)

@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import Attention, Cache, Decoder, GatedMLP, PreNormLayer, RMSNorm, SettledCache, Span, has_values
-from zoo.nn.rope_grid import MRope
+from zoo.nn import Attention, Cache, Decoder, GatedMLP, MRope, PreNormLayer, RMSNorm, SettledCache, Span, has_values
 
 from .config import Qwen2VLConfig, WindowedVisionConfig
 from .positions import Seen, place

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from zoo.errors import UsageError
-from zoo.vision import Processing, patches_of, pixels_of
-from zoo.vision.prompts import Pictures, Spell, processing_of
+from zoo.vision import Pictures, Processing, Spell, patches_of, pixels_of, processing_of
 
 from .config import Qwen2VLConfig
 from .v1.config import QwenVLConfig

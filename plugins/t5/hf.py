@@ -10,8 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
-from zoo.weights import ForeignConfig, key, must_be, write_keys, write_tokens
-from zoo.weights.foreign.inert import listed
+from zoo.weights import Dialect, ForeignConfig, key, listed, must_be, write_keys, write_tokens
 
 from .config import T5Config
 from .hf_table import mapping as mapping
@@ -111,3 +110,6 @@ def to_config(c: T5Config) -> dict[str, Any]:
         **write_keys(c, KEYS),
         **write_tokens(c),
     }
+
+
+T5 = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

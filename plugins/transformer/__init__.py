@@ -10,7 +10,7 @@ def zoo_families():
             name="transformer",
             config=f"{__name__}.config:TransformerConfig",
             model=f"{__name__}.model:Transformer",
-            formats={"hf": f"{__name__}.hf"},
+            formats={"hf": f"{__name__}.hf:TRANSFORMER"},
             hf_types=("marian",),
             summary="the encoder-decoder of 2017: sinusoidal positions, a norm after each addition",
         )

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of, one_of
-from zoo.anatomy.traits import mlp_in_words
+from zoo.anatomy import MISSING, Anatomy, ModelConfig, at_least, mlp_in_words, multiple_of, one_of
 from zoo.errors import ConfigError
 
 ACTIVATIONS = ("relu", "gelu", "gelu_tanh", "silu")

@@ -8,8 +8,22 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.weights import Entry, ForeignConfig, Table, alias, ignore, key, must_be, rename, reshape, rule, under
-from zoo.weights.foreign.config import write_keys, write_tokens
+from zoo.weights import (
+    Dialect,
+    Entry,
+    ForeignConfig,
+    Table,
+    alias,
+    ignore,
+    key,
+    must_be,
+    rename,
+    reshape,
+    rule,
+    under,
+    write_keys,
+    write_tokens,
+)
 
 from .config import TransformerConfig
 
@@ -113,3 +127,6 @@ def _stack(name: str) -> list[Entry]:
     mlp = [rename("mlp_norm", "final_layer_norm"), rename("mlp.up_proj", "fc1"), rename("mlp.down_proj", "fc2")]
     rules = under(f"{name}.layers.{{i}}", f"model.{name}.layers.{{i}}", *layer, *mlp)
     return [*rules, ignore(f"model.{name}.embed_positions.weight", "sinusoids follow from the position")]
+
+
+TRANSFORMER = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -18,6 +18,7 @@ from zoo.nn import (
     CrossAttention,
     DecoderLayer,
     EncoderDecoder,
+    Mask,
     PostNormLayer,
     Span,
     causal,
@@ -25,7 +26,6 @@ from zoo.nn import (
     initialise,
     sinusoids,
 )
-from zoo.nn.mask import Mask
 
 from .config import TransformerConfig
 

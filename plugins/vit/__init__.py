@@ -10,7 +10,7 @@ def zoo_families():
             name="vit",
             config=f"{__name__}.config:ViTConfig",
             model=f"{__name__}.model:ViT",
-            formats={"hf": f"{__name__}.hf"},
+            formats={"hf": f"{__name__}.hf:VIT"},
             hf_types=("vit",),
             summary="pre-norm encoder over the patches of an image, with a class token",
         )

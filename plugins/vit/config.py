@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of, one_of
-from zoo.anatomy.towers import describe_embeddings, describe_layers
-from zoo.anatomy.traits import mlp_in_words
+from zoo.anatomy import (
+    MISSING,
+    Anatomy,
+    ModelConfig,
+    at_least,
+    describe_embeddings,
+    describe_layers,
+    mlp_in_words,
+    multiple_of,
+    one_of,
+)
 from zoo.errors import ConfigError
 
 HEADS = ("none", "image_classification")

@@ -6,19 +6,21 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean, did_you_mean
 from zoo.weights import (
+    Dialect,
     ForeignConfig,
     Table,
     ignore,
     key,
+    read_labels,
     rename,
     reshape,
     respell,
     rule,
     under,
     write_keys,
+    write_labels,
     write_tokens,
 )
-from zoo.weights.hf_labels import read_labels, write_labels
 
 from .config import ViTConfig
 
@@ -97,3 +99,6 @@ def mapping(c: ViTConfig) -> Table:
         rename("classifier", "classifier"),
         spelling=None if base else respell((r"^vit\.", "")),
     )  # fmt: skip
+
+
+VIT = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 from tests.files.make import entry, raw
+from zoo.anatomy.records import Shape
 from zoo.checkpoint.counting import compare_counts
 from zoo.checkpoint.saving import export_steps, foreign_specs
 from zoo.errors import CheckpointError
 from zoo.files.tensor_info import TensorInfo
 from zoo.presets import config as preset
 from zoo.registry import installed
-from zoo.weights.ops import Shape
 
 SECONDS = 3.0  # of CPU; 0.1 to 1 where this was written, 2 to 45 and more before
 

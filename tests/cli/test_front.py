@@ -13,9 +13,9 @@ from click.testing import CliRunner
 import zoo.cli
 from tests.distributions import python
 from tests.distributions import zoo as run_zoo
-from zoo import __version__
 from zoo.cli import COMMANDS, Entry, main, take_globals
 from zoo.errors import MissingExtra, NetworkError, UsageError, ZooError
+from zoo.version import __version__
 
 
 @pytest.fixture

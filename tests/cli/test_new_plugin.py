@@ -18,9 +18,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from zoo import __version__
 from zoo.cli import main
 from zoo.scaffold import check_name, rendered, words_for
+from zoo.version import __version__
 
 
 def zoo(*words: str) -> Result:

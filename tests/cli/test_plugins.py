@@ -1,4 +1,4 @@
-"""`zoo plugins` lists what is loaded, from where, and why not; tests/registry/test_registry.py makes plugins of every kind."""
+"""`zoo plugins` lists what is loaded, from where, and why not; plugins of every kind are in tests/registry."""
 
 from __future__ import annotations
 

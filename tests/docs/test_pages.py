@@ -6,6 +6,7 @@ import ast
 import json
 import re
 from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import click
 import pytest
 import yaml
 
-from tools.docs import commands, config_fields, deviations, families, python_api, shelf, site
+from tools.docs import commands, config_fields, deviations, families, python_api, rooms, shelf, site
 from tools.docs.blocks import count_marks, marked
 from tools.docs.deviations import ROOT
 from tools.docs.links import broken
@@ -21,6 +22,7 @@ from tools.docs.words import LANGUAGES, WORDS
 from zoo.anatomy.fields import doc_of
 from zoo.registry import hookspecs
 from zoo.registry.family import Family
+from zoo.testing.imports import PUBLIC
 
 pytestmark = pytest.mark.slow  # generates every page
 
@@ -185,3 +187,24 @@ def _defined(source: Path) -> set[str]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found.add(node.target.id)
     return found
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_map_shows_every_room_and_names_files_that_are_there(
+    pages: dict[str, dict[str, str]], language: str
+) -> None:
+    page, graph = pages[language]["architecture.md"], rooms.imports()
+    there = {path.stem for path in (ROOT / "zoo").iterdir() if (path / "__init__.py").exists() or path.suffix == ".py"}
+    assert set(graph) == there - {"__init__"}
+    assert re.findall(r"^\| `(\w+)` \|", page, re.M) == list(dict.fromkeys(re.findall(r"^\| `(\w+)` \|", page, re.M)))
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.M)) == set(graph)
+    assert all(f">{room}</text>" in page for room in graph)
+    named = set(re.findall(r"`((?:zoo|plugins|conf)/[\w./]+)`", page))
+    assert not [name for name in named if not (ROOT / name).exists()]
+
+
+def test_the_page_of_what_plugins_may_import_names_every_public_name(pages: dict[str, dict[str, str]]) -> None:
+    for language in LANGUAGES:
+        for module in PUBLIC:
+            section = pages[language]["plugin-api.md"].partition(f"\n## {module}\n")[2].partition("\n## ")[0]
+            assert set(re.findall(r"`(\w+)`", section)) >= {n for n in import_module(module).__all__ if n[0] != "_"}

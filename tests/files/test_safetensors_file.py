@@ -18,7 +18,8 @@ from tests.files import make
 from tests.files.make import entry, raw
 from zoo.errors import CheckpointError
 from zoo.files.safetensors_file import DTYPES, SafetensorsReader, read_header
-from zoo.files.tensor_info import ITEM_BYTES, TensorInfo
+from zoo.files.tensor_info import TensorInfo
+from zoo.units import ITEM_BYTES
 
 
 def test_header_agrees_with_the_library(tmp_path: Path) -> None:

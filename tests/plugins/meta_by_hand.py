@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ PARAMS = {
     "vocab_size": -1,
 }
 VOCAB = 70
-meta = installed()["llama"].dialect("meta")
+meta = import_module(installed()["llama"].formats["meta"].partition(":")[0])
 
 
 def weights(**options: Any) -> dict[str, Tensor]:

@@ -9,8 +9,8 @@ import pytest
 
 from tests.distributions import good_plugin, install, python, zoo
 from tests.some import some
-from zoo import presets
 from zoo.errors import ConfigError, UnknownName, ZooError
+from zoo.presets import catalogue as presets
 from zoo.presets.composition import compose
 from zoo.presets.fields import too_much
 from zoo.presets.file import merge, read, resolve

@@ -195,7 +195,7 @@ LATER = {
     "a dialect that exits": ({"hf.py": "raise SystemExit('bye')"}, r"zoo_isolated_\d+.hf: SystemExit: bye"),
     "a dialect that is not there": ({}, r"No module named 'zoo_isolated_\d+.hf'"),
     "a claim of 2": (
-        {"hf.py": "from zoo.registry.family import Match\ndef matches(raw): return Match(2.0, ())"},
+        {"hf.py": "from zoo.weights.dialect import Match\ndef matches(raw): return Match(2.0, ())"},
         "no zoo.Match",
     ),
     "a claim that is no match": ({"hf.py": "def matches(raw): return True"}, "returned True, which is no zoo.Match"),

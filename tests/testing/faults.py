@@ -180,6 +180,14 @@ FAULTS: dict[str, Fault] = {
         "__init__.py", ".model:Stranger", ".model:Stronger",
         "registry", "its references resolve", "Stronger",
     ),
+    "a format that is a module, as it was before there were dialects": Fault(
+        "__init__.py", ".hf:STRANGER", ".hf",
+        "registry", "its references resolve", "is no zoo.weights.Dialect",
+    ),
+    "an import of what may change in any version": Fault(
+        "model.py", "from zoo.nn import", "from zoo.nn.cache import KVCache as Kept\nfrom zoo.nn import",
+        "registry", "its plugin imports what plugins may rely on", "zoo.nn.cache.KVCache",
+    ),
     "a config of another family": Fault(
         "config.py", 'family: str = "stranger"', 'family: str = "strange"',
         "registry", "its config names it", "model.family is 'strange', the family is registered as 'stranger'",

@@ -14,7 +14,7 @@ import zoo
 from tests.verification.seeded import SEEDS, Seed, right, rows_of_pairs, swapped, wrong
 from zoo.registry import installed
 from zoo.verification import Verification, verify
-from zoo.verification.mistakes import mistakes
+from zoo.verification.mistakes.catalogue import mistakes
 
 torch.set_num_threads(1)
 

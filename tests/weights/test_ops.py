@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from zoo.anatomy.records import Shape
 from zoo.weights import Op, reshape, rope_halves, same, split, split_heads, stack, transpose
-from zoo.weights.ops import Shape
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.uint8]
 SIZES = st.integers(1, 4)

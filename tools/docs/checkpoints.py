@@ -20,13 +20,13 @@ def checkpoints(family: Family, language: str) -> Iterator[str]:
     yield f"## {words['checkpoints']}\n"
     rows = [["zoo", words["yes"], words["yes"]]]
     for name in family.formats:
-        is_written = getattr(family.dialect(name), "FILES", ()) is not None
+        is_written = family.dialect(name).is_written
         rows.append([name, words["yes"], words["yes" if is_written else "no"]])
     yield table([words["format"], words["reads"], words["writes"]], rows)
     lines = []
     if family.hf_types:
         lines.append(f"- {words['by_model_type']}{words[':']}{_codes(family.hf_types)}")
-    if "hf" in family.formats and hasattr(family.dialect("hf"), "matches"):
+    if "hf" in family.formats and family.dialect("hf").matches:
         lines.append(f"- {words['by_code']} `{family.formats['hf']}`")
     if written := _architectures(family):
         lines.append(f"- {words['by_architectures']}{words[':']}{_codes(written)}")

@@ -27,8 +27,7 @@ PAGES = {
     ),
     "generation": ("Generation", "zoo.generation", "`from zoo.generation import stream`."),
     "testing": ("Testing", "zoo.testing", "The contract that every family is held to."),
-    "description": ("Anatomy", "zoo.anatomy", "How a config tells what its model is made of, without torch."),
-    "traits": ("Traits", "zoo.anatomy.traits", "How a config puts its parts in words, the same ones in every family."),
+    "description": ("Anatomy", "zoo.anatomy", "How a config says what its model is made of, without torch."),
 }  # fmt: skip
 
 HOOKS = """# Hooks
@@ -50,7 +49,7 @@ Its fields:
 
 def pages() -> dict[str, str]:
     """Markdown by page name."""
-    hooks = f"{HOOKS}{_family_fields()}\n::: zoo.registry.family.Match\n"
+    hooks = f"{HOOKS}{_family_fields()}\n::: zoo.weights.dialect.Match\n"
     return {"hooks": hooks} | {name: _page(*entry) for name, entry in PAGES.items()}
 
 

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from . import commands, config_fields, families, python_api, shelf
+from . import commands, config_fields, families, plugin_api, python_api, rooms, shelf
 from .deviations import ROOT
 from .words import LANGUAGES, WORDS
 
@@ -38,11 +38,13 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("concepts/weights.md", "Weight tables", "权重表"),
     ("concepts/proof.md", "How a model is proved right", "如何证明模型是对的"),
     ("concepts/plugins.md", "Plugins", "插件"),
+    ("architecture.md", "Architecture", "架构"),
     ("", "Families", "模型家族"),
     ("families/index.md", "Overview", "总览"),
     ("families/*", "", ""),
     ("", "Extend", "扩展"),
     ("add-a-family.md", "How to add a family", "如何新增一个家族"),
+    ("plugin-api.md", "What a plugin may import", "插件可以导入什么"),
     ("contributing.md", "Contributing", "参与贡献"),
     ("", "What is right", "正确性"),
     ("mistakes.md", "Common mistakes", "常见误解"),
@@ -57,7 +59,6 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("reference/blocks.md", "Blocks", "模块"),
     ("reference/weights.md", "Weight tables", "权重表接口"),
     ("reference/description.md", "Anatomy", "结构描述"),
-    ("reference/traits.md", "Traits", "特征用语"),
     ("reference/generation.md", "Generation", "文本生成"),
     ("reference/testing.md", "Testing", "契约测试"),
     ("changelog.md", "Changelog", "更新日志"),
@@ -69,7 +70,7 @@ def pages(language: str) -> dict[str, str]:
     english = _english()
     if language == "en":
         return english
-    own = _by_hand(language) | {"families/index.md": families.index(language)}
+    own = _by_hand(language) | _made(language)
     own |= {f"families/{name}.md": families.page(name, language) for name in shelf.built_in()}
     return {path: own[path] if path in own else _untranslated(text, language) for path, text in english.items()} | own
 
@@ -93,15 +94,22 @@ def _english() -> dict[str, str]:
     found = _by_hand("en")
     found |= {name: (DOCS / name).read_text(encoding="utf-8") for name in SHARED if (DOCS / name).exists()}
     found |= {name: file.read_text(encoding="utf-8") for name, file in EXTRA.items()}
-    found |= {"families/index.md": families.index("en")}
+    found |= _made("en")
     found |= {f"families/{name}.md": families.page(name, "en") for name in shelf.built_in()}
     found |= {"reference/commands.md": commands.page(), "reference/config.md": config_fields.page()}
     return found | {f"reference/{name}.md": text for name, text in python_api.pages().items()}
 
 
+def _made(language: str) -> dict[str, str]:
+    """Pages that are made from the code in every language, besides the families'."""
+    return {"families/index.md": families.index(language), "plugin-api.md": plugin_api.page(language)}
+
+
 def _by_hand(language: str) -> dict[str, str]:
     root = DOCS / language
-    return {f.relative_to(root).as_posix(): f.read_text(encoding="utf-8") for f in sorted(root.rglob("*.md"))}
+    found = {f.relative_to(root).as_posix(): f.read_text(encoding="utf-8") for f in sorted(root.rglob("*.md"))}
+    drawn = {"architecture.md": found["architecture.md"].replace(rooms.PLACE, rooms.picture(rooms.imports()))}
+    return found | drawn
 
 
 def _untranslated(text: str, language: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from math import prod
 
-from zoo.anatomy.records import Anatomy, Weight
+from zoo.anatomy.builder import Anatomy, Weight
 from zoo.anatomy.size import Size, Training, item_bytes
 from zoo.errors import UsageError
 

@@ -179,4 +179,4 @@ def _plain(value: Any) -> Any:
 
 
 if typing.TYPE_CHECKING:
-    from zoo.anatomy.records import Anatomy
+    from zoo.anatomy.builder import Anatomy

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from zoo.anatomy.builder import Anatomy, AttentionSpec, Weight
 from zoo.anatomy.config import ModelConfig
-from zoo.anatomy.parts import ROLES
-from zoo.anatomy.records import Anatomy, AttentionSpec, Weight
+from zoo.anatomy.records import ROLES
 from zoo.errors import UsageError, ZooError, did_you_mean
-from zoo.files.tensor_info import ITEM_BYTES
+from zoo.units import ITEM_BYTES
 from zoo.units import human_bytes as human_bytes
 from zoo.units import human_count as human_count
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from zoo.anatomy.builder import Anatomy
 from zoo.anatomy.config import MISSING, multiple_of, one_of
-from zoo.anatomy.records import Anatomy
 from zoo.errors import ConfigError
 
 ACTIVATIONS = ("quick_gelu", "gelu", "gelu_tanh", "relu", "silu")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from zoo.anatomy.records import Anatomy
+from zoo.anatomy.builder import Anatomy
 from zoo.anatomy.traits import heads_in_words
 
 PRE_NORM = "norm → attention → + → norm → MLP → +"

@@ -10,8 +10,9 @@ from zoo.checkpoint.interpretation import our_shapes, overridden, read_config, t
 from zoo.errors import CheckpointError, ZooError, clean, some
 from zoo.files.checkpoint import Checkpoint
 from zoo.registry import installed
-from zoo.registry.family import Family, Match
+from zoo.registry.family import Family
 from zoo.registry.isolation import isolated
+from zoo.weights.dialect import Match
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.foreign.unknown import telling
 from zoo.weights.ledger import Account, settle

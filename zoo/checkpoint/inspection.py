@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.config import ModelConfig
-from zoo.anatomy.parts import Shape
+from zoo.anatomy.records import Shape
 from zoo.checkpoint.concessions import concessions
 from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, with_a_look_alike
 from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for

@@ -8,14 +8,15 @@ from typing import Any
 
 from zoo.anatomy.config import MAX_LAYERS, ModelConfig
 from zoo.anatomy.frequencies import check_factors
-from zoo.anatomy.parts import Shape
 from zoo.anatomy.ranges import refuse_out_of_range
+from zoo.anatomy.records import Shape
 from zoo.checkpoint.counting import compare_counts, most_for
 from zoo.errors import CheckpointError, ConfigError, ZooError, clean, some
 from zoo.files.block_fp8 import block_size
 from zoo.files.checkpoint import Checkpoint
 from zoo.files.tensor_info import TensorInfo
 from zoo.registry.family import Family
+from zoo.weights.dialect import Dialect
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.table import Identity, Table
 
@@ -105,14 +106,11 @@ def table_for(
         compare_counts(config, tensors)
     if dialect == "zoo":
         return Identity()
-    module = dialect_of(family, dialect)
-    if tensors is not None and hasattr(module, "mapping_of"):  # the layout depends on how many parts the files have
-        return module.mapping_of(config, tensors)
-    return module.mapping(config)
+    return dialect_of(family, dialect).table(config, tensors)
 
 
-def dialect_of(family: Family, dialect: str) -> Any:
-    """The module of a family's foreign format. Raises ZooError where it has none of this name."""
+def dialect_of(family: Family, dialect: str) -> Dialect[Any]:
+    """What translates a family's foreign format. Raises ZooError where it has none of this name."""
     if dialect not in family.formats:
         raise ZooError(f"{family.name} has no {dialect!r} format", why=f"it has: {some(['zoo', *family.formats], 9)}")
     return family.dialect(dialect)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.records import Shape
 from zoo.checkpoint.detection import Interpreted, reading_of
 from zoo.checkpoint.interpretation import LAYERS, differing, overridden
 from zoo.errors import ZooError, some
@@ -23,7 +24,6 @@ from zoo.files.checkpoint import Checkpoint
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.foreign.inert import INERT
 from zoo.weights.ledger import Account, grouped
-from zoo.weights.ops import Shape
 from zoo.weights.table import foreign_shapes
 
 MOST_TENSORS = 20_000  # beyond, trying takes longer than a refusal should

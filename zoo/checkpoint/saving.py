@@ -88,20 +88,19 @@ def exported(steps: list[Step], ours: Callable[[str], Tensor]) -> Iterator[tuple
 
 
 def file_names(family: Family, format: str) -> dict[str, Any]:
-    """What the files of a format are called, as a dialect's FILES tells; safetensors beside a config.json otherwise.
-
-    Raises UsageError for a format that is read and not written, whose FILES is None.
-    """
-    files = getattr(family.dialect(format), "FILES", ()) if format != "zoo" else ()
-    if files is None:
+    """What the files of a format are called. Raises UsageError for a format that is read and not written."""
+    if format == "zoo":
+        return {}
+    dialect = family.dialect(format)
+    if not dialect.is_written:
         raise UsageError(f"{family.name}'s {format} format is read, not written")
-    return dict(zip(("config_name", "pickle_name"), files, strict=False))
+    return {"config_name": dialect.files.config, "pickle_name": dialect.files.pickle}
 
 
 def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str, Any]:
     """What config.json says in this format."""
     if format == "zoo":
-        from zoo import __version__
+        from zoo.version import __version__
 
         return {"zoo": __version__, **config.to_dict()}
     return family.dialect(format).to_config(config)

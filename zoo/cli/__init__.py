@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 
 import click
 
-from zoo import __version__
-from zoo import address_space as room
+from zoo import address_space
 from zoo.cli import streams
 from zoo.cli.failures import tell
 from zoo.errors import ZooWarning
 from zoo.progress import Advance, shown_by
+from zoo.version import __version__
 
 COMPLETION = "_ZOO_COMPLETE"
 
@@ -105,7 +105,7 @@ class Zoo(click.Group):
         if COMPLETION in os.environ:
             import_module("zoo.cli.completion")  # registers the shells
         streams.mend()
-        room.watch()
+        address_space.watch()
         gc.set_threshold(50_000)  # starting up makes much and frees little: a tenth of `zoo list`
         words, is_debugging, blocked = take_globals(given)
         if blocked:

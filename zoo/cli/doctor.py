@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from zoo import __version__
 from zoo.cli import hub_cache, output
 from zoo.cli.completion import FILES
 from zoo.cli.plugins import to_dict
@@ -19,6 +18,7 @@ from zoo.hub.folder import cache_folder, is_offline
 from zoo.presets import list_models
 from zoo.registry import DISTRIBUTION, installed
 from zoo.units import human_bytes
+from zoo.version import __version__
 
 EPILOG = """\b
 Examples:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from shlex import quote
 
-from zoo import __version__
 from zoo.anatomy.adapters import RANK
 from zoo.anatomy.size import Size
 from zoo.comparison.attention import TOKENS, Look, look
@@ -23,6 +22,7 @@ from zoo.report.svg import Markup, element
 from zoo.report.table import Row
 from zoo.report.treemap import legend, treemap
 from zoo.units import human_count, human_length
+from zoo.version import __version__
 
 
 def page(c: Comparison) -> str:

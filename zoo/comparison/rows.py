@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.anatomy import Anatomy
 from zoo.anatomy.adapters import adapter_parameters, lora_bytes
-from zoo.anatomy.parts import ROLES
+from zoo.anatomy.records import ROLES
 from zoo.anatomy.size import Size, Training
 from zoo.comparison.subject import ComparedModel
 from zoo.report.table import Row

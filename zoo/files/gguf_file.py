@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoo.errors import CheckpointError, MissingExtra, clean
 from zoo.files.gguf_header import RawTensor, read_raw_header
 from zoo.files.regular import unreadable
-from zoo.files.tensor_info import ITEM_BYTES, TensorInfo, checked_shape
+from zoo.files.tensor_info import TensorInfo, checked_shape
+from zoo.units import ITEM_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -17,7 +17,7 @@ MANIFEST = "zoo.json"
 
 def manifest_text(files: Mapping[str, Digest], provenance: Mapping[str, Any]) -> str:
     """The text of zoo.json: the same files and provenance give the same bytes, so no date is in it."""
-    from zoo import __version__
+    from zoo.version import __version__
 
     listed = {name: {"sha256": digest.sha256, "size": digest.size} for name, digest in sorted(files.items())}
     content = {"zoo": __version__, "files": listed, "provenance": dict(provenance)}

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from zoo.errors import CheckpointError, clean
 from zoo.files.regular import size_of, unreadable
 from zoo.files.restricted_pickle import StoredTensor, read_state
-from zoo.files.tensor_info import ITEM_BYTES, TensorInfo, checked_shape
+from zoo.files.tensor_info import TensorInfo, checked_shape
+from zoo.units import ITEM_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor

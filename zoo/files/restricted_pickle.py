@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
-from zoo.files.tensor_info import ITEM_BYTES
+from zoo.units import ITEM_BYTES
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from zoo.errors import CheckpointError, clean
 from zoo.files.json_file import MAX_KEY, parse_json
 from zoo.files.regular import size_of, unreadable
-from zoo.files.tensor_info import ITEM_BYTES, TensorInfo, checked_shape
+from zoo.files.tensor_info import TensorInfo, checked_shape
+from zoo.units import ITEM_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -16,11 +16,12 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from zoo.anatomy.parts import Shape
+from zoo.anatomy.records import Shape
 from zoo.errors import CheckpointError, ZooError
 from zoo.files.safetensors_file import DTYPES, HEADER_BYTES, read_header
-from zoo.files.tensor_info import ITEM_BYTES, TensorInfo
+from zoo.files.tensor_info import TensorInfo
 from zoo.progress import progress
+from zoo.units import ITEM_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor

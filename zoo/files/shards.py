@@ -11,7 +11,8 @@ from zoo.errors import CheckpointError, ZooError, clean
 from zoo.files.json_file import INDEX_BYTES, read_json
 from zoo.files.regular import plain_name
 from zoo.files.safetensors_writer import TensorSpec
-from zoo.files.tensor_info import ITEM_BYTES, TensorInfo
+from zoo.files.tensor_info import TensorInfo
+from zoo.units import ITEM_BYTES
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"

@@ -6,34 +6,11 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from zoo.anatomy.parts import Shape
+from zoo.anatomy.records import Shape
 from zoo.errors import CheckpointError
 
 MAX_RANK = 32
 MAX_DIM = 1 << 48
-
-# Bytes per element, by the name torch gives the type.
-ITEM_BYTES = {
-    "bool": 1,
-    "uint8": 1,
-    "int8": 1,
-    "float8_e5m2": 1,
-    "float8_e4m3fn": 1,
-    "float8_e8m0fnu": 1,
-    "float8_e4m3fnuz": 1,
-    "float8_e5m2fnuz": 1,
-    "int16": 2,
-    "uint16": 2,
-    "float16": 2,
-    "bfloat16": 2,
-    "int32": 4,
-    "uint32": 4,
-    "float32": 4,
-    "complex64": 8,
-    "float64": 8,
-    "int64": 8,
-    "uint64": 8,
-}
 
 
 @dataclass(frozen=True, slots=True)

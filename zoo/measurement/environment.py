@@ -17,7 +17,7 @@ def environment(device: str = "cpu") -> dict[str, Any]:
     """Processor, threads, versions and the commit of this zoo, as JSON values."""
     import torch
 
-    from zoo import __version__
+    from zoo.version import __version__
 
     told: dict[str, Any] = {
         "zoo": __version__,

@@ -57,7 +57,7 @@ def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> n
 
 
 def model_class(family: str) -> type[nn.Module]:
-    """The class of a family's models, with `from_pretrained`, `save_pretrained` and `push_to_hub` (zoo.models.pretrained).
+    """The class of a family's models, with `from_pretrained`, `save_pretrained` and `push_to_hub` (see pretrained.py).
 
     Raises UnknownName for a family that is not installed.
     """

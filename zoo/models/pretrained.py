@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 if TYPE_CHECKING:
     import torch
 
-    from zoo.checkpoint.inspection import Ledger
-    from zoo.checkpoint.pushing import Push
+    from zoo import Ledger, Push
 
 T = TypeVar("T")
 METHODS = ("from_pretrained", "save_pretrained", "push_to_hub")

@@ -18,16 +18,17 @@ from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
 from zoo.nn.places import Places, has_values
 from zoo.nn.position import Alibi, LearnedPositions, RelativeBias, sinusoids
 from zoo.nn.rope import Rope
+from zoo.nn.rope_grid import AxialRope, MRope
 from zoo.nn.span import Span
 from zoo.nn.trace import hidden_states, traced
 
 __all__ = [
-    "ACTIVATIONS", "MLP", "NEW", "Activation", "Alibi", "Attend", "Attention", "Cache", "Conditioned", "CrossAttention",
-    "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention", "DualChunkRope",
-    "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "Keys", "LatentAttention", "LayerCache", "LearnedPositions",
-    "LogNAttention", "Mask", "Memory", "MoE", "Places", "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm",
-    "RelativeBias", "Rope", "SandwichLayer", "SettledCache", "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span",
-    "StateCache", "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32", "balancing_losses", "causal", "everything",
-    "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "initialise", "load_balancing_loss", "quick_gelu",
-    "sinusoids", "sliding", "traced",
+    "ACTIVATIONS", "MLP", "NEW", "Activation", "Alibi", "Attend", "Attention", "AxialRope", "Cache", "Conditioned",
+    "CrossAttention", "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention",
+    "DualChunkRope", "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "Keys", "LatentAttention", "LayerCache",
+    "LearnedPositions", "LogNAttention", "MRope", "Mask", "Memory", "MoE", "Places", "PostNormLayer", "PreNormLayer",
+    "PromptCache", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SettledCache", "SigmoidRouter",
+    "SlidingKVCache", "SoftmaxRouter", "Span", "StateCache", "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32",
+    "balancing_losses", "causal", "everything", "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "initialise",
+    "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
 ]  # fmt: skip

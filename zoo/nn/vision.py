@@ -26,6 +26,11 @@ from zoo.nn.rope import Rotation
 from zoo.nn.rope_grid import AxialRope
 from zoo.nn.span import Span
 
+__all__ = [
+    "ImageEmbeddings", "PartAttention", "Parts", "VisionLayers", "VisionTower", "check_pixels", "interpolated",
+    "vision_layer",
+]  # fmt: skip
+
 
 class ImageEmbeddings(nn.Module):
     """Patches of an image, each projected to a state, and a learned position for each (arXiv:2010.11929).

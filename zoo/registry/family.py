@@ -6,22 +6,15 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import import_module
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
+from zoo.errors import ZooError
 from zoo.registry.isolation import isolated
 
 if TYPE_CHECKING:
     from zoo.anatomy.config import ModelConfig
-
-
-@dataclass(frozen=True)
-class Match:
-    """How surely a config belongs to a family: a score from 0 to 1, and what it rests on."""
-
-    score: float
-    reasons: tuple[str, ...]
+    from zoo.weights.dialect import Dialect, Match
 
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
@@ -32,17 +25,9 @@ _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 class Family:
     """One architecture: what it is called, how it is configured, and where its code is.
 
-    References have the form "package.module:name" and are resolved on first use, so that listing a thousand
-    families imports none of their models. `formats` names a module per dialect (hf, meta, gguf, ...) with
-
-        matches(raw) -> Match | None      does this foreign config describe this family?  (default: by `hf_types`)
-        from_config(raw) -> ModelConfig   reads a zoo.weights.ForeignConfig, accounting for every key
-        to_config(config) -> dict         the foreign config again
-        mapping(config) -> Table          which of our weights each foreign tensor is
-        FILES                             (config, pickle) names of what it writes; None: it is read only  (optional)
-        mapping_of(config, tensors)       the same for given files, where the layout depends on them  (optional)
-
-    None of these may import torch: inspecting a checkpoint needs none of it.
+    References have the form "package.module:name" and are resolved on first use, so that listing a thousand families
+    imports none of their models. `formats` names a zoo.weights.Dialect for each format (hf, meta, gguf, ...) whose
+    checkpoints are read: what translates its config and its tensors.
 
     `pictures` is a function (config, images, settings, spell) -> zoo.vision.Pictures: what stands for each of these
     Pillow images in a prompt, and the arguments `pixels`, ... of the model's first pass.
@@ -54,7 +39,7 @@ class Family:
     name: str  # lower case, as in family=llama
     config: str  # a subclass of zoo.ModelConfig
     model: str  # a torch.nn.Module class, called as model(config)
-    formats: Mapping[str, str] = field(default_factory=dict)  # dialect -> the module that translates it
+    formats: Mapping[str, str] = field(default_factory=dict)  # name -> a zoo.weights.Dialect
     hf_types: tuple[str, ...] = ()  # the `model_type` values in config.json that are this family's
     near: Mapping[str, str] = field(default_factory=dict)  # other `model_type`s near it -> what zoo lacks for them
     pictures: str = ""  # how pictures enter prompts; empty: its models read none
@@ -71,8 +56,8 @@ class Family:
             if not _is_table(value := getattr(self, name)):
                 return f"{self.name}: {name}={value!r} is not a table of texts"
         for dialect, module in self.formats.items():
-            if dialect == "zoo" or not _MODULE.fullmatch(module):
-                return f"{self.name}: formats={{{dialect!r}: {module!r}}} is not a format's name and a module"
+            if dialect == "zoo" or not _MODULE.fullmatch(module.replace(":", ".", 1)):
+                return f"{self.name}: formats={{{dialect!r}: {module!r}}} is not a format's name and a Dialect's"
         if not isinstance(self.hf_types, tuple | list) or not all(isinstance(kind, str) for kind in self.hf_types):
             return f"{self.name}: hf_types={self.hf_types!r} is not a tuple of texts"
         return "" if isinstance(self.summary, str) else f"{self.name}: summary={self.summary!r} is not a text"
@@ -90,9 +75,19 @@ class Family:
         """The module, on the current default device and dtype."""
         return self.model_class(config)
 
-    def dialect(self, name: str) -> Any:
-        """The module that translates one foreign format."""
-        return self._imported(self.formats[name])
+    def dialect(self, name: str) -> Dialect[Any]:
+        """What translates one foreign format. Raises ZooError for a reference that leads to no Dialect."""
+        from zoo.weights.dialect import Dialect
+
+        found = self._imported(self.formats[name])
+        if not isinstance(found, Dialect):
+            module = self.formats[name].partition(":")[0]
+            raise ZooError(
+                f"{self.name}'s {name} format, {self.formats[name]!r}, is no zoo.weights.Dialect",
+                hint=f"end {module} with NAME = Dialect(from_config=..., to_config=..., mapping=...), and write"
+                f" {name}='{module}:NAME'",
+            )
+        return found
 
     @property
     def picture_reader(self) -> Any:
@@ -101,15 +96,19 @@ class Family:
 
     def match(self, raw: Mapping[str, Any], dialect: str = "hf") -> Match | None:
         """How surely the foreign config `raw` is this family's; None: it is not."""
+        from zoo.weights.dialect import Match
+
         if dialect not in self.formats:
             return None
-        if matches := getattr(self.dialect(dialect), "matches", None):
+        if matches := self.dialect(dialect).matches:
             return matches(raw)
         kind = raw.get("model_type")
         return Match(1.0, (f"model_type is {kind!r}",)) if kind in self.hf_types else None
 
     def _imported(self, reference: str) -> Any:
         """What a reference stands for. Raises PluginError where importing it ends otherwise."""
+        from importlib import import_module
+
         module, _, name = reference.partition(":")
         found = sys.modules.get(module)
         if found is not None and (not name or name in vars(found)):

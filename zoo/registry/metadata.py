@@ -48,7 +48,7 @@ def unmet_requirement(point: EntryPoint) -> str:
     """The sentence that refuses a plugin whose own requirement on zoo-lm does not hold; empty where it does."""
     from packaging.requirements import Requirement
 
-    from zoo import __version__
+    from zoo.version import __version__
 
     for line in (point.dist.requires or []) if point.dist else []:
         requirement = Requirement(line)

@@ -14,17 +14,20 @@ from importlib.metadata import EntryPoint
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from itertools import islice
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pluggy import PluginManager
 
 from zoo.errors import UnknownName, ZooError, ZooWarning, clean
 from zoo.files.resources import MAX_BYTES, read_bounded
 from zoo.registry import hookspecs
-from zoo.registry.family import Family, Match
+from zoo.registry.family import Family
 from zoo.registry.isolation import PluginError, isolated, reason_of
 from zoo.registry.metadata import DISTRIBUTION, GROUP, entry_points_of, identity, loading_order, unmet_requirement
 from zoo.registry.preset_folder import FolderEntry, options_in, presets_in
+
+if TYPE_CHECKING:
+    from zoo.weights.dialect import Match
 
 OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
 
@@ -282,6 +285,8 @@ def find_preset(name: str) -> Preset:
 
 def checked_match(match: object, family: Family) -> Match | None:
     """A family's claim on a config. Raises ZooError for what is no claim: a score of 2 would beat every other."""
+    from zoo.weights.dialect import Match
+
     if match is None:
         return None
     if not isinstance(match, Match) or not isinstance(match.score, int | float) or not 0 <= match.score <= 1:

@@ -15,9 +15,9 @@ from importlib.resources.abc import Traversable
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo import __version__
 from zoo.errors import UsageError, ZooError, clean
 from zoo.registry import DISTRIBUTION, installed
+from zoo.version import __version__
 
 WORD = re.compile(r"\{\{(\w+)\}\}")
 
@@ -65,6 +65,7 @@ def words_for(name: str) -> dict[str, str]:
         "package": f"zoo_{name}",
         "distribution": f"zoo-{name.replace('_', '-')}",
         "class": "".join(part.capitalize() for part in name.split("_")),
+        "constant": name.upper(),
         "requires": f">={major}.{minor},<{upper}",
     }
 

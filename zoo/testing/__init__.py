@@ -24,6 +24,7 @@ from zoo.testing import (
     configuration,
     documentation,
     heads,
+    imports,
     modelling,
     positions,
     presets,
@@ -34,7 +35,7 @@ from zoo.testing.check import Broken, Check, Property, Skipped, judged
 from zoo.testing.subject import Subject
 
 PROPERTIES: dict[str, tuple[Property, ...]] = {
-    "registry": registration.PROPERTIES,
+    "registry": registration.PROPERTIES + imports.PROPERTIES,
     "config": configuration.PROPERTIES + presets.PROPERTIES,
     "model": modelling.PROPERTIES + attending.PROPERTIES + positions.PROPERTIES,
     "cache": caching.PROPERTIES + heads.PROPERTIES,

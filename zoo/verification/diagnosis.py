@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from zoo.errors import ZooError
 from zoo.progress import progress
 from zoo.verification.divergence import Divergence, first_divergence, largest_gap
-from zoo.verification.mistakes import repairs
+from zoo.verification.mistakes.catalogue import repairs
 from zoo.verification.mistakes.repair import Case, Repair
 from zoo.verification.recording import Event, Side, layer_of, leaves, stacks
 from zoo.weights.ledger import grouped

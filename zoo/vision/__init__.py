@@ -2,6 +2,8 @@
 
 from zoo.vision.images import read_image
 from zoo.vision.processing import Processing, patches_of, pixels_of, smart_size
-from zoo.vision.prompts import Pictures
+from zoo.vision.prompts import Pictures, Spell, processing_of
 
-__all__ = ["Pictures", "Processing", "patches_of", "pixels_of", "read_image", "smart_size"]
+__all__ = [
+    "Pictures", "Processing", "Spell", "patches_of", "pixels_of", "processing_of", "read_image", "smart_size",
+]  # fmt: skip

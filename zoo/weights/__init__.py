@@ -1,13 +1,32 @@
 """Moving weights between zoo and other formats. Importing this needs no torch: ops reach for it when they run."""
 
 from zoo.files.tensor_info import TensorInfo
+from zoo.weights.dialect import Dialect, Files, Match
 from zoo.weights.foreign.config import ForeignConfig, Key, key, must_be, write_keys, write_tokens
+from zoo.weights.foreign.group import accept_copies, group, refined_group, tokens_of
+from zoo.weights.foreign.inert import listed
 from zoo.weights.foreign.rope import write_rope
+from zoo.weights.hf_labels import read_labels, write_labels
 from zoo.weights.ops import Op, reshape, rope_halves, same, split, split_heads, stack, transpose
-from zoo.weights.table import Alias, Entry, Ignore, Rule, Step, Table, alias, ignore, rename, respell, rule, under
+from zoo.weights.table import (
+    Alias,
+    Entry,
+    Ignore,
+    Rule,
+    Spelling,
+    Step,
+    Table,
+    alias,
+    ignore,
+    rename,
+    respell,
+    rule,
+    under,
+)
 
 __all__ = [
-    "Alias", "Entry", "ForeignConfig", "Ignore", "Key", "Op", "Rule", "Step", "Table", "TensorInfo", "alias",
-    "ignore", "key", "must_be", "rename", "reshape", "respell", "rope_halves", "rule", "same", "split", "split_heads",
-    "stack", "transpose", "under", "write_keys", "write_rope", "write_tokens",
+    "Alias", "Dialect", "Entry", "Files", "ForeignConfig", "Ignore", "Key", "Match", "Op", "Rule", "Spelling", "Step",
+    "Table", "TensorInfo", "accept_copies", "alias", "group", "ignore", "key", "listed", "must_be", "read_labels",
+    "refined_group", "rename", "reshape", "respell", "rope_halves", "rule", "same", "split", "split_heads", "stack",
+    "tokens_of", "transpose", "under", "write_keys", "write_labels", "write_rope", "write_tokens",
 ]  # fmt: skip

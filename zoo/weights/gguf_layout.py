@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from zoo.anatomy.config import DecoderConfig, ModelConfig, RopeConfig, one_of
 from zoo.anatomy.frequencies import frequencies
-from zoo.errors import CheckpointError, UsageError
+from zoo.errors import CheckpointError
 from zoo.files.tensor_info import TensorInfo
+from zoo.weights.dialect import Match
 from zoo.weights.foreign.config import ForeignConfig, Key, key
 from zoo.weights.table import Entry, Table, ignore, rename, under
+
+__all__ = ["by_architecture", "decoder_table", "read_decoder"]
 
 # Who made the file and how, its tokenizer, and notes that quantising leaves.
 INERT = ("general.", "tokenizer.", "quantize.", "split.", "imatrix.")
@@ -100,9 +104,14 @@ def read_decoder(hf: ForeignConfig, arch: str, config: type[DecoderConfig], **on
     }
 
 
-def read_only(config: ModelConfig) -> dict[str, Any]:
-    """GGUF is not written. Raises UsageError."""
-    raise UsageError("zoo reads GGUF and does not write it", hint="write hf, and convert that with llama.cpp")
+def by_architecture(arch: str) -> Callable[[Mapping[str, Any]], Match | None]:
+    """Whether a file's metadata names this architecture."""
+
+    def matches(raw: Mapping[str, Any]) -> Match | None:
+        is_it = raw.get("general.architecture") == arch
+        return Match(1.0, (f"general.architecture is {arch!r}",)) if is_it else None
+
+    return matches
 
 
 def decoder_table(c: DecoderConfig, *attention: Entry) -> Table:

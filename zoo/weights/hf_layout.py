@@ -13,6 +13,10 @@ from zoo.weights.foreign.config import Key, key
 from zoo.weights.ops import split, stack
 from zoo.weights.table import Entry, Ignore, Spelling, Table, alias, ignore, rename, rule, under
 
+__all__ = [
+    "DECODER_KEYS", "LAYER", "PROJECTIONS", "decoder_keys", "decoder_table", "expert_rules", "ignore_frequencies",
+]  # fmt: skip
+
 DECODER_KEYS: tuple[Key, ...] = (
     key("vocab_size"),
     key("hidden_size"),

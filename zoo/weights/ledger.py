@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from zoo.anatomy.parts import Shape
+from zoo.anatomy.records import Shape
 from zoo.errors import some
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.packing import unpacks

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING
 
-from zoo.anatomy.parts import Shape
+from zoo.anatomy.records import Shape
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.anatomy.parts import Shape
+from zoo.anatomy.records import Shape
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.ledger import settle
 from zoo.weights.ops import Op, same

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 
-from zoo.anatomy.parts import Shape
+from zoo.anatomy.records import Shape
 from zoo.weights.ops import Op, same
 
 Spelling = Callable[[str], str]  # a foreign name as some file spells it -> as the table does

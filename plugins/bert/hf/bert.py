@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 
 from ..config import LM_HEADS, PAIR_HEADS, POOLED_HEADS, BertConfig
 from .shared import (
@@ -58,3 +58,6 @@ def mapping(c: BertConfig) -> Table:
         rename("classifier", "classifier"),
         spelling=older_names("bert", base),
     )  # fmt: skip
+
+
+BERT = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

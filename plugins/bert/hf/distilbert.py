@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
-from zoo.weights.table import Entry
+from zoo.weights import Dialect, Entry, ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 
 from ..config import DistilBertConfig
 from .shared import UNUSED_HEAD, older_names, read_head, read_shared, shared_weight, write_shared
@@ -81,3 +80,6 @@ def _lm_head(c: DistilBertConfig) -> list[Entry]:
         rename("lm_head.norm", "vocab_layer_norm"),
         rename("lm_head.decoder", "vocab_projector"),
     ]
+
+
+DISTILBERT = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.weights import ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 
 from ..config import LM_HEADS, RobertaConfig
 from .shared import (
@@ -61,3 +61,6 @@ def mapping(c: RobertaConfig) -> Table:
         rename("classifier", "classifier"),
         spelling=older_names("roberta", base),
     )
+
+
+ROBERTA = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

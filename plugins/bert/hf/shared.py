@@ -6,9 +6,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from zoo.errors import CheckpointError, clean, did_you_mean
-from zoo.weights import ForeignConfig, alias, ignore, key, rename, respell, under
-from zoo.weights.hf_labels import read_labels, write_labels
-from zoo.weights.table import Entry, Spelling
+from zoo.weights import (
+    Entry,
+    ForeignConfig,
+    Spelling,
+    alias,
+    ignore,
+    key,
+    read_labels,
+    rename,
+    respell,
+    under,
+    write_labels,
+)
 
 from ..config import CLASSIFIERS, LM_HEADS, EncoderConfig
 

@@ -5,11 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import DecoderConfig, RopeConfig
-from zoo.anatomy.limits import rotary_pairs
-from zoo.anatomy.traits import rope_in_words
-from zoo.anatomy.trunk import describe_trunk
+from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig, describe_trunk, rope_in_words, rotary_pairs
 
 
 @dataclass

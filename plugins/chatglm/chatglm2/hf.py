@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.registry.family import Match
-from zoo.weights import ForeignConfig, Table, alias, ignore, key, rename, rule, split, under, write_keys, write_tokens
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Match,
+    Table,
+    alias,
+    ignore,
+    key,
+    rename,
+    rule,
+    split,
+    under,
+    write_keys,
+    write_tokens,
+)
 
 from .config import ChatGLM2Config
 from .rope import SHARED_VOCABULARY, read_rope, write_rope
@@ -91,3 +104,6 @@ def mapping(c: ChatGLM2Config) -> Table:
         else rename("lm_head", "transformer.output_layer"),
         ignore("transformer.rotary_pos_emb.inv_freq", "rotary frequencies follow from model.rope"),
     )  # fmt: skip
+
+
+CHATGLM2 = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=matches)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError
 from zoo.weights import ForeignConfig, must_be
 

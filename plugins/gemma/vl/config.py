@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import RopeConfig, at_least, multiple_of
-from zoo.anatomy.towers import TowerConfig, describe_embeddings, describe_layers
+from zoo.anatomy import Anatomy, RopeConfig, TowerConfig, at_least, describe_embeddings, describe_layers, multiple_of
 from zoo.errors import ConfigError
 
 from ..config import GemmaConfig

@@ -8,11 +8,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.anatomy.towers import TowerConfig
+from zoo.anatomy import TowerConfig
 from zoo.errors import CheckpointError
-from zoo.weights import Entry, ForeignConfig, Table, alias, key, rename, respell, rule, transpose, under
-from zoo.weights.foreign.config import write_keys, write_tokens
-from zoo.weights.foreign.group import group, tokens_of
+from zoo.weights import (
+    Dialect,
+    Entry,
+    ForeignConfig,
+    Table,
+    alias,
+    group,
+    key,
+    rename,
+    respell,
+    rule,
+    tokens_of,
+    transpose,
+    under,
+    write_keys,
+    write_tokens,
+)
 from zoo.weights.hf_layout import decoder_table
 
 from ..hf import SANDWICH, read_text, write_text
@@ -106,3 +120,6 @@ def _tower() -> list[Entry]:
         rename("visual.norm", f"{projector}.mm_soft_emb_norm"),
         rule("visual.proj.weight", f"{projector}.mm_input_projection_weight", transpose),
     ]
+
+
+GEMMA3_VL = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

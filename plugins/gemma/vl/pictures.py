@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from zoo.vision import pixels_of
-from zoo.vision.prompts import Pictures, Spell, processing_of
+from zoo.vision import Pictures, Spell, pixels_of, processing_of
 
 from .config import Gemma3VLConfig
 

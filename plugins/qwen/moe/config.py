@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, RopeConfig, at_least
+from zoo.anatomy import MISSING, Anatomy, RopeConfig, at_least
 from zoo.errors import ConfigError
 
 from ..config import TINY, Qwen2Config, layers_below

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from zoo.errors import CheckpointError, UsageError
-from zoo.weights import ForeignConfig, Key, Table, key, must_be, rename, write_keys
+from zoo.weights import Dialect, ForeignConfig, Key, Table, key, must_be, rename, write_keys
 from zoo.weights.hf_layout import LAYER, decoder_table, expert_rules
 
 from ..hf import HEAD_DIM, KEYS, SPELLING, read_rest, write_rest
-from .config import Qwen2MoEConfig
+from .config import Qwen2MoEConfig, Qwen3MoEConfig
 
 EXPERT_KEYS = (
     *KEYS,
@@ -79,13 +79,26 @@ def dense_layers(hf: ForeignConfig, num_layers: int) -> list[int]:
     return [i for i in range(num_layers) if i in listed or (i + 1) % step]
 
 
-dialect = Sparse(
-    Qwen2MoEConfig, "qwen2_moe", "Qwen2MoeForCausalLM",
-    (
-        *EXPERT_KEYS, HEAD_DIM,
-        key("shared_intermediate_size", "shared_expert_intermediate_size"),
-        key("attention_bias", "qkv_bias", default=True),
-    ),
-    {},
+QWEN2_MOE = Dialect.of(
+    Sparse(
+        Qwen2MoEConfig,
+        "qwen2_moe",
+        "Qwen2MoeForCausalLM",
+        (
+            *EXPERT_KEYS,
+            HEAD_DIM,
+            key("shared_intermediate_size", "shared_expert_intermediate_size"),
+            key("attention_bias", "qkv_bias", default=True),
+        ),
+        {},
+    )
 )  # fmt: skip
-from_config, to_config, mapping = dialect.from_config, dialect.to_config, dialect.mapping
+QWEN3_MOE = Dialect.of(
+    Sparse(
+        Qwen3MoEConfig,
+        "qwen3_moe",
+        "Qwen3MoeForCausalLM",
+        (*EXPERT_KEYS, HEAD_DIM, key("attention_bias", default=False)),
+        {"shared_expert_intermediate_size": 0, "qkv_bias": False, "use_qk_norm": True},
+    )
+)  # fmt: skip

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError
-from zoo.registry.family import Match
 from zoo.weights import (
+    Dialect,
     ForeignConfig,
+    Match,
     Table,
     alias,
     ignore,
@@ -114,3 +115,6 @@ def mapping(c: Qwen1Config) -> Table:
         alias("lm_head.weight", of="transformer.wte.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
         ignore("transformer.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
     )  # fmt: skip
+
+
+QWEN = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=matches)

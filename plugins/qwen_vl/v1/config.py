@@ -5,11 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, DecoderConfig, RopeConfig, at_least, multiple_of
-from zoo.anatomy.towers import TowerConfig, check_sizes, describe_embeddings, describe_layers
-from zoo.anatomy.traits import rope_in_words
-from zoo.anatomy.trunk import describe_trunk
+from zoo.anatomy import (
+    MISSING,
+    Anatomy,
+    DecoderConfig,
+    RopeConfig,
+    TowerConfig,
+    at_least,
+    check_sizes,
+    describe_embeddings,
+    describe_layers,
+    describe_trunk,
+    multiple_of,
+    rope_in_words,
+)
 from zoo.errors import ConfigError
 
 HEAD_DIM = 128  # of the resampler

@@ -5,11 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError
-from zoo.registry.family import Match
-from zoo.weights import ForeignConfig, Table, alias, ignore, key, rename, rule, split, under, write_keys, write_tokens
-from zoo.weights.foreign.group import group
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Match,
+    Table,
+    alias,
+    group,
+    ignore,
+    key,
+    rename,
+    rule,
+    split,
+    under,
+    write_keys,
+    write_tokens,
+)
 
 from .config import QwenVLConfig, ViTConfig
 from .visual_hf import QKV, VISION_KEYS, visual_rules
@@ -98,3 +111,6 @@ def mapping(c: QwenVLConfig) -> Table:
         alias("lm_head.weight", of="transformer.wte.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
         ignore("transformer.rotary_emb.inv_freq", "rotary frequencies follow from model.rope"),
     )  # fmt: skip
+
+
+QWEN_VL = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=matches)

@@ -10,7 +10,7 @@ def zoo_families():
             name="stranger",
             config=f"{__name__}.config:StrangerConfig",
             model=f"{__name__}.model:Stranger",
-            formats={"hf": f"{__name__}.hf"},
+            formats={"hf": f"{__name__}.hf:STRANGER"},
             hf_types=("stranger",),
             summary="learned positions and one fused projection",
         )

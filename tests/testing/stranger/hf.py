@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import ForeignConfig, Table, alias, key, rename, rule, split, under, write_keys, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, alias, key, rename, rule, split, under, write_keys, write_tokens
 
 from .config import StrangerConfig
 
@@ -41,3 +41,6 @@ def mapping(c: StrangerConfig) -> Table:
         ),
         alias("lm_head.weight", of="wte.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
     )
+
+
+STRANGER = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

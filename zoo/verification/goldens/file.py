@@ -29,7 +29,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from zoo.anatomy.parts import Shape
+from zoo.anatomy.records import Shape
 from zoo.errors import CheckpointError
 from zoo.files.json_file import read_json
 

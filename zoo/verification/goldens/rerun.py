@@ -63,7 +63,9 @@ def folder_of(family: Family) -> Path:
     spec = find_spec(family.config.partition(":")[0])
     assert spec is not None
     assert spec.origin is not None
-    return Path(spec.origin).parent / "golden"
+    config = Path(spec.origin)
+    packages = list(config.parents)[: spec.name.count(".")]  # a family in a sub-folder shares its plugin's
+    return next((f / "golden" for f in packages if (f / "golden").is_dir()), config.parent / "golden")
 
 
 def rerun_goldens(names: Iterable[str] = ()) -> Iterator[Rerun]:

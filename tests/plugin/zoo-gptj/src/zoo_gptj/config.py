@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import DecoderConfig, RopeConfig
-from zoo.anatomy.traits import heads_in_words, mlp_in_words, rope_in_words
+from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig, heads_in_words, mlp_in_words, rope_in_words
 from zoo.errors import ConfigError
 
 

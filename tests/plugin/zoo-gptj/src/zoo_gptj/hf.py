@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.anatomy.config import RopeConfig
+from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError, UsageError
 from zoo.weights import ForeignConfig, Table, alias, key, rename, under, write_keys, write_tokens
 

@@ -10,7 +10,7 @@ def zoo_families():
             name="mamba2",
             config=f"{__name__}.config:Mamba2Config",
             model=f"{__name__}.model:Mamba2",
-            formats={"hf": f"{__name__}.hf"},
+            formats={"hf": f"{__name__}.hf:MAMBA2"},
             hf_types=("mamba2",),
             summary="selective state space with a scalar decay per head, no attention, no MLP",
         )

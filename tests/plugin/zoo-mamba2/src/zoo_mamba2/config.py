@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import MISSING, ModelConfig, at_least, multiple_of
+from zoo.anatomy import MISSING, Anatomy, ModelConfig, at_least, multiple_of
 from zoo.errors import ConfigError
 
 

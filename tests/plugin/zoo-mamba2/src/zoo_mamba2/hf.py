@@ -7,7 +7,7 @@ from typing import Any
 
 from zoo import Match
 from zoo.errors import CheckpointError, UsageError
-from zoo.weights import ForeignConfig, Table, alias, key, rename, respell, under, write_keys, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, alias, key, rename, respell, under, write_keys, write_tokens
 
 from .config import Mamba2Config
 
@@ -112,3 +112,6 @@ def _limits(hf: ForeignConfig) -> dict[str, float | None]:
         "time_step_min": hf.as_type(float, low, "time_step_limit[0]"),
         "time_step_max": None if high == INFINITY else hf.as_type(float, high, "time_step_limit[1]"),
     }
+
+
+MAMBA2 = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=matches)

@@ -1,0 +1,1 @@
+"""BERT and its relatives as Hugging Face stores them."""

@@ -1,0 +1,1 @@
+"""Qwen's mixtures of experts."""

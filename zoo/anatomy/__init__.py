@@ -1,0 +1,17 @@
+"""What a model is and what it costs, without torch: configs, anatomies, and the words for their parts."""
+
+from zoo.anatomy.builder import Anatomy
+from zoo.anatomy.config import MISSING, DecoderConfig, ModelConfig, RopeConfig, typed
+from zoo.anatomy.frequencies import attention_factor, frequencies, yarn_mscale
+from zoo.anatomy.limits import at_least, even, expert_groups, multiple_of, one_of, rotary_pairs
+from zoo.anatomy.records import ROLES, AttentionSpec, CrossSpec, Shape, StateSpec, Weight
+from zoo.anatomy.towers import ACTIVATIONS, TowerConfig, check_sizes, describe_embeddings, describe_layers
+from zoo.anatomy.traits import GATED, heads_in_words, mlp_in_words, rope_in_words
+from zoo.anatomy.trunk import describe_trunk
+
+__all__ = [
+    "ACTIVATIONS", "GATED", "MISSING", "ROLES", "Anatomy", "AttentionSpec", "CrossSpec", "DecoderConfig", "ModelConfig",
+    "RopeConfig", "Shape", "StateSpec", "TowerConfig", "Weight", "at_least", "attention_factor", "check_sizes",
+    "describe_embeddings", "describe_layers", "describe_trunk", "even", "expert_groups", "frequencies",
+    "heads_in_words", "mlp_in_words", "multiple_of", "one_of", "rope_in_words", "rotary_pairs", "typed", "yarn_mscale",
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""A folder to a model and back: detect, inspect, load, save, convert, pull and push."""

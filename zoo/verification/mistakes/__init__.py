@@ -1,0 +1,1 @@
+"""The mistakes that ports of language models make, each as a repair that would undo it."""
