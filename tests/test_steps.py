@@ -17,8 +17,9 @@ from tests.measurement.models import copy, write
 from zoo.checkpoint import saving
 from zoo.checkpoint.conversion import reader
 from zoo.checkpoint.loading import converted
+from zoo.weights.entries import Rule
 from zoo.weights.ops import Op, split
-from zoo.weights.table import Rule, Step, foreign_shapes
+from zoo.weights.table import Step, foreign_shapes
 
 HALVES = split(2, 2)
 THEIRS = {"both": torch.arange(8.0).reshape(4, 2)}

@@ -343,11 +343,10 @@ def test_fields_of_a_family_are_held_to_each_other_when_they_are_read(
 
 
 def test_a_preset_that_is_wrong_says_which_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    import zoo.presets
     from zoo.presets import config
 
     values = config("gpt2").to_dict() | {"num_heads": "x"}
-    monkeypatch.setattr(zoo.presets, "tree", lambda name, presets: values)
+    monkeypatch.setattr("zoo.presets.catalogue.tree", lambda name, presets: values)
     with pytest.raises(ConfigError, match=r"gpt2\.yaml: model\.num_heads='x' is not int"):
         config("gpt2")
 

@@ -120,6 +120,7 @@ def test_whatever_json_writes_reads_back(value: dict[str, object]) -> None:
     assert parse_json(json.dumps(value).encode(), FILE) == value
 
 
+@pytest.mark.slow
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60) | st.text(alphabet='{}[]":,\\udNaI019.-e ', max_size=60).map(str.encode))
 def test_noise_is_read_or_refused_and_nothing_else(data: bytes) -> None:

@@ -55,6 +55,7 @@ some_weights = st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(wanted=some_weights)
 def test_any_tensors_in_any_order_are_the_library_s_bytes(

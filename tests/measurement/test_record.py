@@ -104,6 +104,7 @@ def test_a_prompt_fits_the_context(longest: int | None, prompt: int, new: int) -
     assert fitting(SimpleNamespace(max_seq_len=longest)) == {"prompt": prompt, "new": new}  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_two_models_are_measured_on_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     few = GenerationConfig(max_new_tokens=3, eos_token_id=[])
     monkeypatch.setattr(continuations, "WAYS", {"greedy": few})

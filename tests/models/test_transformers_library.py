@@ -18,7 +18,7 @@ from zoo.measurement.job import Job
 from zoo.registry import installed
 
 ROOT = Path(__file__).parents[2]
-DOOR = ROOT / "zoo" / "transformers_library.py"
+DOOR = ROOT / "zoo" / "models" / "transformers_library.py"
 CODE = "import pathlib\npathlib.Path({!r}).write_text('ran')\nclass Config: ...\nclass Model: ...\n"
 AUTO_MAP = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model", "AutoModelForCausalLM": "evil.Model"}
 
@@ -34,6 +34,7 @@ def opened(file: Path) -> Iterator[ast.Call]:
                 yield node
 
 
+@pytest.mark.slow
 def test_no_other_module_opens_a_model_of_transformers() -> None:
     files = [*ROOT.glob("zoo/**/*.py"), *ROOT.glob("plugins/**/*.py"), *ROOT.glob("tools/**/*.py")]
     assert len(files) > 200

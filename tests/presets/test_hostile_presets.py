@@ -47,6 +47,7 @@ def faults(told: dict[str, Any], harmless: dict[str, Any]) -> list[str]:
     return [f"{told['door']}: {told['name']}: {what}: {told}" for what, is_so in found.items() if is_so]
 
 
+@pytest.mark.slow
 def test_hostile_presets_are_refused_or_are_data(tmp_path: Path) -> None:
     hold(tmp_path, "--seed=7", "--light", count=12)
 

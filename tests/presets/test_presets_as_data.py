@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from tests.hostile.case import GOOD, SIZES
 from zoo.cli import main
 from zoo.errors import ZooError
-from zoo.presets import tree
+from zoo.presets.catalogue import tree
 from zoo.presets.file import MAX_FILES, option, resolve
 from zoo.presets.users_folder import UsersFolder
 from zoo.registry import Preset, installed
@@ -177,7 +177,7 @@ def test_presets_that_extend_without_end_are_refused_soon(tmp_path):
     ],
 )
 def test_a_preset_that_is_wrong_says_which_file(tmp_path, monkeypatch, text, told):
-    from zoo import presets
+    from zoo.presets import catalogue as presets
 
     (file := tmp_path / "some.yaml").write_text(text)
     monkeypatch.setattr(installed(), "presets", lambda: {"some": Preset("some", "pkg", file, "dist")})

@@ -104,8 +104,8 @@ RECORDS = {
     "pictures='x'": "pictures='x' is not of the form",
     "formats=['hf']": "formats=['hf'] is not a table",
     "formats={'hf': 3}": "formats={'hf': 3} is not a table",
-    "formats={'hf': '../x'}": "formats={'hf': '../x'} is not a format's name and a module",
-    "formats={'zoo': 'x'}": "is not a format's name and a module",
+    "formats={'hf': '../x'}": "formats={'hf': '../x'} is not a format's name and a Dialect's",
+    "formats={'zoo': 'x'}": "is not a format's name and a Dialect's",
     "near='bert'": "near='bert' is not a table",
     "hf_types='distilbert'": "hf_types='distilbert' is not a tuple",  # in which 'bert' would be found
     "hf_types=(3,)": "hf_types=(3,) is not a tuple",
@@ -191,15 +191,23 @@ def test_errors_of_zoo_go_through_as_they_are_and_others_are_told() -> None:
         {}["y"]
 
 
+DIALECT = """
+from zoo.weights import Dialect, Match
+
+def matches(raw):
+    return CLAIM
+
+HF = Dialect(from_config=None, mapping=None, matches=matches)
+"""
 LATER = {
     "a dialect that exits": ({"hf.py": "raise SystemExit('bye')"}, r"zoo_isolated_\d+.hf: SystemExit: bye"),
     "a dialect that is not there": ({}, r"No module named 'zoo_isolated_\d+.hf'"),
     "a claim of 2": (
-        {"hf.py": "from zoo.weights.dialect import Match\ndef matches(raw): return Match(2.0, ())"},
+        {"hf.py": DIALECT.replace("CLAIM", "Match(2.0, ())")},
         "no zoo.Match",
     ),
-    "a claim that is no match": ({"hf.py": "def matches(raw): return True"}, "returned True, which is no zoo.Match"),
-    "a claim that raises": ({"hf.py": "def matches(raw): raise GeneratorExit"}, "GeneratorExit"),
+    "a claim that is no match": ({"hf.py": DIALECT.replace("CLAIM", "True")}, "returned True, which is no zoo.Match"),
+    "a claim that raises": ({"hf.py": DIALECT.replace("return CLAIM", "raise GeneratorExit")}, "GeneratorExit"),
 }
 
 
@@ -209,7 +217,7 @@ def test_what_fails_when_it_is_used_breaks_its_plugin_and_no_other(load: Load, h
     family = (
         dedent(FAMILY)
         .format(package="PACKAGE", family="late")
-        .replace("model=", "formats={'hf': 'PACKAGE.hf'}, model=")
+        .replace("model=", "formats={'hf': 'PACKAGE.hf:HF'}, model=")
     )
     registry = load(family, {"conf/__init__.py": "", "config.py": dedent(CONFIG).format(family="late")} | files)
     assert stranger(registry).state == "loaded"

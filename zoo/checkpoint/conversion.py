@@ -74,7 +74,7 @@ def convert(
     if dry_run:
         check_target(Path(folder), [ledger.checkpoint.path], force)
         return result
-    from zoo.checkpoint.loading import check_tied, check_witnesses
+    from zoo.checkpoint.checks import check_tied, check_witnesses
 
     with ledger.checkpoint.open() as tensors:
         check_tied(ledger, tensors)

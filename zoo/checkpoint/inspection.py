@@ -16,9 +16,9 @@ from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, 
 from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
 from zoo.checkpoint.notes import assumed_in, notes_of
 from zoo.checkpoint.repairs import Remedy, repair_of
-from zoo.errors import CheckpointError, UnknownName, UsageError, clean
+from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
-from zoo.registry import installed
+from zoo.presets.homes import home_of
 from zoo.registry.family import Family
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.ledger import Account, settle
@@ -201,21 +201,3 @@ def inspect(
         ledger.looks_like, ledger.names_say = look_alike(checkpoint, chosen, allow, account)
         ledger.repair = repair_of(checkpoint, refused, shapes, allow=allow, overrides=overrides)
     return ledger
-
-
-def home_of(source: str | Path) -> str | Path:
-    """Where the weights of a preset live, if `source` is a preset's name and no path; else `source` itself."""
-    if isinstance(source, Path) or "/" in source or Path(source).exists():
-        return source
-    presets = installed().presets()
-    if source not in presets:
-        if source.endswith((".gguf", ".safetensors", ".bin")):
-            return source
-        raise UnknownName(f"{clean(source)!r} is neither a folder, a file nor a preset", source, presets)
-    from zoo.presets import config, in_the_box
-
-    if source in in_the_box():
-        return f"pkg://zoo/box/{source}"
-    if not (hub := config(source).hub):
-        raise UsageError(f"the preset {source!r} names no home of its weights", hint="give a folder or hf://org/name")
-    return hub

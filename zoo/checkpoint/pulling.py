@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from zoo.checkpoint.inspection import home_of
 from zoo.errors import UsageError
 from zoo.hub.listing import HubFile
+from zoo.presets.homes import home_of
 
 
 @dataclass(frozen=True)

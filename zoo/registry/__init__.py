@@ -2,7 +2,10 @@
 
 from zoo.registry.family import Family
 from zoo.registry.hookspecs import hookimpl
-from zoo.registry.plugins import DISTRIBUTION, GROUP, OURS, Plugin, Preset, Registry, find_preset, installed
+from zoo.registry.metadata import DISTRIBUTION, GROUP
+from zoo.registry.plugins import Registry, find_preset, installed
+from zoo.registry.records import Plugin, Preset
+from zoo.registry.shelf import OURS
 
 __all__ = [
     "DISTRIBUTION", "GROUP", "OURS", "Family", "Plugin", "Preset", "Registry", "find_preset", "hookimpl", "installed",

@@ -12,24 +12,22 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import EntryPoint
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pluggy import PluginManager
 
-from zoo.errors import UnknownName, ZooError, ZooWarning, clean
-from zoo.files.resources import MAX_BYTES, read_bounded
+from zoo.errors import UnknownName, ZooError, ZooWarning
 from zoo.registry import hookspecs
+from zoo.registry.claims import checked_match
 from zoo.registry.family import Family
-from zoo.registry.isolation import PluginError, isolated, reason_of
+from zoo.registry.isolation import isolated, reason_of
 from zoo.registry.metadata import DISTRIBUTION, GROUP, entry_points_of, identity, loading_order, unmet_requirement
-from zoo.registry.preset_folder import FolderEntry, options_in, presets_in
+from zoo.registry.records import Plugin, Preset
+from zoo.registry.shelf import Shelf
 
 if TYPE_CHECKING:
     from zoo.weights.dialect import Match
-
-OURS = "zoo.conf"  # the package of our own presets; those of any other are data from strangers
 
 
 MAX_ANSWERS = 10_000  # families, or packages of presets, of one plugin
@@ -37,53 +35,7 @@ T = TypeVar("T")
 
 
 @dataclass
-class Plugin:
-    """An entry point, and what became of it."""
-
-    name: str
-    distribution: str
-    version: str
-    state: str = "loaded"  # built in | loaded | broken | refused | blocked
-    reason: str = ""
-    families: tuple[Family, ...] = ()
-    config_packages: tuple[str, ...] = ()
-    seconds: float = 0.0  # to import it and ask its hooks
-    lost: tuple[str, ...] = ()  # families that it provided until it was found broken
-
-    @property
-    def id(self) -> str:
-        return f"{self.distribution}:{self.name}"
-
-
-@dataclass(frozen=True)
-class Preset:
-    """A named config in some plugin's conf/model folder, or an option of another group."""
-
-    name: str
-    package: str
-    file: Traversable
-    plugin: str  # distribution that ships it
-    group: str = "model"
-    problem: str = ""  # why its file is not read
-
-    def data(self) -> bytes:
-        """The file's bytes. Raises ZooError, which names it, for what is no regular file of at most MAX_BYTES."""
-        if self.problem:
-            raise ZooError(f"{clean(self.file, 300)}: {self.problem}")
-        return read_bounded(self.file, MAX_BYTES)
-
-    @property
-    def description(self) -> str:
-        """The comment on the file's first line, safe to print; empty where it cannot be read."""
-        try:
-            first = self.data().decode("utf-8-sig", errors="replace").splitlines()[:1]
-        except ZooError:
-            return ""
-        return clean(first[0].removeprefix("#").strip(), 200) if first and first[0].startswith("#") else ""
-
-
-@dataclass
-class Registry:
+class Registry(Shelf):
     """Every plugin that entry points name, each loaded apart from the others.
 
     `points` and `blocked` replace what is read from the environment (ZOO_PLUGINS names the third-party plugins to
@@ -144,43 +96,6 @@ class Registry:
             warnings.simplefilter("ignore", ZooWarning)  # the caller tells of all of them
             for _ in self.each(lambda family: (family.config_class, [*map(family.dialect, family.formats)])):
                 pass
-
-    @property
-    def config_packages(self) -> dict[str, str]:
-        """Importable package of presets -> the distribution that ships it."""
-        return {OURS: DISTRIBUTION} | {package: p.distribution for p in self.plugins for package in p.config_packages}
-
-    def presets(self) -> dict[str, Preset]:
-        """Every preset by name. The first package that names one keeps it; `preset_clashes` lists the others."""
-        found: dict[str, Preset] = {}
-        for preset in self._all_presets():
-            found.setdefault(preset.name, preset)
-        return dict(sorted(found.items()))
-
-    def preset_clashes(self) -> list[tuple[Preset, Preset]]:
-        """Pairs (kept, shadowed) of presets that share a name."""
-        kept = self.presets()
-        return [(kept[p.name], p) for p in self._all_presets() if kept[p.name].package != p.package]
-
-    def options(self) -> dict[str, Preset]:
-        """Every option of the groups beside `model` as GROUP/NAME, the first package's where several have one."""
-        found: dict[str, Preset] = {}
-        for option in self._entries(options_in):
-            found.setdefault(f"{option.group}/{option.name}", option)
-        return found
-
-    def _all_presets(self) -> Iterator[Preset]:
-        return self._entries(presets_in)
-
-    def _entries(self, listed: Callable[..., list[FolderEntry]]) -> Iterator[Preset]:
-        for package, distribution in self.config_packages.items():
-            try:
-                entries = listed(files(package), is_package=True)
-            except (ModuleNotFoundError, OSError) as error:
-                for plugin in [p for p in self.plugins if package in p.config_packages]:
-                    self._give_up(plugin, f"{package}: {reason_of(error)}")
-                continue
-            yield from (Preset(e.name, package, e.file, distribution, e.group, e.problem) for e in entries)
 
     def _give_up(self, plugin: Plugin, reason: str) -> None:
         """Leave out from now on what a plugin provides, and say so: it was thought to work."""
@@ -281,19 +196,6 @@ def find_preset(name: str) -> Preset:
     if name not in presets:
         raise UnknownName(f"no config {name!r} in group 'model'", name, presets)
     return presets[name]
-
-
-def checked_match(match: object, family: Family) -> Match | None:
-    """A family's claim on a config. Raises ZooError for what is no claim: a score of 2 would beat every other."""
-    from zoo.weights.dialect import Match
-
-    if match is None:
-        return None
-    if not isinstance(match, Match) or not isinstance(match.score, int | float) or not 0 <= match.score <= 1:
-        raise PluginError(
-            f"{family.name}: matches() returned {match!r}, which is no zoo.Match with a score from 0 to 1"
-        )
-    return match
 
 
 def _words(text: str) -> set[str]:

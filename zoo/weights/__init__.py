@@ -2,27 +2,14 @@
 
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.dialect import Dialect, Files, Match
+from zoo.weights.entries import Alias, Entry, Ignore, Rule, Spelling, alias, ignore, rename, respell, rule, under
 from zoo.weights.foreign.config import ForeignConfig, Key, key, must_be, write_keys, write_tokens
 from zoo.weights.foreign.group import accept_copies, group, refined_group, tokens_of
 from zoo.weights.foreign.inert import listed
 from zoo.weights.foreign.rope import write_rope
 from zoo.weights.hf_labels import read_labels, write_labels
 from zoo.weights.ops import Op, reshape, rope_halves, same, split, split_heads, stack, transpose
-from zoo.weights.table import (
-    Alias,
-    Entry,
-    Ignore,
-    Rule,
-    Spelling,
-    Step,
-    Table,
-    alias,
-    ignore,
-    rename,
-    respell,
-    rule,
-    under,
-)
+from zoo.weights.table import Step, Table
 
 __all__ = [
     "Alias", "Dialect", "Entry", "Files", "ForeignConfig", "Ignore", "Key", "Match", "Op", "Rule", "Spelling", "Step",

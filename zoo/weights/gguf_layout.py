@@ -13,8 +13,9 @@ from zoo.anatomy.frequencies import frequencies
 from zoo.errors import CheckpointError
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.dialect import Match
+from zoo.weights.entries import Entry, ignore, rename, under
 from zoo.weights.foreign.config import ForeignConfig, Key, key
-from zoo.weights.table import Entry, Table, ignore, rename, under
+from zoo.weights.table import Table
 
 __all__ = ["by_architecture", "decoder_table", "read_decoder"]
 

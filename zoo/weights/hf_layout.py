@@ -9,9 +9,10 @@ from typing import Any
 
 from zoo.anatomy.config import DecoderConfig, ModelConfig, RopeConfig
 from zoo.anatomy.frequencies import frequencies
+from zoo.weights.entries import Entry, Ignore, Spelling, alias, ignore, rename, rule, under
 from zoo.weights.foreign.config import Key, key
 from zoo.weights.ops import split, stack
-from zoo.weights.table import Entry, Ignore, Spelling, Table, alias, ignore, rename, rule, under
+from zoo.weights.table import Table
 
 __all__ = [
     "DECODER_KEYS", "LAYER", "PROJECTIONS", "decoder_keys", "decoder_table", "expert_rules", "ignore_frequencies",

@@ -12,8 +12,9 @@ from typing import Any
 from zoo.anatomy.records import Shape
 from zoo.errors import some
 from zoo.files.tensor_info import TensorInfo
+from zoo.weights.entries import Witness
 from zoo.weights.packing import unpacks
-from zoo.weights.table import Step, Table, Witness, foreign_shapes
+from zoo.weights.table import Step, Table, foreign_shapes
 
 NOT_FLOATS = frozenset("bool uint8 int8 int16 uint16 int32 uint32 int64 uint64 complex64".split())
 
