@@ -200,7 +200,7 @@ def matches(raw):
 HF = Dialect(from_config=None, mapping=None, matches=matches)
 """
 LATER = {
-    "a dialect that exits": ({"hf.py": "raise SystemExit('bye')"}, r"zoo_isolated_\d+.hf: SystemExit: bye"),
+    "a dialect that exits": ({"hf.py": "raise SystemExit('bye')"}, r"zoo_isolated_\d+.hf:HF: SystemExit: bye"),
     "a dialect that is not there": ({}, r"No module named 'zoo_isolated_\d+.hf'"),
     "a claim of 2": (
         {"hf.py": DIALECT.replace("CLAIM", "Match(2.0, ())")},
