@@ -3,7 +3,7 @@
     python tools/tiny/train.py OUT                     # fetches the text with apt-get download
     python tools/tiny/train.py OUT --text FILE.deb     # the package, or the Rdata.rdb inside it, from disk
 
-writes OUT/tiny (the checkpoint in Hugging Face's layout) and OUT/sample.txt; the ones that ship lie in zoo/models.
+writes OUT/tiny (the checkpoint in Hugging Face's layout) and OUT/sample.txt; the ones that ship lie in zoo/box.
 It takes about half an hour on a free core, and needs zoo installed, and Debian's apt-get and dpkg-deb unless the text
 is given as Rdata.rdb. The shape of the model is that of conf/model/tiny.yaml. The same seed, number of threads and
 version of torch give the same weights on the same kind of processor; elsewhere float32 sums round differently, and

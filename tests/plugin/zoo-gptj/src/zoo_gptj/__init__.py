@@ -10,7 +10,7 @@ def zoo_families():
             name="gptj",
             config=f"{__name__}.config:GPTJConfig",
             model=f"{__name__}.model:GPTJ",
-            formats={"hf": f"{__name__}.hf"},
+            formats={"hf": f"{__name__}.hf:GPTJ"},
             hf_types=("gptj",),
             summary="attention and MLP side by side behind one norm, rotary on a share of each head",
         )

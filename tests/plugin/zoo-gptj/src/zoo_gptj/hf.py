@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError, UsageError
-from zoo.weights import ForeignConfig, Table, alias, key, rename, under, write_keys, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, alias, key, rename, under, write_keys, write_tokens
 
 from .config import GPTJConfig
 
@@ -66,3 +66,6 @@ def mapping(c: GPTJConfig) -> Table:
         if c.tie_embeddings
         else rename("lm_head.weight", "lm_head.weight"),
     )
+
+
+GPTJ = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)
