@@ -14,7 +14,9 @@ from zoo.version import __version__
 
 _LAZY = {  # public name -> the module that defines it
     # Modules are nouns and functions verbs: a module called `build` would shadow `zoo.build` once imported.
+    "Command": "zoo.registry",
     "Family": "zoo.registry",
+    "Format": "zoo.registry",
     "Match": "zoo.weights",
     "hookimpl": "zoo.registry",
     "MISSING": "zoo.anatomy.config",
@@ -44,10 +46,10 @@ _LAZY = {  # public name -> the module that defines it
 }
 
 __all__ = [
-    "MISSING", "Family", "Ledger", "Match", "ModelConfig", "Pretrained", "Push", "RopeConfig", "ZooError",
-    "__version__", "bench", "build", "compare", "compose", "convert", "evaluate", "from_pretrained", "generate",
-    "hookimpl", "illustrate", "inspect", "list_models", "load", "model_class", "pull", "push", "rerun_goldens", "save",
-    "verify",
+    "MISSING", "Command", "Family", "Format", "Ledger", "Match", "ModelConfig", "Pretrained", "Push", "RopeConfig",
+    "ZooError", "__version__", "bench", "build", "compare", "compose", "convert", "evaluate", "from_pretrained",
+    "generate", "hookimpl", "illustrate", "inspect", "list_models", "load", "model_class", "pull", "push",
+    "rerun_goldens", "save", "verify",
 ]  # fmt: skip
 
 
@@ -78,7 +80,7 @@ if TYPE_CHECKING:
     from zoo.models.pretrained import Pretrained
     from zoo.presets import list_models
     from zoo.presets.composition import compose
-    from zoo.registry import Family, hookimpl
+    from zoo.registry import Command, Family, Format, hookimpl
     from zoo.verification import rerun_goldens, verify
     from zoo.vision.illustration import illustrate
     from zoo.weights import Match

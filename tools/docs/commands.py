@@ -32,7 +32,7 @@ def page() -> str:
     """Every command with its arguments, options and examples."""
     context = click.Context(main, info_name="zoo", **main.context_settings)
     parts = [LEAD, "## zoo\n", _parameters(main, context)]
-    for name in main.list_commands(context):
+    for name in COMMANDS:
         command = main.get_command(context, name)
         assert command is not None
         parts += [f"## zoo {name}\n", f"*{COMMANDS[name].group}.*\n", *_command(command, context, name)]
@@ -43,7 +43,7 @@ def commands() -> dict[str, click.Command]:
     """Every command by its words: `list`, `bench`, ..., and those within groups as `group name`."""
     context = click.Context(main, info_name="zoo", **main.context_settings)
     found: dict[str, click.Command] = {}
-    for name in main.list_commands(context):
+    for name in COMMANDS:
         command = main.get_command(context, name)
         assert command is not None
         found |= {name: command} | {f"{name} {inner}": c for inner, c in _within(command)}

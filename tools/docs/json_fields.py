@@ -60,7 +60,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         ),
         ("-m", False, "folder jobs"),
     ),
-    "plugins": (("", True, "name version package families config_packages state reason seconds"),),
+    "plugins": (("", True, "name version package families config_packages formats commands state reason seconds"),),
     "new-plugin": (("", False, "name folder files"),),
 }
 

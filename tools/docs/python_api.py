@@ -32,13 +32,21 @@ PAGES = {
 
 HOOKS = """# Hooks
 
-Two [pluggy](https://pluggy.readthedocs.io) hooks are the whole contract between the registry and a plugin. They are
+Four [pluggy](https://pluggy.readthedocs.io) hooks are the whole contract between the registry and a plugin. They are
 marked with `@zoo.hookimpl` in the module that an entry point of the group `zoo` names. That module must be light:
 `zoo list` imports it, and no torch with it.
 
 ::: zoo.registry.hookspecs.zoo_families
 
 ::: zoo.registry.hookspecs.zoo_config_packages
+
+::: zoo.registry.hookspecs.zoo_formats
+
+::: zoo.registry.hookspecs.zoo_commands
+
+::: zoo.registry.additions.Format
+
+::: zoo.registry.additions.Command
 
 ::: zoo.registry.family.Family
 

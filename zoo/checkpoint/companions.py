@@ -25,6 +25,6 @@ def read_settings(ledger: Ledger) -> tuple[GenerationConfig, list[str]]:
     from zoo.generation import GenerationConfig, config_from_hf  # torch
 
     file = ledger.checkpoint.folder / "generation_config.json"
-    if ledger.checkpoint.dialect not in ("hf", "zoo") or not file.is_file():
+    if ledger.checkpoint.dialect in ("meta", "gguf") or not file.is_file():
         return GenerationConfig(), []
     return config_from_hf(read_json(file), file)

@@ -27,7 +27,9 @@ def family_of(checkpoint: Checkpoint, name: str | None) -> tuple[Family, Match]:
     """
     registry = installed()
     if name:
-        return registry[name], Match(1.0, ("asked for",))
+        family = registry[name]
+        own = family.match(checkpoint.config, checkpoint.dialect) if checkpoint.dialect == "hf" else None
+        return family, Match(1.0, ("asked for",), own.format if own else "")
     if checkpoint.dialect == "zoo":
         return registry[str(checkpoint.config.get("family"))], Match(1.0, ("zoo wrote it",))
     found = registry.detect(checkpoint.config, checkpoint.dialect)

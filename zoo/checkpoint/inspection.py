@@ -180,6 +180,8 @@ def inspect(
     refuse_endless(checkpoint)
     allow, overrides = tuple(allow), tuple(overrides)
     chosen, match = family_of(checkpoint, family)
+    if match.format:  # one that a plugin added, in a folder like those of the hub
+        checkpoint = replace(checkpoint, dialect=match.format)
     try:
         keys, config = read_config(chosen, checkpoint, allow)
     except CheckpointError as error:

@@ -17,6 +17,7 @@ import click
 
 from zoo import address_space
 from zoo.cli import streams
+from zoo.cli.added import added, by_plugin
 from zoo.cli.failures import tell
 from zoo.errors import ZooWarning
 from zoo.progress import Advance, shown_by
@@ -71,11 +72,11 @@ class Zoo(click.Group):
     """The commands, imported lazily, and what happens to their errors."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [name for name in COMMANDS if is_there(name)]
+        return [*(name for name in COMMANDS if is_there(name)), *(name for p in by_plugin().values() for name, _ in p)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS or not is_there(cmd_name):
-            return None
+            return added(cmd_name)
         module, _, name = COMMANDS[cmd_name].target.partition(":")
         command: click.Command = getattr(import_module(module), name)
         command.name = cmd_name
@@ -93,11 +94,14 @@ class Zoo(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        names = self.list_commands(ctx)
+        names = [name for name in COMMANDS if is_there(name)]
         for group in dict.fromkeys(entry.group for entry in COMMANDS.values()):
             if rows := [(name, COMMANDS[name].about) for name in names if COMMANDS[name].group == group]:
                 with formatter.section(group):
                     formatter.write_dl(rows, col_max=14, col_spacing=14 - max(len(name) for name, _ in rows))
+        for plugin, rows in by_plugin().items():
+            with formatter.section(f"From {plugin}"):
+                formatter.write_dl(rows, col_max=14, col_spacing=max(14 - max(len(name) for name, _ in rows), 2))
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run a command line and leave the process with its exit code; `--debug` lets errors through whole."""

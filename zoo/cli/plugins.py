@@ -57,6 +57,8 @@ def to_dict(p: Plugin) -> dict[str, Any]:
         "package": p.distribution,
         "families": [family.name for family in p.families],
         "config_packages": list(p.config_packages),
+        "formats": [f"{f.family}: {f.name}" for f in p.formats],
+        "commands": [command.name for command in p.commands],
         "state": p.state,
         "reason": p.reason,
         "seconds": round(p.seconds, 6),

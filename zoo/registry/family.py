@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.weights.dialect import Dialect, Match
 
 
+KINDS = ("hf", "meta", "gguf")  # which the files themselves tell apart
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
@@ -98,6 +99,10 @@ class Family:
         """How surely the foreign config `raw` is this family's; None: it is not."""
         from zoo.weights.dialect import Match
 
+        added = [name for name in self.formats if name not in KINDS] if dialect == "hf" else []
+        for name in added:  # which say for themselves whether a config.json is theirs
+            if (matches := self.dialect(name).matches) and (match := matches(raw)):
+                return replace(match, format=name)
         if dialect not in self.formats:
             return None
         if matches := self.dialect(dialect).matches:

@@ -1,4 +1,4 @@
-"""The two hooks that are the whole contract between the registry and a plugin."""
+"""The hooks that are the whole contract between the registry and a plugin; it implements those that it needs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from pluggy import HookimplMarker, HookspecMarker
 
+from zoo.registry.additions import Command, Format
 from zoo.registry.family import Family
 
 hookspec = HookspecMarker("zoo")
@@ -24,4 +25,16 @@ def zoo_config_packages() -> Iterable[str]:
 
     Presets are `model/NAME.yaml` inside the package; the package's `__init__` must be light.
     """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def zoo_formats() -> Iterable[Format]:
+    """Return formats of families that other plugins provide: an exporter for another engine, a laboratory's layout."""
+    raise AssertionError("a specification is never called")
+
+
+@hookspec
+def zoo_commands() -> Iterable[Command]:
+    """Return commands that this plugin adds to `zoo`, each with a lazy reference to its click.Command."""
     raise AssertionError("a specification is never called")

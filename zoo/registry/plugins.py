@@ -8,10 +8,9 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import EntryPoint
-from importlib.resources import files
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +18,7 @@ from pluggy import PluginManager
 
 from zoo.errors import UnknownName, ZooError, ZooWarning
 from zoo.registry import hookspecs
+from zoo.registry.additions import Command, Format, check_additions
 from zoo.registry.claims import checked_match
 from zoo.registry.family import Family
 from zoo.registry.isolation import isolated, reason_of
@@ -56,6 +56,8 @@ class Registry(Shelf):
             self.plugins.append(Plugin("?", where, "?", state="broken", reason=reason))
         for point in sorted(points, key=loading_order):
             self.plugins.append(self._load(point))
+        for plugin in self.plugins:
+            self._add_formats(plugin)
 
     def __getitem__(self, name: str) -> Family:
         """The family called `name`; UnknownName says what is near, and repeats why a broken plugin is broken."""
@@ -126,7 +128,7 @@ class Registry(Shelf):
                 self.manager.unregister(name=plugin.id)
             plugin.state = "broken"
             plugin.reason = error.what if isinstance(error, ZooError) else reason_of(error)
-            plugin.families, plugin.config_packages = (), ()
+            plugin.families, plugin.config_packages, plugin.formats, plugin.commands = (), (), (), ()
         plugin.seconds = time.perf_counter() - start
         return plugin
 
@@ -134,8 +136,9 @@ class Registry(Shelf):
         self.manager.register(point.load(), plugin.id)
         self.manager.check_pending()  # a misspelt hook is an error, not a silence
         families, packages = self._ask("zoo_families", plugin), self._ask("zoo_config_packages", plugin)
-        if not families and not packages:
-            raise ZooError("it implements neither zoo_families nor zoo_config_packages (is @zoo.hookimpl missing?)")
+        formats, commands = self._ask("zoo_formats", plugin), self._ask("zoo_commands", plugin)
+        if not (families or packages or formats or commands):
+            raise ZooError("it implements no hook, as zoo_families or zoo_config_packages (is @zoo.hookimpl missing?)")
         for package in packages:
             self._check_package(package, plugin)
         for family in families:
@@ -147,19 +150,25 @@ class Registry(Shelf):
                 raise ZooError(f"the family name {family.name!r} is taken by {self.origin[family.name].id}")
         if twice := [name for name, count in Counter(f.name for f in families).items() if count > 1]:
             raise ZooError(f"zoo_families returned {twice[0]!r} twice")
+        check_additions("zoo_formats", formats, Format)
+        check_additions("zoo_commands", commands, Command)
+        if taken := [c.name for c in commands for p in self.plugins if c.name in [other.name for other in p.commands]]:
+            raise ZooError(f"the command {taken[0]!r} is taken by another plugin")
         plugin.families, plugin.config_packages = families, packages
+        plugin.formats, plugin.commands = formats, commands
         for family in families:
             self.families[family.name], self.origin[family.name] = family, plugin
 
-    def _check_package(self, package: object, plugin: Plugin) -> None:
-        """Refuse what is no package of presets, and one that another brings: theirs would be read as this one's."""
-        if not isinstance(package, str):
-            raise ZooError(f"zoo_config_packages returned {package!r}, which is not the name of a package")
-        if package in self.config_packages:
-            raise ZooError(f"the package {package!r} is that of {self.config_packages[package]}")
-        if plugin.distribution != DISTRIBUTION and package.partition(".")[0] == GROUP:
-            raise ZooError(f"the package {package!r} is not its own")
-        files(package)
+    def _add_formats(self, plugin: Plugin) -> None:
+        """Give families the formats that a plugin brings for them, once all families are known."""
+        for added in plugin.formats:
+            family = self.families.get(added.family)
+            if family is None or added.name in ("zoo", *family.formats):
+                what = "no family is called" if family is None else f"{added.name!r} is there already, of"
+                plugin.state, plugin.reason = "broken", f"the format {added.name!r}: {what} {added.family!r}"
+                return
+            formats = {**family.formats, added.name: added.dialect}
+            self.families[family.name] = replace(family, formats=formats)
 
     def _ask(self, hook: str, plugin: Plugin) -> tuple[Any, ...]:
         """What a plugin's hook returns. Raises ZooError for what is not a list, or does not end."""

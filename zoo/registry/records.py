@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.resources.abc import Traversable
-from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError, clean
 from zoo.files.resources import MAX_BYTES, read_bounded
+from zoo.registry.additions import Command, Format
 from zoo.registry.family import Family
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass
@@ -25,6 +22,8 @@ class Plugin:
     reason: str = ""
     families: tuple[Family, ...] = ()
     config_packages: tuple[str, ...] = ()
+    formats: tuple[Format, ...] = ()  # of families that it does not own
+    commands: tuple[Command, ...] = ()
     seconds: float = 0.0  # to import it and ask its hooks
     lost: tuple[str, ...] = ()  # families that it provided until it was found broken
 

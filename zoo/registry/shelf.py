@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib.resources import files
 
+from zoo.errors import ZooError
 from zoo.registry.isolation import reason_of
-from zoo.registry.metadata import DISTRIBUTION
+from zoo.registry.metadata import DISTRIBUTION, GROUP
 from zoo.registry.preset_folder import FolderEntry, options_in, presets_in
 from zoo.registry.records import Plugin, Preset
 
@@ -54,6 +55,16 @@ class Shelf:
                     self._give_up(plugin, f"{package}: {reason_of(error)}")
                 continue
             yield from (Preset(e.name, package, e.file, distribution, e.group, e.problem) for e in entries)
+
+    def _check_package(self, package: object, plugin: Plugin) -> None:
+        """Refuse what is no package of presets, and one that another brings: theirs would be read as this one's."""
+        if not isinstance(package, str):
+            raise ZooError(f"zoo_config_packages returned {package!r}, which is not the name of a package")
+        if package in self.config_packages:
+            raise ZooError(f"the package {package!r} is that of {self.config_packages[package]}")
+        if plugin.distribution != DISTRIBUTION and package.partition(".")[0] == GROUP:
+            raise ZooError(f"the package {package!r} is not its own")
+        files(package)
 
     def _give_up(self, plugin: Plugin, reason: str) -> None:
         """Leave out from now on what a plugin provides."""

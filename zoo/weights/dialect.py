@@ -21,6 +21,7 @@ class Match:
 
     score: float
     reasons: tuple[str, ...]
+    format: str = ""  # of a folder with a config.json, which of the family's formats it is; empty: hf
 
 
 class Files(NamedTuple):
