@@ -52,6 +52,31 @@ def test_a_number_of_things_is_not_negative_and_seldom_none(name: str) -> None:
 YARN = RopeConfig(scaling="yarn", factor=2.0, original_max_seq_len=16)
 GROUPS = {"deepseek": "", "glm4_moe": "", "decoder": "mlp."}
 
+PLAIN = {
+    "attention.sliding_window": None, "attention.local_per_global": None, "has_local_rope": False,
+    "local_rope": RopeConfig(),
+}  # fmt: skip
+DECODER: list[tuple[str, Any, str]] = [
+    ("position.kind", "swoosh", "not one of"),
+    ("norm.kind", "swoosh", "not one of"),
+    ("block.kind", "swoosh", "not one"),
+    ("attention.kind", "swoosh", "not one of"),
+    ("mlp.kind", "swoosh", "not one of"),
+    ("mlp.activation", "x", "not one"),
+    ("mlp.scoring", "swoosh", "not one of"),
+    ("block.alpha", 2.0, "goes with"),
+    ("position.num_buckets", 1, "below 2"),
+    ("position.max_distance", 16, "above half"),
+    ("attention.rope_head_dim", 1, "below 2"),
+    ("head_dim", 11, "pairs"),
+    ("attention.prefix_token", -1, "below 0"),
+    ("attention.num_kv_heads", 4, "multiple"),
+    ("mlp.has_bias", True, "no biases"),
+    ("rope", RopeConfig(partial=0.5), "whole pairs"),
+    ("attention.sliding_window", None, "needs"),
+    ("has_local_rope", False, "nothing reads"),
+]
+
 # family, fields that are set, a word of what refuses them
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *(
@@ -136,6 +161,16 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("t5", {"flavour": "swoosh"}, "not one of"),
     ("transformer", {"hidden_size": 21}, "multiple"),
     *(("transformer", {"decoder_start_token_id": token}, "not below") for token in (-1, 61)),
+    *(("decoder", {k: v}, w) for k, v, w in DECODER),
+    ("decoder", {"attention.kind": "dca", **PLAIN, "attention.local_size": 8192}, "leaves nothing"),
+    ("decoder", {"attention.kind": "dca", **PLAIN, "attention.has_qk_norm": False, "position.kind": "alibi"}, "needs"),
+    ("decoder", {"attention.kind": "dca", **PLAIN, "attention.softcap": 3.0}, "does not go"),
+    ("decoder", {"attention.kind": "mla", **PLAIN, "attention.num_kv_heads": 2}, "does not go"),
+    ("decoder", {"attention.prefix_token": 3}, "does not go"),
+    ("decoder", {**PLAIN, "attention.prefix_token": 61}, "not below"),
+    ("decoder", {**PLAIN, "attention.prefix_token": 3, "position.kind": "alibi"}, "does not go"),
+    ("decoder", {**PLAIN, "local_rope": RopeConfig(theta=3.0)}, "nothing reads"),
+    ("decoder", {"mlp.has_shared_gate": True, "mlp.num_shared_experts": 0}, "nothing to weigh"),
     ("vit", {"image_size": 3}, "below"),
     ("vit", {"head": "none"}, "has no use for"),
     ("vit", {"num_labels": None}, "needs"),
@@ -163,6 +198,10 @@ ALLOWED: list[tuple[str, dict[str, Any]]] = [
     ("qwen2", {"sliding_layers": [0, 1]}),
     ("qwen2_5_vl", {"vision.full_layers": [0, 2]}),
     ("t5", {"max_distance": 5}),
+    ("decoder", {"attention.kind": "dca", **PLAIN, "attention.local_size": 8191}),
+    ("decoder", {"attention.local_size": 8192}),  # of dca alone
+    ("decoder", {**PLAIN, "attention.prefix_token": 60}),
+    ("decoder", {"position.max_distance": 17}),
     ("transformer", {"decoder_start_token_id": 0}),
     ("vit", {"image_size": 4}),
 ]

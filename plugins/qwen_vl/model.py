@@ -19,7 +19,7 @@ from zoo.nn import Attention, Cache, Decoder, GatedMLP, MRope, PreNormLayer, RMS
 
 from .config import Qwen2VLConfig, WindowedVisionConfig
 from .positions import Seen, place
-from .tower import Tower, WindowedTower
+from .tower import Tower, WindowedTower, check_squares
 
 
 class PlaceCache(SettledCache):
@@ -124,6 +124,7 @@ class Qwen2VL(Decoder):
         images, videos = (
             [] if g is None else [(int(t), int(h), int(w)) for t, h, w in g.tolist()] for g in (grid, video_grid)
         )
+        check_squares(images + videos, merge)
         lasts = [1.0] * len(videos) if seconds is None else [float(x) for x in seconds]
         if len(lasts) != len(videos):
             raise UsageError(f"{len(lasts)} seconds_per_grid for {len(videos)} videos")

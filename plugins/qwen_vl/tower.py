@@ -47,8 +47,7 @@ class Tower(nn.Module):
     def sides(self, patches: Tensor, grid: Tensor) -> list[tuple[int, int, int]]:
         """`grid` as numbers, checked against the patches."""
         found = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
-        if any(min(g) < 1 or g[1] % self.merge_size or g[2] % self.merge_size for g in found):
-            raise UsageError(f"a grid of {found} patches does not fall into squares of {self.merge_size}")
+        check_squares(found, self.merge_size)
         total = sum(t * h * w for t, h, w in found)
         if tuple(patches.shape) != (total, self.patch_dim):
             what = f"patches of shape {list(patches.shape)} do not fill grids of {found}"
@@ -91,6 +90,12 @@ class Merger(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [P, D] to [P / M, out_size]."""
         return self.down_proj(F.gelu(self.up_proj(self.norm(x).reshape(-1, self.merged_size))))
+
+
+def check_squares(sides: list[tuple[int, int, int]], merge: int) -> None:
+    """Raise UsageError for a grid without patches, and one that does not fall into squares of `merge` patches."""
+    if any(min(g) < 1 or g[1] % merge or g[2] % merge for g in sides):
+        raise UsageError(f"a grid of {sides} patches does not fall into squares of {merge}")
 
 
 def frames(sides: list[tuple[int, int, int]]) -> list[int]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import platform
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from zoo.measurement import environment as module
-from zoo.measurement.environment import environment, processor
+from zoo.measurement.environment import commit, environment, processor
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,3 +47,19 @@ def test_a_processor_is_called_by_its_name(
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "arm")
     assert processor() == name
+
+
+def test_a_checkout_is_described_and_what_was_installed_from_a_commit_names_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    told = {"text": "{}"}
+    monkeypatch.setattr(module, "distribution", lambda _: SimpleNamespace(read_text=lambda _: told["text"]))
+    monkeypatch.setattr(module, "Path", lambda _: tmp_path / "zoo" / "measurement" / "environment.py")
+    monkeypatch.setattr(module, "_described", lambda root: f"at {root.name}")
+    assert commit() is None
+    (tmp_path / ".git").mkdir()
+    assert commit() == f"at {tmp_path.name}"
+    told["text"] = '{"vcs_info": {"commit_id": "abc"}}'
+    assert commit() == "abc"
+    told["text"] = "{"
+    assert commit() == f"at {tmp_path.name}"

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from tests.generation.models import LetterTokenizer, TableModel
-from zoo.errors import UsageError
+from zoo.errors import MissingExtra, UnknownName, UsageError
 from zoo.generation import GenerationConfig
+from zoo.measurement import evaluation
 
 BOS, EOS = 1, 2
 
@@ -55,6 +56,19 @@ def normalized(asked: dict[str, Any], most: int) -> dict[str, Any]:
     return known
 
 
+class TaskManager:
+    """Their list of tasks: thousands of their own, or those of a folder."""
+
+    def __init__(self, include_path: str | None = None, include_defaults: bool = True) -> None:
+        self.all_tasks = ["arc", "hellaswag"] * include_defaults + ["mine"] * (include_path is not None)
+
+
+def evaluated(**given: Any) -> dict[str, Any]:
+    numbers = {"acc,none": 0.5, "acc_stderr,none": 0.1, "f1,strict": 1, "f1_stderr,strict": "N/A", "alias": "x"}
+    assert given["log_samples"] is False
+    return {"results": {task: numbers | {"limit,none": given["limit"]} for task in given["tasks"]}}
+
+
 class Letters(LetterTokenizer):
     """With a token that begins texts."""
 
@@ -72,7 +86,8 @@ class Letters(LetterTokenizer):
 @pytest.fixture
 def harness(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     given = {
-        "lm_eval": {}, "lm_eval.api": {}, "lm_eval.api.model": {"TemplateLM": TemplateLM}, "lm_eval.models": {},
+        "lm_eval": {"simple_evaluate": evaluated}, "lm_eval.api": {}, "lm_eval.tasks": {"TaskManager": TaskManager},
+        "lm_eval.api.model": {"TemplateLM": TemplateLM}, "lm_eval.models": {},
         "lm_eval.models.utils": {"normalize_gen_kwargs": normalized},
         "lm_eval.utils": {"get_rolling_token_windows": rolling, "make_disjoint_window": disjoint},
     }  # fmt: skip
@@ -210,3 +225,36 @@ def test_rows_are_padded_on_the_right_and_parted(harness: ModuleType) -> None:
     assert harness.padded([[3], [4]], torch.device("cpu"))[1] is None
     assert list(harness.batched(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(harness.batched(range(4), 2)) == [[0, 1], [2, 3]]
+
+
+def test_a_task_is_the_harness_or_of_the_folder_that_is_named(
+    harness: ModuleType, monkeypatch: Any, tmp_path: Any
+) -> None:
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: name)
+    assert evaluation._manager(["arc"], None).all_tasks == ["arc", "hellaswag"]
+    assert evaluation._manager(["mine"], tmp_path).all_tasks == ["mine"]
+    assert evaluation._manager(["mine", "arc"], tmp_path).all_tasks == ["arc", "hellaswag", "mine"]
+    with pytest.raises(UnknownName, match="no task 'arcs'"):
+        evaluation._manager(["arc", "arcs"], None)
+    with pytest.raises(UsageError, match="not a folder of tasks"):
+        evaluation._manager(["mine"], tmp_path / "nowhere")
+    monkeypatch.setattr(evaluation, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match="eval"):
+        evaluation._manager(["arc"], None)
+
+
+def test_scores_are_what_the_harness_tells_with_their_errors(harness: ModuleType, monkeypatch: Any) -> None:
+    monkeypatch.setitem(sys.modules, "zoo.measurement.harness", harness)
+    subject = SimpleNamespace(tokenizer=Letters(), settings=GenerationConfig())
+    found = evaluation.run_tasks(
+        TableModel(),
+        subject,
+        ["a", "b"],
+        None,
+        batch_size=2,
+        options={"limit": 3},  # type: ignore[arg-type]
+    )
+    expected = [("acc", "none", 0.5, 0.1), ("f1", "strict", 1.0, None), ("limit", "none", 3.0, None)]
+    assert [(s.task, s.metric, s.filter, s.value, s.stderr) for s in found] == [
+        (task, *row) for task in ("a", "b") for row in expected
+    ]

@@ -128,3 +128,11 @@ def test_two_models_are_measured_on_a_text(tmp_path: Path, monkeypatch: pytest.M
         measure([tmp_path / "nowhere"], text=tmp_path / "text.txt")
     with pytest.raises(ZooError, match="no model to measure"):
         measure([], text=tmp_path / "text.txt")
+
+
+def test_texts_are_continued_to_one_length_and_drawn_from_one_seed() -> None:
+    assert {(way, c.max_new_tokens, tuple(c.eos_token_id or ()), c.temperature, c.seed)
+            for way, c in continuations.WAYS.items()} == {
+        ("greedy", 32, (), 0.0, None), ("seeded", 32, (), 1.0, 0)
+    }  # fmt: skip
+    assert all(c.eos_token_id == [] for c in continuations.WAYS.values())

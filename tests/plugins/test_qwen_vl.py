@@ -143,6 +143,9 @@ def test_pixels_without_grid_and_of_another_shape_are_refused(model: nn.Module) 
     images = patches(GRIDS[0])
     with pytest.raises(UsageError, match="do not fill grids"):
         model(torch.tensor(TEXT[:1]), pixels=images["pixels"][:-1], grid=images["grid"])
+    for grid in ([[1, 0, 6]], [[0, 4, 6]], [[1, 3, 8]], [[1, 8, 3]]):
+        with pytest.raises(UsageError, match="does not fall into squares of 2"):
+            model(torch.tensor(TEXT[:1]), pixels=images["pixels"], grid=torch.tensor(grid))
     with pytest.raises(UsageError, match="go together"):
         model(torch.tensor([[3, 4]]), pixels=images["pixels"])
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from zoo.errors import CheckpointError, ConfigError
+from zoo.files.tensor_info import TensorInfo
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 
@@ -50,6 +52,21 @@ def test_what_enters_a_tied_head_is_scaled_where_the_reference_scales_it(flavour
     assert read(model_type=flavour, tie_word_embeddings=True).scale_outputs == is_scaled
     assert read(model_type=flavour).scale_outputs == is_scaled
     assert not read(model_type=flavour, tie_word_embeddings=False).scale_outputs
+
+
+@pytest.mark.parametrize(
+    ("flavour", "says", "is_tied"),
+    [("t5", {}, True), ("t5", {"scale_decoder_outputs": True}, True), ("t5", {"scale_decoder_outputs": False}, False),
+     ("mt5", {}, False), ("umt5", {}, False), ("umt5", {"scale_decoder_outputs": True}, False)],
+)  # fmt: skip
+def test_a_head_that_is_there_is_its_own_where_a_file_never_scales(
+    flavour: str, says: dict[str, Any], is_tied: bool
+) -> None:
+    """transformers 5 writes tie_word_embeddings true whatever the model; a T5 that scales has a copy beside."""
+    head = {"lm_head.weight": TensorInfo("lm_head.weight", "float32", (61, 24), Path("x"), 0, 0)}
+    for tensors, expected in ((head, is_tied), ({}, True)):
+        keys = ForeignConfig({**RAW, "model_type": flavour, "tie_word_embeddings": True, **says}, tensors=tensors)
+        assert installed()["t5"].dialect("hf").from_config(keys).tie_embeddings == expected
 
 
 def test_buckets_for_two_directions_are_at_least_four() -> None:

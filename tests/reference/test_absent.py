@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -38,6 +39,22 @@ TOLD_BY_TENSORS: dict[str, dict[str, Any]] = {
     "text_config.layer_types": {"local_per_global": 5},
 }
 
+# Keys that must be there: sizes, which the reference would take from some released model, and what else a family has
+# no usual value for.
+SIZES = set(
+    "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads n_layer n_head n_layers n_heads "
+    "dim hidden_dim d_model d_ff d_kv num_layers num_heads moe_intermediate_size shared_expert_intermediate_size "
+    "num_experts num_local_experts n_routed_experts num_experts_per_tok first_k_dense_replace".split()
+)
+LATENT = "kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim n_group topk_group norm_topk_prob".split()
+NEEDED = {
+    "deepseek_v2": {*LATENT, "routed_scaling_factor"}, "deepseek_v3": {*LATENT, "routed_scaling_factor"},
+    "gemma2": {"query_pre_attn_scalar"}, "gemma3_text": {"query_pre_attn_scalar"}, "qwen2": {"sliding_window"},
+    "qwen3": {"sliding_window"},
+}  # fmt: skip
+TOWERS = {"hidden_size"}  # of Qwen2.5-VL's; its width is nobody's
+UNSIZED = {"clip", "gpt2", "marian", "vit", "gemma3"}  # whose released files leave even sizes out
+
 
 def outcome(name: str, raw: dict[str, Any]) -> Any:
     """The config that is read, or what refuses it."""
@@ -54,12 +71,23 @@ def test_an_absent_key_is_refused_or_means_what_the_reference_takes(name: str) -
         path = f"{group}.{key}" if group else key
         absent = outcome(name, without(raw, group, key))
         if isinstance(absent, str) and f"{key}: the key is missing" in absent:
+            allowed = TOWERS if group == "vision_config" else SIZES | NEEDED.get(raw["model_type"], set())
+            assert key in allowed, path
+            assert raw["model_type"] not in UNSIZED, path
             continue
+        assert key not in NEEDED.get(raw["model_type"], set()) or name == "deepseek-v2-other", path
         value = theirs[path] if path in theirs else OF_THE_ORIGINAL[key]
         value = value[raw["model_type"]] if isinstance(value, dict) and path not in theirs else value
         if absent != outcome(name, put(raw, group, key, value)):
             expected = TOLD_BY_TENSORS[path]
             assert expected == {k: getattr(absent, k, expected[k]) for k in expected}, path
+
+
+@pytest.mark.parametrize("name", sorted(cases()))
+def test_a_config_is_written_as_it_was_read(name: str) -> None:
+    """As the reference read it when it computed the golden."""
+    raw = cases()[name]
+    assert json.loads(json.dumps(FAMILIES[name].dialect("hf").to_config(outcome(name, raw)))) == raw
 
 
 @pytest.mark.slow

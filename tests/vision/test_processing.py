@@ -83,6 +83,14 @@ def test_sides_are_multiples_within_bounds() -> None:
         smart_size(2, 1000, 28, 3136, 100_000)
 
 
+def test_a_picture_may_be_two_hundred_times_as_long_as_wide_and_no_longer() -> None:
+    assert smart_size(4000, 20, 28, 3136, 10**7) == (4004, 28)
+    assert smart_size(20, 4000, 28, 3136, 10**7)[0] == 28
+    for sides in ((4001, 20), (20, 4001)):
+        with pytest.raises(UsageError, match="too long and narrow"):
+            smart_size(*sides, 28, 3136, 10**7)
+
+
 def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="did you mean: CLIP"):
         Processing.of({"image_processor_type": "CLIPPImageProcessor"})
@@ -114,6 +122,44 @@ def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path
 def test_values_of_another_form_are_refused_by_name(kind: str, keys: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match=rf"preprocessor_config\.json: {next(iter(keys))}: "):
         Processing.of({"image_processor_type": f"{kind}ImageProcessor", **keys})
+
+
+@pytest.mark.parametrize(
+    ("kind", "keys", "expected"),
+    [
+        ("ViT", {"size": 30}, {"height": 30, "width": 30, "shortest_edge": None, "crop": None}),
+        ("ViT", {}, {"height": 224, "width": 224, "resample": 2, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}),
+        ("CLIP", {"size": 30}, {"height": None, "shortest_edge": 30, "crop": (224, 224)}),
+        ("CLIP", {"crop_size": {"height": 20, "width": 30}}, {"shortest_edge": 224, "crop": (20, 30), "resample": 3}),
+        ("CLIP", {"do_center_crop": False}, {"crop": None}),
+        ("CLIP", {"do_resize": False, "do_rescale": False}, {"is_resized": False, "scale": None}),
+        ("CLIP", {"do_normalize": False}, {"mean": None, "std": None}),
+        (
+            "CLIP",
+            {"rescale_factor": 0.5, "image_mean": [1, 2, 3], "resample": 5},
+            {"scale": 0.5, "mean": (1, 2, 3), "resample": 5},
+        ),
+        (
+            "Qwen2VL",
+            {},
+            {"min_pixels": 3136, "max_pixels": 1003520, "patch_size": 14, "temporal_patch_size": 2, "merge_size": 2},
+        ),
+        (
+            "Qwen2VL",
+            {"max_pixels": 6272, "patch_size": 4, "merge_size": 3},
+            {"min_pixels": 3136, "max_pixels": 6272, "patch_size": 4, "merge_size": 3},
+        ),
+        ("Gemma3", {"do_pan_and_scan": None}, {"height": 224, "resample": 2, "scale": 1 / 255}),
+    ],
+    ids=str,
+)
+def test_a_file_says_how_or_the_processor_of_its_name(
+    kind: str, keys: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """The defaults of transformers' classes."""
+    for suffix in ("ImageProcessor", "ImageProcessorFast", "FeatureExtractor"):
+        how = Processing.of({"image_processor_type": kind + suffix, **keys})
+        assert {name: getattr(how, name) for name in expected} == expected
 
 
 def test_areas_beside_a_size_count() -> None:

@@ -34,6 +34,7 @@ class _Finder(ast.NodeVisitor):
         self.starts = [0, *(at.end() for at in re.finditer(rb"\n", source))]
         self.scope: list[str] = []
         self.depth = 0  # of functions within functions
+        self.even: list[ast.expr] = []  # differences whose sign goes lost
         self.found: list[Change] = []
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> tuple[int, int]:
@@ -143,7 +144,7 @@ class _Finder(ast.NodeVisitor):
         ):
             return
         self.operator(node.left, node.op, node.right)
-        if isinstance(node.op, ORDERED):
+        if isinstance(node.op, ORDERED) and node not in self.even:
             self.swap("swap operands", *sides)
         self.generic_visit(node)
 
@@ -178,6 +179,8 @@ class _Finder(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = ast.unparse(node.func).rpartition(".")[2]
+        if name == "abs":
+            self.even += [*node.args, *([node.func.value] if isinstance(node.func, ast.Attribute) else [])]
         if SPOKEN.search(name):
             return
         if isinstance(node.func, ast.Attribute) and node.func.attr in ("float", "contiguous") and not node.args:
