@@ -116,7 +116,7 @@ def test_an_installed_preset_with_an_unknown_key_is_named(tmp_path: Path) -> Non
     assert done.returncode == 1
     (line,) = rows(done.stdout)
     assert line["property"] == "its presets can be composed"
-    assert "stranger-small: model.num_heds is not a field of StrangerConfig" in line["found"]
+    assert "stranger-small.yaml: no key 'model.num_heds'" in line["found"]
 
 
 def test_a_plugin_that_does_not_load_fails_with_its_reason(plant: Plant) -> None:  # noqa: F811

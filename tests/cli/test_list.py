@@ -142,9 +142,10 @@ def test_a_strangers_text_cannot_drive_the_terminal(tmp_path):
     preset = '# Evil (x)\ndefaults:\n  - /schema/evil@_here_\n  - _self_\nhub: "a\\tb\\nc[bold]\\e[2J"\n'
     install(tmp_path, "zoo-evil", {"evil": "zoo_evil"}, good_plugin("zoo_evil", "evil", {"evil": preset}))
     done = zoo("list", "evil", site=tmp_path)
-    assert done.stdout.splitlines()[1].split("\t")[7] == r"a\tb\nc[bold]\x1b[2J"
+    assert "\x1b" not in done.stdout + done.stderr
+    assert "evil.yaml: line 5: " in done.stderr
     shown = on_terminal("list", "evil", "--no-truncate", PYTHONPATH=_path(tmp_path))
-    assert r"a\tb\nc[bold]\x1b[2J" in shown
+    assert "\x1b[2J" not in shown
     assert "\x1b[2J" not in shown
 
 

@@ -204,7 +204,7 @@ def test_a_listing_of_pages_without_end_is_given_up(hub: Hub, client: Calls) -> 
     page = json.dumps([ENTRY | {"path": "config.json"}]).encode()
     again = f'<{hub.url}/api/models/{REPO}{end}?cursor=x>; rel="next"'
     hub.lies[end] = Lie(body=page, headers={"Link": again})
-    few = "from zoo.weights import hub_guard\nhub_guard.MAX_PAGES = found = {}"
+    few = "from zoo.hub import guard\nguard.MAX_PAGES = found = {}"
     client.client.python(few.format(9))
     try:
         assert "the hub answered 9 times, and never to the end" in client.locate(f"hf://{REPO}")["text"]

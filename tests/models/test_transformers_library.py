@@ -98,8 +98,10 @@ def test_bench_asks_nothing_of_a_folder_whose_class_is_beside_the_weights(tmp_pa
     kind = installed()["chatglm"].config_class
     folder = zoo.save(zoo.build(kind.tiny(), device="cpu"), tmp_path / "chatglm")
     config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"auto_map": AUTO_MAP}))
-    (folder / "evil.py").write_text(CODE.format(str(tmp_path / "trace")))
+    released = {"AutoConfig": "configuration_chatglm.ChatGLMConfig", "AutoModel": "modeling_chatglm.ChatGLMModel"}
+    (folder / "config.json").write_text(json.dumps(config | {"auto_map": released}))
+    for name in ("configuration_chatglm.py", "modeling_chatglm.py"):
+        (folder / name).write_text(CODE.format(str(tmp_path / "trace")))
     with pytest.raises(UsageError, match="only code beside the weights, which is not run"):
         duel("chatglm", Job(source=str(folder), prompt=4, new=2), repeats=1, against="transformers")
     assert not (tmp_path / "trace").exists()

@@ -156,9 +156,9 @@ MISTAKES = [
         ["llama3", "~model.num_layers"],
         "'~model.num_layers': a field cannot be taken away\ngive it a value: model.num_layers=VALUE",
     ),
-    (["llama3", "model.rope.theta=inf"], "model.rope.theta=inf is not above 1 and finite"),
-    (["llama3", "model.rope.factor=nan"], "model.rope.factor=nan is not above 0 and finite"),
-    (["llama3", "model.norm_eps=-1"], "model.norm_eps=-1.0 is not a number from 0 on"),
+    (["llama3", "model.rope.theta=inf"], "model.rope.theta=inf is not above 1 and up to 1e+13"),
+    (["llama3", "model.rope.factor=nan"], "model.rope.factor=nan is not above 0 and up to 10000"),
+    (["llama3", "model.norm_eps=-1"], "model.norm_eps=-1.0 is not from 0 to 0.1"),
     (["llama3", "model.head_dim=7"], "model.head_dim=7 is odd, and rotary positions turn channels in pairs"),
 ]
 
@@ -253,7 +253,7 @@ def test_a_broken_config_class_harms_only_its_family(plugged):
     files["zoo_sick/config.py"] = "raise RuntimeError('no such luck')"
     plugged("sick", files)
     assert composed("llama3").num_layers == 32
-    with pytest.raises(ZooError, match="the config of family 'sick' cannot be read\nRuntimeError: no such luck"):
+    with pytest.raises(ZooError, match=r"the config of family 'sick' cannot be read\n.*RuntimeError: no such luck"):
         composed("sick")
 
 

@@ -56,7 +56,7 @@ def test_every_preset_is_the_config_that_hydra_composes(name):
 
 @pytest.mark.slow
 def test_every_preset_of_a_real_plugin_is_the_config_that_hydra_composes(tmp_path):
-    source = Path(__file__).parent / "plugin" / "zoo-mamba2" / "src" / "zoo_mamba2"
+    source = Path(__file__).parents[1] / "plugin" / "zoo-mamba2" / "src" / "zoo_mamba2"
     files = {
         f"zoo_mamba2/{f.relative_to(source)}": f.read_text() for f in source.rglob("*") if f.suffix in (".py", ".yaml")
     }

@@ -36,7 +36,7 @@ FAULTS: dict[str, Fault] = {
         "model", "a row does not depend on its batch", "logits of a row differs by",
     ),
     "padding that is attended to": Fault(
-        "model.py", "allowed & span.padding[:, None]", "allowed",
+        "model.py", "(at >= 0) & (at <= span", "(at <= span",
         "model", "padding on the left changes nothing", "logits of a padded row differs by",
     ),
     "positions that count columns": Fault(
@@ -158,7 +158,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "a preset with an unknown key": Fault(
         "conf/model/stranger-small.yaml", "num_heads: 4", "num_heads: 4\nnum_head: 4",
-        "config", "its presets can be composed", "stranger-small: model.num_head is not a field of StrangerConfig",
+        "config", "its presets can be composed", "stranger-small.yaml: no key 'model.num_head'",
     ),
     "a preset whose values contradict each other": Fault(
         "conf/model/stranger-small.yaml", "num_heads: 4", "num_heads: 5",

@@ -12,6 +12,8 @@ import yaml
 from zoo.errors import ZooError, clean
 from zoo.files.resources import MAX_BYTES, too_large
 
+MAX_LINES = 20_000  # of a preset
+
 MAX_DEPTH = 20
 MAX_ENTRIES = 10_000
 MAX_TEXT = 1_000  # characters of one value
@@ -24,10 +26,12 @@ def check(data: bytes, file: Traversable | str) -> int:
     """Refuse YAML that a preset has no use for, and count its entries. Raises ZooError, which names file and line.
 
     Anchors and aliases can grow without bound, tags construct objects, `${` asks Hydra to look things up and
-    `_target_` asks it to call them (RELIABILITY G1).
+    `_target_` asks it to call them.
     """
     if len(data) > MAX_BYTES:
         raise ZooError(too_large(file, len(data), MAX_BYTES))
+    if data.count(b"\n") + data.count(b"\r") > MAX_LINES:  # each takes the reader its time, empty ones too
+        raise ZooError(f"{clean(file, 300)}: has more than {MAX_LINES:,} lines")
     try:
         return _check_events(text_of(data, file), file)
     except yaml.YAMLError as error:

@@ -126,7 +126,7 @@ class Subject:
 def peaked(model: nn.Module, seed: int = 0) -> nn.Module:
     """Weights under which a wrong layout shows: matrices N(0, 0.9 / sqrt(fan in)), norms and biases far from 1 and 0.
 
-    Default initialisation leaves attention nearly flat, and wrongly permuted heads then go unnoticed (see TRAPS 5.4).
+    Default initialisation leaves attention nearly flat, and wrongly permuted heads then go unnoticed.
     """
     generator = torch.Generator().manual_seed(seed)
     for _, parameter in shared_parameters(model):
