@@ -56,5 +56,6 @@ def test_json_tells_all_of_every_plugin_blocked_ones_included(site):
     assert {"llama", "good", "bad", "old"} <= set(found)
     assert (found["good"]["state"], found["good"]["seconds"]) == ("blocked", 0)
     assert found["bad"]["seconds"] > 0
-    keys = ["name", "version", "package", "families", "config_packages", "state", "reason", "seconds"]
+    keys = ["name", "version", "package", "families", "config_packages", "formats", "commands", "state"]
+    keys += ["reason", "seconds"]
     assert {tuple(p) for p in found.values()} == {tuple(keys)}
