@@ -24,6 +24,7 @@ FAMILIES = sorted(installed().families)
 LENGTH = 11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some(FAMILIES, "llama", "gemma", "deepseek", "mixtral"))
 def test_flops_of_every_tiny_forward_pass_are_those_that_were_counted(name):
     config = installed()[name].config_class.tiny()

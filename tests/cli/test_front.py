@@ -151,6 +151,7 @@ def test_a_reader_that_had_enough_is_no_error():
     assert "bug" not in done.stderr
 
 
+@pytest.mark.slow
 def test_a_closed_stdout_is_no_error():
     code = "import os, sys; os.close(1); sys.stdout = None; from zoo.cli import main; main(sys.argv[1:])"
     for words in (["list", "-q"], ["list"], ["show", "tiny"]):

@@ -142,6 +142,7 @@ def test_what_is_no_name_of_a_repository_is_wrong_use(client: Client, folder: Pa
     assert client.zoo("push", str(folder), name).exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_wrong_folder_is_never_sent(hub: Hub, client: Client, folder: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     shutil.copytree(folder, bare, ignore=shutil.ignore_patterns("zoo.json"))

@@ -182,6 +182,7 @@ def test_what_was_measured_is_shown_where_it_is_there(five):
     assert c.to_dict()["measurements"]["rows"][0]["values"][1] == 8.25
 
 
+@pytest.mark.slow
 def test_words_and_arithmetic_import_no_torch_and_take_less_than_a_second():
     code = f"""if True:
         import sys, time

@@ -241,6 +241,7 @@ OPCODES = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.lists(st.sampled_from(OPCODES), max_size=14))
 def test_any_sequence_of_opcodes_is_read_or_refused(tmp_path: Path, data: list[bytes]) -> None:

@@ -131,6 +131,7 @@ def zoo(path: Path) -> tuple[dict[str, Any], dict[str, str]] | str:
     return said, header.metadata
 
 
+@pytest.mark.slow
 def test_what_the_library_reads_is_read_alike_or_refused_for_a_declared_reason(tmp_path: Path) -> None:
     rng, count, path = random.Random(9), Counter[str](), tmp_path / "x.safetensors"
     for number in range(800):

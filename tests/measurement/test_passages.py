@@ -41,6 +41,7 @@ def of(num_tokens: int, first: int) -> Passage:
     return Passage("x" * num_tokens, [0] * num_tokens, [(i, i + 1) for i in range(num_tokens)], first, True)
 
 
+@pytest.mark.slow
 @given(st.integers(2, 60), st.integers(1, 3), st.integers(3, 20), st.integers(1, 20))
 def test_every_token_is_predicted_once_in_windows_that_fit(num: int, first: int, size: int, stride: int) -> None:
     num, stride = max(num, first + 1), min(stride, size)

@@ -104,6 +104,7 @@ def test_a_sentencepiece_vocabulary_gives_the_ids_of_sentencepiece(prefix: bool)
         assert ours.decode(ids) == spm.decode(ids), text
 
 
+@pytest.mark.slow
 def test_fifty_thousand_special_tokens_are_added_at_once():
     tokens = [*"abcdefgh", *(f"<|{i}|>" for i in range(50_000))]
     values = {"tokens": tokens, "token_type": [1] * 8 + [3] * 50_000, "merges": [], "pre": "smollm", "model": "gpt2"}

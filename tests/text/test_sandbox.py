@@ -125,6 +125,7 @@ def test_one_step_that_would_cost_too_much_is_refused(source: str):
     refuse(source)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "source",
     [

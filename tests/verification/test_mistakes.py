@@ -42,6 +42,7 @@ def check(result: Verification, seed: Seed) -> None:
         assert not any(where.startswith("layers.") for where in found.where), result
 
 
+@pytest.mark.slow
 @seeds
 def test_a_mistake_in_one_layer_is_named_with_its_layer(seed: Seed) -> None:
     model = right(seed.config)

@@ -101,6 +101,7 @@ def test_two_numbers_are_said_of_a_reference_that_rounds(model: nn.Module) -> No
     assert f"{ROUNDING}." in result.table()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plant", [other_eps, other_theta, one_weight])
 @pytest.mark.parametrize("is_narrow", [False, True], ids=["exact", "rounding"])
 def test_noise_excuses_no_mistake(plant: Any, is_narrow: bool, model: nn.Module) -> None:
@@ -146,6 +147,7 @@ def test_a_reference_that_is_not_one_proves_nothing(model: nn.Module) -> None:
     assert result.limit.value <= LIMITS["float64"][0]
 
 
+@pytest.mark.slow
 def test_noise_is_no_first_divergence_and_hides_no_mistake(model: nn.Module) -> None:
     """A reference whose attention errs by 1e-9 in a way that nothing measures; the block of layer 1 is wrong."""
     other: Any = copy.deepcopy(model)

@@ -185,6 +185,7 @@ def test_a_rule_that_also_yields_what_the_model_lacks_does_not_apply() -> None:
     assert orphans == ["attn.q.bias"]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_every_name_is_in_exactly_one_step_whatever_is_there(data: st.DataObject) -> None:
     """Fused, split and renamed alternatives of the same tensors, of which any may be in the file."""
