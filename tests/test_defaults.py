@@ -47,6 +47,7 @@ def switches() -> Iterator[tuple[str, bool]]:
                     yield f"{node.name}.{name}", value.value  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_what_is_not_switched_on_is_off() -> None:
     found = list(switches())
     assert {name for name, value in found if value} == ON

@@ -77,6 +77,7 @@ def test_every_text_begins_with_bos(tokenizer: Tokenizer, model: Any) -> None:
     assert [tokenizer.eos_token_id] == model.config.eos_token_id
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("prompt", "text"), SAMPLES, ids=[prompt for prompt, _ in SAMPLES])
 def test_greedy_text_is_what_the_card_says(model: Any, tokenizer: Tokenizer, prompt: str, text: str) -> None:
     settings = GenerationConfig(max_new_tokens=60, repetition_penalty=1.2)

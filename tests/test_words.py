@@ -6,9 +6,12 @@ import ast
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_no_two_classes_have_one_name() -> None:
     places = defaultdict(list)
     for file in sorted(ROOT.glob("zoo/**/*.py")):

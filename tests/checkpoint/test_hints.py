@@ -22,6 +22,7 @@ HEAD = "lm_head.weight"
 # --- overrides ---
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("said", [False, None], ids=["the config denies it", "the config does not say"])
 def test_a_head_that_is_the_embedding_is_offered_as_that(said: bool | None, broken: Callable[..., Path]) -> None:
     folder = broken("tiny", tie_word_embeddings=said)
@@ -210,6 +211,7 @@ def walked(folder: Path, count: int, seed: int, families: tuple[str, ...]) -> li
     return bad
 
 
+@pytest.mark.slow
 def test_no_hint_leads_to_another_model(tmp_path: Path) -> None:
     assert walked(tmp_path, 12, 7, ("llama", "t5")) == []
 

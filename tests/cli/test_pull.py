@@ -53,6 +53,7 @@ def test_a_dry_run_says_what_would_come_and_fetches_nothing(hub: Hub, client: Cl
     assert not any("/resolve/" in request for request in hub.requests)
 
 
+@pytest.mark.slow
 def test_only_what_is_needed_comes_at_one_commit(hub: Hub, client: Client) -> None:
     commit = hub.publish("acme/plain", FILES | CARD | OTHER, "v1")
     done = client.zoo("pull", "acme/plain@v1", "--json")

@@ -57,6 +57,7 @@ def there(hub: Hub, repo: str, branch: str = "main") -> dict[str, bytes]:
     return hub.files[hub.repos[repo][branch]]
 
 
+@pytest.mark.slow
 def test_a_folder_is_published_in_one_commit_and_comes_back_the_same(hub: Hub, client: Client, folder: Path) -> None:
     (folder / "notes.txt").write_text("mine")
     done = client.zoo("push", str(folder), "acme/model", "--private", "--message", "First weights")

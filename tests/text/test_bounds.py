@@ -156,6 +156,7 @@ REAL_SECTIONS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sections", REAL_SECTIONS, ids=["t5", "albert", "xlm-r", "llama", "bert", "qwen", "ctc"])
 def test_the_forms_of_released_tokenizers_are_read(tmp_path: Path, sections: dict[str, Any]) -> None:
     table = plain_table({"ﬁ": "fi", "Ａ": "A", "ﷺ": "صلى الله عليه وسلم"})
