@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.anatomy.size import human_count
-from zoo.cli.inspect import complete, shared_options
-from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
+from zoo.cli.inspect import complete
+from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings, tell_notes, text_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ HELP = "/reset starts again, /help says this, ctrl-d leaves"
 
 @click.command(epilog=EPILOG)
 @click.argument("source", default="tiny", shell_complete=complete)
-@shared_options
+@text_options
 @click.option("--system", help="What the model is told before the conversation.")
 @image_option
 @sampling_options
@@ -42,13 +42,15 @@ def command(
     images: tuple[str, ...],
     device: str,
     dtype: str | None,
+    ignore_settings: bool,
     **chosen: object,
 ) -> None:
     """Talk with the model SOURCE (default: the one in the box), about pictures too.
 
-    A model without a chat template continues the text as it stands.
+    A model without a chat template continues the text as it stands. Settings of generation as in zoo generate.
     """
-    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images)
+    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
+    tell_notes(speaker)
     has_template = bool(speaker.tokenizer.chat_templates)
     if system and not has_template:
         raise UsageError("--system needs a chat template, and this model has none")
