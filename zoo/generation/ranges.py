@@ -90,7 +90,14 @@ def are_tokens(value: object) -> bool:
 
 def _is_bias(value: object) -> bool:
     is_pair = isinstance(value, list | tuple) and len(value) == 2
-    return is_pair and bool(value[0]) and are_tokens(value[0]) and _is_number(value[1], float)
+    return (
+        is_pair
+        and bool(value[0])
+        and are_tokens(value[0])
+        and (
+            value[1] == -math.inf or _is_number(value[1], float)  # minus infinity is a ban
+        )
+    )
 
 
 def _check_forms(config: GenerationConfig) -> None:
