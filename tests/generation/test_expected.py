@@ -10,7 +10,15 @@ import torch
 from torch import nn
 
 from tests.generation.expected import (
-    EOS, FILE, GROUPS, GROUPS_FILE, LENGTH, PROMPTS, SETTINGS, found_by_transformers, golden,
+    EOS,
+    FILE,
+    GROUPS,
+    GROUPS_FILE,
+    LENGTH,
+    PROMPTS,
+    SETTINGS,
+    found_by_transformers,
+    golden,
 )  # fmt: skip
 from zoo.generation import GenerationConfig, generate
 from zoo.verification.goldens.rerun import build_golden

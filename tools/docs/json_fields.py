@@ -51,7 +51,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         ),
     ),
     "generate": (("", True, "prompt text tokens finish_reason"),),
-    "eval": (("", False, "source family dtype texts tasks environment"),),
+    "eval": (("", False, "source family dtype texts tasks references environment"),),
     "bench": (
         (
             "",
