@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Mapping
 from typing import Any, Unpack
@@ -79,6 +80,7 @@ def _config(model: Any, config: GenerationConfig | None, ignore_settings: bool, 
         config = GenerationConfig()
         if (ledger := getattr(model, "ledger", None)) is not None:
             config, notes = ledger.settings(ignore=ignore_settings)
-            for note in notes:
+            said = {name for name, value in settings.items() if value is not None}
+            for note in (note for note in notes if re.split(r"\W", note)[0] not in said):
                 warnings.warn(f"{ledger.source}: settings of generation: {note}", ZooWarning, stacklevel=3)
     return config.updated(**settings)

@@ -1,7 +1,7 @@
 """A processor that holds every row to one form.
 
 The library says which tokens may follow. What it does not say is whether a form can still be completed within the
-tokens that are left: see closing.py.
+tokens that are left: see within.py for regular expressions and ways.py for JSON.
 Shapes: R rows, V vocab.
 """
 
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from zoo.errors import MissingExtra, UsageError, ZooError, clean
 from zoo.generation.config import GenerationConfig
-from zoo.generation.form.closing import Closing
+from zoo.generation.form.reading import Closing, Reading, unpacked
 from zoo.generation.form.spelling import spelling_of
+from zoo.generation.form.ways import Ways
+from zoo.generation.form.within import Within
 from zoo.generation.history import History
 
 BLANKS = {"whitespace_pattern": "[ ]?"}  # where JSON allows any blanks, a small model may say nothing else
@@ -39,7 +41,9 @@ def form_of(config: GenerationConfig, tokenizer: Any, eos: frozenset[int], vocab
     if find_spec("llguidance") is None:
         raise MissingExtra("llguidance", "form", name)
     spelling = spelling_of(tokenizer, sorted(eos), vocab_size)
-    return Form(_matcher(config, name, spelling), spelling, eos, name, reserve=int(bool(config.forced_eos_token_id)))
+    closing = Within(config.regex, spelling) if config.regex is not None else Ways(spelling, eos)
+    reserve = int(bool(config.forced_eos_token_id))
+    return Form(_matcher(config, name, spelling), spelling, eos, name, closing=closing, reserve=reserve)
 
 
 def _matcher(config: GenerationConfig, name: str, spelling: Any) -> Any:
@@ -67,31 +71,33 @@ def _matcher(config: GenerationConfig, name: str, spelling: Any) -> Any:
 class Form:
     """Bans what would leave the form, or could no longer be completed."""
 
-    def __init__(self, matcher: Any, spelling: Any, eos: frozenset[int], name: str, *, reserve: int = 0) -> None:
+    def __init__(
+        self, matcher: Any, spelling: Any, eos: frozenset[int], name: str, *, closing: Closing, reserve: int = 0
+    ) -> None:
         """`reserve` are tokens at the end that are not the form's: a forced end token."""
-        self.name, self.eos, self.spelling, self.reserve = name, eos, spelling, reserve
-        self._begin = matcher.deep_copy()
-        self._matchers: dict[tuple[int, ...], Any] = {(): matcher}  # by what was read
-        self._closing = Closing(spelling, eos)
+        self.name, self.eos, self.spelling, self.closing, self.reserve = name, eos, spelling, closing, reserve
+        self._begin = Reading((), matcher)
+        self._readings = {(): self._begin}  # by what was read
 
     def __call__(self, history: History, scores: Tensor) -> Tensor:
         """Scores [R, V]; a row whose text has ended is left alone."""
         added, left = history.added.tolist(), (history.limits - history.num_new).tolist()
         allowed = torch.ones_like(scores, dtype=torch.bool)
-        reached: dict[tuple[int, ...], Any] = {}
+        reached: dict[tuple[int, ...], Reading] = {}
         for i, tokens in enumerate(map(tuple, added)):
             if left[i] <= 0 or not self.eos.isdisjoint(tokens):
                 continue
-            matcher = reached[tokens] = reached.get(tokens) or self._after(tokens)
-            mask = unpacked(matcher.compute_bitmask(), scores.shape[1]).to(scores.device)
-            allowed[i] = self._closing.narrowed(mask, matcher, scores[i], left[i] - self.reserve)
-        self._matchers = reached or self._matchers
+            reading = reached[tokens] = reached.get(tokens) or self._after(tokens)
+            mask = unpacked(reading.matcher.compute_bitmask(), scores.shape[1]).to(scores.device)
+            allowed[i] = self.closing.narrowed(reading, mask, scores[i], left[i] - self.reserve)
+        late = history.num_new - 1  # groups of beams come one after the other, and read on from the same texts
+        self._readings = {key: r for key, r in (self._readings | reached).items() if len(key) >= late}
         return scores.masked_fill(~allowed, -torch.inf)
 
     def check(self, tokens: Sequence[int], text: str) -> None:
         """Raise ZooError for a text that is not of the form: cut by the limit, or spelt otherwise by the tokenizer."""
         kept = [token for token in tokens if token not in self.eos]
-        matcher = self._begin.deep_copy()
+        matcher = self._begin.matcher.deep_copy()
         if matcher.try_consume_tokens(kept) < len(kept) or not matcher.is_accepting():
             hint = "give more max_new_tokens"
             raise ZooError(f"{self.name}: {len(tokens)} tokens were not enough for a text of this form", hint=hint)
@@ -99,17 +105,8 @@ class Form:
             what = f"{self.name}: the tokenizer says {clean(repr(text))} for {clean(repr(spelt))}, which is of the form"
             raise ZooError(what, hint="write the form without a blank at its beginning")
 
-    def _after(self, tokens: tuple[int, ...]) -> Any:
-        """The matcher that has read `tokens`, of which all but the last were read before."""
-        if tokens in self._matchers:
-            return self._matchers[tokens]
-        matcher = self._matchers[tokens[:-1]].deep_copy()
-        matcher.try_consume_tokens([tokens[-1]])
-        return matcher
-
-
-def unpacked(bits: bytes, count: int) -> Tensor:
-    """One bit a token, the lowest first, as bool [count]; tokens beyond the bits may not follow."""
-    octets = torch.frombuffer(bytearray(bits), dtype=torch.uint8)
-    found = (octets[:, None] >> torch.arange(8, dtype=torch.uint8) & 1).bool().flatten()[:count]
-    return torch.cat((found, torch.zeros(count - len(found), dtype=torch.bool)))
+    def _after(self, tokens: tuple[int, ...]) -> Reading:
+        """What has read `tokens`, of which all but the last were read before."""
+        if tokens in self._readings:
+            return self._readings[tokens]
+        return self._readings[tokens[:-1]].after(tokens[-1])
