@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from zoo.errors import CheckpointError
 from zoo.generation import GenerationConfig, config_from_hf, settings_in
+from zoo.generation.config import Settings
 
 
 def test_a_released_file_is_read():  # Llama 3.1 8B Instruct's
@@ -151,3 +154,11 @@ def _told(key: str) -> str:
     except CheckpointError as error:
         return str(error)
     return ""
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_every_setting_is_documented_and_can_be_given_to_a_call(language: str):
+    page = (Path(__file__).parents[2] / "docs" / language / "concepts" / "generation.md").read_text(encoding="utf-8")
+    names = [f.name for f in fields(GenerationConfig)]
+    assert not [name for name in names if f"`{name}`" not in page]
+    assert names == [*Settings.__annotations__]

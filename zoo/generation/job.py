@@ -11,12 +11,13 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.generation.beams import beam_search
-from zoo.generation.config import GenerationConfig
+from zoo.generation.config import PLAIN, GenerationConfig
 from zoo.generation.form import Form, form_of
 from zoo.generation.guidance import Guidance
 from zoo.generation.loop import decode
 from zoo.generation.prompts import Batch, Prompts, batch_of, has_text
 from zoo.generation.protocols import Draft, LanguageModel, TokenizerLike, device_of
+from zoo.generation.ranges import PROCESSED
 from zoo.generation.result import Generation
 from zoo.generation.sampling import Sampler
 from zoo.generation.speculation import decode_drafted
@@ -40,9 +41,11 @@ class Job:
         """Push tokens into the rows until they are finished; gives the raw logits of each pass."""
         if draft is not None:
             if len(self.rows) > 1 or not self.config.is_plain:
-                raise UsageError(
-                    "a draft goes with one prompt and plain greedy decoding", hint="generate without draft="
+                asked = [name for name in PROCESSED if getattr(self.config, name) != getattr(PLAIN, name)]
+                hint = "generate without draft=" + "".join(
+                    f", or with {name}={getattr(PLAIN, name)!r}" for name in asked
                 )
+                raise UsageError("a draft goes with one prompt and plain greedy decoding", hint=hint)
             return decode_drafted(self.model, self.batch, self.rows[0], draft)
         scale = self.config.guidance_scale
         first = [] if scale in (None, 1) else [Guidance(self.model, scale)]

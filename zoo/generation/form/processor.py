@@ -77,7 +77,7 @@ class Form:
         """`reserve` are tokens at the end that are not the form's: a forced end token."""
         self.name, self.eos, self.spelling, self.closing, self.reserve = name, eos, spelling, closing, reserve
         self._begin = Reading((), matcher)
-        self._readings = {(): self._begin}  # by what was read
+        self._readings: dict[tuple[int, ...], Reading] = {(): self._begin}  # by what was read
 
     def __call__(self, history: History, scores: Tensor) -> Tensor:
         """Scores [R, V]; a row whose text has ended is left alone."""
