@@ -5,7 +5,7 @@ Shapes: B prompts, N beams, G groups of n = N / G beams, R = B*N rows, V vocab.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from zoo.generation.history import NOTHING, History
 from zoo.generation.loop import check_finite, open_cache
 from zoo.generation.processors import GroupDiversity, Processor, applied, processors_of, warpers_of
 from zoo.generation.prompts import Batch
-from zoo.generation.protocols import LanguageModel
+from zoo.generation.protocols import LanguageModel, TokenizerLike
 from zoo.generation.sampling import generators, nothing_left
 from zoo.generation.search import Hypothesis, Search
 
@@ -31,11 +31,16 @@ def beam_search(
     limits: Sequence[int],
     sources: Sequence[Sequence[int]] = (),
     form: Processor | None = None,
+    tokenizer: TokenizerLike | None = None,
 ) -> list[list[Hypothesis]]:
-    """The `num_return_sequences` best hypotheses of each prompt, the best first; `limits` are new tokens of each."""
+    """The `num_return_sequences` best hypotheses of each prompt, the best first; `limits` are new tokens of each.
+
+    Stop texts end a hypothesis as end tokens do, where there is a `tokenizer` to spell it.
+    """
     num_beams = config.num_beams
     cache = open_cache(model, len(batch.rows) * num_beams, batch, limits)
-    beams = Beams(batch, config, eos, limits, sources or batch.rows, form)
+    ends = [_ends(row, config, eos, tokenizer) for row in batch.rows]
+    beams = Beams(batch, config, eos, limits, sources or batch.rows, form, ends)
     tokens = batch.tokens.repeat_interleave(num_beams, 0)
     mask = None if batch.mask is None else batch.mask.repeat_interleave(num_beams, 0)
     for step in range(max(limits)):
@@ -50,6 +55,21 @@ def beam_search(
     return beams.best()
 
 
+def _ends(
+    prompt: list[int], config: GenerationConfig, eos: frozenset[int], tokenizer: TokenizerLike | None
+) -> Callable[[list[int]], bool]:
+    """Whether new tokens end a text: by an end token, or by a stop text that they complete."""
+
+    def is_end(tokens: list[int]) -> bool:
+        if tokens[-1] in eos or not config.stop or tokenizer is None:
+            return tokens[-1] in eos
+        spelt = tokenizer.decode_stream(prompt)
+        text = "".join(map(spelt.push, tokens))
+        return any(stop in text for stop in config.stop)
+
+    return is_end
+
+
 class Beams:
     """The searches of all prompts and groups, in step with the rows of the model's batch."""
 
@@ -61,10 +81,14 @@ class Beams:
         limits: Sequence[int],
         sources: Sequence[Sequence[int]],
         form: Processor | None,
+        ends: Sequence[Callable[[list[int]], bool]],
     ) -> None:
         self.config, self.eos, self.groups = config, eos, config.num_beam_groups
         self.size = config.num_beams // self.groups
-        self.searches = [[Search(config, limit, self.size) for _ in range(self.groups)] for limit in limits]
+        self.searches = [
+            [Search(config, limit, self.size, is_end) for _ in range(self.groups)]
+            for limit, is_end in zip(limits, ends, strict=True)
+        ]
         of_beams = [i for i in range(len(batch.rows)) for _ in range(config.num_beams)]
         device = batch.tokens.device
         self.history = History([batch.rows[i] for i in of_beams], [limits[i] for i in of_beams], device)
@@ -93,7 +117,7 @@ class Beams:
                     continue
                 if max(values) == -torch.inf:
                     raise nothing_left(self.history.num_new, self.config)
-                grown_from = search.advance(values, choices, scores.shape[1], self.eos)
+                grown_from = search.advance(values, choices, scores.shape[1])
                 if not search.is_at_limit:
                     origin[i, group] = rows[i, group, grown_from]
                     chosen[i, group] = torch.tensor([beam[-1] for beam in search.beams])

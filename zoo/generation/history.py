@@ -24,8 +24,8 @@ class History:
         self.limits = torch.tensor(list(limits), device=device)  # tokens that may be added to each row
         self.num_new = 0
         self._start = max(map(len, prompts))
-        room = torch.full((len(prompts), max(limits)), NOTHING, device=device)
-        self._held = torch.cat((rows_of(prompts, device), room), 1)
+        self._most = max(limits)
+        self._held = rows_of(prompts, device)  # with room to the right that grows with the text
 
     @property
     def tokens(self) -> Tensor:
@@ -44,9 +44,14 @@ class History:
 
     def append(self, tokens: Tensor) -> None:
         """Add the next token of every row, [R]."""
-        if self.num_new < self._held.shape[1] - self._start:
-            self._held[:, self._start + self.num_new] = tokens
-            self.num_new += 1
+        if self.num_new == self._most:  # what is fed on after the end of all rows
+            return
+        end = self._start + self.num_new
+        if end == self._held.shape[1]:
+            room = min(max(32, self.num_new), self._most - self.num_new)
+            self._held = torch.nn.functional.pad(self._held, (0, room), value=NOTHING)
+        self._held[:, end] = tokens
+        self.num_new += 1
 
     def part(self, index: Tensor) -> History:
         """Some of the rows, by themselves."""

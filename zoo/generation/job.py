@@ -61,7 +61,14 @@ class Job:
         count = self.config.num_return_sequences
         limits = [row.limit for row in self.rows[::count]]
         found = beam_search(
-            self.model, self.batch, self.config, eos=self.eos, limits=limits, sources=self.sources, form=self.form
+            self.model,
+            self.batch,
+            self.config,
+            eos=self.eos,
+            limits=limits,
+            sources=self.sources,
+            form=self.form,
+            tokenizer=self.tokenizer,
         )
         hypotheses = [hypothesis for of_prompt in found for hypothesis in of_prompt]
         for row, hypothesis in zip(self.rows, hypotheses, strict=True):
@@ -72,7 +79,7 @@ class Job:
     def refuse_with_beams(self, **is_asked: bool) -> None:
         """Raise UsageError for what does not go with a beam search."""
         scale = self.config.guidance_scale
-        is_asked = {"stop": bool(self.config.stop), **is_asked, "inputs": bool(self.batch.inputs),
+        is_asked = {**is_asked, "inputs": bool(self.batch.inputs),
                     "guidance_scale": scale not in (None, 1)}  # fmt: skip
         if wrong := [name for name, asked in is_asked.items() if asked]:
             raise UsageError(f"{wrong[0]} does not go with num_beams={self.config.num_beams}", hint="set num_beams=1")

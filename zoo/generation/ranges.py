@@ -19,29 +19,25 @@ PROCESSED = (  # what changes or bans scores, whichever way a token is then chos
     "exponential_decay_length_penalty", "guidance_scale", "remove_invalid_values", "renormalize_logits",
 )  # fmt: skip
 
-Holds = Callable[[Any], bool]
-LARGEST = 2**31  # tokens of a text, and of a vocabulary
-NUMBERS: dict[str, tuple[type, Holds, str]] = {}  # name -> whole or not, what holds, in words
-for _name in ("max_new_tokens", "max_length", "top_k", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size",
-              "num_beams", "num_beam_groups", "num_return_sequences"):  # fmt: skip
-    NUMBERS[_name] = int, lambda v: 1 <= v < LARGEST, "at least 1"
-for _name in ("min_new_tokens", "min_length"):
-    NUMBERS[_name] = int, lambda v: 0 <= v < LARGEST, "at least 0"
-for _name in ("forced_bos_token_id", "decoder_start_token_id"):
-    NUMBERS[_name] = int, lambda v: 0 <= v < LARGEST, "a token id"
-for _name in ("top_p", "min_p"):
-    NUMBERS[_name] = float, lambda v: 0 <= v <= 1, "between 0 and 1"
-for _name in ("top_h", "typical_p"):
-    NUMBERS[_name] = float, lambda v: 0 < v <= 1, "above 0 and at most 1"
-for _name in ("epsilon_cutoff", "eta_cutoff"):
-    NUMBERS[_name] = float, lambda v: 0 <= v < 1, "at least 0 and below 1"
-for _name in ("repetition_penalty", "encoder_repetition_penalty", "top_n_sigma"):
-    NUMBERS[_name] = float, lambda v: v > 0, "above 0"
-for _name in ("length_penalty", "presence_penalty", "frequency_penalty", "guidance_scale"):
-    NUMBERS[_name] = float, lambda v: True, "finite"
-for _name in ("temperature", "diversity_penalty"):
-    NUMBERS[_name] = float, lambda v: v >= 0, "at least 0"
-NUMBERS["seed"] = int, lambda v: -(2**63) <= v < 2**64, "a number of 64 bits"
+LARGEST = 2**31  # of token ids
+COUNT = (int, lambda v: v >= 1, "at least 1")
+LEAST = (int, lambda v: v >= 0, "at least 0")
+TOKEN = (int, lambda v: 0 <= v < LARGEST, "a token id")
+SHARE = (float, lambda v: 0 <= v <= 1, "between 0 and 1")
+PART = (float, lambda v: 0 < v <= 1, "above 0 and at most 1")
+CUTOFF = (float, lambda v: 0 <= v < 1, "at least 0 and below 1")
+FACTOR = (float, lambda v: v > 0, "above 0")
+FINITE = (float, lambda v: True, "finite")
+AMOUNT = (float, lambda v: v >= 0, "at least 0")
+NUMBERS: dict[str, tuple[type, Callable[[Any], bool], str]] = {  # whole or not, what holds, and that in words
+    "max_new_tokens": COUNT, "max_length": COUNT, "top_k": COUNT, "no_repeat_ngram_size": COUNT,
+    "encoder_no_repeat_ngram_size": COUNT, "num_beams": COUNT, "num_beam_groups": COUNT, "num_return_sequences": COUNT,
+    "min_new_tokens": LEAST, "min_length": LEAST, "forced_bos_token_id": TOKEN, "decoder_start_token_id": TOKEN,
+    "top_p": SHARE, "min_p": SHARE, "top_h": PART, "typical_p": PART, "epsilon_cutoff": CUTOFF, "eta_cutoff": CUTOFF,
+    "repetition_penalty": FACTOR, "encoder_repetition_penalty": FACTOR, "top_n_sigma": FACTOR, "length_penalty": FINITE,
+    "presence_penalty": FINITE, "frequency_penalty": FINITE, "guidance_scale": FINITE, "temperature": AMOUNT,
+    "diversity_penalty": AMOUNT, "seed": (int, lambda v: -(2**63) <= v < 2**64, "a number of 64 bits"),
+}  # fmt: skip
 
 
 def check(config: GenerationConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from zoo.generation.config import GenerationConfig
@@ -25,6 +26,7 @@ class Search:
     config: GenerationConfig
     limit: int
     size: int  # beams
+    is_end: Callable[[list[int]], bool]  # whether new tokens end a text with their last one
     beams: list[list[int]] = field(init=False)
     scores: list[float] = field(init=False)
     finished: list[Hypothesis] = field(default_factory=list)
@@ -46,22 +48,25 @@ class Search:
         is_early = self.config.early_stopping is True and self.is_full
         return self.is_at_limit or not self.can_improve or is_early
 
-    def advance(self, scores: list[float], choices: list[int], vocab_size: int, eos: frozenset[int]) -> list[int]:
+    def advance(self, scores: list[float], choices: list[int], vocab_size: int) -> list[int]:
         """Take continuations (beam * V + token), the first chosen first; gives the beam that each new one grew from."""
         is_last = len(self.beams[0]) + 1 == self.limit
         ended: list[Hypothesis] = []
         grown: list[tuple[int, int, float]] = []
+        spent: list[tuple[int, int, float]] = []  # go on where nothing else does, as good as impossible
         for rank, (score, choice) in enumerate(zip(scores, choices, strict=True)):
             beam, token = divmod(choice, vocab_size)
-            if token not in eos and not is_last:
+            if not is_last and not self.is_end([*self.beams[beam], token]):
                 grown.append((beam, token, score))
-            elif rank < self.size and score > -math.inf:  # the others are spares, so that N stay open
+                continue
+            spent.append((beam, token, score + DEAD))
+            if rank < self.size and score > -math.inf:  # the others are spares, so that N stay open
                 ended.append(self._ended([*self.beams[beam], token], score))
         self.finished = sorted(self.finished + ended, key=lambda h: -h.score)[: self.size]
         if is_last:
             self.is_at_limit = True
             return [*range(self.size)]
-        grown = sorted(grown, key=lambda g: -g[2])[: self.size]  # drawn ones come in the order of drawing
+        grown = sorted(grown + spent, key=lambda g: -g[2])[: self.size]  # drawn ones come in the order of drawing
         self.beams, self.scores = [[*self.beams[b], t] for b, t, _ in grown], [s for _, _, s in grown]
         self._judge()
         return [beam for beam, _, _ in grown]
