@@ -226,3 +226,19 @@ def test_settling_takes_time_in_proportion_to_the_number_of_tensors() -> None:
 
     seconds(2)
     assert min(seconds(80) for _ in range(2)) < 24 * max(seconds(10) for _ in range(2))
+
+
+def test_only_missing_tensors_that_match_are_left_out() -> None:
+    a = account(without("h.1.qk") | {"wte.weight": (9, 4)})
+    b = account({"h.0.qk": (6, 4)})
+    b.allow(["h.*"])
+    assert set(b.missing) == {"wte.weight"}
+    assert (a.fit, b.fit) == (1 / 3, 1 / 2)
+
+
+def test_weights_that_the_table_does_not_know_count_against_it() -> None:
+    """Of four weights the table reads three; the fourth is a plugin's bug."""
+    a = settle(TABLE, SHAPES | {"layers.0.o": (4, 4)}, infos(WHOLE))
+    assert a.orphans == ["layers.0.o"]
+    assert a.fit == 3 / 4
+    assert not a.is_settled
