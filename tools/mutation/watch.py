@@ -92,7 +92,7 @@ def forget() -> None:
 
 
 def watch_child() -> None:
-    """In a process that a test started: what it ran belongs to that test, or to all of a file if a fixture started it."""
+    """In a process that a test started: what it ran belongs to the test, or to the file if a fixture started it."""
     if OUT and (test := os.environ.get("PYTEST_CURRENT_TEST")):
         watch, (name, _, phase) = Watch(), test.rpartition(" ")
         atexit.register(lambda: watch.write(name, is_shared=phase == "(setup)"))
