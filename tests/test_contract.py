@@ -14,7 +14,10 @@ from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
 from zoo import presets
 from zoo.errors import UnknownName, UsageError
 from zoo.registry import find_preset, installed
-from zoo.testing import GROUPS, Check, check_family
+from zoo.testing import GROUPS, Check, Subject, check_family
+from zoo.testing.check import judged
+from zoo.testing.modelling import its_anatomy_is_that_of_the_module
+from zoo.testing.translation import its_tables_are_bijections
 from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
@@ -33,6 +36,14 @@ KEPT = [f"{name}-{group}" for name in FAMILIES for group in GROUPS]
 def test_family_keeps_the_contract(kept: str) -> None:
     name, _, group = kept.partition("-")
     assert not failed(check_family(name, groups=[group]))
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_switch_of_a_family_is_described_and_translated(name: str) -> None:
+    """The properties that compute nothing, of every family in every run; the slow ones hold it to all of them."""
+    subject = Subject(installed()[name])
+    found = [judged("", prove, subject) for prove in (its_anatomy_is_that_of_the_module, its_tables_are_bijections)]
+    assert not failed(found)
 
 
 def test_formats_that_come_back_and_those_that_are_not_written_are_told() -> None:

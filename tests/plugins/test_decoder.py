@@ -173,6 +173,13 @@ MIXTURES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", MIXTURES)
+def test_mixture_has_the_weights_that_its_anatomy_names(name: str) -> None:
+    config = mixture(**MIXTURES[name])
+    shapes = {parameter: tuple(p.shape) for parameter, p in on_meta(config).named_parameters()}
+    assert shapes == config.anatomy().shapes()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MIXTURES)
 def test_mixture_keeps_the_contract(name: str) -> None:
