@@ -6,7 +6,7 @@ import ast
 import re
 
 from edits import Change, Edits
-from tables import NAMES, ORDERED, SPOKEN, SPOKEN_KEYS, SYMMETRIC
+from tables import JUDGED, NAMES, ORDERED, SPOKEN, SPOKEN_KEYS, SYMMETRIC
 
 
 def changes(source: str) -> list[Change]:
@@ -42,12 +42,15 @@ class _Finder(Edits):
         del self.scope[len(self.scope) - len(named) :]
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        if node.value:
+        if node.value and not self.is_judged(node.target):
             self.visit(node.value)
+
+    def is_judged(self, target: ast.expr) -> bool:
+        return not self.depth and isinstance(target, ast.Name) and bool(JUDGED.search(target.id))
 
     def visit_Assign(self, node: ast.Assign) -> None:
         target = node.targets[0]
-        if isinstance(target, ast.Name) and target.id == "__all__":
+        if self.is_judged(target) or (isinstance(target, ast.Name) and target.id == "__all__"):
             return
         names = {part.id for part in ast.walk(node.value) if isinstance(part, ast.Name)}
         if isinstance(target, ast.Name) and target.id in names and self.depth:
