@@ -18,6 +18,7 @@ from click.testing import CliRunner, Result
 from tokenizers import AddedToken
 
 import zoo
+from tests.some import some
 from tests.text.tiny import byte_level, write
 from zoo.cli import main
 from zoo.errors import CheckpointError, UsageError
@@ -25,10 +26,8 @@ from zoo.registry import installed
 from zoo.testing.subject import peaked
 from zoo.text import Tokenizer
 
-pytestmark = pytest.mark.slow  # builds every model that sees
-
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
-FAMILIES = ("gemma3_vl", "qwen_vl", "qwen2_vl", pytest.param("qwen2_5_vl", marks=pytest.mark.slow))
+FAMILIES = some(("gemma3_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl"), "qwen_vl", "qwen2_vl")
 START, SOFT, END = "<start>", "<soft>", "<end>"  # tokens around and of a picture, at ids 348 to 350
 QWEN2 = {  # small pictures: from 4 x 4 to 8 x 8 patches of 4 pixels
     "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "min_pixels": 256,
