@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests import prepared
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches the network
@@ -23,3 +27,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared with the reference numbers is not here")
     return SHARED
+
+
+@pytest.fixture
+def quick_jobs(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What zoo runs as a process of its own begins with torch and the reference imported."""
+    folder = tmp_path_factory.mktemp("bin")
+    has_reference = importlib.util.find_spec("transformers") is not None
+    for name, value in prepared.program(folder, "python", reference=has_reference).items():
+        if name != "PATH":
+            monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "executable", str(folder / "python"))
