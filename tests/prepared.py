@@ -1,7 +1,8 @@
 """Children that have torch imported before they begin: forked from one process, which imports nothing of zoo.
 
 A child is as one that `python -c` starts (words, folder, environment, streams, exit code), only seconds sooner. What
-asks which modules are imported, or how Python itself starts, needs a process of its own. As a program, this is `zoo` or `python`.
+asks which modules are imported, or how Python itself starts, needs a process of its own.
+As a program, this is `zoo` or `python`.
 """
 
 from __future__ import annotations

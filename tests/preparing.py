@@ -77,11 +77,16 @@ def _be(asked: dict[str, Any], streams: list[int]) -> None:
     os.environ.update(asked["environment"])
     sys.argv = ["-c", *asked["words"]]
     sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
-    sys.stdin = open(0)
-    sys.stdout = io.TextIOWrapper(open(1, "wb"), encoding="utf-8", line_buffering=os.isatty(1))
-    sys.stderr = io.TextIOWrapper(open(2, "wb"), encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    sys.stdin, sys.stdout, sys.stderr = (_text(fd) for fd in range(3))
     random.seed()
     os._exit(_exit_code(asked["code"]))
+
+
+def _text(fd: int) -> io.TextIOWrapper:
+    """A standard stream, as Python opens it."""
+    file = open(fd, "wb" if fd else "rb")  # noqa: SIM115  it is open until the end
+    errors, by_line = ("backslashreplace", True) if fd == 2 else ("strict", os.isatty(fd))
+    return io.TextIOWrapper(file, encoding="utf-8", errors=errors, line_buffering=by_line)
 
 
 def _exit_code(code: str) -> int:
