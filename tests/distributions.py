@@ -11,6 +11,7 @@ from textwrap import dedent
 
 from tests.prepared import ZOO, run
 
+NEEDS_TORCH = {"bench", "build", "check-plugin", "convert", "eval", "generate", "verify"}
 PYTEST = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
 
 FAMILY = """
@@ -74,7 +75,8 @@ def good_plugin(package: str, family: str, presets: Mapping[str, str] | None = N
 
 def zoo(*words: str, site: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `zoo` with `words` in a child that sees the distributions in `site`."""
-    return prepared(ZOO, *words, site=site, **environment)
+    start = prepared if NEEDS_TORCH.intersection(words) else python
+    return start(ZOO, *words, site=site, **environment)
 
 
 def prepared(
