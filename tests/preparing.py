@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import gc
 import importlib
 import io
@@ -79,6 +80,9 @@ def _be(asked: dict[str, Any], streams: list[int]) -> None:
     sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     sys.stdin, sys.stdout, sys.stderr = (_text(fd) for fd in range(3))
     random.seed()
+    sys.modules.pop("sitecustomize", None)
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module("sitecustomize")  # what Python runs as it starts, of the child's own path
     os._exit(_exit_code(asked["code"]))
 
 
