@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from zoo.cli import main
 
-pytestmark = pytest.mark.slow  # each composes with Hydra
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_jobs")]  # each composes with Hydra
 
 SMALL = "model.num_layers=1 model.vocab_size=64 model.hidden_size=24 model.intermediate_size=32 model.num_heads=3"
 SMALL += " model.num_kv_heads=1 model.head_dim=8 model.bos_token_id=null model.eos_token_id=[]"

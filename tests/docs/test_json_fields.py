@@ -15,7 +15,7 @@ from tools.docs import commands
 from tools.docs.json_fields import FIELDS, told
 from zoo.cli import main
 
-pytestmark = pytest.mark.slow  # runs every command
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_jobs")]  # runs every command
 
 WORDS = {  # what is typed, and for which of the forms
     "list": ["list tiny"],

@@ -127,8 +127,8 @@ def test_a_header_of_100_000_tensors_is_read_in_about_a_second(tmp_path: Path) -
         file.truncate(path.stat().st_size + 3_200_000)
     start = time.process_time()
     assert len(read_header(path).tensors) == 100_000
-    # 0.8 s of CPU where this was written; the limit leaves room for slower machines.
-    assert time.process_time() - start < 3.0
+    # 0.8 s of CPU where this was written; a machine that is slow, or busy with others, may take five times as long.
+    assert time.process_time() - start < 4.0
 
 
 def test_tensors_are_equal_bit_for_bit_and_outlive_the_reader(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from zoo.anatomy.fields import types_of
 from zoo.errors import ConfigError, UsageError, ZooError, clean
 from zoo.presets.fields import hold, missing
 from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
@@ -97,7 +98,7 @@ def config_class(family: str) -> type[ModelConfig]:
     found = installed()[family]
     try:
         kind = found.config_class
-        get_type_hints(kind), fields(kind)
+        types_of(kind), fields(kind)
         return kind
     except Exception as error:  # a third party's code
         why = clean(f"{type(error).__name__}: {error}", 200)

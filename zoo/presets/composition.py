@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, errors
 from zoo.anatomy.config import ModelConfig, refuse_absurd
 from zoo.anatomy.ranges import refuse_out_of_range
 from zoo.errors import ConfigError, UsageError, ZooWarning, clean
-from zoo.presets.hydra_source import CheckedPresets, ZooSearchPath
+from zoo.presets.hydra_source import CheckedPresets, Schemas, ZooSearchPath
 from zoo.presets.mistakes import hidden_preset, no_field
 from zoo.presets.overrides import expand, grammar, vet
 from zoo.presets.translation import UNREADABLE, translate
@@ -107,6 +107,8 @@ def install() -> Registry:
             ConfigStore.instance().store(group="schema", name=name, node=family.config_class, provider=f"zoo:{name}")
         except Exception as error:
             UNREADABLE[name] = clean(reason_of(error.__cause__ or error), 200)
+    repo = ConfigStore.instance().repo
+    repo["schema"] = Schemas(repo.get("schema", {}))
     for plugin in (CheckedPresets, ZooSearchPath):
         Plugins.instance().register(plugin)
     return registry

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import is_dataclass
-from typing import get_type_hints
 
-from zoo.anatomy.fields import doc_of, fields_of
+from zoo.anatomy.fields import doc_of, fields_of, types_of
 from zoo.testing.check import Skipped, require, shown
 from zoo.testing.subject import Subject
 from zoo.testing.variants import variants
@@ -47,7 +46,7 @@ def YAML_keeps_every_field(s: Subject) -> str:
     """Through OmegaConf's typed schema, as presets and the command line go; one field of each type is changed."""
     from omegaconf import OmegaConf
 
-    hints = get_type_hints(s.family.config_class)
+    hints = types_of(s.family.config_class)
     by_type = {hints[name.partition("=")[0].partition(".")[0]]: (name, config) for name, config in variants(s.config)}
     configs = [("", s.config), *by_type.values()]
     schema = OmegaConf.structured(s.family.config_class)

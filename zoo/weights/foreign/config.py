@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, typed
+from zoo.anatomy.fields import types_of
 from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.foreign.check import check_keys
@@ -83,7 +84,7 @@ class ForeignConfig:
 
     def read(self, config: type[Any], keys: Iterable[Key]) -> dict[str, Any]:
         """Our fields by the table `keys`, checked against the types that `config` declares."""
-        hints = get_type_hints(config)
+        hints = types_of(config)
         values: dict[str, Any] = {}
         for k in keys:
             names = (k.theirs, *k.also)
