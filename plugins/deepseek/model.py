@@ -49,7 +49,7 @@ class DeepSeek(Decoder):
         Raises UsageError for a model that was loaded without modules, and for fewer tokens than those need.
         """
         if not self.mtp:
-            hint = "load them: overrides=['model.num_mtp_layers=1']"
+            hint = "load them: zoo.load(source, 'model.num_mtp_layers=1')"
             raise UsageError("the model has no multi-token prediction modules", hint=hint)
         if tokens.shape[1] <= len(self.mtp):
             raise UsageError(f"{tokens.shape[1]} tokens are too few to look {len(self.mtp)} further ahead")

@@ -36,7 +36,7 @@ def test_a_head_that_is_the_embedding_is_offered_as_that(said: bool | None, brok
     assert followed.exit_code == 0
     assert "model.tie_embeddings=true was asked for; the files say false" in followed.stdout
     with pytest.warns(ZooWarning, match="tie_embeddings=true was asked for"):
-        model = zoo.load(folder, overrides=["model.tie_embeddings=true"])
+        model = zoo.load(folder, "model.tie_embeddings=true")
     assert torch.equal(logits(model), logits(zoo.load(TINY)))
 
 
@@ -49,7 +49,7 @@ def test_a_row_more_than_the_vocabulary_is_read_as_that(broken: Callable[..., Pa
     folder = broken("tiny", more_rows)
     assert "vocab_size: 2049:  model.vocab_size=2049\n" in run("inspect", folder).stderr
     with pytest.warns(ZooWarning):
-        model = zoo.load(folder, overrides=["model.vocab_size=2049"])
+        model = zoo.load(folder, "model.vocab_size=2049")
     assert torch.equal(logits(model)[..., :2048], logits(zoo.load(TINY)))
 
 
@@ -70,7 +70,7 @@ def test_a_key_that_was_changed_is_found_by_the_tensors(
     assert list(found.repair.overrides if found.repair else ()) == [typed] * bool(typed)
     if typed:
         with pytest.warns(ZooWarning):
-            model = zoo.load(folder, overrides=[typed])
+            model = zoo.load(folder, typed)
         assert torch.equal(logits(model), logits(zoo.load(saved(name))))
 
 

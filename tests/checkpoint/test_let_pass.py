@@ -103,7 +103,7 @@ def test_what_is_left_out_is_written_down_and_repeated_by_every_door(
         ("convert", first, second),
         ("generate", second, "-p", "One day", "--tokens", "1"),
         ("compare", second, "tiny"),
-        ("verify", second, "--against", TINY, "--tokens", "5"),
+        ("verify", second, "--against", TINY, "--length", "5"),
     ):
         done = run(*words)
         assert done.exit_code == 0, done.output

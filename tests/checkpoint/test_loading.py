@@ -92,8 +92,8 @@ def test_what_is_saved_loads_bit_for_bit(format: str, tmp_path: Path) -> None:
 
 
 def test_converting_there_and_back_gives_the_same_file(folder: Path, tmp_path: Path) -> None:
-    zoo.convert(folder, tmp_path / "zoo", to="zoo")
-    zoo.convert(tmp_path / "zoo", tmp_path / "back", to="hf")
+    zoo.convert(folder, tmp_path / "zoo", format="zoo")
+    zoo.convert(tmp_path / "zoo", tmp_path / "back", format="hf")
     first, back = (load_file(f / "model.safetensors") for f in (folder, tmp_path / "back"))
     assert {n: t.tolist() for n, t in back.items() if t.numel() < 600} == {
         n: t.tolist() for n, t in first.items() if t.numel() < 600
@@ -103,9 +103,9 @@ def test_converting_there_and_back_gives_the_same_file(folder: Path, tmp_path: P
 
 
 def test_a_config_is_overridden_when_the_checkpoint_is_opened(folder: Path) -> None:
-    assert zoo.load(folder, overrides=["model.max_seq_len=33", "model.rope.theta=77.0"]).config.rope.theta == 77.0
+    assert zoo.load(folder, "model.max_seq_len=33", "model.rope.theta=77.0").config.rope.theta == 77.0
     with pytest.raises(zoo.ZooError, match="theeta"):
-        zoo.inspect(folder, overrides=["model.rope.theeta=1"])
+        zoo.inspect(folder, "model.rope.theeta=1")
 
 
 def test_a_bias_that_chooses_experts_is_never_narrowed(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_every_command_that_opens_a_checkpoint_tells(change: Change, command: st
 
 @pytest.mark.parametrize("command", some(["generate", "eval", "chat"], "generate"))
 def test_every_command_that_makes_or_scores_text_tells(command: str, tmp_path: Path) -> None:
-    zoo.convert("tiny", tmp_path / "m", to="hf")
+    zoo.convert("tiny", tmp_path / "m", format="hf")
     raw = json.loads((tmp_path / "m" / "config.json").read_text())
     del raw["rms_norm_eps"]
     (tmp_path / "m" / "config.json").write_text(json.dumps(raw))

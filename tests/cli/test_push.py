@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     """The model in the box, converted from a copy of it that has no card."""
     source = tmp_path / "source"
     shutil.copytree(TINY, source, ignore=shutil.ignore_patterns("README.md"))
-    zoo.convert(source, tmp_path / "model", to="hf")
+    zoo.convert(source, tmp_path / "model", format="hf")
     return tmp_path / "model"
 
 
@@ -92,7 +92,7 @@ def test_a_dry_run_checks_and_connects_to_nothing(hub: Hub, client: Client, fold
 def test_a_branch_is_made_and_main_stays(hub: Hub, client: Client, folder: Path) -> None:
     first = client.zoo("push", str(folder), "acme/model")
     main = hub.repos["acme/model"]["main"]
-    zoo.convert(folder, folder.parent / "half", to="hf", dtype="float16")
+    zoo.convert(folder, folder.parent / "half", format="hf", dtype="float16")
     second = client.zoo("push", str(folder.parent / "half"), "acme/model", "--revision", "half")
     assert (first.exit_code, second.exit_code) == (0, 0), second.stderr
     assert hub.repos["acme/model"]["main"] == main != hub.repos["acme/model"]["half"]
@@ -102,7 +102,7 @@ def test_a_branch_is_made_and_main_stays(hub: Hub, client: Client, folder: Path)
 
 @pytest.mark.slow
 def test_shards_of_an_earlier_push_go_with_the_next(hub: Hub, client: Client, folder: Path) -> None:
-    zoo.convert(folder, folder.parent / "cut", to="hf", max_shard_size=1_000_000)
+    zoo.convert(folder, folder.parent / "cut", format="hf", max_shard_size=1_000_000)
     assert client.zoo("push", str(folder.parent / "cut"), "acme/model").exit_code == 0
     assert "model.safetensors.index.json" in there(hub, "acme/model")
     done = client.zoo("push", str(folder), "acme/model")
@@ -205,7 +205,7 @@ def test_a_card_tells_what_is_known_and_where_it_comes_from(hub: Hub, client: Cl
     commit = hub.publish("acme/base", files)
     pulled = client.zoo("pull", "acme/base@main", "--to", str(tmp_path / "base"))
     assert pulled.exit_code == 0, pulled.stderr
-    zoo.convert(tmp_path / "base", tmp_path / "out", to="hf")
+    zoo.convert(tmp_path / "base", tmp_path / "out", format="hf")
     pushed = client.zoo("push", str(tmp_path / "out"), "acme/derived")
     assert pushed.exit_code == 0, pushed.stderr
     told = json.loads((tmp_path / "out" / "zoo.json").read_text())["provenance"]

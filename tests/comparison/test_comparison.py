@@ -51,7 +51,7 @@ def test_published_numbers(five):
 @pytest.mark.parametrize("dtype", [None, "float32"])
 def test_every_number_is_that_of_the_arithmetic(dtype):
     names, n = (*FIVE, "mixtral-8x7b", "t5-small", "bert-base-cased"), 1000
-    told = values(compare(*names, length=n, lora_rank=4, dtype=dtype))
+    told = values(compare(*names, length=n, lora_rank=4, bytes_dtype=dtype))
     for i, name in enumerate(names):
         size = Size.of(presets.config(name))
         full, lora = size.training_bytes(1, n, dtype), lora_bytes(size, 1, n, rank=4, dtype=dtype)
@@ -154,7 +154,7 @@ def test_a_folder_that_is_not_what_it_says_is_refused(tmp_path):
         (["gpt2", ""], {}, UsageError, "without a name"),
         (["gpt2", "llama3"], {"length": 0}, UsageError, "length=0"),
         (["gpt2", "llama3"], {"lora_rank": 0}, UsageError, "at least 1"),
-        (["gpt2", "llama3"], {"dtype": "bfloat61"}, UsageError, "bfloat16"),
+        (["gpt2", "llama3"], {"bytes_dtype": "bfloat61"}, UsageError, "bfloat16"),
         (["gpt2", "./not/there"], {}, zoo.ZooError, "not/there"),
     ],
 )

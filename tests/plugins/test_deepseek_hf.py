@@ -109,7 +109,7 @@ def test_a_layer_too_many_is_no_module(tmp_path: Path) -> None:
 @torch.inference_mode()
 def test_modules_asked_for_predict_ahead_in_the_order_of_the_released_weights(tmp_path: Path) -> None:
     stored = tensors(V3)
-    model = zoo.load(write(tmp_path, V3, stored), overrides=["model.num_mtp_layers=1"], dtype="float64")
+    model = zoo.load(write(tmp_path, V3, stored), "model.num_mtp_layers=1", dtype="float64")
     assert not model.ledger.account.ignored
     w = {name.removeprefix("model.layers.3."): x.double() for name, x in stored.items() if ".layers.3." in name}
 
@@ -131,7 +131,7 @@ def test_modules_asked_for_predict_ahead_in_the_order_of_the_released_weights(tm
 def test_modules_see_no_padding(tmp_path: Path) -> None:
     config = V3 | {"num_nextn_predict_layers": 2}
     write(tmp_path, config, tensors(config))
-    model = zoo.load(tmp_path, overrides=["model.num_mtp_layers=2"], dtype="float64")
+    model = zoo.load(tmp_path, "model.num_mtp_layers=2", dtype="float64")
     tokens = TOKENS.repeat(2, 1)
     mask = torch.ones(2, 24, dtype=torch.bool)
     mask[0, :5], mask[1, 20:] = False, False
@@ -146,14 +146,14 @@ def test_modules_see_no_padding(tmp_path: Path) -> None:
 
 def test_modules_without_copies_use_the_main_embedding_and_head(tmp_path: Path) -> None:
     stored = {n: x for n, x in tensors(V3).items() if "layers.3.embed" not in n and "shared_head.head" not in n}
-    model = zoo.load(write(tmp_path, V3, stored), overrides=["model.num_mtp_layers=1"])
+    model = zoo.load(write(tmp_path, V3, stored), "model.num_mtp_layers=1")
     assert torch.equal(model.mtp[0].embed.weight, model.embed.weight)
     assert torch.equal(model.mtp[0].lm_head.weight, model.lm_head.weight)
 
 
 def test_an_exported_model_keeps_its_modules(tmp_path: Path) -> None:
     stored = tensors(V3)
-    model = zoo.load(write(tmp_path / "in", V3, stored), overrides=["model.num_mtp_layers=1"])
+    model = zoo.load(write(tmp_path / "in", V3, stored), "model.num_mtp_layers=1")
     zoo.save(model, tmp_path / "out")
     back = load_file(tmp_path / "out" / "model.safetensors")
     assert set(back) == set(stored)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.checkpoint.inspection import Ledger
 from zoo.errors import CheckpointError
-from zoo.weights.ledger import grouped
+from zoo.weights.account import grouped
 
 if TYPE_CHECKING:
     pass

@@ -16,8 +16,8 @@ from zoo.files.manifest import MANIFEST
 from zoo.files.regular import size_of
 from zoo.registry import installed
 from zoo.registry.family import Family
+from zoo.weights.account import Account, grouped
 from zoo.weights.foreign.config import ForeignConfig
-from zoo.weights.ledger import Account, grouped
 from zoo.weights.packing import eight_bits
 
 FIELD = "concessions"  # where zoo.json keeps them

@@ -12,10 +12,10 @@ from zoo.files.checkpoint import Checkpoint
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.registry.isolation import isolated
+from zoo.weights.account import Account, settle
 from zoo.weights.dialect import Match
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.foreign.unknown import telling
-from zoo.weights.ledger import Account, settle
 
 MOST_TENSORS = 20_000  # beyond, trying every family takes longer than a refusal should
 

@@ -20,8 +20,8 @@ from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
 from zoo.presets.homes import home_of
 from zoo.registry.family import Family
+from zoo.weights.account import Account, settle
 from zoo.weights.foreign.config import ForeignConfig
-from zoo.weights.ledger import Account, settle
 from zoo.weights.packing import KEYS as PACKING
 from zoo.weights.packing import eight_bits, unpacks
 from zoo.weights.table import Table
@@ -159,9 +159,8 @@ class Ledger:
 
 def inspect(
     source: str | Path | Place,
-    *,
+    *overrides: str,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
 ) -> Ledger:
@@ -178,7 +177,7 @@ def inspect(
     place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
     refuse_endless(checkpoint)
-    allow, overrides = tuple(allow), tuple(overrides)
+    allow = tuple(allow)
     chosen, match = family_of(checkpoint, family)
     if match.format:  # one that a plugin added, in a folder like those of the hub
         checkpoint = replace(checkpoint, dialect=match.format)

@@ -17,9 +17,8 @@ CONFIG = "config.json"
 
 def check_folder(
     folder: Path,
-    *,
+    *overrides: str,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
 ) -> Ledger:
@@ -38,7 +37,7 @@ def check_folder(
         )
     _refuse_links(folder)
     verify_folder(folder, free=is_text)
-    ledger = inspect(folder, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(folder, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     tell(ledger)
     return ledger

@@ -60,13 +60,12 @@ class Push:
 def push(
     folder: str | Path,
     repo: str,
-    *,
+    *overrides: str,
     revision: str | None = None,
     private: bool = False,
     message: str | None = None,
     token: str | bool | None = None,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
     dry_run: bool = False,
@@ -80,7 +79,7 @@ def push(
     Raises CheckpointError for a folder that is not right, NetworkError where the hub refuses.
     """
     folder, (repo, branch) = Path(folder), _target(repo, revision)
-    ledger = check_folder(folder, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    ledger = check_folder(folder, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     if not dry_run:
         from zoo.hub.upload import full_name
 

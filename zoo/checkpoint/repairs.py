@@ -21,9 +21,9 @@ from zoo.checkpoint.detection import Interpreted, reading_of
 from zoo.checkpoint.interpretation import LAYERS, differing, overridden
 from zoo.errors import ZooError, some
 from zoo.files.checkpoint import Checkpoint
+from zoo.weights.account import Account, grouped
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.foreign.inert import INERT
-from zoo.weights.ledger import Account, grouped
 from zoo.weights.table import foreign_shapes
 
 MOST_TENSORS = 20_000  # beyond, trying takes longer than a refusal should

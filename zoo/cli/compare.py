@@ -36,15 +36,15 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.command(epilog=EPILOG)
 @click.argument("subjects", nargs=-1, metavar="A B [C]...", shell_complete=complete)
 @click.option("--length", type=click.IntRange(1), default=LENGTH, show_default=True, help="Tokens of the text.")
-@click.option("--rank", type=click.IntRange(1), default=RANK, show_default=True, help="Rank of the LoRA adapters.")
-@click.option("--dtype", metavar="DTYPE", help="Count bytes of all in this type, not in the released one.")
+@click.option("--lora-rank", type=click.IntRange(1), default=RANK, show_default=True, help="Rank of the LoRA adapters.")
+@click.option("--bytes-dtype", metavar="DTYPE", help="Count the bytes of all in this type, not in the released one.")
 @click.option(
     "--text", type=click.Path(), metavar="FILE", help="Measure the weights on a text, or on sample: the one in the box."
 )
 @click.option("--speed", is_flag=True, help="With --text: time them too, each in a process of its own.")
 @click.option("--window", type=click.IntRange(1), metavar="TOKENS", help="Of the text, seen at once.")
 @click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="From one window to the next.")
-@click.option("--compute-dtype", metavar="DTYPE", help="Cast the weights before they are measured.")
+@click.option("--dtype", metavar="DTYPE", help="With --text: cast the weights before they are measured.")
 @click.option("--device", default="cpu", show_default=True, help="What measures: cpu, cuda, ...")
 @click.option("--json", "is_json", is_flag=True, help="Configs, traits and exact numbers as JSON.")
 @click.option("--md", "is_markdown", is_flag=True, help="The table as Markdown.")
@@ -54,13 +54,13 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 def command(
     subjects: tuple[str, ...],
     length: int,
-    rank: int,
-    dtype: str | None,
+    lora_rank: int,
+    bytes_dtype: str | None,
     text: str | None,
     speed: bool,
     window: int | None,
     stride: int | None,
-    compute_dtype: str | None,
+    dtype: str | None,
     device: str,
     is_json: bool,
     is_markdown: bool,
@@ -75,12 +75,15 @@ def command(
     if is_json and is_markdown:
         raise UsageError("--json and --md are two answers", hint="leave one of them out")
     file = _html_file(page) if page is not None else None
-    measuring = {"speed": speed, "window": window, "stride": stride, "compute_dtype": compute_dtype}
+    measuring = {"speed": speed, "window": window, "stride": stride, "dtype": dtype}
     if text is None and any(measuring.values()):
-        raise UsageError("--speed, --window, --stride and --compute-dtype go with --text", hint="add --text sample")
+        raise UsageError(
+            "--speed, --window, --stride and --dtype go with --text",
+            hint="add --text sample; to count bytes in another type: --bytes-dtype",
+        )
     tell = output.note if sys.stderr.isatty() else None
     found = compare(
-        *subjects, length=length, lora_rank=rank, dtype=dtype, text=text,
+        *subjects, length=length, lora_rank=lora_rank, bytes_dtype=bytes_dtype, text=text,
         **(measuring | {"device": device, "tell": tell} if text is not None else {}),
     )  # fmt: skip
     if file is not None:

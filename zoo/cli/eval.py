@@ -83,10 +83,11 @@ def command(
         os.environ.setdefault("TQDM_DISABLE", "1")  # the harness would fill a log with bars
     from zoo.measurement.evaluation import evaluate
 
+    overrides, family = chosen(choices)
     found = evaluate(
-        source, text=texts, tasks=names, include_path=include_path, window=window, stride=stride, limit=limit,
-        num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype, device=device, **chosen(choices), allow=allow,
-        allow_pickle=allow_pickle, tell=output.note if sys.stderr.isatty() else None,
+        source, *overrides, text=texts, tasks=names, include_path=include_path, window=window, stride=stride,
+        limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype, device=device, family=family,
+        allow=allow, allow_pickle=allow_pickle, tell=output.note if sys.stderr.isatty() else None,
     )  # fmt: skip
     if is_json:
         output.as_json(found.to_dict())

@@ -54,7 +54,8 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
     """
     from zoo.checkpoint.inspection import inspect
 
-    ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
+    overrides, family = chosen(choices)
+    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     if as_json:
         output.as_json(ledger.to_dict())
     else:
@@ -62,8 +63,8 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
     ledger.check()
 
 
-def chosen(words: tuple[str, ...]) -> dict[str, Any]:
-    """`family` and `overrides` as `inspect` takes them. Raises click's usage error for any other word."""
+def chosen(words: tuple[str, ...]) -> tuple[list[str], str | None]:
+    """(overrides, family) as `inspect` takes them. Raises click's usage error for any other word."""
     from zoo.presets.overrides import grammar
 
     family: str | None = None
@@ -77,7 +78,7 @@ def chosen(words: tuple[str, ...]) -> dict[str, Any]:
             overrides.append(word)
         else:
             raise click.UsageError(f"{word!r} is neither family=NAME nor model.FIELD=VALUE")
-    return {"family": family, "overrides": overrides}
+    return overrides, family
 
 
 def lines(ledger: Ledger) -> list[str]:

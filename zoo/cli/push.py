@@ -43,8 +43,9 @@ def command(
 
     The folder is held against its zoo.json and inspected first. Without a README.md a card is made of what is known.
     """
+    overrides, family = chosen(choices)
     found = push(
-        folder, repo, revision=revision, private=private, message=message, **chosen(choices), allow=allow,
+        folder, repo, *overrides, revision=revision, private=private, message=message, family=family, allow=allow,
         allow_pickle=allow_pickle, dry_run=dry_run, announce=None if is_json else announce,
     )  # fmt: skip
     if is_json:

@@ -75,7 +75,8 @@ def open_speaker(
     from zoo.checkpoint.inspection import inspect
     from zoo.checkpoint.loading import realise
 
-    ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
+    overrides, family = chosen(choices)
+    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()  # before torch is imported
     tokenizer = read_tokenizer(ledger)
     config, notes = read_settings(ledger)

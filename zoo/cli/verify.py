@@ -29,7 +29,7 @@ Examples:
 )  # fmt: skip
 @click.option("--golden", is_flag=True, help="Rerun the committed numbers of all families, or of those named.")
 @click.option("--dtype", help="What both sides compute in.  [default: float64 where it fits, else float32]")
-@click.option("--tokens", type=click.IntRange(2), help="Tokens of each text.  [default: 61, or beyond a window]")
+@click.option("--length", type=click.IntRange(2), help="Tokens of each text.  [default: 61, or beyond a window]")
 @click.option(
     "--limit", type=click.FloatRange(0, min_open=True), metavar="X",
     help="Largest difference, in units of the root mean square.  [default: what rounding leaves, the reference's too]",
@@ -43,7 +43,7 @@ def command(
     against: str | None,
     golden: bool,
     dtype: str | None,
-    tokens: int | None,
+    length: int | None,
     limit: float | None,
     as_json: bool,
 ) -> None:
@@ -65,24 +65,26 @@ def command(
     elif against == "golden" and not Path("golden").exists():
         passed = rerun([family_of(source, choices, allow, allow_pickle)], as_json=as_json)
     else:
+        overrides, family = chosen(choices)
         settings: dict[str, Any] = {
-            **chosen(choices),
+            "family": family,
             "allow": allow,
             "allow_pickle": allow_pickle,
             "dtype": dtype,
-            "length": tokens,
+            "length": length,
             "limit": limit,
+            "against": against or "transformers",
         }
-        passed = hold(source, against or "transformers", settings, as_json=as_json)
+        passed = hold(source, overrides, settings, as_json=as_json)
     if not passed:
         raise click.exceptions.Exit(1)
 
 
-def hold(source: str, against: str, settings: dict[str, Any], *, as_json: bool) -> bool:
+def hold(source: str, overrides: list[str], settings: dict[str, Any], *, as_json: bool) -> bool:
     """Verify one source and print the answer."""
     from zoo.verification import verify
 
-    result = verify(source, against, **settings)
+    result = verify(source, *overrides, **settings)
     if as_json:
         output.as_json(result.to_dict())
     else:
@@ -117,6 +119,7 @@ def family_of(source: str, choices: tuple[str, ...], allow: tuple[str, ...], all
     """The family of a source, once every tensor of it has a place."""
     from zoo.checkpoint.inspection import inspect
 
-    ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
+    overrides, family = chosen(choices)
+    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     return ledger.family.name

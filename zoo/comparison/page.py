@@ -36,8 +36,8 @@ def page(c: Comparison) -> str:
 
 def _title(c: Comparison) -> list[Markup]:
     options = [] if c.length == LENGTH else ["--length", str(c.length)]
-    options += [] if c.lora_rank == RANK else ["--rank", str(c.lora_rank)]
-    options += ["--dtype", c.dtype] if c.dtype else []
+    options += [] if c.lora_rank == RANK else ["--lora-rank", str(c.lora_rank)]
+    options += ["--bytes-dtype", c.bytes_dtype] if c.bytes_dtype else []
     command = " ".join(["zoo compare", *(quote(s.name) for s in c.subjects), *options])
     chips = [
         element("li", frame.dot(i), element("strong", s.name), f" {s.description}", class_=f"m{i}")
@@ -91,8 +91,8 @@ def _pictures(c: Comparison, looks: Sequence[Look]) -> Iterable[Markup]:
     yield from frame.figure(
         "Cache growth",
         cache_growth(c),
-        f"Bytes of one row's cache in {c.dtype or 'the dtype of the released weights'}. A line is dashed beyond the "
-        f"context that its model is made for; the dotted mark is {human_length(c.length)} tokens.",
+        f"Bytes of one row's cache in {c.bytes_dtype or 'the dtype of the released weights'}. A line is dashed beyond "
+        f"the context that its model is made for; the dotted mark is {human_length(c.length)} tokens.",
     )
     yield from _masks(c, looks)
     yield from frame.figure(

@@ -94,7 +94,7 @@ def _of_checkpoint(source: str | Path, words: Sequence[str]) -> ModelConfig:
 
     families = [word.removeprefix("family=") for word in words if word.startswith("family=")]
     overrides = [word for word in words if not word.startswith("family=")]
-    ledger = inspect(source, family=families[0] if families else None, overrides=overrides)
+    ledger = inspect(source, *overrides, family=families[0] if families else None)
     ledger.check()
     tell(ledger)
     return ledger.config

@@ -28,7 +28,9 @@ def build(
 ) -> Model:
     """The module of a preset (`build("llama3", "model.num_layers=4")`) or of a config, with random weights.
 
-    On `meta` it has shapes only. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None).
+    The device is `meta` unless you say otherwise, for one builds mostly to look: there a model has shapes and no
+    weights, and the largest takes no memory. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None).
+    `load`, which reads weights, puts them on `cpu`.
     Raises UnknownName, ConfigError or UsageError for what is not known.
     """
     if isinstance(model, str):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -54,7 +54,7 @@ def compose(model: str, *overrides: str) -> ModelConfig:
     return config
 
 
-def override(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
+def override(config: ModelConfig, *overrides: str) -> ModelConfig:
     """The config with overrides, read as `compose` reads those of a preset: `model.rope.theta=1e6`, `rope=yarn`.
 
     Raises UsageError for a key or value that is not known, ConfigError for values that contradict each other.

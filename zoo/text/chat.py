@@ -18,13 +18,13 @@ class ChatTemplate:
 
     def __init__(self, source: str, *, file: object = "chat template") -> None:
         """Raises CheckpointError, with the line, for a template that is not jinja."""
-        from zoo.text.sandbox import Sandbox, TemplateSyntaxError
+        from zoo.text.sandbox import TemplateSandbox, TemplateSyntaxError
 
         self.source, self.file = source, file
         if len(source) > MAX_TEMPLATE_CHARS:
             raise self._broken(f"is longer than {MAX_TEMPLATE_CHARS:,} characters")
         try:
-            self._sandbox = Sandbox(source)
+            self._sandbox = TemplateSandbox(source)
         except TemplateSyntaxError as error:
             raise self._broken(f"line {error.lineno}: {clean(error.message)}") from None
         except Exception as error:  # numbers of 5,000 digits, brackets within brackets: whatever Python objects to

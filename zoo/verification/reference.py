@@ -154,7 +154,10 @@ def _folder(ledger: Ledger, notes: list[str]) -> Iterator[tuple[Path, str | None
             f"transformers reads what zoo wrote from the {dialect} files: their own layout is not checked here"
         )
         with TemporaryDirectory() as parent:  # the ledger of a pickle is there by consent
-            yield convert(path, Path(parent) / "hf", to="hf", family=ledger.family.name, allow_pickle=True).folder, None
+            yield (
+                convert(path, Path(parent) / "hf", format="hf", family=ledger.family.name, allow_pickle=True).folder,
+                None,
+            )
 
 
 def named(found: Any) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.records import Shape
 from zoo.files.tensor_info import TensorInfo
-from zoo.weights.ledger import settle
+from zoo.weights.account import settle
 from zoo.weights.ops import Op, same
 from zoo.weights.table import Step, Table, foreign_shapes
 

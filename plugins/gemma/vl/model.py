@@ -26,7 +26,7 @@ class Gemma3VL(Gemma):
 
     def __init__(self, c: Gemma3VLConfig) -> None:
         super().__init__(c)
-        self.visual = Visual(c)
+        self.visual = GemmaVisual(c)
 
     def forward(
         self,
@@ -76,7 +76,7 @@ class Gemma3VL(Gemma):
             )
 
 
-class Visual(nn.Module):
+class GemmaVisual(nn.Module):
     """SigLIP's states, averaged over squares of patches, normed and projected to the decoder's width."""
 
     def __init__(self, c: Gemma3VLConfig) -> None:

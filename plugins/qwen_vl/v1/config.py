@@ -25,7 +25,7 @@ HEAD_DIM = 128  # of the resampler
 
 
 @dataclass
-class ViTConfig:
+class VisualConfig:
     """The tower, OpenCLIP's ViT-bigG, and the resampler that sums up its patches."""
 
     hidden_size: int = MISSING  # width of the tower
@@ -61,7 +61,7 @@ class QwenVLConfig(DecoderConfig):
     has_dynamic_ntk: bool = True  # beyond trained_seq_len the rotary base grows
     has_logn: bool = True  # beyond trained_seq_len queries grow by a logarithm
     linear_bias: bool = False  # o and the MLP have biases; q, k and v always do
-    vision: ViTConfig = field(default_factory=ViTConfig)  # what reads images
+    vision: VisualConfig = field(default_factory=VisualConfig)  # what reads images
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -113,6 +113,6 @@ class QwenVLConfig(DecoderConfig):
             vocab_size=61, hidden_size=128, intermediate_size=40, num_layers=2, num_heads=4, num_kv_heads=4,
             head_dim=32, max_seq_len=64, norm_eps=3e-5, trained_seq_len=48, rope=RopeConfig(theta=1000.0),
             # the image's ids lie beyond the vocabulary: random text then holds none
-            vision=ViTConfig(hidden_size=16, mlp_ratio=2.3, num_layers=2, num_heads=2, image_size=12, patch_size=2,
+            vision=VisualConfig(hidden_size=16, mlp_ratio=2.3, num_layers=2, num_heads=2, image_size=12, patch_size=2,
                              num_queries=9, image_start_id=61),
         )  # fmt: skip

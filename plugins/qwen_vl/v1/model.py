@@ -16,7 +16,7 @@ from zoo.errors import UsageError
 from zoo.nn import Cache, Decoder, GatedMLP, LogNAttention, PreNormLayer, RMSNorm, Rope, Span, SteppedRope, has_values
 
 from .config import QwenVLConfig
-from .visual import Visual
+from .visual import QwenVisual
 
 
 class QwenVL(Decoder):
@@ -26,7 +26,7 @@ class QwenVL(Decoder):
         rope = SteppedRope(c.head_dim, c.rope, c.trained_seq_len) if c.has_dynamic_ntk else None
         rope = rope or Rope(c.head_dim, c.rope, c.max_seq_len)
         super().__init__(c, (_layer(c, rope) for _ in range(c.num_layers)), RMSNorm(c.hidden_size, c.norm_eps))
-        self.visual = Visual(c.vision, c.hidden_size)
+        self.visual = QwenVisual(c.vision, c.hidden_size)
 
     def forward(
         self,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.weights import Table, TensorInfo, alias, ignore, rename, respell, rule, split, stack
-from zoo.weights.ledger import Account, grouped, settle
+from zoo.weights.account import Account, grouped, settle
 
 SHAPES = {
     "embed.weight": (7, 4),
