@@ -165,7 +165,9 @@ def test_beyond_the_trained_context_a_note_is_printed_and_no_line_of_code(tmp_pa
     assert "Warning" not in done.stderr
     (tmp_path / "text.txt").write_text("One day she was very happy.")
     done = run("eval", "tiny", "--text", str(tmp_path / "text.txt"), "--window", "300")
-    assert done.stderr.startswith("note: windows of 300 tokens, more than model.max_seq_len=256: untrained territory\n")
+    assert done.stderr.startswith(
+        "note: windows of 300 tokens, more than model.max_seq_len=256: the model was not trained for such lengths\n"
+    )
 
 
 def test_what_cannot_be_generated_says_so_before_anything_is_printed() -> None:

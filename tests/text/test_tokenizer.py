@@ -92,14 +92,14 @@ def test_the_begin_token_is_added_where_the_released_class_added_it(tmp_path: Pa
     config = GENERIC | {"eos_token": "<|end|>", "tokenizer_class": "LlamaTokenizerFast", "add_bos_token": True}
     ours = Tokenizer.from_folder(write(tmp_path, byte_level(), config))
     assert ours.encode("")[:1] == [0]
-    assert ours.notes == ["add_bos_token=true of tokenizer_config.json is followed; tokenizer.json says otherwise"]
+    assert ours.notes == ["add_bos_token=true of tokenizer_config.json is followed; tokenizer.json says something else"]
 
 
 def test_elsewhere_tokenizer_json_decides_and_the_difference_is_told(tmp_path: Path):
     folder = write(tmp_path, byte_level(), GENERIC | {"add_bos_token": True})
     assert_same(folder, ["", "the time"])
     [note] = Tokenizer.from_folder(folder).notes
-    assert note == "add_bos_token=true of tokenizer_config.json is not followed; tokenizer.json says otherwise"
+    assert note == "add_bos_token=true of tokenizer_config.json is not followed; tokenizer.json says something else"
 
 
 def test_a_chat_template_is_found_in_its_own_file_or_in_the_config(tmp_path: Path):

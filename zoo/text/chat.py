@@ -64,7 +64,7 @@ class ChatTemplate:
         except Refused as error:
             raise UsageError(f"the chat template refuses these messages: {clean(error, 200)}") from None
         except (SecurityError, RecursionError, OverflowError, MemoryError) as error:
-            raise self._broken(f"does what no chat template needs to: {clean(error)}") from None
+            raise self._broken(f"does something that no chat template needs: {clean(error)}") from None
         except Exception as error:  # a template is foreign code, and may raise anything
             what = f"{type(error).__name__}: {clean(error, 200)}"
             why = f"it expects other roles or fields, or is broken; it comes from {self.file}"

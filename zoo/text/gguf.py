@@ -143,7 +143,7 @@ def _sentencepiece(facts: _Facts) -> Backend:
         raise facts.wrong(
             "model",
             "the tokenizer of Gemma cannot be rebuilt from a GGUF file",
-            hint="take tokenizer.json from its Hugging Face folder",
+            hint="use tokenizer.json from its Hugging Face folder",
         )
     vocab = {token: index for index, token in enumerate(facts.tokens)}
     unknown = facts.roles().get("unk_token")
@@ -182,7 +182,7 @@ def _merges_by_score(facts: _Facts, vocab: dict[str, int]) -> list[tuple[str, st
     if not all(score == score for score in scores):
         raise facts.wrong("scores", "holds NaN")
     if sum(len(token) ** 2 for token in facts.tokens) > MAX_CUTS:
-        raise facts.wrong("tokens", "are too long to look for the pairs that make them")
+        raise facts.wrong("tokens", "are too long: zoo cannot search for the pairs that make them")
     parts = {t for t, type_ in zip(facts.tokens, facts.types, strict=True) if type_ in (NORMAL, USER_DEFINED)}
     ranked = []
     for token, score in zip(facts.tokens, scores, strict=True):
