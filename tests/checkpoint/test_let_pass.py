@@ -84,7 +84,7 @@ def test_what_is_drawn_at_random_is_told_and_of_the_type_of_the_rest(
     said = run("generate", folder, *words, "-p", "One day", "--tokens", "2")
     assert (said.exit_code, "note: " in said.stderr, "at random" in said.stderr) == (0, True, True)
     assert run("convert", folder, tmp_path / "no", *words).exit_code == 1
-    with pytest.warns(ZooWarning, match=r"drawn at random, for nothing gives them: lm_head\.weight"):
+    with pytest.warns(ZooWarning, match=r"random, because the files do not have them: lm_head\.weight"):
         model: Any = zoo.load(folder, allow=[HEAD])
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     out = zoo.save(model, tmp_path / "out", format="hf")
@@ -98,7 +98,7 @@ def test_what_is_left_out_is_written_down_and_repeated_by_every_door(
     first, second = tmp_path / "first", tmp_path / "second"
     assert "left out" in run("convert", folder, first, "--allow", "v_head.*").stderr
     lines = json.loads((first / "zoo.json").read_text())["provenance"]["concessions"]
-    assert lines == ["left out, though they are in the files: v_head.weight"]
+    assert lines == ["left out, although they are in the files: v_head.weight"]
     for words in (
         ("convert", first, second),
         ("generate", second, "-p", "One day", "--tokens", "1"),
@@ -122,4 +122,4 @@ def test_the_slower_doors_repeat_it_too(words: tuple[str, ...], broken: Callable
         zoo.convert(folder, tmp_path / "out", allow=["v_head.*"])
     done = CliRunner().invoke(main, [words[0], str(tmp_path / "out"), *words[1:]], input="")
     assert done.exit_code == 0, done.output
-    assert "left out, though they are in the files: v_head.weight" in done.stderr
+    assert "left out, although they are in the files: v_head.weight" in done.stderr

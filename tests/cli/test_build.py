@@ -159,7 +159,7 @@ def test_a_folder_of_ones_own_presets(run):
     (own / "mine.yaml").write_text(text)
     assert json.loads(run("mine -cd own --json").stdout)["num_layers"] == 3
     (own / "llama3.yaml").write_text(text)
-    assert "note: the model 'llama3' of own is hidden by that of zoo-lm" in run("mine -cd own").stderr
+    assert "note: the model 'llama3' of own is hidden by the one of zoo-lm" in run("mine -cd own").stderr
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_folder_is_hydras_only_where_the_user_says_so(run, own):
     assert json.loads(run("tiny seeds=nine -cd own --trust-config-dir --json").stdout)["seed"] == 9
     assert "no config 'mine' in group 'hydra/job_logging'" in run("tiny hydra/job_logging=mine -cd own").stderr
     assert run("tiny hydra/job_logging=mine -cd own --trust-config-dir").exit_code == 0
-    assert "note: own/hydra is not read: presets have no say in hydra\n" in run("mine -cd own").stderr
+    assert "note: own/hydra is not read: presets cannot set hydra\n" in run("mine -cd own").stderr
     assert run(f"tiny seeds=nine hydra.searchpath=[file://{Path('own').resolve()}] -cd own").exit_code == 1
 
 

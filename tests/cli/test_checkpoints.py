@@ -47,7 +47,7 @@ def test_a_broken_checkpoint_ends_with_exit_code_1_and_no_traceback(folder: Path
     )
     done = run("inspect", str(folder))
     assert done.exit_code == 1
-    assert "2 tensors of 21 have no place in llama" in done.stderr
+    assert "2 tensors of 21 do not match the llama" in done.stderr
     assert "Traceback" not in done.stderr
 
 

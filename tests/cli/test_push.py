@@ -189,7 +189,7 @@ def test_what_the_hub_changes_or_refuses_is_told(hub: Hub, client: Client, folde
     hub.publish("acme/busy", {"README.md": b"here"})
     hub.moves.append(("acme/busy", {"README.md": b"there"}))
     busy = client.zoo("push", str(folder), "acme/busy")
-    assert (busy.exit_code, "acme/busy has changed meanwhile" in busy.stderr) == (3, True)
+    assert (busy.exit_code, "acme/busy has changed in the meantime" in busy.stderr) == (3, True)
     assert client.zoo("push", str(folder), "acme/busy").exit_code == 0
     hub.clear()
     hub.spoils_uploads = True

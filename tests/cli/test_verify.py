@@ -137,4 +137,4 @@ def test_a_table_that_is_no_bijection_ends_with_exit_code_1(monkeypatch: pytest.
     monkeypatch.setattr(family.formats["hf"].replace(":", "."), lame)
     done = run("convert", "--prove", "llama")
     assert done.exit_code == 1
-    assert "FAIL  llama hf: no rule yields norm.weight" in done.stdout
+    assert "FAIL  llama hf: no rule gives norm.weight" in done.stdout

@@ -24,7 +24,7 @@ def test_plain_json_reads_as_the_standard_library_reads_it(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": 1, "b": {"a": 2, "a": 3}}', "config.json: a: stands twice"),
+        ('{"a": 1, "b": {"a": 2, "a": 3}}', "config.json: a: occurs twice"),
         ('{"a": {"b": [0, NaN]}}', "config.json: a.b[1]: NaN is not a JSON number"),
         ('{"a": -Infinity}', "config.json: a: -Infinity"),
         ('{"a": 1e999}', "config.json: a: 1e999 is beyond"),
@@ -83,7 +83,7 @@ def test_many_small_values_are_refused_before_they_become_objects() -> None:
 
 def test_many_keys_of_which_the_last_is_double_are_refused_soon() -> None:
     text = "{" + "".join(f'"{i}":0,' for i in range(100_000)) + '"x":0,"x":0}'
-    with pytest.raises(CheckpointError, match="x: stands twice"):
+    with pytest.raises(CheckpointError, match="x: occurs twice"):
         parse_json(text.encode(), FILE)
 
 

@@ -75,7 +75,7 @@ BROKEN: list[tuple[str, Any, bytes, str]] = [
     ("deep", {"a": [[[[[[[[[[1]]]]]]]]]]}, b"", "a: its header entry"),
     ("metadata", {"__metadata__": {"a": 1}}, b"", "__metadata__: is not a group of strings"),
     ("other framework", {"__metadata__": {"format": "flax"}}, b"", "was written for flax"),
-    ("double name", b'{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"a":{}}', b"x", "a: stands twice"),
+    ("double name", b'{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"a":{}}', b"x", "a: occurs twice"),
     ("nan", b'{"a":{"dtype":"U8","shape":[NaN],"data_offsets":[0,1]}}', b"x", "a.shape[0]: NaN"),
     ("zeros first", b'\0{"__metadata__":{}}', b"", "is not a JSON object"),
     ("minus zero", b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[ -0,1]}}', b"x", "has the number -0"),

@@ -172,9 +172,9 @@ def test_an_extra_file_keeps_to_the_folder_and_to_its_own_name(tmp_path: Path, n
     [
         ([("a", torch.ones(2))], "not all of its tensors came"),
         ([("a", torch.ones(2)), ("a", torch.ones(2))], "a: came as float32 [2]"),
-        ([("a", torch.ones(3))], "a: came as float32 [3], announced was float32 [2]"),
+        ([("a", torch.ones(3))], "a: came as float32 [3], expected float32 [2]"),
         ([("a", torch.ones(2).half())], "a: came as float16 [2]"),
-        ([("c", torch.ones(2))], "c: a tensor that was not announced"),
+        ([("c", torch.ones(2))], "c: this tensor was not expected"),
         ([], "not all of its tensors came"),
     ],
 )

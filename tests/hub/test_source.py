@@ -73,7 +73,7 @@ def test_files_and_folders_of_a_package_are_found_without_running_it(package: Pa
     ("path", "message"),
     [
         ("zoo_test_weights/nothing", "has no file of that name"),
-        ("zoo_test_weights/link", "leads out of the package by a link"),
+        ("zoo_test_weights/link", "is outside the package, through a link"),
         ("zoo_test_nothing/x", "no package zoo_test_nothing is installed"),
         ("sys/x", "has no file of that name"),
     ],

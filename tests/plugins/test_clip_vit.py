@@ -99,7 +99,7 @@ def test_ViT_stretches_its_positions_to_other_sizes() -> None:
 
 def test_pixels_that_are_no_whole_patches_are_refused() -> None:
     model = built(tiny("vit"))
-    with pytest.raises(UsageError, match="12 x 13 pixels does not fall into patches of 4"):
+    with pytest.raises(UsageError, match="12 x 13 pixels cannot be cut into patches of 4"):
         model(torch.zeros(1, 3, 12, 13))
     with pytest.raises(UsageError, match=r"\[images, 3, height, width\]"):
         model(torch.zeros(1, 1, 12, 12))
@@ -119,5 +119,5 @@ def test_ViT_keeps_the_names_of_its_classes() -> None:
 
 
 def test_a_field_of_a_tower_that_is_not_there_is_refused() -> None:
-    with pytest.raises(UsageError, match="a field of a part is set, and the part is null"):
+    with pytest.raises(UsageError, match="a field of a part is set, but the part is null"):
         zoo.compose("clip-vit-b32", "model.text=null", "model.text.vocab_size=5")

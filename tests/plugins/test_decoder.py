@@ -285,7 +285,7 @@ def test_a_group_on_a_family_without_that_part_points_here() -> None:
     with pytest.raises(UsageError) as found:
         zoo.compose("llama3", "attention=mla")
     assert "no key 'model.attention'" in str(found.value)
-    assert "parts are chosen in decoder, for example: decoder/llama3 attention=mla" in str(found.value)
+    assert "parts can be chosen in decoder, for example: decoder/llama3 attention=mla" in str(found.value)
 
 
 @pytest.mark.parametrize("attention", [{"num_kv_heads": 2}, MLA], ids=["heads", "mla"])

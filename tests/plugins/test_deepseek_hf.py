@@ -172,12 +172,12 @@ def test_modules_cost_no_compute_and_no_cache_of_a_forward_pass() -> None:
 @pytest.mark.parametrize(
     ("base", "changes", "message"),
     [
-        (V3, {"scoring_func": "softmax"}, "scoring_func: 'softmax' is not supported here, only 'sigmoid' is"),
+        (V3, {"scoring_func": "softmax"}, "scoring_func: 'softmax' is not supported, only 'sigmoid' is"),
         (V2, {"scoring_func": "sigmoid"}, "scoring_func: 'sigmoid' is not supported"),
-        (V3, {"topk_method": "greedy"}, "topk_method: 'greedy' is not supported here, only 'noaux_tc' is"),
+        (V3, {"topk_method": "greedy"}, "topk_method: 'greedy' is not supported, only 'noaux_tc' is"),
         (V2, {"topk_method": "noaux_tc"}, "topk_method: 'noaux_tc' is not known here"),
         (V3, {"hidden_act": "gelu"}, "hidden_act: 'gelu' is not supported"),
-        (V3, {"num_key_value_heads": 1}, "num_key_value_heads: 1 is not supported here, only 3 is"),
+        (V3, {"num_key_value_heads": 1}, "num_key_value_heads: 1 is not supported, only 3 is"),
         (V2, {"mlp_bias": True}, "mlp_bias: True is not supported"),
         (V3, {"n_group": None}, "n_group: the key is missing"),
         (V3, {"n_routed_experts": None}, "n_routed_experts: the key is missing"),

@@ -214,7 +214,7 @@ def test_published_files_describe_the_presets(tmp_path: Path) -> None:
     [
         ({"intermediate_size": 81}, "intermediate_size: 81 is not twice"),
         ({"intermediate_size": "absent"}, "intermediate_size: None is not twice"),
-        ({"rope_theta": 5}, "rope_theta: 5 is not supported here, only 10000.0"),
+        ({"rope_theta": 5}, "rope_theta: 5 is not supported, only 10000.0"),
         ({"use_cache_quantization": True}, "use_cache_quantization"),
         ({"kv_channels": 10}, "must fill model.hidden_size=24"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),

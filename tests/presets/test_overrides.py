@@ -85,7 +85,7 @@ def test_a_number_can_be_asked_for_as_a_model():
         (["model.num_layers"], "'model.num_layers' has no value\ntype: model.num_layers=VALUE"),
         (["rope"], "'rope' has no value\ntype: rope=VALUE"),
         (["llama3", "gpt2"], "two models: llama3 and gpt2\nto sweep over both: -m model=llama3,gpt2"),
-        (["rope@x=yarn"], "'+rope@x=yarn' puts rope where nothing reads it\ntype: rope@model.PART=yarn"),
+        (["rope@x=yarn"], "'+rope@x=yarn' puts rope where it is not used\ntype: rope@model.PART=yarn"),
     ],
 )
 def test_wrong_words_are_told_what_to_type(words, expected):

@@ -77,7 +77,7 @@ ACTING = {  # what model/case.yaml says: what is said of it
     defaults("_self_"): "defaults: _self_ is named twice",
     defaults("/schema/gpt2@_here_"): "defaults: the family of a preset is named twice, here and before or in what is "
     "extended",
-    "defaults: [case]\n": "defaults: presets extend each other in a circle: case -> case",
+    "defaults: [case]\n": "defaults: presets extend each other in a cycle: case -> case",
     f"{GOOD}eos_token_id: [{'1,' * 1001}]\n": "eos_token_id with more than 1,000 values, which a preset may not have",
     f"{GOOD}rope: {{original_max_seq_len: 1073741825}}\n": "rope.original_max_seq_len=1073741825, more than "
     "1,073,741,824, which a preset may not have",

@@ -52,7 +52,10 @@ ENDS = {
     "GeneratorExit": ("raise GeneratorExit", "GeneratorExit: "),
     "StopIteration": ("raise StopIteration", "StopIteration: "),
     "its own kind": ("class Own(BaseException): ...\nraise Own('words')", "Own: words"),
-    "no words": ("class Mute(Exception):\n    def __str__(self): raise SystemExit\nraise Mute", "it cannot say why"),
+    "no words": (
+        "class Mute(Exception):\n    def __str__(self): raise SystemExit\nraise Mute",
+        "its error has no readable text",
+    ),
     "no memory": ("raise MemoryError", "MemoryError: "),
     "endless recursion": ("def f(): f()\nf()", "RecursionError: "),
     "syntax": ("def f(:", "SyntaxError: "),

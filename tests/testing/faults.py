@@ -124,12 +124,12 @@ FAULTS: dict[str, Fault] = {
     ),
     "a table that forgets a tensor": Fault(
         "hf.py", '        rename("position", "wpe"),\n', "",
-        "weights", "its tables are bijections", "no rule yields position.weight",
+        "weights", "its tables are bijections", "no rule gives position.weight",
     ),
     "a table that loses numbers": Fault(
         "hf.py", "split(dim, dim, dim)", OP.format("dump=lambda y: op.dump([y[0], y[1], y[1]])"),
         "weights", "its tables are bijections",
-        "layers.0.attn.v_proj.weight does not come back from h.0.attn.qkv.weight",
+        "layers.0.attn.v_proj.weight is not restored from h.0.attn.qkv.weight",
     ),
     "a table whose shapes are wrong": Fault(
         "hf.py", "split(dim, dim, dim)", OP.format("shapes=lambda s: [(9, 9)]"),

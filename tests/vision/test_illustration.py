@@ -195,7 +195,7 @@ def test_pictures_that_cannot_be_read_are_refused(folder: Path, tmp_path: Path) 
 def test_a_model_of_text_alone_refuses_pictures(folder: Path) -> None:
     done = run("generate", "tiny", "--image", pictures(folder, "cat")[0], "-p", "hi")
     assert done.exit_code == 2
-    assert "a llama reads no pictures" in done.stderr
+    assert "a llama does not read pictures" in done.stderr
     assert "gemma3_vl, qwen2_5_vl, qwen2_vl, qwen_vl" in done.stderr
 
 

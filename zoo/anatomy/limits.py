@@ -65,5 +65,5 @@ def expert_groups(
         )
     if ranked_by_two and num_groups > 1 and size < 2:
         raise ConfigError(
-            f"{part}.num_groups={num_groups} leaves groups of one expert, which are ranked by their best two"
+            f"{part}.num_groups={num_groups} makes groups of one expert, but groups are ranked by their best two"
         )

@@ -149,8 +149,8 @@ def provenance(ledger: Ledger, format: str, dtype: str | None, allow: Iterable[s
 def _refuse_random(ledger: Ledger) -> None:
     """Refuse to write a folder that lacks weights: what is drawn at random is no part of a checkpoint."""
     if ledger.random:
-        what = "nothing gives it, and convert writes no weights drawn at random"
-        hint = "zoo.load and zoo.save do, and zoo.json then says so"
+        what = "the files do not have it, and convert does not write random weights"
+        hint = "zoo.load and zoo.save do, and record it in zoo.json"
         raise CheckpointError(ledger.source, some(ledger.random), what, hint=hint)
 
 

@@ -151,4 +151,4 @@ def _same_names(families: list[Family]) -> str:
     if not names:
         return ""
     listed = " and ".join((some(names[:-1], 9), names[-1])) if names[1:] else names[0]
-    return f"its tensor names are those of {listed}; nothing says that the arithmetic is"
+    return f"its tensor names are those of {listed}; that does not prove that it computes in the same way"

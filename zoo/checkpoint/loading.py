@@ -129,14 +129,14 @@ def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
     found = model_class(ledger.family.name)
     if not issubclass(found, expected):
         what = f"it is a {ledger.family.name}, whose class is {found.__name__}, not {expected.__name__}"
-        raise CheckpointError(ledger.source, "", what, hint=f"zoo.from_pretrained({ledger.source!r}) takes any")
+        raise CheckpointError(ledger.source, "", what, hint=f"zoo.from_pretrained({ledger.source!r}) loads any family")
 
 
 def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
     tensor = cast(ledger, name, tensor, dtype)
     if tensor.itemsize < 2:
-        what = f"it is {str(tensor.dtype).removeprefix('torch.')}, in which no model computes"
-        raise CheckpointError(*in_file(ledger, name), what, hint="ask for a dtype: bfloat16")
+        what = f"it is {str(tensor.dtype).removeprefix('torch.')}, and no model computes in that type"
+        raise CheckpointError(*in_file(ledger, name), what, hint="choose a dtype, for example bfloat16")
     return tensor.to(device)
 
 

@@ -38,7 +38,7 @@ def save(
     """
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
-        raise UsageError("the model has no config of zoo's", hint="save what zoo.build or zoo.load made")
+        raise UsageError("the model has no zoo config", hint="save a model that zoo.build or zoo.load made")
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     family = installed()[config.family]
@@ -93,7 +93,7 @@ def file_names(family: Family, format: str) -> dict[str, Any]:
         return {}
     dialect = family.dialect(format)
     if not dialect.is_written:
-        raise UsageError(f"{family.name}'s {format} format is read, not written")
+        raise UsageError(f"{family.name}'s {format} format can be read but not written")
     return {"config_name": dialect.files.config, "pickle_name": dialect.files.pickle}
 
 

@@ -38,7 +38,7 @@ def build(
 
         model = compose(model, *overrides)
     elif overrides:
-        raise UsageError("overrides go with a preset's name, not with a config")
+        raise UsageError("overrides are for a preset's name, not for a config")
     built: Any = materialise(
         on_meta(model, dtype=dtype), device=device, seed=seed
     )  # equipped: see zoo.models.pretrained
@@ -46,7 +46,7 @@ def build(
 
 
 def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> nn.Module:
-    """The module with shapes only. Raises ConfigError for sizes whose product is no number of bytes."""
+    """The module with shapes only. Raises ConfigError for sizes whose product is not a number of bytes."""
     family = installed()[config.family]
     model_class(config.family)
     try:
@@ -55,7 +55,9 @@ def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> n
     except (RuntimeError, TypeError) as error:
         if "overflow" not in str(error).lower():
             raise
-        raise ConfigError("the sizes multiply to more bytes than can be counted", why=clean(error, 200)) from error
+        raise ConfigError(
+            "the product of the sizes is more bytes than can be counted", why=clean(error, 200)
+        ) from error
 
 
 def model_class(family: str) -> type[nn.Module]:

@@ -128,9 +128,7 @@ def _checked(word: str, known: Grammar, kind: Callable[[], type[ModelConfig]]) -
     key, value = parsed.group("key"), parsed.group("value") or ""
     group, at, package = key.partition("@")
     if at and group in known.groups and not package.rpartition(":")[2].startswith("model"):
-        raise UsageError(
-            f"{clean(word)!r} puts {group} where nothing reads it", hint=f"type: {group}@model.PART{value}"
-        )
+        raise UsageError(f"{clean(word)!r} puts {group} where it is not used", hint=f"type: {group}@model.PART{value}")
     heads = ("model", *known.keys, *known.groups)
     if group in known.groups or (_head(key) in heads and _head(key) not in known.groups):
         return word

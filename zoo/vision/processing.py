@@ -80,7 +80,7 @@ class Processing:
         if isinstance(size, int):
             size = {"shortest_edge": size} if kind == "CLIP" else {"height": size, "width": size}
         if values.pop("do_pan_and_scan", False):
-            raise CheckpointError(file, "do_pan_and_scan", "zoo shows a picture whole, and cannot cut it up")
+            raise CheckpointError(file, "do_pan_and_scan", "zoo shows a whole picture and cannot cut it into parts")
         does = {
             name: bool(values.pop(f"do_{name}", True))
             for name in ("resize", "rescale", "normalize", "center_crop", "convert_rgb")
@@ -101,7 +101,7 @@ class Processing:
             crop=_sides(crop) if crop is not None and does["center_crop"] and kind == "CLIP" else None,
         )  # fmt: skip
         if unknown := sorted(values.keys() - INERT):
-            raise CheckpointError(file, unknown[0], f"the key is not known here, nor {clean(some(unknown[1:]))}")
+            raise CheckpointError(file, unknown[0], f"the key is not known, nor are {clean(some(unknown[1:]))}")
         return made
 
     @classmethod

@@ -177,7 +177,7 @@ def test_a_share_of_the_channels_is_for_families_that_say_what_its_absence_means
 def test_two_original_lengths_are_refused_unless_they_agree() -> None:
     """transformers takes the one beside the group, which older releases do not read there."""
     group = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
-    what = "original_max_position_embeddings is 64, and beside it 16"
+    what = "original_max_position_embeddings is 64, but outside the group it is 16"
     assert what in refused({"original_max_position_embeddings": 16, "rope_scaling": group})
     assert rope({"original_max_position_embeddings": 64, "rope_scaling": group}).original_max_seq_len == 64
 
