@@ -238,7 +238,7 @@ def test_released_remote_code_is_what_the_family_is(change: Change, name: str, m
     ],
 )  # fmt: skip
 def test_keys_that_make_another_model_are_inert_at_harmless_values_only(change: Change, key: str, bad: Any) -> None:
-    with pytest.raises(CheckpointError, match=rf"{key}: .* is not supported here"):
+    with pytest.raises(CheckpointError, match=rf"{key}: .* is not supported"):
         zoo.inspect(change("llama", **{key: bad}))
     fine = {"pruned_heads": {}, "cross_attention_hidden_size": None, "is_causal": True}.get(key, False)
     assert zoo.inspect(change("llama", **{key: fine})).notes == []
@@ -319,13 +319,13 @@ def test_contradictions_are_refused_by_the_key_of_the_file_before_anything_is_wr
     ("name", "keys", "words"),
     [
         ("deepseek", {"q_lora_rank": 0}, "q_lora_rank: model.q_lora_rank=0 is below 1"),
-        ("deepseek", {"head_dim": 99}, "head_dim: 99 is not supported here"),
+        ("deepseek", {"head_dim": 99}, "head_dim: 99 is not supported"),
         ("deepseek", {"routed_scaling_factor": 0.0}, "routed_scale=0.0"),
         ("mixtral", {"num_experts_per_tok": 9}, "experts_per_token=9 exceeds"),
         ("qwen2_moe", {"mlp_only_layers": [-1]}, "mlp_only_layers: -1 is none of"),
         ("gemma", {"query_pre_attn_scalar": -4}, "query_pre_attn_scalar=-4"),
-        ("gemma", {"sliding_window_size": 3}, "sliding_window_size: 3 is not supported here"),
-        ("glm4_moe", {"num_local_experts": 3}, "num_local_experts: 3 is not supported here"),
+        ("gemma", {"sliding_window_size": 3}, "sliding_window_size: 3 is not supported"),
+        ("glm4_moe", {"num_local_experts": 3}, "num_local_experts: 3 is not supported"),
         ("glm", {"partial_rotary_factor": None, "rope_parameters": None}, "null is not a share of the channels"),
         ("deepseek", {"rope_interleave": None}, "rope_interleave: null is neither true nor false"),
         ("gpt2", {"scale_attn_weights": None}, "scale_attn_weights: null is neither true nor false"),

@@ -26,20 +26,20 @@ TABLE = [  # what is typed, what is printed: the table of mistakes that the docu
         "Value 'abc' of type 'str' could not be converted to Integer\nmodel.hidden_size: width of the residual stream",
     ),
     ("model=a,b", "two values for model: add -m to build both"),
-    ("", "which model?\ntype a name, for example: zoo build llama3 (zoo list names them all)"),
+    ("", "which model?\ntype a name, for example: zoo build llama3 (zoo list shows all names)"),
     ("llama3 rope.factor=4", "no key 'rope.factor'\ndid you mean model.rope.factor=4?"),
-    ("llama3 save=out", "save=out needs weights, and device=meta has none\nadd device=cpu"),
-    ("llama3 format=gg", "format='gg' is no format of llama\ndid you mean: gguf?"),
+    ("llama3 save=out", "save=out needs weights, but device=meta has none\nadd device=cpu"),
+    ("llama3 format=gg", "format='gg' is not a format of llama\ndid you mean: gguf?"),
     ("llama3 seed=one", "seed='one' is not int"),
     ("tiny device=cpu seed=99999999999999999999", "seed=99999999999999999999 is not a number of 64 bits"),
     (
         "tiny dtype=float8_e4m3fn",
         "dtype='float8_e4m3fn': no model computes in it\ntry float32, bfloat16 or float16",
     ),
-    ("tiny device=cpu save=", "save= names no folder\ntype: save=FOLDER"),
+    ("tiny device=cpu save=", "save= has no folder\ntype: save=FOLDER"),
     (
         "-m llama3 save=out model.num_layers=1,2",
-        "save=out would write every model to one folder\nname the folders apart: 'save=out/${hydra.job.num}'",
+        "save=out would write all models to the same folder\ngive each its own folder: 'save=out/${hydra.job.num}'",
     ),
 ]
 

@@ -166,7 +166,7 @@ def test_beyond_the_trained_context_a_note_is_printed_and_no_line_of_code(tmp_pa
     (tmp_path / "text.txt").write_text("One day she was very happy.")
     done = run("eval", "tiny", "--text", str(tmp_path / "text.txt"), "--window", "300")
     assert done.stderr.startswith(
-        "note: windows of 300 tokens, more than model.max_seq_len=256: the model was not trained for such lengths\n"
+        "note: windows of 300 tokens, more than model.max_seq_len=256: the model was not trained for that\n"
     )
 
 

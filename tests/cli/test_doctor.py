@@ -56,7 +56,7 @@ def test_a_sound_environment_has_no_complaints():
     assert not {"clash", "broken"} & set(words(ZOO_PLUGINS=""))
 
 
-@pytest.mark.parametrize(("value", "told"), [("1", "offline (HF_HUB_OFFLINE=1)"), ("0", "network not asked")])
+@pytest.mark.parametrize(("value", "told"), [("1", "offline (HF_HUB_OFFLINE=1)"), ("0", "network not tested")])
 def test_the_offline_switch_is_told(value, told):
     assert words(HF_HUB_OFFLINE=value)["hub"].startswith(f"{told} · cached: ")
 

@@ -63,7 +63,7 @@ def test_a_folder_is_published_in_one_commit_and_comes_back_the_same(hub: Hub, c
     done = client.zoo("push", str(folder), "acme/model", "--private", "--message", "First weights")
     assert done.exit_code == 0, done.stderr
     assert "left out: notes.txt" in done.stderr
-    assert "card: made of what is known, licence not stated" in done.stderr
+    assert "card: generated, licence not stated" in done.stderr
     assert sum("/commit/" in request for request in hub.requests) == 1
     assert hub.messages == {hub.repos["acme/model"]["main"]: "First weights"}
     assert f"hf://acme/model@{hub.repos['acme/model']['main']}" in done.stdout

@@ -150,7 +150,7 @@ def test_a_folder_that_is_not_what_it_says_is_refused(tmp_path):
         (["gpt2"], {}, UsageError, "nothing to compare with"),
         (["gpt2", "lama3"], {}, UnknownName, "did you mean: llama3"),
         (["gpt2", "llama3 model.num_kv_heads=3"], {}, ConfigError, "model.num_heads=32 is not a multiple"),
-        (["gpt2", "llama3 'open"], {}, UsageError, "a quote in it is not closed"),
+        (["gpt2", "llama3 'open"], {}, UsageError, "it has a quote that is not closed"),
         (["gpt2", ""], {}, UsageError, "without a name"),
         (["gpt2", "llama3"], {"length": 0}, UsageError, "length=0"),
         (["gpt2", "llama3"], {"lora_rank": 0}, UsageError, "at least 1"),
@@ -211,5 +211,5 @@ def test_a_config_is_a_subject():
 def test_what_a_source_takes_is_told_beside_what_is_written():
     told = compare("t5-base", "gpt2", length=512).notes
     assert told == (
-        "decode at 512 attends to a source as long, each token of which adds to the cache: 72 KiB (t5-base)",
+        "decode at 512 attends to a source of the same length, each token of which adds to the cache: 72 KiB (t5-base)",
     )

@@ -118,7 +118,7 @@ def test_compare_shows_the_numbers_in_words_and_on_a_page(tmp_path: Path, text: 
     numbers = told.to_dict()["measurements"]
     assert len(numbers["losses"]) == 3
     assert numbers["losses"][2] is None  # gpt2's weights are not here
-    assert "The text as each model met it" in told.html()
+    assert "The text as each model reads it" in told.html()
 
 
 def test_two_sequences_part_at_their_first_difference() -> None:

@@ -142,5 +142,5 @@ def test_configs_that_cannot_be_are_refused(changed: dict, found: str) -> None:
     ],
 )
 def test_other_models_of_the_same_name_are_refused(family: str, key: dict) -> None:
-    with pytest.raises(CheckpointError, match=f"{next(iter(key))}: .* is not supported here"):
+    with pytest.raises(CheckpointError, match=f"{next(iter(key))}: .* is not supported"):
         hf(family).from_config(ForeignConfig({**hf(family).to_config(tiny(family)), **key}))

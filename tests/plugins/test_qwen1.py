@@ -234,11 +234,11 @@ def test_models_that_see_or_hear_are_left_to_others() -> None:
 
 def test_contradicting_fields_are_refused() -> None:
     tiny = installed()["qwen"].config_class.tiny()
-    with pytest.raises(ConfigError, match=r"model\.num_kv_heads=1 being as many"):
+    with pytest.raises(ConfigError, match=r"model\.num_kv_heads=1 must be the same"):
         replace(tiny, num_kv_heads=1)
     with pytest.raises(ConfigError, match=r"model\.trained_seq_len=1 is below 2"):
         replace(tiny, trained_seq_len=1)
-    with pytest.raises(ConfigError, match=r"model\.rope\.scaling='linear' does not go with this family"):
+    with pytest.raises(ConfigError, match=r"model\.rope\.scaling='linear' cannot be used with this family"):
         replace(tiny, rope=replace(tiny.rope, scaling="linear", factor=2.0))
 
 

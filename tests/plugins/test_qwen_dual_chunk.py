@@ -149,7 +149,7 @@ def test_the_hubs_group_is_read_and_its_approximation_let_pass() -> None:
     ("group", "keys", "message"),
     [
         ({"chunk_size": 8}, {}, "dual_chunk_attention_config: local_size is missing"),
-        (HUB | {"num_chunks": 3}, {}, "num_chunks is not known here"),
+        (HUB | {"num_chunks": 3}, {}, "num_chunks is not known"),
         (HUB | {"local_size": 262144}, {}, "leaves nothing of"),
         (HUB | {"chunk_size": "many"}, {}, "chunk_size='many' is not int"),
     ],

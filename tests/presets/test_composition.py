@@ -147,7 +147,7 @@ MISTAKES = [
     (["llama3", "model.num_layers=[1,"], "cannot read 'model.num_layers=[1,'\na bracket is not closed"),
     (["llama3", "model.hub=${nope}"], "Interpolation key 'nope' not found"),
     (["llama3", "device=cpu"], "no key 'device'\nknown: attention, block, mlp, model, norm, position, rope"),
-    (["model=null"], "which model?\ntype a name, for example: zoo build llama3 (zoo list names them all)"),
+    (["model=null"], "which model?\ntype a name, for example: zoo build llama3 (zoo list shows all names)"),
     (["llama3", "model.num_heads=30"], "model.num_heads=30 is not a multiple of model.num_kv_heads=8"),
     (["llama3", f"model.num_layers={10**20}"], f"model.num_layers={10**20}: more than 10,000 are refused"),
     (["t5-small", "model.num_layers=10001"], "model.num_layers=10001: more than 10,000 are refused"),

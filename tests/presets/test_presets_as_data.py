@@ -187,11 +187,11 @@ def test_a_preset_that_is_wrong_says_which_file(tmp_path, monkeypatch, text, tol
 
 def test_trust_names_a_folder():
     done = CliRunner().invoke(main, ["build", "tiny", "--trust-config-dir"])
-    assert (done.exit_code, done.stderr) == (2, "error: --trust-config-dir trusts no folder\nname it: -cd FOLDER\n")
+    assert (done.exit_code, done.stderr) == (2, "error: --trust-config-dir needs a folder\nname it: -cd FOLDER\n")
 
 
 def test_help_says_what_a_preset_can_do_and_what_trust_means():
     for command in ("build", "bench"):
         told = " ".join(CliRunner().invoke(main, [command, "--help"]).stdout.split())
         assert "which can set fields of a model and nothing else." in told
-        assert "Hand all of -cd FOLDER to Hydra, so that it can run code: only for one you wrote yourself." in told
+        assert "Give all of -cd FOLDER to Hydra, which can then run code: only for a folder that you wrote." in told

@@ -272,4 +272,4 @@ def test_json_stays_json_beside_a_plugin_that_prints_and_one_whose_metadata_cann
     assert states["slow", "zoo-slow"]["seconds"] > 0.6
     for name in ("other-1.0.dist-info", "garbled-1.0.dist-info"):
         assert states["?", name]["state"] == "broken"
-    assert "slow to import, which every command waits for: slow (0." in zoo("plugins", site=tmp_path).stderr
+    assert "slow to import, and every command waits for them: slow (0." in zoo("plugins", site=tmp_path).stderr

@@ -66,12 +66,13 @@ FAULTS: dict[str, Fault] = {
     ),
     "a parameter that no initialisation fills": Fault(
         "model.py", "self.config = c\n", "self.config = c\n        self.gain = nn.Parameter(torch.empty(3))\n",
-        "model", "random weights reach every parameter", "left unfilled: gain",
+        "model", "random weights reach every parameter", "not initialised: gain",
     ),
     "a buffer that is lost on meta": Fault(
         "model.py", "self.config = c\n",
         "self.config = c\n        self.register_buffer('angles', torch.arange(9.0), persistent=False)\n",
-        "model", "it builds on meta without allocating", "buffers that are in no checkpoint are lost on meta: angles",
+        "model", "it builds on meta without allocating",
+        "buffers that are not in the checkpoint are lost on meta: angles",
     ),
     "logits in another dtype": Fault(
         "model.py", "self.lm_head(span.last(x) if last else x)", "self.lm_head(span.last(x) if last else x).float()",
@@ -194,7 +195,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "a foreign config that another family claims as well": Fault(
         "__init__.py", 'hf_types=("stranger",)', 'hf_types=("strangers",)',
-        "registry", "its own foreign config is recognised", "it does not claim a config of model_type 'stranger'",
+        "registry", "its own foreign config is recognised", "it does not recognise a config of model_type 'stranger'",
     ),
     "a family without a summary": Fault(
         "__init__.py", "learned positions and one fused projection", "",

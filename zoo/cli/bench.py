@@ -26,7 +26,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.command(epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar="SOURCE|MODEL [KEY=VALUE]...", shell_complete=complete)
 @click.option("-m", "--multirun", is_flag=True, help="Run every combination of values given with commas.")
-@click.option("--prompt", type=int, help="Tokens that are read at once.  [default: 128]")
+@click.option("--prompt", type=int, help="Tokens that are read in one pass.  [default: 128]")
 @click.option("--new", type=int, help="Tokens that follow, one by one.  [default: 64]")
 @click.option("--batch", type=int, help="Rows.  [default: 1]")
 @click.option("--repeats", type=int, help="Runs that count, after one that does not.  [default: 5]")

@@ -24,7 +24,7 @@ Examples:
   echo "What is the capital of France?" | zoo chat ./SmolLM2-135M-Instruct.Q4_1.gguf
 """
 
-HELP = "/reset starts again, /help says this, ctrl-d leaves"
+HELP = "/reset starts again, /help shows this, ctrl-d quits"
 
 
 @click.command(epilog=EPILOG)

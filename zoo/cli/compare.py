@@ -39,11 +39,16 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--lora-rank", type=click.IntRange(1), default=RANK, show_default=True, help="Rank of the LoRA adapters.")
 @click.option("--bytes-dtype", metavar="DTYPE", help="Count the bytes of all in this type, not in the released one.")
 @click.option(
-    "--text", type=click.Path(), metavar="FILE", help="Measure the weights on a text, or on sample: the one in the box."
+    "--text",
+    type=click.Path(),
+    metavar="FILE",
+    help="Measure the weights on a text file, or on sample, the text that zoo ships.",
 )
 @click.option("--speed", is_flag=True, help="With --text: time them too, each in a process of its own.")
-@click.option("--window", type=click.IntRange(1), metavar="TOKENS", help="Of the text, seen at once.")
-@click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="From one window to the next.")
+@click.option(
+    "--window", type=click.IntRange(1), metavar="TOKENS", help="Tokens of the text that the model sees at once."
+)
+@click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="Tokens from one window to the next.")
 @click.option("--dtype", metavar="DTYPE", help="With --text: cast the weights before they are measured.")
 @click.option("--device", default="cpu", show_default=True, help="What measures: cpu, cuda, ...")
 @click.option("--json", "is_json", is_flag=True, help="Configs, traits and exact numbers as JSON.")
@@ -73,12 +78,12 @@ def command(
     asks for perplexity, agreement and KL with the first, and what each says: one model is in memory at a time.
     """
     if is_json and is_markdown:
-        raise UsageError("--json and --md are two answers", hint="leave one of them out")
+        raise UsageError("--json and --md cannot be used together", hint="leave one of them out")
     file = _html_file(page) if page is not None else None
     measuring = {"speed": speed, "window": window, "stride": stride, "dtype": dtype}
     if text is None and any(measuring.values()):
         raise UsageError(
-            "--speed, --window, --stride and --dtype go with --text",
+            "--speed, --window, --stride and --dtype need --text",
             hint="add --text sample; to count bytes in another type: --bytes-dtype",
         )
     tell = output.note if sys.stderr.isatty() else None

@@ -32,8 +32,8 @@ Examples:
     help="Cut the weights into files of at most this: 5GB, 200MB or a number of bytes.",
 )  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
-@click.option("--dry-run", is_flag=True, help="Settle the account and say what would be written.")
-@click.option("--prove", is_flag=True, help="First run the weight tables on numbered elements, there and back.")
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
+@click.option("--prove", is_flag=True, help="First test the weight tables on numbered elements, in both directions.")
 @click.option("--json", "as_json", is_flag=True, help="The account as JSON.")
 def command(
     source: str | None,

@@ -33,14 +33,19 @@ Examples:
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="A text in UTF-8, or sample: the one in the box.",
+    help="A text file in UTF-8, or sample, the text that zoo ships.",
 )
 @click.option(
-    "--window", type=int, metavar="TOKENS", help="Seen at once.  [default: the model's context, 1024 at most]"
+    "--window",
+    type=int,
+    metavar="TOKENS",
+    help="Tokens that the model sees at once.  [default: the model's context, 1024 at most]",
 )
-@click.option("--stride", type=int, metavar="TOKENS", help="From one window to the next.  [default: the window]")
-@click.option("--tasks", metavar="NAMES", help="Tasks of lm-evaluation-harness, with commas between them.")
-@click.option("--include-path", type=click.Path(), metavar="DIR", help="A folder of your own tasks; code in it is run.")
+@click.option("--stride", type=int, metavar="TOKENS", help="Tokens from one window to the next.  [default: the window]")
+@click.option("--tasks", metavar="NAMES", help="Tasks of lm-evaluation-harness, separated by commas.")
+@click.option(
+    "--include-path", type=click.Path(), metavar="DIR", help="A folder with your own tasks; zoo runs the code in it."
+)
 @click.option("--limit", type=int, help="Examples of each task at most.")
 @click.option("--num-fewshot", type=int, help="Examples shown before each question.  [default: the task's]")
 @click.option("--batch", "batch_size", type=int, default=8, show_default=True, help="Rows at once.")
@@ -73,9 +78,9 @@ def command(
     """
     names = [name.strip() for name in tasks.split(",") if name.strip()] if tasks is not None else []
     if tasks is not None and not names:
-        raise UsageError("--tasks names none", hint="--tasks lambada_openai")
+        raise UsageError("--tasks has no task name", hint="--tasks lambada_openai")
     if not names and (include_path or limit is not None or num_fewshot is not None):
-        raise UsageError("--include-path, --limit and --num-fewshot go with --tasks")
+        raise UsageError("--include-path, --limit and --num-fewshot need --tasks")
     for name, value in (("limit", limit), ("window", window), ("stride", stride), ("batch", batch_size)):
         if value is not None and value < 1:
             raise UsageError(f"--{name} {value} is not at least 1")

@@ -52,7 +52,7 @@ def command(
     Settings not given are those of the checkpoint's generation_config.json; where there is none, decoding is greedy.
     """
     if images and len(prompts) > 1:
-        raise UsageError(f"pictures go with one prompt, not {len(prompts)}", hint="give -p once")
+        raise UsageError(f"pictures need one prompt, not {len(prompts)}", hint="give -p once")
     speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images)
     for note in speaker.notes:
         click.echo(f"note: generation_config.json: {note}", err=True)

@@ -36,8 +36,12 @@ def shared_options(function: F) -> F:
     """The options of every command that opens a checkpoint."""
     for option in (
         click.argument("choices", nargs=-1, metavar="[family=NAME] [model.FIELD=VALUE]..."),
-        click.option("--allow", multiple=True, metavar="PATTERN", help="Let tensors or config keys pass that match."),
-        click.option("--allow-pickle", is_flag=True, help="Open .bin and .pth files, as data only: code is refused."),
+        click.option(
+            "--allow", multiple=True, metavar="PATTERN", help="Allow tensors or config keys that match the pattern."
+        ),
+        click.option(
+            "--allow-pickle", is_flag=True, help="Open .bin and .pth files as data only; code in them is refused."
+        ),
     ):
         function = option(function)
     return function

@@ -46,7 +46,7 @@ def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
     """
     model = model.removeprefix("model=")
     if "/" in model and model not in installed().presets():
-        raise UsageError(f"{model!r} is no model that zoo list names", hint=f"a checkpoint: zoo inspect {model}")
+        raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
     config = _composed(model, overrides)
     if is_json:
         output.as_json(to_dict(model, config))

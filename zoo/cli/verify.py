@@ -24,11 +24,11 @@ Examples:
 @shared_options
 @click.option(
     "--against", metavar="REF",
-    help="Another source; transformers, on the same checkpoint; or golden, the family's committed numbers."
+    help="Another source; transformers, with the same checkpoint; or golden, the family's stored numbers."
     "  [default: transformers]",
 )  # fmt: skip
-@click.option("--golden", is_flag=True, help="Rerun the committed numbers of all families, or of those named.")
-@click.option("--dtype", help="What both sides compute in.  [default: float64 where it fits, else float32]")
+@click.option("--golden", is_flag=True, help="Recompute the stored numbers of all families, or of those that you name.")
+@click.option("--dtype", help="The type in which both sides compute.  [default: float64 if it fits, else float32]")
 @click.option("--length", type=click.IntRange(2), help="Tokens of each text.  [default: 61, or beyond a window]")
 @click.option(
     "--limit", type=click.FloatRange(0, min_open=True), metavar="X",
@@ -54,9 +54,9 @@ def command(
     Families follow --golden in the place of SOURCE; goldens need neither transformers nor a checkpoint.
     """
     if golden and against is not None:
-        raise click.UsageError("--golden takes no --against")
+        raise click.UsageError("--golden cannot be used with --against")
     if limit is not None and (golden or against == "golden"):
-        raise click.UsageError("goldens have limits of their own: leave out --limit")
+        raise click.UsageError("goldens have their own limits: leave out --limit")
     if golden:
         names = [word for word in (source, *choices) if word]
         passed = rerun(names, as_json=as_json)
@@ -111,7 +111,7 @@ def rerun(names: list[str], *, as_json: bool) -> bool:
         f"{len(results) - len(failed)} goldens agree, {len(failed)} do not.  {time.perf_counter() - start:.1f} s"
     )
     for name in missing:
-        click.echo(f"note: {name} ships no golden", err=True)
+        click.echo(f"note: {name} has no golden", err=True)
     return not failed
 
 

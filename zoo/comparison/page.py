@@ -45,8 +45,8 @@ def _title(c: Comparison) -> list[Markup]:
     ]
     return [
         element("h1", Markup(" · ".join(element("span", s.name, **_kept(s.name)) for s in c.subjects))),
-        element("p", element("code", f"{command} --html"), " · worked out from the configs; ",
-                "weights were read for what was measured" if c.measurements else "no weights needed", class_="about"),
+        element("p", element("code", f"{command} --html"), " · computed from the configs; ",
+                "weights were read for the measurements" if c.measurements else "no weights needed", class_="about"),
         element("ul", *chips, class_="names"),
     ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def _texts(c: Comparison, pieces: Sequence[Sequence[tuple[str, float]] | None]) 
     if not cards:
         return []
     words = f"Coloured from {STEPS[0]:g}, {STEPS[1]:g} and {STEPS[2]:g} nats on: the stronger, the less expected."
-    title = element("h2", "The text as each model met it", id="text")
+    title = element("h2", "The text as each model reads it", id="text")
     return [title, about(words), frame.cards(cards, "cards texts")]
 
 

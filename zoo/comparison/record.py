@@ -70,7 +70,7 @@ class Comparison:
             if s.size and s.size.anatomy.cross
         ]:
             each = f"each token of which adds to the cache: {some(sources, 8)}"
-            told.append(f"decode at {human_length(self.length)} attends to a source as long, {each}")
+            told.append(f"decode at {human_length(self.length)} attends to a source of the same length, {each}")
         if unknown := [s.name for s in self.subjects if s.size is None]:
             told.append(f"no arithmetic for the size of {some(unknown, 8)}: the family describes no anatomy")
         return tuple(told)
@@ -144,13 +144,11 @@ def compare(
     if len(subjects) < 2:
         raise UsageError("nothing to compare with", hint="name two models or more: zoo compare gpt2 llama3")
     if length < 1:
-        raise UsageError(f"length={length} is no number of tokens")
+        raise UsageError(f"length={length} is not a number of tokens")
     if bytes_dtype is not None:
         item_bytes(bytes_dtype)
     if text is None and measuring:
-        raise UsageError(
-            f"{min(measuring)} goes with a text, on which the weights are measured", hint='add text="sample"'
-        )
+        raise UsageError(f"{min(measuring)} needs a text on which the weights are measured", hint='add text="sample"')
     found = distinct([ComparedModel.of(what) for what in subjects])
     told = rows(found, Terms(length, lora_rank, bytes_dtype))
     numbers = None

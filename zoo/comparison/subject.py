@@ -71,9 +71,9 @@ def words_of(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError:
-        raise UsageError(f"cannot read {clean(text)!r}", why="a quote in it is not closed") from None
+        raise UsageError(f"cannot read {clean(text)!r}", why="it has a quote that is not closed") from None
     if not words:
-        raise UsageError("a model without a name", hint="zoo list names them all")
+        raise UsageError("a model has no name", hint="zoo list shows all names")
     return [words[0].removeprefix("model="), *words[1:]]
 
 

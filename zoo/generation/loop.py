@@ -50,7 +50,7 @@ def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: 
     trained = getattr(model.config, "max_seq_len", None)
     if trained is not None and total > trained:
         warnings.warn(
-            f"{asked}, more than model.max_seq_len={trained}: the model was not trained for such lengths",
+            f"{asked}, more than model.max_seq_len={trained}: the model was not trained for that",
             ZooWarning,
             stacklevel=2,
         )

@@ -88,7 +88,7 @@ def evaluate(
     model = subject.load(dtype=dtype, device=device)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)
     if (trained := subject.max_seq_len) and size > trained:
-        told = f"windows of {size} tokens, more than model.max_seq_len={trained}: untrained territory"
+        told = f"windows of {size} tokens, more than model.max_seq_len={trained}: the model was not trained for that"
         warnings.warn(told, ZooWarning, stacklevel=2)
     readings = {}
     for name, content in passages.items():

@@ -90,11 +90,11 @@ def check_decoder(model: Any, source: str) -> Any:
     """The model, if it is one that predicts the next token of a text alone."""
     family = model.config.family
     if hasattr(model, "conditioned"):
-        why = "it predicts one text given another: a text alone has no probability under it, and is no prompt to it"
+        why = "it predicts one text from another, so it cannot continue or score a text alone"
         raise UsageError(f"{source} is a {family}, an encoder-decoder", why=why)
     if not hasattr(model, "new_cache"):
-        why = "it sees what stands on both sides of a token, or no text at all"
-        raise UsageError(f"{source} is a {family}, which predicts no next token", why=why)
+        why = "it sees the tokens on both sides of each token, or no text at all"
+        raise UsageError(f"{source} is a {family}, which does not predict the next token", why=why)
     return model
 
 

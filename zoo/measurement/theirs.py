@@ -91,7 +91,7 @@ def foreign_config(job: Job) -> Any:
     config = config_of(job)
     family = installed()[config.family]
     if "hf" not in family.formats:
-        raise UsageError(f"{family.name} has no layout that transformers reads")
+        raise UsageError(f"{family.name} has no format that transformers reads")
     raw = dict(family.dialect("hf").to_config(config))
     kind = raw.pop("model_type", "")
     return AutoConfig.for_model(kind, **raw)

@@ -52,10 +52,10 @@ def verify(
     """
     start = time.perf_counter()
     if limit is not None and not 0 < limit < math.inf:
-        raise UsageError(f"limit={limit!r} is no largest difference", hint="a number above 0, such as 1e-6")
+        raise UsageError(f"limit={limit!r} is not a largest difference", hint="use a number above 0, for example 1e-6")
     options: dict[str, Any] = {"family": family, "allow": allow, "allow_pickle": allow_pickle}
     if against == "golden" and not Path(str(against)).exists():
-        raise UsageError("a golden has weights of its own", hint="zoo.rerun_goldens runs those of a family")
+        raise UsageError("a golden has its own weights", hint="zoo.rerun_goldens runs the goldens of a family")
     model, ledger = _model(source, overrides, dtype, options)
     kind = next(model.parameters()).dtype
     inputs = inputs_for(model, ledger, length=length)

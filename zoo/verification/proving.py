@@ -55,7 +55,7 @@ def prove_ledger(ledger: Ledger, format: str | None = None) -> list[TableProof]:
     found = prove(ledger.table, ledger.shapes, sorted(ledger.account.actual))
     carried = {n for step in ledger.account.steps for n in step.theirs}
     if lost := sorted(set(ledger.account.loaded) - {ledger.account.actual[n] for n in carried}):
-        found = replace(found, faults=[*found.faults, f"{some(lost)} are counted as loaded and are not read"])
+        found = replace(found, faults=[*found.faults, f"{some(lost)} are counted as loaded but are not read"])
     rows = [TableProof(ledger.family.name, ledger.dialect, found)]
     if format is not None and format not in (ledger.dialect, "zoo"):
         rows.append(_row(ledger.family, format, ledger.config))

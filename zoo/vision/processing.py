@@ -67,12 +67,12 @@ class Processing:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], file: object = "preprocessor_config.json") -> Processing:
-        """What a file says. Raises CheckpointError for a processor, a key or a value that is not known here."""
+        """What a file says. Raises CheckpointError for a processor, a key or a value that is not known."""
         named = str(raw.get("image_processor_type", raw.get("feature_extractor_type", "")))
         kind = next((named.removesuffix(s) for s in SUFFIXES if named.endswith(s)), named)
         if kind not in KINDS:
             raise CheckpointError(
-                file, "image_processor_type", f"{clean(named)!r} is not known here", why=did_you_mean(kind, KINDS)
+                file, "image_processor_type", f"{clean(named)!r} is not known", why=did_you_mean(kind, KINDS)
             )
         values = {**KINDS[kind], **{k: v for k, v in raw.items() if v is not None}}
         check_forms(values, kind, file)

@@ -69,17 +69,17 @@ class QwenVLConfig(DecoderConfig):
         if self.num_kv_heads != self.num_heads or self.head_dim * self.num_heads != self.hidden_size:
             raise ConfigError(
                 f"model.num_heads={self.num_heads} heads of model.head_dim={self.head_dim} must fill "
-                f"model.hidden_size={self.hidden_size}, model.num_kv_heads={self.num_kv_heads} being as many"
+                f"model.hidden_size={self.hidden_size}, model.num_kv_heads={self.num_kv_heads} must be the same"
             )
         if self.rope.scaling != "none":
-            raise ConfigError(f"model.rope.scaling={self.rope.scaling!r} does not go with this family")
+            raise ConfigError(f"model.rope.scaling={self.rope.scaling!r} cannot be used with this family")
         v = self.vision
         check_sizes(v, "model.vision", "num_queries", "image_size")
         v.tower.check("model.vision")
         multiple_of("model.hidden_size", self.hidden_size, "the resampler's head", HEAD_DIM)
         multiple_of("model.vision.image_size", v.image_size, "model.vision.patch_size", v.patch_size)
         if v.side**2 != v.num_queries:
-            raise ConfigError(f"model.vision.num_queries={v.num_queries} is no square")
+            raise ConfigError(f"model.vision.num_queries={v.num_queries} is not a square number")
 
     def anatomy(self) -> Anatomy:
         bias, v = self.linear_bias, self.vision

@@ -49,7 +49,7 @@ class QwenVL(Decoder):
             if pixels is not None:
                 x = x.masked_scatter(where[..., None], self.visual(pixels).to(x.dtype))
         elif pixels is not None:
-            raise UsageError("an image does not fit into one token")
+            raise UsageError("an image needs more than one token")
         return self.read(x, span, cache=cache, last=last)
 
     def _places(self, tokens: Tensor, span: Span, num_images: int) -> Tensor:
@@ -64,7 +64,7 @@ class QwenVL(Decoder):
         for row, column in found:
             end = column + v.num_queries + 1
             if end >= tokens.shape[1] or tokens[row, end] != v.image_start_id + 1:
-                what = f"the image that begins at token {column} is not ended after {v.num_queries}"
+                what = f"the image that begins at token {column} does not end after {v.num_queries}"
                 raise UsageError(what, why=f"expected {v.image_start_id + 1} at {end}")
             where[row, column + 1 : end] = True
         return where

@@ -44,7 +44,7 @@ class QwenVisual(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels [I, C, H, H] to tokens [I, Q, D]. Raises UsageError for images that are no squares of patches."""
         if pixels.shape[-1] != pixels.shape[-2]:
-            raise UsageError(f"an image of {pixels.shape[-2]} x {pixels.shape[-1]} pixels is no square")
+            raise UsageError(f"an image of {pixels.shape[-2]} x {pixels.shape[-1]} pixels is not square")
         return self.proj(self.norm(self.resampler(self.tower(pixels))))
 
 

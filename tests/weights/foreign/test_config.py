@@ -132,9 +132,9 @@ def test_required_values_and_known_words() -> None:
     assert hf.one_of("absent", {"a": "ours"}, "a") == "ours"
     with pytest.raises(CheckpointError, match="hidden_act: 'gelu' is not supported, only 'silu' is"):
         hf.require(hidden_act="silu")
-    with pytest.raises(CheckpointError, match=r"hidden_act: 'gelu' is not known here\ndid you mean: gelu_new"):
+    with pytest.raises(CheckpointError, match=r"hidden_act: 'gelu' is not known\ndid you mean: gelu_new"):
         hf.one_of("hidden_act", {"gelu_new": "gelu_tanh"}, "gelu_new")
-    with pytest.raises(CheckpointError, match=r"bad: .* is not known here"):
+    with pytest.raises(CheckpointError, match=r"bad: .* is not known"):
         hf.one_of("bad", {"a": "ours"}, "a")
 
 

@@ -130,7 +130,7 @@ class ForeignConfig:
         value = self.get(name, default, also=also)
         if not isinstance(value, str) or value not in known:
             raise CheckpointError(
-                self.file, name, f"{clean(repr(value))} is not known here", why=did_you_mean(str(value), known)
+                self.file, name, f"{clean(repr(value))} is not known", why=did_you_mean(str(value), known)
             )
         return known[value]
 

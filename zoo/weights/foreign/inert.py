@@ -82,7 +82,8 @@ def read_classes(raw: Mapping[str, Any], known: Iterable[str], file: object) -> 
     bare = {re.sub(HEADS, "Model", name) for name in known} - {*known}
     for name in listed(raw.get("architectures")):
         if name in bare:
-            return f"architectures={name!r} has no head, but zoo's model has one: its weights are the embedding or in the files"
+            told = "but zoo's model has one: its weights are the embedding or in the files"
+            return f"architectures={name!r} has no head, {told}"
         if name not in known:
             what = f"{clean(repr(name))} is not supported, only {' and '.join(map(repr, known))}"
             why = "another class may have a different head, mask or computation"

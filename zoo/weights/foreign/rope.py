@@ -123,7 +123,7 @@ def _kind(hf: ForeignConfig, group: dict[str, Any]) -> str:
     if kinds[0] != kinds[-1]:
         raise _bad(hf, f"rope_type says {clean(kinds[0])!r} and type says {clean(kinds[-1])!r}")
     if kinds[0] not in ROPE_SCALINGS:
-        raise _bad(hf, f"the scaling {clean(kinds[0])!r} is not known here", did_you_mean(kinds[0], ROPE_SCALINGS))
+        raise _bad(hf, f"the scaling {clean(kinds[0])!r} is not known", did_you_mean(kinds[0], ROPE_SCALINGS))
     return kinds[0]
 
 
