@@ -102,7 +102,7 @@ def test_overrides_of_a_checkpoint_reach_what_runs_it(monkeypatch: pytest.Monkey
 
 
 def test_what_only_measuring_needs_is_refused_where_nothing_is_measured() -> None:
-    with pytest.raises(zoo.ZooError, match="dtype goes with a text"):
+    with pytest.raises(zoo.ZooError, match="dtype needs a text"):
         zoo.compare("tiny", "gpt2", dtype="bfloat16")
 
 

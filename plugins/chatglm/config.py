@@ -42,7 +42,7 @@ class ChatGLMConfig(ModelConfig):
             value = getattr(self, name)
             if value is None or not 0 <= value < self.vocab_size:
                 raise ConfigError(
-                    f"model.{name}={value} is not below model.vocab_size={self.vocab_size} there are",
+                    f"model.{name}={value} is not a token id below model.vocab_size={self.vocab_size}",
                     why="positions and masks depend on its place in the text",
                 )
 

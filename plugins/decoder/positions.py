@@ -53,7 +53,7 @@ def prefix_reach(tokens: Tensor, span: Span, mark: int) -> Tensor | None:
     if span.start > 0:
         if span.num_new > 1 and has_values(tokens) and bool(is_mark.any()):
             hint = "give all tokens up to it to an empty cache in one pass, and later tokens one by one"
-            raise UsageError(f"a prefixthat ends with token {mark} is read in one pass", hint=hint)
+            raise UsageError(f"a prefix that ends with token {mark} is read in one pass", hint=hint)
         return None
     at = span.positions.expand_as(tokens)
     first = torch.where(is_mark, at, tokens.shape[1]).amin(1, keepdim=True)  # beyond all where there is none

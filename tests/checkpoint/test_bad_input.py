@@ -143,7 +143,7 @@ def test_a_nan_is_refused(folder: Path) -> None:
     edit_tensors(folder, lambda t: t[Q].__setitem__((3, 4), float("nan")))
     with pytest.raises(
         CheckpointError,
-        match=r"self_attn\.q_proj\.weight \(our layers\.1\.attn\.q_proj\.weight\): it holds NaN",
+        match=r"self_attn\.q_proj\.weight \(our layers\.1\.attn\.q_proj\.weight\): it contains NaN",
     ):
         zoo.load(folder)
 

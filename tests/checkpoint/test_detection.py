@@ -26,7 +26,7 @@ UNKNOWN = {
     "gemma3n": "AltUp and LAuReL blocks",
     "gemma3n_text": "keys shared between layers",
     "gemma4": "embeddings per layer",
-    "gemma4_text": "global heads of another width",
+    "gemma4_text": "global heads of a different width",
     "qwen3_next": "gated delta nets",
     "qwen3_vl": "images at several depths",
     "qwen3_vl_moe": "images at several depths",

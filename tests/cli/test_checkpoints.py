@@ -70,7 +70,7 @@ def test_convert_writes_what_inspect_reads_and_refuses_what_is_there(folder: Pat
     assert "format zoo" in run("inspect", target).stdout
     again = run("convert", str(folder), target)
     assert again.exit_code == 1
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
     halved = run("convert", str(folder), target, "--force", "--dtype", "bfloat16", "--json")
     assert json.loads(halved.stdout)["written"]["bytes"] == 2 * json.loads(halved.stdout)["parameters"]
     assert zoo.load(target).embed.weight.dtype.itemsize == 2
@@ -99,7 +99,7 @@ def test_convert_cuts_into_files_of_a_size_in_words(folder: Path, tmp_path: Path
     for wrong in ("0", "-5", "much"):
         done = run("convert", str(folder), str(tmp_path / "other"), "--max-shard-size", wrong)
         assert done.exit_code == 2
-        assert "is no number of bytes" in done.stderr
+        assert "is not a number of bytes" in done.stderr
 
 
 def test_a_format_that_is_not_there_is_wrong_use(folder: Path, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_html_goes_to_its_file(tmp_path):
         (["gpt2", "llama3 hiden_size=3"], "did you mean model.hidden_size=3?"),
         (["gpt2", "llama3", "--html", "model.safetensors"], "does not end in .html"),
         (["gpt2", "llama3", "--html", "not/there/a.html"], "there is no folder 'not/there'"),
-        (["gpt2", "llama3", "--json", "--md"], "two answers"),
+        (["gpt2", "llama3", "--json", "--md"], "cannot be used together"),
         (["gpt2", "llama3", "--bytes-dtype", "bfloat61"], "bfloat16"),
     ],
 )

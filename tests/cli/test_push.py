@@ -114,7 +114,7 @@ def test_shards_of_an_earlier_push_go_with_the_next(hub: Hub, client: Client, fo
 def test_weights_that_zoo_did_not_publish_are_never_joined(hub: Hub, client: Client, folder: Path) -> None:
     before = hub.publish("acme/foreign", {"config.json": b"{}", "pytorch_model.bin": b"PK"})
     done = client.zoo("push", str(folder), "acme/foreign")
-    assert (done.exit_code, "holds weights that zoo did not publish: pytorch_model.bin" in done.stderr) == (1, True)
+    assert (done.exit_code, "contains weights that zoo did not publish: pytorch_model.bin" in done.stderr) == (1, True)
     assert hub.repos["acme/foreign"] == {"main": before}
 
 
@@ -165,7 +165,7 @@ def test_a_wrong_folder_is_never_sent(hub: Hub, client: Client, folder: Path, tm
         (bare, 1, "has no zoo.json"),
         (changed, 1, "is not the file that zoo.json describes"),
         (pickled, 1, "optimizer.pt: is a pickle"),
-        (wrong, 1, "have no place in llama"),
+        (wrong, 1, "do not match the llama model"),
         (tmp_path / "nowhere", 2, "is not a folder"),
     ):
         done = client.zoo("push", str(path), "acme/model")

@@ -108,5 +108,5 @@ def test_a_block_size_is_read_or_the_one_of_the_released_files(given: dict[str, 
 
 @pytest.mark.parametrize("size", [[128], [128, 0], [128, (1 << 20) + 1], [128, True], [1, 2, 3], "128"])
 def test_what_is_no_block_size_is_refused(size: Any) -> None:
-    with pytest.raises(CheckpointError, match="is not two sizes"):
+    with pytest.raises(CheckpointError, match="is not a pair of sizes"):
         block_size({"quantization_config": {"quant_method": "fp8", "weight_block_size": size}}, Path("config.json"))

@@ -145,7 +145,7 @@ PAD = bytes(64)
     ("data", "message"),
     [
         (b"GGUF", "4 bytes, too few"),
-        (header(magic=b"GGML") + PAD, "does not begin with GGUF"),
+        (header(magic=b"GGML") + PAD, "does not start with GGUF"),
         (header(version=1) + PAD, "has GGUF version 1"),
         (header(version=0x03000000) + PAD, "big-endian"),
         (header(tensors=1 << 60) + PAD, "claims 1,152,921,504,606,846,976 tensors"),

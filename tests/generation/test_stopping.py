@@ -111,7 +111,7 @@ def test_an_error_in_the_middle_of_a_stream_reaches_the_caller():
             {"config": GenerationConfig(num_beams=2)},
             "num_beams=2: beam search cannot stream, because its text is known only at the end",
         ),
-        ([3], {"stop": [""]}, "stop holds an empty text"),
+        ([3], {"stop": [""]}, "stop contains an empty text"),
     ],
 )
 def test_what_a_stream_cannot_do_is_refused(prompt: list, settings: dict, message: str):

@@ -87,7 +87,7 @@ def test_what_a_package_does_not_have_is_refused(path: str, message: str) -> Non
 @pytest.mark.parametrize("path", ["../secret", "model/../../secret", "/etc/passwd"])
 @pytest.mark.usefixtures("package")
 def test_a_path_may_not_leave_the_package(path: str) -> None:
-    with pytest.raises(UsageError, match="leads out of the package"):
+    with pytest.raises(UsageError, match="is outside the package"):
         in_package(parse_source(f"pkg://zoo_test_weights/{path}"))
 
 

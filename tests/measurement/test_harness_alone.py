@@ -172,7 +172,7 @@ def test_an_end_is_the_tokenizers_or_the_configs_and_an_empty_context_one_of_the
     lm.zoo_tokenizer.bos_token_id = None
     assert lm.prefix_token_id == 9
     lm.zoo_tokenizer.eos_token_id, lm.model.config.eos_token_id = None, []
-    with pytest.raises(UsageError, match="name a token that ends a text"):
+    with pytest.raises(UsageError, match="has a token that ends a text"):
         _ = lm.eot_token_id
 
 

@@ -325,7 +325,7 @@ def test_a_prefix_is_neither_read_in_pieces_nor_rewound_into() -> None:
     tokens[0, 5] = 3
     cache = model.new_cache(1, 12)
     model(tokens[:, :4], cache=cache)
-    with pytest.raises(UsageError, match="a prefix, which token 3 is read in one pass"):
+    with pytest.raises(UsageError, match="a prefix that ends with token 3 is read in one pass"):
         model(tokens[:, 4:], cache=cache)
     cache = model.new_cache(1, 12)
     model(tokens, cache=cache)

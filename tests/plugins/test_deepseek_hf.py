@@ -140,7 +140,7 @@ def test_modules_see_no_padding(tmp_path: Path) -> None:
     for k in range(2):
         assert closest(padded[k][:1, 5:], left[k]) < 1e-12
         assert closest(padded[k][1:, : 19 - k], right[k]) < 1e-12
-    with pytest.raises(UsageError, match="2 tokens are too few to predict 2 further ahead"):
+    with pytest.raises(UsageError, match="2 tokens are too few to predict 2 tokens ahead"):
         model.predict_ahead(tokens[:, :2])
 
 
@@ -184,14 +184,14 @@ def test_modules_cost_no_compute_and_no_cache_of_a_forward_pass() -> None:
         (V3, {"n_group": 4}, "model.num_experts=6 is not a multiple of model.num_groups=4"),
         (V3, {"topk_group": 4}, "model.groups_per_token=4 exceeds model.num_groups=3"),
         (V3, {"topk_group": 1}, "model.experts_per_token=3 exceeds the 2 experts in"),
-        (V3, {"n_group": 6, "topk_group": 3}, "leaves groups of one expert, which are ranked by their best two"),
+        (V3, {"n_group": 6, "topk_group": 3}, "makes groups of one expert, but groups are ranked by their best two"),
         (V3, {"num_experts_per_tok": 1}, "model.is_renormalised=true with model.experts_per_token=1 is ambiguous"),
-        (V2, {"rope_interleave": False}, "model.rope_interleaved=false goes with model.scoring=sigmoid"),
+        (V2, {"rope_interleave": False}, "model.rope_interleaved=false needs model.scoring=sigmoid"),
         (V3, {"rope_scaling": YARN | {"mscale": None}}, "model.rope.mscale=None and model.rope.mscale_all_dim=1.0"),
         (V3, {"rope_scaling": YARN | {"mscale_all_dim": 0}}, "model.rope.mscale_all_dim=0.0 are not a model"),
         (V3, {"rope_scaling": YARN | {"original_max_position_embeddings": None}}, "yarn needs model.rope.original"),
         (V3, {"rope_scaling": {"type": "linear", "factor": 2, "mscale": 1.0}}, "mscale is not known for 'linear'"),
-        (V3, {"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not known"),
+        (V3, {"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not supported"),
         (V3, {"index_topk": 2048}, "index_topk: the key is not known to deepseek"),
         (V3, {"quantization_config": {"quant_method": "gptq"}}, "quantization_config: the key is not known"),
     ],
@@ -204,7 +204,7 @@ def test_another_model_is_refused(tmp_path: Path, base: dict[str, Any], changes:
 
 
 def test_temperature_without_yarn_is_refused() -> None:
-    with pytest.raises(ConfigError, match="mscale and mscale_all_dim go with yarn, not linear"):
+    with pytest.raises(ConfigError, match="mscale and mscale_all_dim are only for yarn, not linear"):
         tiny(rope=replace(tiny().rope, scaling="linear"))
 
 

@@ -46,7 +46,7 @@ def test_only_the_old_key_may_say_gelu_and_mean_its_tanh_form(raw: dict[str, Any
     [
         (GEMMA2, {"rope_parameters": {"full_attention": LINEAR}}, "full_attention is not known for 'none'"),
         (GEMMA3, {"rope_scaling": {"full_attention": LINEAR}}, "full_attention is not known for 'none'"),
-        (GEMMA3, {"rope_parameters": LINEAR}, "it has no group full_attention"),
+        (GEMMA3, {"rope_parameters": LINEAR}, "it has neither a group full_attention"),
         (GEMMA2, {"sliding_window_pattern": 3}, "sliding_window_pattern: 3 is not supported, only 2 is"),
         (GEMMA3, {"sliding_window_pattern": "6"}, "sliding_window_pattern='6' is not int"),
         (GEMMA3, {"layer_types": 3}, "layer_types=3 is not"),

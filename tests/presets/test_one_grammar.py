@@ -65,7 +65,7 @@ def test_a_mistake_is_told_as_it_is_for_a_preset(word: str, told: str) -> None:
 
 def test_what_a_checkpoint_says_is_never_looked_up() -> None:
     sly = replace(config("tiny"), license="${oc.env:HOME}")
-    with pytest.raises(ConfigError, match=r"model.license='\$\{oc.env:HOME\}' stands in the checkpoint"):
+    with pytest.raises(ConfigError, match=r"model.license='\$\{oc.env:HOME\}' is in the checkpoint"):
         override(sly, "model.num_layers=2")
 
 

@@ -184,7 +184,7 @@ def test_presets_with_problems_leave_the_others_alone(tmp_path):
     assert (found["finer"]["num_layers"], found["finer"]["max_seq_len"]) == (3, 9)
     assert "line 5: an anchor or alias, which a preset may not have" in found["bomb"]["problem"]
     assert "did you mean" not in found["orphan"]["problem"]  # one line a preset
-    assert "extend each other in a circle: circle -> elcric -> circle" in found["circle"]["problem"]
+    assert "extend each other in a cycle: circle -> elcric -> circle" in found["circle"]["problem"]
     assert "model.num_layers='many' is not int" in found["wrong"]["problem"]
     assert "cannot be used: bare (zoo-good): " in done.stderr
     assert "model/bare.yaml: the preset names no family; " in done.stderr

@@ -97,10 +97,10 @@ ANSWERS = {
     "(i for i in [b'x'])": "returned b'x', which is not",
 }
 RECORDS = {
-    "name='Upper'": "'Upper' is no family name",
-    "name='a b'": "'a b' is no family name",
-    "name='../x'": "'../x' is no family name",
-    "name=3": "3 is no family name",
+    "name='Upper'": "'Upper' is not a family name",
+    "name='a b'": "'a b' is not a family name",
+    "name='../x'": "'../x' is not a family name",
+    "name=3": "3 is not a family name",
     "config='zoo_x.config'": "config='zoo_x.config' is not of the form 'package.module:name'",
     "config=None": "config=None is not of the form",
     "model='a b:C'": "model='a b:C' is not of the form",
@@ -211,9 +211,12 @@ LATER = {
     "a dialect that is not there": ({}, r"No module named 'zoo_isolated_\d+.hf'"),
     "a claim of 2": (
         {"hf.py": DIALECT.replace("CLAIM", "Match(2.0, ())")},
-        "no zoo.Match",
+        "not a zoo.Match",
     ),
-    "a claim that is no match": ({"hf.py": DIALECT.replace("CLAIM", "True")}, "returned True, which is no zoo.Match"),
+    "a claim that is no match": (
+        {"hf.py": DIALECT.replace("CLAIM", "True")},
+        "returned True, which is not a zoo.Match",
+    ),
     "a claim that raises": ({"hf.py": DIALECT.replace("return CLAIM", "raise GeneratorExit")}, "GeneratorExit"),
 }
 

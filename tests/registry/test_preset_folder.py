@@ -89,8 +89,8 @@ def test_what_hydra_would_read_and_zoo_does_not_is_told(own: Path) -> None:
     (own / "README.md").touch()
     told = list(unread_in(own))
     assert [sentence.rpartition(" is not read: ")[2] for sentence in told] == [
-        "presets lie in model/, the options of a group in GROUP/", "presets have no say in hydra",
-        "presets have no say in save",
+        "presets belong in model/, the options of a group in GROUP/", "presets cannot set hydra",
+        "presets cannot set save",
     ]  # fmt: skip
 
 
@@ -118,7 +118,8 @@ def test_only_a_regular_file_is_read_and_never_more_of_it_than_a_preset_may_have
     (tmp_path / "endless").symlink_to("/proc/self/mem")  # said to be regular and of no bytes
     for name, told in {
         "pipe": "is a pipe, not a regular file", "zero": "is a device, not a regular file", "endless": "cannot be read",
-        "folder": "is a folder, not a regular file", "huge": "4294967296 bytes are more than the 1048576 a preset may",
+        "folder": "is a folder, not a regular file",
+        "huge": "4294967296 bytes are more than the 1048576 that a preset may",
         "none": "cannot be read: No such file",
     }.items():  # fmt: skip
         with pytest.raises(ZooError, match=told) as caught:

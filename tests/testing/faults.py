@@ -177,7 +177,7 @@ FAULTS: dict[str, Fault] = {
         "hf.py", "from zoo.weights import", "import torch\n\nfrom zoo.weights import",
         "registry", "its config and formats need no torch", ".hf imports torch",
     ),
-    "a reference that leads nowhere": Fault(
+    "a reference that does not exist": Fault(
         "__init__.py", ".model:Stranger", ".model:Stronger",
         "registry", "its references resolve", "Stronger",
     ),

@@ -182,7 +182,7 @@ def test_a_cache_is_not_rewound_into_a_picture(folder: Path) -> None:
 
 def test_pictures_that_cannot_be_read_are_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "not.png").write_text("a letter")
-    for name, message in (("not.png", "not a picture"), ("nowhere.png", "nowhere.png")):
+    for name, message in (("not.png", "cannot be read as a picture"), ("nowhere.png", "nowhere.png")):
         done = run("generate", str(folder), "--image", str(tmp_path / name), "-p", "hi")
         assert done.exit_code == 1
         assert message in done.stderr

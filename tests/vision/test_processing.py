@@ -98,7 +98,7 @@ def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path
     with pytest.raises(CheckpointError, match="do_flip: the key is not known"):
         Processing.of(QWEN | {"do_flip": True})
     (tmp_path / "x.png").write_bytes(b"no picture")
-    with pytest.raises(CheckpointError, match="not a picture"):
+    with pytest.raises(CheckpointError, match="cannot be read as a picture"):
         read_image(tmp_path / "x.png")
 
 

@@ -129,7 +129,7 @@ def _begun(model: Any, batch: Batch) -> tuple[LanguageModel, Batch]:
         return model, batch
     start = getattr(model.config, "decoder_start_token_id", None)
     if start is None:
-        raise UsageError(f"a {model.config.family}has no decoder_start_token_id, the token that its texts start with")
+        raise UsageError(f"a {model.config.family} has no decoder_start_token_id, the token that its texts start with")
     with torch.inference_mode():
         reader = model.conditioned(batch.tokens, batch.mask)
     return reader, batch_of([[start]] * len(batch.rows), device=batch.tokens.device)
@@ -169,7 +169,7 @@ def _search(model: LanguageModel, batch: Batch, rows: list[GrowingRow], config: 
 
 def _refuse_with_beams(config: GenerationConfig, **is_asked: bool) -> None:
     if wrong := [name for name, asked in is_asked.items() if asked]:
-        raise UsageError(f"{wrong[0]}cannot be used with num_beams={config.num_beams}", hint="set num_beams=1")
+        raise UsageError(f"{wrong[0]} cannot be used with num_beams={config.num_beams}", hint="set num_beams=1")
 
 
 def _result(

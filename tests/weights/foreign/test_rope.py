@@ -152,7 +152,7 @@ def test_nested_groups_are_read_by_layer_type() -> None:
             {"type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0},
             "low_freq_factor=4.0 is not below high_freq_factor=1.0",
         ),
-        ({"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not known"),
+        ({"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not supported"),
         ({"rope_theta": "x"}, "theta='x' is not float"),
         ({"rope_theta": 0}, "theta=0.0 is not above 1"),
         ({"rope_theta": "???"}, "is not a value"),
@@ -168,9 +168,9 @@ def test_rope_keys_that_make_no_sense_are_refused(group: Any, words: str) -> Non
 
 def test_a_share_of_the_channels_is_for_families_that_say_what_its_absence_means() -> None:
     """transformers reads it in every config.json, and most of its models rotate all channels whatever it says."""
-    assert "a partial_rotary_factor of 0.5 is not known" in refused({"partial_rotary_factor": 0.5})
+    assert "a partial_rotary_factor of 0.5 is not supported" in refused({"partial_rotary_factor": 0.5})
     assert rope({"partial_rotary_factor": 1.0}) == RopeConfig()
-    with pytest.raises(UsageError, match=r"no word for model\.rope\.partial=0\.5"):
+    with pytest.raises(UsageError, match=r"cannot store model\.rope\.partial=0\.5"):
         write_rope(RopeConfig(partial=0.5))
 
 
