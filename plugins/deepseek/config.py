@@ -92,7 +92,7 @@ class DeepSeekConfig(ModelConfig):
             raise ConfigError("model.rope.scaling=yarn needs model.rope.original_max_seq_len")
         if temperatures != (None, None) and not all(temperatures):
             raise ConfigError(
-                f"model.rope.mscale={rope.mscale} and model.rope.mscale_all_dim={rope.mscale_all_dim} are not a model",
+                f"model.rope.mscale={rope.mscale} and model.rope.mscale_all_dim={rope.mscale_all_dim} are ambiguous",
                 why="if one is missing, DeepSeek's code and transformers use different values for it",
                 hint="set both or neither",
             )

@@ -28,9 +28,9 @@ def test_a_head_that_is_the_embedding_is_offered_as_that(said: bool | None, brok
     folder = broken("tiny", tie_word_embeddings=said)
     done = run("inspect", folder)
     assert done.exit_code == 1
-    assert "tried: every tensor has its place as if the config said tie_word_embeddings: true" in done.stderr
+    assert "tried: every tensor matches as if the config said tie_word_embeddings: true" in done.stderr
     assert "model.tie_embeddings=true\n" in done.stderr
-    assert "wrong if the files have lost it" in done.stderr
+    assert "wrong if it is missing from the files" in done.stderr
     assert "--allow" not in done.stderr
     followed = run("inspect", folder, "model.tie_embeddings=true")
     assert followed.exit_code == 0
@@ -79,7 +79,7 @@ def test_one_override_is_not_offered_where_more_hangs_on_the_key(broken: Callabl
     folder = broken("t5", tie_word_embeddings=False, scale_decoder_outputs=None)
     found = zoo.inspect(folder)
     assert found.repair is None or len(found.repair.overrides) == 2
-    assert "model." not in run("inspect", folder).stderr.partition("have no place")[2]
+    assert "model." not in run("inspect", folder).stderr.partition("do not match")[2]
 
 
 def test_sizes_of_heads_are_not_guessed_where_two_models_would_fit(broken: Callable[..., Path]) -> None:

@@ -159,7 +159,7 @@ def test_offline_the_cache_serves_with_one_note_and_what_it_lacks_is_told(hub: H
     assert f"@ {commit[:8]}" in done.stdout
     notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
     assert len(notes) == 1
-    assert "may have moved since" in notes[0]
+    assert "there may be a newer one" in notes[0]
     assert "Warning" not in done.stderr
     missing = client.zoo("pull", "acme/nothing")
     assert missing.exit_code == 3

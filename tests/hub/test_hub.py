@@ -196,8 +196,8 @@ def test_content_other_than_announced_is_refused(hub: Hub, client: Calls) -> Non
         ("gated", f"hf://{REPO}", "NetworkError", "accept the licence at https://huggingface.co/acme/tiny"),
         ("502", f"hf://{REPO}", "Trouble", "the hub answered 502"),
         ("", "hf://datasets/acme/tiny", "UsageError", "is a dataset, not a model"),
-        ("", "hf://gpt2", "UsageError", "is no address on the hub"),
-        ("", f"hf://{REPO}@", "UsageError", "is no address on the hub"),
+        ("", "hf://gpt2", "UsageError", "is not an address on the hub"),
+        ("", f"hf://{REPO}@", "UsageError", "is not an address on the hub"),
     ],
 )
 def test_what_the_hub_refuses_is_told_in_our_words(
@@ -236,7 +236,7 @@ def test_without_a_network_the_cache_is_used_and_that_is_told(hub: Hub, client: 
         calls = Calls(alone, client.cache)
         answer = calls.locate(f"hf://{REPO}")
         assert answer["found"] == fetched
-        assert "may have moved since" in answer["told"][0]
+        assert "there may be a newer one" in answer["told"][0]
         pinned = calls.locate(f"hf://{REPO}@{commit}")
         assert pinned["found"] == fetched
         assert pinned["told"] == []

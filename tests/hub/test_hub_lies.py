@@ -65,7 +65,7 @@ def test_an_etag_that_can_name_no_file_is_refused(hub: Hub, client: Calls, heade
         hub.lies[end] = Lie(headers={header: f'"{etag}"'})
     answer = client.locate(f"hf://{REPO}")
     assert answer["error"] == "NetworkError", answer
-    assert "can name no file" in answer["text"]
+    assert "cannot name a file" in answer["text"]
     assert "/acme/liar/resolve/" in answer["text"]
     assert outside(client.cache) == []
 
@@ -112,7 +112,7 @@ def test_a_listing_that_leads_elsewhere_is_refused(hub: Hub, client: Calls, path
     tree = [ENTRY | {"path": "config.json"}, ENTRY | {"path": path}]
     hub.lies[f"/tree/{hub.repos[REPO]['main']}"] = Lie(body=json.dumps(tree).encode())
     answer = client.locate(f"hf://{REPO}")
-    assert (answer["error"], "which is no file of a repository" in answer["text"]) == ("NetworkError", True), answer
+    assert (answer["error"], "which is not a file of a repository" in answer["text"]) == ("NetworkError", True), answer
     assert outside(client.cache) == []
 
 

@@ -106,7 +106,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "an overflow that is a crash": Fault(
         "model.py", "Cache(layers, batch_size, max_len)", "Cache(layers, batch_size, max_len + 9)",
-        "cache", "a full cache refuses more", "raises RuntimeError, which is no ZooError",
+        "cache", "a full cache refuses more", "raises RuntimeError, which is not a ZooError",
     ),
     "rows that are not reordered": Fault(
         "model.py", "return Cache(layers, batch_size, max_len)",
@@ -183,7 +183,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "a format that is a module, as it was before there were dialects": Fault(
         "__init__.py", ".hf:STRANGER", ".hf",
-        "registry", "its references resolve", "is no zoo.weights.Dialect",
+        "registry", "its references resolve", "is not a zoo.weights.Dialect",
     ),
     "an import of what may change in any version": Fault(
         "model.py", "from zoo.nn import", "from zoo.nn.cache import KVCache as Kept\nfrom zoo.nn import",

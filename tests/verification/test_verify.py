@@ -182,7 +182,7 @@ def test_modules_of_transformers_are_taken_for_the_right_ones_of_ours(family: st
     model = zoo.load(tmp_path / "model", dtype="float64")
     inputs = inputs_for(model)
     if family in ("chatglm", "chatglm2", "qwen", "qwen_vl"):
-        with pytest.raises(ZooError, match="it has no class for it"):
+        with pytest.raises(ZooError, match="it has no class for this model"):
             transformers_side(model, model.ledger, inputs, torch.float64)
         return
     theirs, _ = transformers_side(model, model.ledger, inputs, torch.float64)
