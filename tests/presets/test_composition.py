@@ -159,7 +159,7 @@ MISTAKES = [
     (["llama3", "model.rope.theta=inf"], "model.rope.theta=inf is not above 1 and up to 1e+13"),
     (["llama3", "model.rope.factor=nan"], "model.rope.factor=nan is not above 0 and up to 10000"),
     (["llama3", "model.norm_eps=-1"], "model.norm_eps=-1.0 is not from 0 to 0.1"),
-    (["llama3", "model.head_dim=7"], "model.head_dim=7 is odd, and rotary positions turn channels in pairs"),
+    (["llama3", "model.head_dim=7"], "model.head_dim=7 is odd, and rotary positions rotate channels in pairs"),
 ]
 
 

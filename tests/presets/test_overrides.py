@@ -81,7 +81,7 @@ def test_a_number_can_be_asked_for_as_a_model():
             "no key 'qqq'\nknown: attention, block, device, dtype, format, hydra, mlp, model, norm, position, rope, "
             "save, seed",
         ),
-        (["=3"], "'=3' names no key\ntype: KEY=VALUE, for example model.num_layers=4"),
+        (["=3"], "'=3' has no key\ntype: KEY=VALUE, for example model.num_layers=4"),
         (["model.num_layers"], "'model.num_layers' has no value\ntype: model.num_layers=VALUE"),
         (["rope"], "'rope' has no value\ntype: rope=VALUE"),
         (["llama3", "gpt2"], "two models: llama3 and gpt2\nto sweep over both: -m model=llama3,gpt2"),

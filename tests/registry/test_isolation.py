@@ -107,8 +107,8 @@ RECORDS = {
     "pictures='x'": "pictures='x' is not of the form",
     "formats=['hf']": "formats=['hf'] is not a table",
     "formats={'hf': 3}": "formats={'hf': 3} is not a table",
-    "formats={'hf': '../x'}": "formats={'hf': '../x'} is not a format's name and a Dialect's",
-    "formats={'zoo': 'x'}": "is not a format's name and a Dialect's",
+    "formats={'hf': '../x'}": "formats={'hf': '../x'} is not a name and a reference to a Dialect",
+    "formats={'zoo': 'x'}": "is not a name and a reference to a Dialect",
     "near='bert'": "near='bert' is not a table",
     "hf_types='distilbert'": "hf_types='distilbert' is not a tuple",  # in which 'bert' would be found
     "hf_types=(3,)": "hf_types=(3,) is not a tuple",

@@ -72,7 +72,7 @@ def test_a_name_that_is_no_plain_one_is_told_and_never_printed_raw(own: Path, na
 def test_a_folder_without_end_is_refused_as_a_whole(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = own / "model" / Path(*"abcdefghij")
     deep.mkdir(parents=True)
-    assert problems(own) == {"a/b/c/d/e/f/g/h/i/": "lies more than 8 folders deep"}
+    assert problems(own) == {"a/b/c/d/e/f/g/h/i/": "is more than 8 folders deep"}
     monkeypatch.setattr(preset_folder, "MAX_LISTED", 0)
     assert problems(own) == {"model/": "holds more than 0 files and folders"}
     monkeypatch.undo()

@@ -137,7 +137,7 @@ def test_chat_templates_come_along():
         ({"pre": "unheard-of"}, "tokenizer.ggml.pre: 'unheard-of' is not a splitting rule that zoo knows"),
         ({"pre": None}, "tokenizer.ggml.pre: is missing"),
         ({"tokens": None}, "tokenizer.ggml.tokens: is missing"),
-        ({"tokens": ["a", "a"]}, "tokenizer.ggml.tokens: 'a' stands there twice"),
+        ({"tokens": ["a", "a"]}, "tokenizer.ggml.tokens: contains 'a' twice"),
         ({"tokens": ["a", 5]}, "tokenizer.ggml.tokens: is not a list of"),
         ({"tokens": ["a" * 2000]}, "more than 1024 characters"),
         ({"token_type": [1]}, "tokenizer.ggml.token_type: has 1 entries for 348 tokens"),

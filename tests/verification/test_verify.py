@@ -141,7 +141,7 @@ def test_what_cannot_be_compared_is_refused() -> None:
         zoo.verify(model_of("llama"))
     with pytest.raises(UsageError, match="nothing to compare: one side gives logits, the other hidden"):
         compare_outputs({"logits": torch.ones(1, 2, 3)}, {"hidden": torch.ones(1, 2, 3)}, 1e-9)
-    with pytest.raises(UsageError, match="float16 was asked for"):
+    with pytest.raises(UsageError, match="the dtype asked for is float16"):
         zoo.verify(model_of("llama"), against=model_of("llama"), dtype="float16")
     with pytest.raises(ZooError, match="neither a folder, a file nor a preset"):
         zoo.verify("nowhere-at-all")

@@ -22,7 +22,7 @@ def multiple_of(path: str, value: int, other_path: str, other: int) -> None:
 def even(path: str, value: int) -> None:
     """Raise ConfigError unless `value` channels make pairs."""
     if value % 2:
-        raise ConfigError(f"{path}={value} is odd, and rotary positions turn channels in pairs")
+        raise ConfigError(f"{path}={value} is odd, and rotary positions rotate channels in pairs")
 
 
 def at_least(low: int, *, part: str = "model", **values: int | None) -> None:

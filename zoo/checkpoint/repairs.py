@@ -44,7 +44,7 @@ class Remedy:
         as_if = f"{self.key}: {json.dumps(self.value)}"
         does = "  tried: every tensor matches "
         does += (
-            f"as if the config said {as_if}:  {shlex.quote(self.overrides[0])}"
+            f"if the config says {as_if}:  {shlex.quote(self.overrides[0])}"
             if len(self.overrides) == 1
             else f"if the config says {as_if}; other values depend on it, so change it in the config"
         )

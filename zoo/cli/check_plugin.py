@@ -41,7 +41,7 @@ COLUMNS = (
 def command(
     name: str, preset: str | None, groups: tuple[str, ...], is_json: bool, quiet: bool, no_truncate: bool
 ) -> int:
-    """Hold a family, or all families of a distribution, to zoo's contract.
+    """Check that a family, or all families of a distribution, keep zoo's contract.
 
     Models are small, built with random weights and run on the CPU. Exit code 1 if any property fails.
     """

@@ -71,11 +71,11 @@ def command(
     is_markdown: bool,
     page: str | None,
 ) -> None:
-    """Tell what differs between models: architecture, parameters, memory, compute, training.
+    """Show what differs between models: architecture, parameters, memory, compute, training.
 
-    A, B, C are models that `zoo list` names, checkpoints (folders, files, org/name, hf://org/name@rev), or either with
-    overrides behind it in quotes: 'llama3 model.num_kv_heads=4'. Nothing but headers is read of weights, unless --text
-    asks for perplexity, agreement and KL with the first, and what each says: one model is in memory at a time.
+    A, B, C are models that `zoo list` shows, or checkpoints (folders, files, org/name, hf://org/name@rev). Overrides
+    go in quotes: 'llama3 model.num_kv_heads=4'. Of weights only headers are read, unless --text asks for perplexity,
+    agreement and KL with the first model, and text; then one model is in memory at a time.
     """
     if is_json and is_markdown:
         raise UsageError("--json and --md cannot be used together", hint="leave one of them out")

@@ -51,10 +51,10 @@ def command(
 ) -> None:
     """Write the checkpoint SOURCE to FOLDER in another format.
 
-    Nothing is written unless every tensor and config key has its place; FOLDER is replaced whole or left as it was.
+    Nothing is written unless every tensor and config key matches; FOLDER is replaced completely or not at all.
 
-    With --prove every number is first shown to land in exactly one place and to come back: for all families and
-    formats, for those named in the place of SOURCE, or for a SOURCE at its own sizes.
+    --prove first shows that every number goes to exactly one place and can be restored: for all families and formats,
+    for the families named in the place of SOURCE, or for a SOURCE at its own sizes.
     """
     if prove:
         from zoo.cli.proving import proven

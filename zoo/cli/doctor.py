@@ -34,7 +34,7 @@ STARTED = {"bash": (".bashrc", ".bash_profile"), "zsh": (".zshrc",), "fish": (".
 @click.command(epilog=EPILOG)
 @click.option("--json", "is_json", is_flag=True, help="Everything as JSON, to paste into a report.")
 def command(is_json: bool) -> None:
-    """Tell what zoo runs on, and what is not as it should be. Reads local files only."""
+    """Show what zoo runs on, and what is wrong with it. Reads only local files."""
     found = examine()
     if is_json:
         output.as_json(found)

@@ -69,12 +69,12 @@ def command(
     dtype: str | None,
     is_json: bool,
 ) -> None:
-    """Perplexity of SOURCE on texts (default: the one in the box), or its scores on tasks.
+    """Perplexity of SOURCE on texts (default: the text that zoo ships), or its scores on tasks.
 
-    A text's tokens are predicted one by one, in windows that are blind to each other unless --stride is less than
-    --window; BOS is read first where the tokenizer puts it, and not predicted. Compare models by bits per byte:
-    perplexity is per token of a model's own vocabulary. Tasks of the harness fetch their data from the hub, unless
-    it is in the cache.
+    A text's tokens are predicted one by one, in windows that do not see each other unless --stride is less than
+    --window; BOS is read first if the tokenizer adds it, and is not predicted. Compare models by bits per byte:
+    perplexity is per token of a model's own vocabulary. Tasks of the harness download their data from the hub,
+    unless it is in the cache.
     """
     names = [name.strip() for name in tasks.split(",") if name.strip()] if tasks is not None else []
     if tasks is not None and not names:

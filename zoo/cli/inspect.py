@@ -52,7 +52,7 @@ def shared_options(function: F) -> F:
 @shared_options
 @click.option("--json", "as_json", is_flag=True, help="The ledger as JSON.")
 def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, as_json: bool) -> None:
-    """Tell what the checkpoint SOURCE is, from its headers alone.
+    """Show what the checkpoint SOURCE is. Reads only headers.
 
     SOURCE is a folder, a file, tiny, org/name (from the cache), hf://org/name@rev or pkg://package/path.
     """

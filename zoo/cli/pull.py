@@ -42,10 +42,10 @@ def command(
     dry_run: bool,
     is_json: bool,
 ) -> None:
-    """Fetch the checkpoint SOURCE into the cache: org/name, hf://org/name@rev or a preset that has a home on the hub.
+    """Fetch the checkpoint SOURCE into the cache: org/name, hf://org/name@rev or a preset with weights on the hub.
 
     Only what is needed: config, weights in the safest format, tokenizer, templates, card and licence. The revision is
-    resolved to a commit first, and every file is held against the size and hash that the hub tells.
+    resolved to a commit first, and the size and hash of every file are checked against those of the hub.
     """
     found = pull(
         source, revision=revision, folder=folder, allow_pickle=allow_pickle, force=force, dry_run=dry_run,

@@ -43,7 +43,7 @@ def command(
 ) -> None:
     """Publish FOLDER, which zoo wrote, as ORG/NAME in one commit.
 
-    The folder is held against its zoo.json and inspected first. Without a README.md a card is made of what is known.
+    The folder is first checked against its zoo.json and inspected. If it has no README.md, zoo writes a card.
     """
     overrides, family = chosen(choices)
     found = push(

@@ -47,11 +47,11 @@ def command(
     limit: float | None,
     as_json: bool,
 ) -> None:
-    """Run the same tokens through SOURCE and through a reference; exit code 1 where they are not the same.
+    """Run the same tokens through SOURCE and through a reference; exit code 1 if they are not the same.
 
-    The reference also runs against itself: what it differs from itself by is no difference between the two.
-    Where they do, the first module that parts from the reference is named, and the mistake that explains it.
-    Families follow --golden in the place of SOURCE; goldens need neither transformers nor a checkpoint.
+    The reference also runs against itself, and its difference from itself is not counted. If the two are not the same,
+    the first module that differs is named, and the mistake that explains it.
+    With --golden, name families in the place of SOURCE; goldens need neither transformers nor a checkpoint.
     """
     if golden and against is not None:
         raise click.UsageError("--golden cannot be used with --against")

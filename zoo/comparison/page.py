@@ -98,7 +98,7 @@ def _pictures(c: Comparison, looks: Sequence[Look]) -> Iterable[Markup]:
     yield from frame.figure(
         "Rotary wavelengths",
         wavelengths(c, looks),
-        "Tokens after which a pair of channels has turned once, by the frequencies that the model's own modules hold.",
+        "Tokens after which a pair of channels has rotated once, by the frequencies that the model's own modules hold.",
     )
 
 

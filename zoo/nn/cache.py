@@ -78,7 +78,9 @@ class Cache:
         Raises UsageError for padded rows, for states, and where a ring has already overwritten what it must give back.
         """
         if self.counts is not None or not 0 <= length <= self.length:
-            raise UsageError(f"a cache of {self.length} tokens cannot be rewound to {length}, nor one of padded rows")
+            raise UsageError(
+                f"a cache of {self.length} tokens cannot be rewound to {length}, and a cache of padded rows never can"
+            )
         for layer in self.layers:
             layer.rewind(length, self.length)
         self.length = length

@@ -111,7 +111,7 @@ def _whole(word: str, known: Grammar) -> str:
             raise UsageError(f"{word!r} has no value", hint=f"type: {word}=VALUE")
         return _whole(f"model={word}", known)
     if not key:
-        raise UsageError(f"{word!r} names no key", hint="type: KEY=VALUE, for example model.num_layers=4")
+        raise UsageError(f"{word!r} has no key", hint="type: KEY=VALUE, for example model.num_layers=4")
     if key in ("model", *known.groups) and value and re.fullmatch(r"=[-+\d.]+|=(true|false)", value):
         value = f"='{value[1:]}'"  # to Hydra a number is no name of a config
     group = key.partition("@")[0]

@@ -58,7 +58,7 @@ class Family:
                 return f"{self.name}: {name}={value!r} is not a table of texts"
         for dialect, module in self.formats.items():
             if dialect == "zoo" or not _MODULE.fullmatch(module.replace(":", ".", 1)):
-                return f"{self.name}: formats={{{dialect!r}: {module!r}}} is not a format's name and a Dialect's"
+                return f"{self.name}: formats={{{dialect!r}: {module!r}}} is not a name and a reference to a Dialect"
         if not isinstance(self.hf_types, tuple | list) or not all(isinstance(kind, str) for kind in self.hf_types):
             return f"{self.name}: hf_types={self.hf_types!r} is not a tuple of texts"
         return "" if isinstance(self.summary, str) else f"{self.name}: summary={self.summary!r} is not a text"

@@ -84,7 +84,7 @@ def _walk(
             raise ZooError(f"holds more than {MAX_FILES} files and folders")
         problem = _problem(entry, entry.name if is_folder else entry.name.removesuffix(".yaml"), homes)
         if is_folder and prefix.count("/") == MAX_FOLDERS:
-            problem = f"lies more than {MAX_FOLDERS} folders deep"
+            problem = f"is more than {MAX_FOLDERS} folders deep"
         if is_folder and not problem:
             yield from _walk(entry, group, homes, f"{name}/", left=left)
         else:

@@ -70,7 +70,7 @@ class _Facts:
         self.tokens: list[str] = self.column("tokens", str)
         if len(set(self.tokens)) < len(self.tokens):
             twice = Counter(self.tokens).most_common(1)[0][0]
-            raise self.wrong("tokens", f"{clean(twice)!r} stands there twice")
+            raise self.wrong("tokens", f"contains {clean(twice)!r} twice")
         if any(len(token) > MAX_TOKEN_CHARS for token in self.tokens):
             raise self.wrong("tokens", f"has a token of more than {MAX_TOKEN_CHARS} characters")
         self.types: list[int] = self.beside("token_type", int)

@@ -19,7 +19,7 @@ LIMITS = {
     "float16": (3e-2, "each number errs by 5e-4, and tens of layers add up"),
     "bfloat16": (2e-1, "each number errs by 4e-3, and tens of layers add up"),
 }
-DEQUANTISED = (1e-6, "each side turns blocks of integers into float32 by itself, and rounds there by 6e-8")
+DEQUANTISED = (1e-6, "each side converts blocks of integers to float32 by itself, which rounds by 6e-8")
 # In float64 both sides are as exact as they can be, and the reference's own sums say how much less it is: over all
 # families two programs are as far apart as two ways of one. In a narrower dtype they also round angles differently.
 LOWEST = {"float64": 1e-12}

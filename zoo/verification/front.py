@@ -142,7 +142,7 @@ def _model(
         wanted = as_dtype(dtype)
         kind = next(source.parameters()).dtype
         if wanted is not None and wanted != kind:
-            raise UsageError(f"the model given is {_word(kind)}, {_word(wanted)} was asked for")
+            raise UsageError(f"the model is in {_word(kind)}, but the dtype asked for is {_word(wanted)}")
         return source.eval(), _ledger(source)
     if dtype is None:
         from zoo.checkpoint.inspection import inspect

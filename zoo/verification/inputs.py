@@ -60,7 +60,7 @@ def inputs_for(model: nn.Module, ledger: Ledger | None = None, *, length: int | 
     assert isinstance(config, ModelConfig)
     names = wanted(model)
     if odd := [name for name in names if name not in ("tokens", "decoder_tokens", "pixels")]:
-        raise UsageError(f"{config.family} wants {', '.join(odd)}, and zoo verify cannot make such inputs")
+        raise UsageError(f"{config.family} needs {', '.join(odd)}, and zoo verify cannot make such inputs")
     given, said = {}, []
     if "tokens" in names:
         length = length or _length(config)

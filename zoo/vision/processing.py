@@ -101,7 +101,7 @@ class Processing:
             crop=_sides(crop) if crop is not None and does["center_crop"] and kind == "CLIP" else None,
         )  # fmt: skip
         if unknown := sorted(values.keys() - INERT):
-            raise CheckpointError(file, unknown[0], f"the key is not known, nor are {clean(some(unknown[1:]))}")
+            raise CheckpointError(file, unknown[0], f"the key is not known, and neither are {clean(some(unknown[1:]))}")
         return made
 
     @classmethod
@@ -170,7 +170,7 @@ def _numbers(image: Image, how: Processing) -> np.ndarray:
 def _patches(frames: list[np.ndarray], how: Processing) -> tuple[Tensor, list[int]]:
     """Frames as patches in the order of the tower; the last frame is repeated to fill the last patch in time."""
     if len({frame.shape for frame in frames}) != 1:
-        raise UsageError("the frames of a video have several sizes, or there are none")
+        raise UsageError("the frames of a video have different sizes, or there are none")
     frames = frames + frames[-1:] * (-len(frames) % how.temporal_patch_size)
     channels, height, width = frames[0].shape
     m, p = how.merge_size, how.patch_size

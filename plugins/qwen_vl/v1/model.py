@@ -64,7 +64,7 @@ class QwenVL(Decoder):
         for row, column in found:
             end = column + v.num_queries + 1
             if end >= tokens.shape[1] or tokens[row, end] != v.image_start_id + 1:
-                what = f"the image that begins at token {column} does not end after {v.num_queries}"
+                what = f"the image that starts at token {column} does not end after {v.num_queries}"
                 raise UsageError(what, why=f"expected {v.image_start_id + 1} at {end}")
             where[row, column + 1 : end] = True
         return where

@@ -55,7 +55,7 @@ def permuted_rows(case: Case) -> Iterator[Repair]:
                 names = " and ".join(module.removesuffix("_proj") for module in chosen)
                 yield Repair(
                     "q/k permuted", f"{names} from {direction}", name,
-                    f"the rows of {names} stand in rotary {direction}, the reference's are not: they were not permuted "
+                    f"the rows of {names} are in rotary {direction}, the reference's are not: they were not permuted "
                     "when loaded, or were permuted twice",
                     f"{'' if change == 'load' else '~'}rope_halves(heads, {attn.rope.dim}) in the rule for "
                     f"{' and for '.join(map(repr, chosen))}",
