@@ -171,7 +171,7 @@ def test_a_cache_is_not_rewound_into_a_picture(folder: Path) -> None:
     with torch.inference_mode():
         model(tokens, cache=cache, **made.inputs)
         first = model(torch.tensor([[5, 6]]), cache=cache)
-    with pytest.raises(UsageError, match=r"cannot be rewound to 3: of its first"):
+    with pytest.raises(UsageError, match=r"cannot be rewound to 3: some of its first"):
         cache.rewind(3)
     cache.rewind(tokens.shape[1])
     with torch.inference_mode():
