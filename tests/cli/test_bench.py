@@ -23,9 +23,9 @@ MISTAKES = [
     ("llama3 gpt2", "two models: llama3 and gpt2\nto run both: -m source=llama3,gpt2"),
     (
         "./folder model.num_layers=2",
-        "./folder: model.num_layers=2 changes a preset, and this is a checkpoint\nsee: zoo list",
+        "./folder: model.num_layers=2 is for a preset, but this is a checkpoint\nsee: zoo list",
     ),
-    ("llama3,./folder -m", "llama3,./folder names checkpoints and presets\nrun them one after the other"),
+    ("llama3,./folder -m", "llama3,./folder contains both checkpoints and presets\nrun them one after the other"),
     ("llama3 --against vllm", "against='vllm' is not known\none of transformers"),
     ("llama3 --prompt 0", "prompt=0 is not at least 1"),
     ("llama3 --repeats 0", "repeats=0 is not at least 1"),

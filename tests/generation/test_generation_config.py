@@ -46,7 +46,7 @@ def test_a_setting_that_zoo_does_not_have_is_refused_unless_it_changes_nothing(
     key: str, neutral: object, value: object
 ):
     assert config_from_hf({key: neutral}) == (GenerationConfig(), [])
-    with pytest.raises(CheckpointError, match=rf"generation_config.json: {key}: zoo does not do {key}="):
+    with pytest.raises(CheckpointError, match=rf"generation_config.json: {key}: zoo does not support {key}="):
         config_from_hf({key: value})
 
 

@@ -32,7 +32,11 @@ def test_a_run_is_greedy_decoding_with_a_cache_of_the_size_that_the_arithmetic_s
 
 @pytest.mark.parametrize(
     ("family", "said"),
-    [("bert", "predicts no next token"), ("t5", "an encoder-decoder"), ("vit", "predicts no next token")],
+    [
+        ("bert", "does not predict the next token"),
+        ("t5", "an encoder-decoder"),
+        ("vit", "does not predict the next token"),
+    ],
 )
 def test_models_that_continue_nothing_are_refused(family: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):

@@ -29,7 +29,7 @@ def test_prediction_modules_equal_the_reference(maker: ModuleType, tmp_path: Pat
     maker.randomize(modules, 1)  # also embedding and head, which are the main model's
     main.save_pretrained(tmp_path)
     save_file(load_file(tmp_path / "model.safetensors") | on_disk(modules), tmp_path / "model.safetensors")
-    found = zoo.load(tmp_path, overrides=["model.num_mtp_layers=2"]).predict_ahead(TOKENS)
+    found = zoo.load(tmp_path, "model.num_mtp_layers=2").predict_ahead(TOKENS)
     with maker.F64():
         x = main.model(TOKENS).last_hidden_state
         for k in range(2):

@@ -15,7 +15,7 @@ from zoo.checkpoint.interpretation import our_shapes, table_for
 from zoo.files.tensor_info import TensorInfo
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
-from zoo.weights.ledger import settle
+from zoo.weights.account import settle
 
 KEPT: dict[str, dict[str, Any]] = json.loads(FILE.read_text(encoding="utf-8"))
 

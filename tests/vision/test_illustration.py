@@ -171,7 +171,7 @@ def test_a_cache_is_not_rewound_into_a_picture(folder: Path) -> None:
     with torch.inference_mode():
         model(tokens, cache=cache, **made.inputs)
         first = model(torch.tensor([[5, 6]]), cache=cache)
-    with pytest.raises(UsageError, match=r"cannot be rewound to 3: of its first"):
+    with pytest.raises(UsageError, match=r"cannot be rewound to 3: some of its first"):
         cache.rewind(3)
     cache.rewind(tokens.shape[1])
     with torch.inference_mode():
@@ -182,7 +182,7 @@ def test_a_cache_is_not_rewound_into_a_picture(folder: Path) -> None:
 
 def test_pictures_that_cannot_be_read_are_refused(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "not.png").write_text("a letter")
-    for name, message in (("not.png", "not a picture"), ("nowhere.png", "nowhere.png")):
+    for name, message in (("not.png", "cannot be read as a picture"), ("nowhere.png", "nowhere.png")):
         done = run("generate", str(folder), "--image", str(tmp_path / name), "-p", "hi")
         assert done.exit_code == 1
         assert message in done.stderr
@@ -195,7 +195,7 @@ def test_pictures_that_cannot_be_read_are_refused(folder: Path, tmp_path: Path) 
 def test_a_model_of_text_alone_refuses_pictures(folder: Path) -> None:
     done = run("generate", "tiny", "--image", pictures(folder, "cat")[0], "-p", "hi")
     assert done.exit_code == 2
-    assert "a llama reads no pictures" in done.stderr
+    assert "a llama does not read pictures" in done.stderr
     assert "gemma3_vl, qwen2_5_vl, qwen2_vl, qwen_vl" in done.stderr
 
 

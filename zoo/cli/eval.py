@@ -33,14 +33,19 @@ Examples:
     multiple=True,
     type=click.Path(),
     metavar="FILE",
-    help="A text in UTF-8, or sample: the one in the box.",
+    help="A text file in UTF-8, or sample, the text that zoo ships.",
 )
 @click.option(
-    "--window", type=int, metavar="TOKENS", help="Seen at once.  [default: the model's context, 1024 at most]"
+    "--window",
+    type=int,
+    metavar="TOKENS",
+    help="Tokens that the model sees at once.  [default: the model's context, 1024 at most]",
 )
-@click.option("--stride", type=int, metavar="TOKENS", help="From one window to the next.  [default: the window]")
-@click.option("--tasks", metavar="NAMES", help="Tasks of lm-evaluation-harness, with commas between them.")
-@click.option("--include-path", type=click.Path(), metavar="DIR", help="A folder of your own tasks; code in it is run.")
+@click.option("--stride", type=int, metavar="TOKENS", help="Tokens from one window to the next.  [default: the window]")
+@click.option("--tasks", metavar="NAMES", help="Tasks of lm-evaluation-harness, separated by commas.")
+@click.option(
+    "--include-path", type=click.Path(), metavar="DIR", help="A folder with your own tasks; zoo runs the code in it."
+)
 @click.option("--limit", type=int, help="Examples of each task at most.")
 @click.option("--num-fewshot", type=int, help="Examples shown before each question.  [default: the task's]")
 @click.option("--batch", "batch_size", type=int, default=8, show_default=True, help="Rows at once.")
@@ -64,18 +69,18 @@ def command(
     dtype: str | None,
     is_json: bool,
 ) -> None:
-    """Perplexity of SOURCE on texts (default: the one in the box), or its scores on tasks.
+    """Perplexity of SOURCE on texts (default: the text that zoo ships), or its scores on tasks.
 
-    A text's tokens are predicted one by one, in windows that are blind to each other unless --stride is less than
-    --window; BOS is read first where the tokenizer puts it, and not predicted. Compare models by bits per byte:
-    perplexity is per token of a model's own vocabulary. Tasks of the harness fetch their data from the hub, unless
-    it is in the cache.
+    A text's tokens are predicted one by one, in windows that do not see each other unless --stride is less than
+    --window; BOS is read first if the tokenizer adds it, and is not predicted. Compare models by bits per byte:
+    perplexity is per token of a model's own vocabulary. Tasks of the harness download their data from the hub,
+    unless it is in the cache.
     """
     names = [name.strip() for name in tasks.split(",") if name.strip()] if tasks is not None else []
     if tasks is not None and not names:
-        raise UsageError("--tasks names none", hint="--tasks lambada_openai")
+        raise UsageError("--tasks has no task name", hint="--tasks lambada_openai")
     if not names and (include_path or limit is not None or num_fewshot is not None):
-        raise UsageError("--include-path, --limit and --num-fewshot go with --tasks")
+        raise UsageError("--include-path, --limit and --num-fewshot need --tasks")
     for name, value in (("limit", limit), ("window", window), ("stride", stride), ("batch", batch_size)):
         if value is not None and value < 1:
             raise UsageError(f"--{name} {value} is not at least 1")
@@ -83,10 +88,11 @@ def command(
         os.environ.setdefault("TQDM_DISABLE", "1")  # the harness would fill a log with bars
     from zoo.measurement.evaluation import evaluate
 
+    overrides, family = chosen(choices)
     found = evaluate(
-        source, text=texts, tasks=names, include_path=include_path, window=window, stride=stride, limit=limit,
-        num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype, device=device, **chosen(choices), allow=allow,
-        allow_pickle=allow_pickle, tell=output.note if sys.stderr.isatty() else None,
+        source, *overrides, text=texts, tasks=names, include_path=include_path, window=window, stride=stride,
+        limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype, device=device, family=family,
+        allow=allow, allow_pickle=allow_pickle, tell=output.note if sys.stderr.isatty() else None,
     )  # fmt: skip
     if is_json:
         output.as_json(found.to_dict())

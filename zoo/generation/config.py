@@ -43,7 +43,7 @@ class GenerationConfig:
         if self.early_stopping not in (True, False, "never"):
             raise UsageError(f"early_stopping={self.early_stopping!r} is not true, false or 'never'")
         if "" in self.stop:
-            raise UsageError("stop holds an empty text, which would end every generation at once")
+            raise UsageError("stop contains an empty text: every generation would end at once")
         if self.num_beams > 1 and self.temperature > 0:
             raise UsageError(
                 f"num_beams={self.num_beams} and temperature={self.temperature} do not go together",

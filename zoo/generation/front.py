@@ -98,7 +98,9 @@ def stream(
         raise UsageError(f"a stream continues one prompt, not {len(batch.rows)}", hint="use generate()")
     model, batch = _begun(model, batch)
     if config.num_beams > 1:
-        raise UsageError(f"num_beams={config.num_beams}: a beam search knows its text only at the end")
+        raise UsageError(
+            f"num_beams={config.num_beams}: beam search cannot stream, because its text is known only at the end"
+        )
     rows = _rows(model, batch, config, tokenizer)
     return Stream(rows[0], _steps(model, batch, rows, config, draft))
 
@@ -114,7 +116,7 @@ def _batch(
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     if not hasattr(model, "new_cache") and not hasattr(model, "conditioned"):
         family = getattr(getattr(model, "config", None), "family", type(model).__name__)
-        raise UsageError(f"a {family} does not continue texts", hint="decoders and encoder-decoders do")
+        raise UsageError(f"a {family} does not generate text", hint="decoders and encoder-decoders do")
     vocab_size = getattr(model.config, "vocab_size", None)
     device = device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
@@ -127,7 +129,7 @@ def _begun(model: Any, batch: Batch) -> tuple[LanguageModel, Batch]:
         return model, batch
     start = getattr(model.config, "decoder_start_token_id", None)
     if start is None:
-        raise UsageError(f"a {model.config.family} does not say which token its texts begin with")
+        raise UsageError(f"a {model.config.family} has no decoder_start_token_id, the token that its texts start with")
     with torch.inference_mode():
         reader = model.conditioned(batch.tokens, batch.mask)
     return reader, batch_of([[start]] * len(batch.rows), device=batch.tokens.device)
@@ -137,7 +139,7 @@ def _rows(
     model: LanguageModel, batch: Batch, config: GenerationConfig, tokenizer: TokenizerLike | None
 ) -> list[GrowingRow]:
     if config.stop and tokenizer is None:
-        raise UsageError("stop is text, and there is no tokenizer to spell it", hint="give tokenizer=")
+        raise UsageError("stop is text and needs a tokenizer", hint="give tokenizer=")
     eos = _eos(model, config)
     limit = config.num_new(batch.width)
     streams = [tokenizer.decode_stream(row) if tokenizer else None for row in batch.rows]
@@ -153,7 +155,7 @@ def _steps(
     if draft is None:
         return decode(model, batch, rows, Sampler(config, rows, sorted(_eos(model, config)), device_of(model)))
     if len(rows) > 1 or not config.is_plain:
-        raise UsageError("a draft goes with one prompt and plain greedy decoding", hint="generate without draft=")
+        raise UsageError("a draft works only with one prompt and plain greedy decoding", hint="generate without draft=")
     return decode_drafted(model, batch, rows[0], draft)
 
 
@@ -167,7 +169,7 @@ def _search(model: LanguageModel, batch: Batch, rows: list[GrowingRow], config: 
 
 def _refuse_with_beams(config: GenerationConfig, **is_asked: bool) -> None:
     if wrong := [name for name, asked in is_asked.items() if asked]:
-        raise UsageError(f"{wrong[0]} does not go with num_beams={config.num_beams}", hint="set num_beams=1")
+        raise UsageError(f"{wrong[0]} cannot be used with num_beams={config.num_beams}", hint="set num_beams=1")
 
 
 def _result(

@@ -55,7 +55,7 @@ def config_from_hf(raw: Mapping[str, Any], file: object = FILE) -> tuple[Generat
     for key, value in given.items():
         if key in NEUTRAL and value not in NEUTRAL[key]:
             hint = "remove the key from the file, or give settings of your own"
-            raise CheckpointError(file, key, f"zoo does not do {key}={clean(value)}", hint=hint)
+            raise CheckpointError(file, key, f"zoo does not support {key}={clean(value)}", hint=hint)
     values = {RENAMED.get(key, key): _as_ours(key, value) for key, value in given.items() if key in READ}
     notes = [f"{clean(key)}={clean(value)} is not read" for key, value in given.items() if not _is_known(key)]
     notes += _settle_sampling(values, given.get("do_sample", False), file)

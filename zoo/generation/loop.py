@@ -49,7 +49,11 @@ def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: 
         raise UsageError(f"{asked}, but the model holds {cache.max_len}", hint="lower max_new_tokens")
     trained = getattr(model.config, "max_seq_len", None)
     if trained is not None and total > trained:
-        warnings.warn(f"{asked}, more than model.max_seq_len={trained}: untrained territory", ZooWarning, stacklevel=2)
+        warnings.warn(
+            f"{asked}, more than model.max_seq_len={trained}: the model was not trained for that",
+            ZooWarning,
+            stacklevel=2,
+        )
     return cache
 
 

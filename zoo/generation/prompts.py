@@ -47,7 +47,7 @@ def batch_of(
         raise UsageError("there is no prompt")
     for number, row in enumerate(rows):
         if not row:
-            raise UsageError(f"prompt {number} has no tokens", hint="begin it with the model's bos_token_id")
+            raise UsageError(f"prompt {number} has no tokens", hint="start it with the model's bos_token_id")
         if min(row) < 0 or (vocab_size is not None and max(row) >= vocab_size):
             wrong = next(t for t in row if t < 0 or (vocab_size is not None and t >= vocab_size))
             raise UsageError(
@@ -66,7 +66,7 @@ def rows_of(prompts: Prompts, tokenizer: TokenizerLike | None, attention_mask: T
     if isinstance(prompts, Tensor):
         return _tensor_rows(prompts, attention_mask)
     if attention_mask is not None:
-        raise UsageError("attention_mask goes with a tensor of tokens; lists need none")
+        raise UsageError("attention_mask is for a tensor of tokens; lists do not need one")
     listed: list[object] = [prompts] if isinstance(prompts, str) else list(prompts)
     if listed and all(isinstance(item, int) for item in listed):
         listed = [listed]
@@ -79,7 +79,7 @@ def _tensor_rows(tokens: Tensor, attention_mask: Tensor | None) -> list[list[int
     if attention_mask is None:
         return tokens.tolist()
     if attention_mask.shape != tokens.shape:
-        raise UsageError(f"attention_mask {list(attention_mask.shape)} is not of the shape {list(tokens.shape)}")
+        raise UsageError(f"attention_mask {list(attention_mask.shape)} does not have the shape {list(tokens.shape)}")
     return [row[real].tolist() for row, real in zip(tokens.cpu(), attention_mask.bool().cpu(), strict=True)]
 
 

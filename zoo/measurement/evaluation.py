@@ -56,7 +56,7 @@ class Evaluation:
 
 def evaluate(
     source: str | Path,
-    *,
+    *overrides: str,
     text: str | Path | Sequence[str | Path] = (),
     tasks: Sequence[str] = (),
     include_path: str | Path | None = None,
@@ -68,7 +68,6 @@ def evaluate(
     dtype: str | torch.dtype | None = None,
     device: str = "cpu",
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
     tell: Callable[[str], None] | None = None,
@@ -85,11 +84,11 @@ def evaluate(
     manager = _manager(tasks, include_path) if tasks else None
     say = tell or (lambda line: None)
     say(f"loading {source}")
-    subject = open_source(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    subject = open_source(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     model = subject.load(dtype=dtype, device=device)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)
     if (trained := subject.max_seq_len) and size > trained:
-        told = f"windows of {size} tokens, more than model.max_seq_len={trained}: untrained territory"
+        told = f"windows of {size} tokens, more than model.max_seq_len={trained}: the model was not trained for that"
         warnings.warn(told, ZooWarning, stacklevel=2)
     readings = {}
     for name, content in passages.items():

@@ -27,7 +27,8 @@ class OpenedSource:
     source: str
     ledger: Ledger
     tokenizer: Tokenizer
-    options: dict[str, Any] = field(default_factory=dict)  # what zoo.load takes besides dtype and device
+    overrides: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)  # family, allow, allow_pickle, as zoo.load takes them
 
     @property
     def name(self) -> str:
@@ -59,25 +60,23 @@ class OpenedSource:
         """The model. Raises UsageError for one that does not predict the next token of a text."""
         from zoo.checkpoint.loading import load
 
-        return check_decoder(load(self.source, dtype=dtype, device=device, **self.options), self.source)
+        model = load(self.source, *self.overrides, dtype=dtype, device=device, **self.options)
+        return check_decoder(model, self.source)
 
 
 def open_source(
     source: str | Path,
-    *,
+    *overrides: str,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
 ) -> OpenedSource:
     """Read the headers and the tokenizer of a source. Raises ZooError for what is wrong with either."""
-    options: dict[str, Any] = {
-        "family": family, "overrides": tuple(overrides), "allow": tuple(allow), "allow_pickle": allow_pickle
-    }  # fmt: skip
-    ledger = inspect(source, **options)
+    options: dict[str, Any] = {"family": family, "allow": tuple(allow), "allow_pickle": allow_pickle}
+    ledger = inspect(source, *overrides, **options)
     ledger.check()
     check_kind(ledger, str(source))
-    return OpenedSource(str(source), ledger, read_tokenizer(ledger), options)
+    return OpenedSource(str(source), ledger, read_tokenizer(ledger), overrides, options)
 
 
 def check_kind(ledger: Ledger, source: str) -> None:
@@ -91,11 +90,11 @@ def check_decoder(model: Any, source: str) -> Any:
     """The model, if it is one that predicts the next token of a text alone."""
     family = model.config.family
     if hasattr(model, "conditioned"):
-        why = "it predicts one text given another: a text alone has no probability under it, and is no prompt to it"
+        why = "it predicts one text from another, so it cannot continue or score a text alone"
         raise UsageError(f"{source} is a {family}, an encoder-decoder", why=why)
     if not hasattr(model, "new_cache"):
-        why = "it sees what stands on both sides of a token, or no text at all"
-        raise UsageError(f"{source} is a {family}, which predicts no next token", why=why)
+        why = "it sees the tokens on both sides of each token, or no text at all"
+        raise UsageError(f"{source} is a {family}, which does not predict the next token", why=why)
     return model
 
 

@@ -83,7 +83,7 @@ def tree(
     values = merged(made_of)
     file = presets[name].file
     if not isinstance(values.get("family"), str):
-        hint = "begin its defaults with /schema/FAMILY@_here_"
+        hint = "start its defaults with /schema/FAMILY@_here_"
         raise ConfigError(f"{file}: the preset names no family", hint=hint)
     if len(families := {part.values["family"]: 0 for part in made_of if "family" in part.values}) > 1:
         raise ConfigError(f"{file}: two families: {clean(' and '.join(map(str, families)))}")

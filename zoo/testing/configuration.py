@@ -27,7 +27,7 @@ def the_tiny_config_is_lopsided(s: Subject) -> str:
     equal = [f"{a} and {b} are both {n}" for a, n in sizes.items() for b, m in sizes.items() if a < b and n == m]
     require(not equal, shown(equal))
     layers = getattr(s.config, "num_layers", 2)
-    require(layers >= 2, f"num_layers={layers}: layers cannot be told apart")
+    require(layers >= 2, f"num_layers={layers}: layers cannot be distinguished")
     return ", ".join(f"{name}={n}" for name, n in sizes.items())
 
 
@@ -61,8 +61,8 @@ def YAML_keeps_every_field(s: Subject) -> str:
 
 def its_anatomy_says_what_it_is(s: Subject) -> str:
     if s.anatomy is None:
-        raise Skipped("it describes no anatomy, and is measured by building it")
-    require(bool(s.anatomy.traits), "anatomy().traits is empty: `zoo compare` has no words for it")
+        raise Skipped("it describes no anatomy, so it is measured by building it")
+    require(bool(s.anatomy.traits), "anatomy().traits is empty: `zoo compare` cannot describe it")
     return ", ".join(f"{name}: {words}" for name, words in s.anatomy.traits.items())
 
 

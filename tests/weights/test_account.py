@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.weights import Table, TensorInfo, alias, ignore, rename, respell, rule, split, stack
-from zoo.weights.ledger import Account, grouped, settle
+from zoo.weights.account import Account, grouped, settle
 
 SHAPES = {
     "embed.weight": (7, 4),
@@ -168,7 +168,7 @@ def test_what_goes_with_an_allowed_missing_tensor_is_not_called_loaded() -> None
     a.allow(["e.1"])
     assert a.is_settled
     assert a.loaded == ["norm"]
-    assert a.ignored == {n: "goes with e.1, allowed by 'e.1'" for n in ("e.0", "e.2")}
+    assert a.ignored == {n: "belongs to e.1, allowed by 'e.1'" for n in ("e.0", "e.2")}
 
 
 @given(st.data())
