@@ -9,6 +9,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from textwrap import dedent
 
+from tests.prepared import ZOO, run
+
+NEEDS_TORCH = {"bench", "build", "check-plugin", "convert", "eval", "generate", "verify"}
+PYTEST = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
+
 FAMILY = """
     from zoo import Family, hookimpl
 
@@ -70,7 +75,25 @@ def good_plugin(package: str, family: str, presets: Mapping[str, str] | None = N
 
 def zoo(*words: str, site: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `zoo` with `words` in a child that sees the distributions in `site`."""
-    return python("from zoo.cli import main; main()", *words, site=site, **environment)
+    start = prepared if NEEDS_TORCH.intersection(words) else python
+    return start(ZOO, *words, site=site, **environment)
+
+
+def prepared(
+    code: str,
+    *words: str,
+    site: Path | None = None,
+    timeout: float = 60,
+    reference: bool = False,
+    **environment: str,
+) -> subprocess.CompletedProcess[str]:
+    """As `python` below, with torch imported already, and transformers for a `reference`.
+
+    Where the environment says how Python itself starts, it is started.
+    """
+    if any(name.startswith("PYTHON") for name in environment):
+        return python(code, *words, site=site, timeout=timeout, **environment)
+    return run(code, words, _environment(site) | environment, timeout=timeout, reference=reference)
 
 
 def installed_from(source: Path, site: Path) -> Path:
@@ -85,13 +108,17 @@ def python(
     code: str, *words: str, site: Path | None = None, timeout: float = 60, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Python code in a child that sees the distributions in `site`."""
-    path = [str(site)] * (site is not None) + os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ZOO_", "COV_"))}
     return subprocess.run(
         [sys.executable, "-c", code, *words],
-        env=kept | {"PYTHONPATH": os.pathsep.join(filter(None, path))} | environment,
+        env=_environment(site) | environment,
         capture_output=True,
         text=True,
         timeout=timeout,
         check=False,
     )
+
+
+def _environment(site: Path | None) -> dict[str, str]:
+    path = [str(site)] * (site is not None) + os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("ZOO_", "COV_"))}
+    return kept | {"PYTHONPATH": os.pathsep.join(filter(None, path))}

@@ -38,7 +38,7 @@ def test_what_needs_no_torch_works(words: str) -> None:
 )
 def test_what_needs_torch_says_so_in_a_sentence(tmp_path: Path, words: str) -> None:
     done = run(*words.replace("OUT", str(tmp_path / "out")).split())
-    said = "torch does not start in the 512 MiB of address space that are allowed here\nallow more: ulimit -v unlimited"
+    said = "torch cannot start: this process may use only 512 MiB of address space\nallow more: ulimit -v unlimited"
     assert (done.returncode, done.stderr) == (1, f"error: {said}\n")
 
 
@@ -59,7 +59,7 @@ def test_each_library_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
     finder = room.Room()
     for name in ("json", "numpy", "numpy"):
         finder.find_spec(name)
-    with pytest.raises(ZooError, match="torch does not start in the 512 MiB"):
+    with pytest.raises(ZooError, match="torch cannot start: this process may use only 512 MiB"):
         finder.find_spec("torch")
     assert tried == ["numpy", "torch"]
 

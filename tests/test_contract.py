@@ -14,7 +14,10 @@ from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
 from zoo import presets
 from zoo.errors import UnknownName, UsageError
 from zoo.registry import find_preset, installed
-from zoo.testing import GROUPS, Check, check_family
+from zoo.testing import GROUPS, Check, Subject, check_family
+from zoo.testing.check import judged
+from zoo.testing.modelling import its_anatomy_is_that_of_the_module
+from zoo.testing.translation import its_tables_are_bijections
 from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
@@ -35,12 +38,20 @@ def test_family_keeps_the_contract(kept: str) -> None:
     assert not failed(check_family(name, groups=[group]))
 
 
+@pytest.mark.parametrize("name", FAMILIES)
+def test_each_switch_of_a_family_is_described_and_translated(name: str) -> None:
+    """The properties that compute nothing, of every family in every run; the slow ones hold it to all of them."""
+    subject = Subject(installed()[name])
+    found = [judged("", prove, subject) for prove in (its_anatomy_is_that_of_the_module, its_tables_are_bijections)]
+    assert not failed(found)
+
+
 def test_formats_that_come_back_and_those_that_are_not_written_are_told() -> None:
     (check,) = [c for c in check_family("llama", groups=["weights"]) if c.detail.startswith("zoo")]
     kept, *others = check.detail.split("; ")
     assert kept == "zoo"
     assert any(part.startswith("hf") for part in others)
-    assert any(part.startswith("gguf refuses: zoo reads this format") for part in others)
+    assert any(part.startswith("gguf refuses: zoo can read this format") for part in others)
 
 
 @pytest.mark.slow

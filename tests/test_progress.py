@@ -41,7 +41,7 @@ def test_nobody_watches_a_library_call(capfd: pytest.CaptureFixture[str]) -> Non
 
 def test_a_conversion_tells_what_it_hashes_writes_and_reads_back(tmp_path: Path) -> None:
     with watching() as told:
-        zoo.convert("tiny", tmp_path / "tiny-1.5.copy", to="hf")
+        zoo.convert("tiny", tmp_path / "tiny-1.5.copy", format="hf")
     total, unit, done = told["write tiny-1.5.copy"]
     assert (total, unit) == (done, "bytes")
     size = (tmp_path / "tiny-1.5.copy" / "model.safetensors").stat().st_size

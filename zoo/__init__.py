@@ -42,14 +42,17 @@ _LAZY = {  # public name -> the module that defines it
     "save": "zoo.checkpoint.saving",
     "convert": "zoo.checkpoint.conversion",
     "generate": "zoo.generation",
+    "stream": "zoo.generation",
+    "GenerationConfig": "zoo.generation",
+    "Tokenizer": "zoo.text",
     "illustrate": "zoo.vision.illustration",
 }
 
 __all__ = [
-    "MISSING", "Command", "Family", "Format", "Ledger", "Match", "ModelConfig", "Pretrained", "Push", "RopeConfig",
-    "ZooError", "__version__", "bench", "build", "compare", "compose", "convert", "evaluate", "from_pretrained",
-    "generate", "hookimpl", "illustrate", "inspect", "list_models", "load", "model_class", "pull", "push",
-    "rerun_goldens", "save", "verify",
+    "MISSING", "Command", "Family", "Format", "GenerationConfig", "Ledger", "Match", "ModelConfig", "Pretrained",
+    "Push", "RopeConfig", "Tokenizer", "ZooError", "__version__", "bench", "build", "compare", "compose", "convert",
+    "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate", "inspect", "list_models", "load",
+    "model_class", "pull", "push", "rerun_goldens", "save", "stream", "verify",
 ]  # fmt: skip
 
 
@@ -74,13 +77,14 @@ if TYPE_CHECKING:
     from zoo.checkpoint.pushing import Push, push
     from zoo.checkpoint.saving import save
     from zoo.comparison import compare
-    from zoo.generation import generate
+    from zoo.generation import GenerationConfig, generate, stream
     from zoo.measurement import bench, evaluate
     from zoo.models.construction import build, model_class
     from zoo.models.pretrained import Pretrained
     from zoo.presets import list_models
     from zoo.presets.composition import compose
     from zoo.registry import Command, Family, Format, hookimpl
+    from zoo.text import Tokenizer
     from zoo.verification import rerun_goldens, verify
     from zoo.vision.illustration import illustrate
     from zoo.weights import Match

@@ -33,7 +33,7 @@ class Room:
             return
         self.tried.update(LARGE[: LARGE.index(name) + 1])
         if not starts(name):
-            what = f"{name} does not start in the {limit >> 20:,} MiB of address space that are allowed here"
+            what = f"{name} cannot start: this process may use only {limit >> 20:,} MiB of address space"
             raise ZooError(what, hint="allow more: ulimit -v unlimited")
 
 

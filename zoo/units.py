@@ -55,7 +55,7 @@ def parse_bytes(text: str | int) -> int:
     """Bytes of 5GB, 200MB, 1.5GiB or a plain number; a unit without i is decimal. Raises UsageError for all else."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([KMGT])(i?))?B?", str(text), re.IGNORECASE)
     if not found or not (nbytes := int(float(found[1]) * (1024 if found[3] else 1000) ** _power(found[2]))):
-        raise UsageError(f"{clean(text)!r} is no number of bytes", hint="try 5GB, 200MB or 1073741824")
+        raise UsageError(f"{clean(text)!r} is not a number of bytes", hint="try 5GB, 200MB or 1073741824")
     return nbytes
 
 

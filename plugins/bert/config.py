@@ -41,16 +41,16 @@ class EncoderConfig(ModelConfig):
         one_of("model.activation", self.activation, ("gelu", "gelu_tanh", "relu", "silu"))
         one_of("model.head", self.head, heads)
         if (self.num_labels is not None) != (self.head in CLASSIFIERS):
-            needs = "needs" if self.num_labels is None else "has no use for"
+            needs = "needs" if self.num_labels is None else "does not use"
             raise ConfigError(f"model.head={self.head!r} {needs} model.num_labels")
         if self.labels and len(self.labels) != self.num_labels:
             raise ConfigError(f"model.labels names {len(self.labels)} classes, model.num_labels={self.num_labels}")
 
     def _check_pooler(self, has_pooler: bool, readers: Sequence[str]) -> None:
         if has_pooler and self.head not in ("none", *readers):
-            raise ConfigError(f"model.head={self.head!r} reads no pooled state: set model.has_pooler=false")
+            raise ConfigError(f"model.head={self.head!r} does not use the pooled state: set model.has_pooler=false")
         if not has_pooler and self.head in readers:
-            raise ConfigError(f"model.head={self.head!r} reads the pooled state: set model.has_pooler=true")
+            raise ConfigError(f"model.head={self.head!r} uses the pooled state: set model.has_pooler=true")
 
     def _anatomy(
         self, num_positions: int, num_token_types: int, *, has_pooler: bool = False, is_classifier_deep: bool = False

@@ -42,7 +42,7 @@ def from_config(hf: ForeignConfig) -> BloomConfig:
     hf.of_class("BloomForCausalLM")
     hf.ignore(*INERT)
     if hf.raw.get("slow_but_exact") and hf.raw.get("pretraining_tp") not in (None, 1):
-        hf.told["slow_but_exact"] = "slow_but_exact: zoo adds the biases that transformers leaves out with it"
+        hf.told["slow_but_exact"] = "slow_but_exact: zoo adds the biases that transformers leaves out for it"
     return BloomConfig(**hf.read(BloomConfig, KEYS), **hf.tokens())
 
 

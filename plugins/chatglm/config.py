@@ -36,14 +36,14 @@ class ChatGLMConfig(ModelConfig):
         if self.head_dim % 4:
             raise ConfigError(
                 f"model.hidden_size={self.hidden_size} and model.num_heads={self.num_heads} make heads of"
-                f" {self.head_dim} channels, which are not whole pairs in both halves"
+                f" {self.head_dim} channels, which cannot be split into pairs in both halves"
             )
         for name in ("bos_token_id", "mask_token_id", "gmask_token_id"):
             value = getattr(self, name)
             if value is None or not 0 <= value < self.vocab_size:
                 raise ConfigError(
-                    f"model.{name}={value} is no token of the model.vocab_size={self.vocab_size} there are",
-                    why="positions and masks follow from where it stands in the text",
+                    f"model.{name}={value} is not a token id below model.vocab_size={self.vocab_size}",
+                    why="positions and masks depend on its place in the text",
                 )
 
     @property

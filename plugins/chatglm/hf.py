@@ -85,7 +85,7 @@ def mapping(c: ChatGLMConfig) -> Table:
             rename("mlp_norm", "post_attention_layernorm"),
             rename("mlp.up_proj", "mlp.dense_h_to_4h"),
             rename("mlp.down_proj", "mlp.dense_4h_to_h"),
-            ignore("attention.rotary_emb.inv_freq", "the released code does not read it either"),
+            ignore("attention.rotary_emb.inv_freq", "the released code does not use it either"),
         ),
         rename("norm", "transformer.final_layernorm"),
         alias("lm_head.weight", of="transformer.word_embeddings.weight")

@@ -55,7 +55,7 @@ class PrefixCache(Cache):
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` columns. Raises UsageError for a part of a prefix: it saw the rest."""
         if self.prefix is not None and 0 < length < (kept := int(self.prefix.length.max())):
-            raise UsageError(f"a prefix of {kept} tokens that have seen one another cannot be rewound to {length}")
+            raise UsageError(f"a prefix of {kept} tokens that have seen each other cannot be rewound to {length}")
         super().rewind(length)
         self.prefix = self.prefix if length else None
 
@@ -95,14 +95,14 @@ class PrefixSpan(Span):
             if is_kept and bool((endless := length == none).any()):
                 raise UsageError(
                     f"row {int(endless.int().argmax())} of the tokens has no <sop> (token {marks.sop})",
-                    why="the tokens before it see one another, so that they are read in one pass",
+                    why="the tokens before it see each other, so they are read in one pass",
                     hint=f"end the prompt with [gMASK] <sop>, tokens {marks.gmask} and {marks.sop}",
                 )
             if bool((aimless := (length < none) & (target >= length)).any()):
                 raise UsageError(
                     f"row {int(aimless.int().argmax())} of the tokens has neither [gMASK] (token {marks.gmask}) nor "
                     f"[MASK] (token {marks.mask}) before its <sop>",
-                    why="its place is the position of all that is generated",
+                    why="its place is the position of everything that is generated",
                 )
         return Prefix(length, target)
 

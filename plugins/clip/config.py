@@ -54,14 +54,14 @@ class CLIPConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         if self.text is None and self.vision is None:
-            raise ConfigError("model.text and model.vision are both missing: a CLIP has at least one tower")
+            raise ConfigError("model.text and model.vision are both missing: a CLIP model has at least one tower")
         if self.text is not None:
             self.text.check("model.text")
         if self.vision is not None:
             self.vision.check("model.vision")
         at_least(1, projection_size=self.projection_size)
         if self.is_pair and self.projection_size is None:
-            raise ConfigError("model.projection_size is missing: two towers meet in a projection")
+            raise ConfigError("model.projection_size is missing: two towers need a projection")
 
     @property
     def is_pair(self) -> bool:

@@ -54,11 +54,11 @@ class CLIP(nn.Module):
         text_hidden = text = image_hidden = image = logits = None
         if tokens is not None:
             if self.text is None:
-                raise UsageError("this CLIP has no tower for texts")
+                raise UsageError("this CLIP model has no text tower")
             text_hidden, text = self.text(tokens, attention_mask)
         if pixels is not None:
             if self.vision is None:
-                raise UsageError("this CLIP has no tower for images")
+                raise UsageError("this CLIP model has no image tower")
             image_hidden, image = self.vision(pixels)
         if self.config.projection_size is not None:
             text, image = (None if x is None else F.normalize(x, dim=-1, eps=0) for x in (text, image))

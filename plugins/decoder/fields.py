@@ -69,15 +69,15 @@ class SandboxFields(ModelConfig):
                 why="model.local_rope rotates the layers with a window",
             )
         if self.local_rope != RopeConfig() and not self.has_local_rope:
-            raise ConfigError("model.local_rope has numbers that nothing reads: set model.has_local_rope=true")
+            raise ConfigError("model.local_rope has numbers that are not used: set model.has_local_rope=true")
 
     def _check_prefix(self, token: int) -> None:
         if token >= self.vocab_size:
             raise ConfigError(f"model.attention.prefix_token={token} is not below model.vocab_size={self.vocab_size}")
         if self.position.kind in ("alibi", "t5"):
             raise ConfigError(
-                f"model.attention.prefix_token does not go with model.position.kind={self.position.kind}",
-                why="its scores are those of tokens before, and in a prefix later ones are seen too",
+                f"model.attention.prefix_token cannot be used with model.position.kind={self.position.kind}",
+                why="its scores are for earlier tokens, but in a prefix later tokens are seen too",
             )
 
     def _check_chunks(self) -> None:
@@ -88,9 +88,9 @@ class SandboxFields(ModelConfig):
             )
         if self.rope.scaling != "none" or self.position.is_interleaved:
             raise ConfigError(
-                f"model.attention.kind=dca does not go with model.rope.scaling={self.rope.scaling} and "
+                f"model.attention.kind=dca cannot be used with model.rope.scaling={self.rope.scaling} and "
                 f"model.position.is_interleaved={self.position.is_interleaved}",
-                why="it keeps angles within the trained ones itself, and pairs each channel with one of the other half",
+                why="it keeps angles in the trained range itself, and pairs each channel with one of the other half",
             )
 
     @property

@@ -30,7 +30,7 @@ class PositionConfig:
         if self.max_distance <= self.num_buckets // 2:
             raise ConfigError(
                 f"model.position.max_distance={self.max_distance} is not above half of "
-                f"model.position.num_buckets={self.num_buckets}, which tells short distances apart one by one"
+                f"model.position.num_buckets={self.num_buckets}, the part that has one bucket for each short distance"
             )
 
 
@@ -56,7 +56,7 @@ class BlockConfig:
         one_of("model.block.kind", self.kind, BLOCKS)
         if self.alpha is not None and self.kind != "deepnorm":
             raise ConfigError(
-                f"model.block.alpha={self.alpha} goes with model.block.kind=deepnorm, not {self.kind}: set null"
+                f"model.block.alpha={self.alpha} is only for model.block.kind=deepnorm, not {self.kind}: set null"
             )
 
 
@@ -92,33 +92,35 @@ class AttentionConfig:
         at_least(0, part="model.attention", prefix_token=self.prefix_token)
         if self.prefix_token is not None and (self.sliding_window is not None or self.kind == "dca"):
             bound = "model.attention.kind=dca" if self.kind == "dca" else "model.attention.sliding_window"
-            raise ConfigError(f"model.attention.prefix_token does not go with {bound}", why="a prefix is seen whole")
+            raise ConfigError(
+                f"model.attention.prefix_token cannot be used with {bound}", why="all tokens of a prefix are seen"
+            )
         if self.kind == "dca" and self.local_size >= self.chunk_size:
             raise ConfigError(
-                f"model.attention.local_size={self.local_size} leaves nothing of "
+                f"model.attention.local_size={self.local_size} uses up all of "
                 f"model.attention.chunk_size={self.chunk_size}"
             )
         if self.local_per_global is not None and self.sliding_window is None:
             raise ConfigError("model.attention.local_per_global needs model.attention.sliding_window")
         for name, why in self._misfits().items():
-            raise ConfigError(f"model.attention.{name} does not go with model.attention.kind={self.kind}", why=why)
+            raise ConfigError(f"model.attention.{name} cannot be used with model.attention.kind={self.kind}", why=why)
 
     def _misfits(self) -> dict[str, str]:
         """What is set and means nothing to this kind of attention, and why."""
-        rebuilt, whole = "keys and values are rebuilt per head from one latent", "its softmax is taken in pieces"
+        rebuilt, whole = "keys and values are rebuilt per head from one latent", "its softmax is computed in pieces"
         reasons: dict[str, dict[str, str]] = {
             "heads": {},
             "mla": {
                 "num_kv_heads": rebuilt,
-                "has_qk_norm": "it norms the latents instead",
-                "query_pre_attn_scalar": "its scale is that of its own head dims",
-                "softcap": "its scores are never held in full",
+                "has_qk_norm": "it has norms on the latents instead",
+                "query_pre_attn_scalar": "its scale follows from its own head dims",
+                "softcap": "it never holds all its scores",
                 "sliding_window": "its latents are cached for all tokens",
             },
             "dca": {
                 "query_pre_attn_scalar": "its temperature is its scale",
                 "softcap": whole,
-                "sliding_window": "every query attends to all tokens before it, by chunks",
+                "sliding_window": "every query attends to all earlier tokens, in chunks",
             },
         }
         return {name: why for name, why in reasons[self.kind].items() if getattr(self, name)}
@@ -161,6 +163,8 @@ class MLPConfig:
             ranked_by_two=self.scoring == "sigmoid",
         )  # fmt: skip
         if self.has_bias:
-            raise ConfigError("model.mlp.has_bias does not go with model.mlp.kind=moe", why="experts have no biases")
+            raise ConfigError("model.mlp.has_bias cannot be used with model.mlp.kind=moe", why="experts have no biases")
         if self.has_shared_gate and not self.num_shared_experts:
-            raise ConfigError("model.mlp.has_shared_gate needs model.mlp.num_shared_experts: there is nothing to weigh")
+            raise ConfigError(
+                "model.mlp.has_shared_gate needs model.mlp.num_shared_experts: otherwise there is nothing to gate"
+            )

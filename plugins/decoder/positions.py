@@ -52,8 +52,8 @@ def prefix_reach(tokens: Tensor, span: Span, mark: int) -> Tensor | None:
     is_mark = tokens == mark if span.padding is None else (tokens == mark) & span.padding
     if span.start > 0:
         if span.num_new > 1 and has_values(tokens) and bool(is_mark.any()):
-            hint = "give the tokens up to it to an empty cache at once, and later ones one by one"
-            raise UsageError(f"a prefix, which token {mark} ends, is read in one pass", hint=hint)
+            hint = "give all tokens up to it to an empty cache in one pass, and later tokens one by one"
+            raise UsageError(f"a prefix that ends with token {mark} is read in one pass", hint=hint)
         return None
     at = span.positions.expand_as(tokens)
     first = torch.where(is_mark, at, tokens.shape[1]).amin(1, keepdim=True)  # beyond all where there is none

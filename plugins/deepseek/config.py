@@ -73,8 +73,8 @@ class DeepSeekConfig(ModelConfig):
         )  # fmt: skip
         if self.is_renormalised and self.experts_per_token == 1:
             raise ConfigError(
-                "model.is_renormalised=true with model.experts_per_token=1 is not one model",
-                why="DeepSeek's code on the hub then leaves the weight as it is, its inference code makes it 1",
+                "model.is_renormalised=true with model.experts_per_token=1 is ambiguous",
+                why="DeepSeek's code on the hub keeps the weight as it is, its inference code sets it to 1",
             )
 
     def _check_rope(self) -> None:
@@ -82,16 +82,18 @@ class DeepSeekConfig(ModelConfig):
         if rope.partial != 1:
             raise ConfigError(f"model.rope.partial={rope.partial}: all rope_head_dim channels rotate, set that instead")
         if self.scoring == "softmax" and not self.rope_interleaved:
-            raise ConfigError("model.rope_interleaved=false goes with model.scoring=sigmoid, which DeepSeek-V2 has not")
+            raise ConfigError(
+                "model.rope_interleaved=false needs model.scoring=sigmoid, which DeepSeek-V2 does not have"
+            )
         temperatures = rope.mscale, rope.mscale_all_dim
         if rope.scaling != "yarn" and temperatures != (None, None):
-            raise ConfigError(f"model.rope.mscale and mscale_all_dim go with yarn, not {rope.scaling}: set null")
+            raise ConfigError(f"model.rope.mscale and mscale_all_dim are only for yarn, not {rope.scaling}: set null")
         if rope.scaling == "yarn" and rope.original_max_seq_len is None:
             raise ConfigError("model.rope.scaling=yarn needs model.rope.original_max_seq_len")
         if temperatures != (None, None) and not all(temperatures):
             raise ConfigError(
-                f"model.rope.mscale={rope.mscale} and model.rope.mscale_all_dim={rope.mscale_all_dim} are not a model",
-                why="without one of them DeepSeek's code and transformers' take different values for it",
+                f"model.rope.mscale={rope.mscale} and model.rope.mscale_all_dim={rope.mscale_all_dim} are ambiguous",
+                why="if one is missing, DeepSeek's code and transformers use different values for it",
                 hint="set both or neither",
             )
 

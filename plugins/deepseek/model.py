@@ -49,10 +49,10 @@ class DeepSeek(Decoder):
         Raises UsageError for a model that was loaded without modules, and for fewer tokens than those need.
         """
         if not self.mtp:
-            hint = "load them: overrides=['model.num_mtp_layers=1']"
+            hint = "load them: zoo.load(source, 'model.num_mtp_layers=1')"
             raise UsageError("the model has no multi-token prediction modules", hint=hint)
         if tokens.shape[1] <= len(self.mtp):
-            raise UsageError(f"{tokens.shape[1]} tokens are too few to look {len(self.mtp)} further ahead")
+            raise UsageError(f"{tokens.shape[1]} tokens are too few to predict {len(self.mtp)} tokens ahead")
         span = Span(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask)
         x = self.encode(tokens, span)
         for block in self.layers:

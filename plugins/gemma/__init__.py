@@ -3,7 +3,7 @@
 from zoo import Family, hookimpl
 
 NANO = "zoo lacks its AltUp and LAuReL blocks, its embeddings per layer and its keys shared between layers"
-FOUR = "zoo lacks its embeddings per layer, its keys shared between layers and its global heads of another width"
+FOUR = "zoo lacks its embeddings per layer, its keys shared between layers and its global heads of a different width"
 
 
 @hookimpl

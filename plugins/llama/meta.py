@@ -203,7 +203,7 @@ def _check_expressible(c: LlamaConfig) -> None:
         (c.rope not in (plain, replace(plain, **STRETCHED, factor=c.rope.factor)), "such a model.rope"),
     ):
         if is_other:
-            raise UsageError(f"Meta's format has no {what}", hint="write the model as hf or zoo")
+            raise UsageError(f"Meta's format cannot store {what}", hint="write the model as hf or zoo")
 
 
 twice = Op("twice", lambda x: [x[0]], lambda y: [y[0], y[0]], lambda s: [s[0], s[0]], lambda s: [s[0]])

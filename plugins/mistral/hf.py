@@ -33,7 +33,7 @@ def sliding_layers(hf: ForeignConfig, num_layers: int) -> list[int] | None:
     if len(kinds) != num_layers:
         raise CheckpointError(hf.file, "layer_types", f"it has {len(kinds)} entries for {num_layers} layers")
     if unknown := sorted(set(kinds) - {"sliding_attention", "full_attention"}):
-        raise CheckpointError(hf.file, "layer_types", f"{unknown[0]!r} is not known here")
+        raise CheckpointError(hf.file, "layer_types", f"{unknown[0]!r} is not known")
     sliding = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
     return None if len(sliding) == len(kinds) else sliding
 

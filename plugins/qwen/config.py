@@ -27,10 +27,10 @@ class DualChunkConfig:
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ConfigError(f"model.dual_chunk.{name}={value} is below 1")
         if (self.chunk_size is None) != (self.local_size is None):
-            raise ConfigError("model.dual_chunk.chunk_size and model.dual_chunk.local_size need each other")
+            raise ConfigError("model.dual_chunk.chunk_size and model.dual_chunk.local_size must be set together")
         if self.chunk_size is not None and self.local_size is not None and self.local_size >= self.chunk_size:
             raise ConfigError(
-                f"model.dual_chunk.local_size={self.local_size} leaves nothing of "
+                f"model.dual_chunk.local_size={self.local_size} uses up all of "
                 f"model.dual_chunk.chunk_size={self.chunk_size}"
             )
 
@@ -55,11 +55,11 @@ class Qwen2Config(DecoderConfig):
                 raise ConfigError("model.sliding_layers needs model.sliding_window")
             layers_below("model.sliding_layers", self.sliding_layers, self.num_layers)
             if not self.sliding_layers:
-                raise ConfigError("model.sliding_layers names no layer", hint="leave model.sliding_window out")
+                raise ConfigError("model.sliding_layers contains no layer", hint="leave model.sliding_window out")
             if len(self.sliding_layers) == self.num_layers:
                 self.sliding_layers = None
         if self.dual_chunk.chunk_size and (self.sliding_window or self.rope.scaling != "none"):
-            raise ConfigError("model.dual_chunk goes with neither model.sliding_window nor a model.rope.scaling")
+            raise ConfigError("model.dual_chunk cannot be used with model.sliding_window or model.rope.scaling")
 
     @property
     def biases(self) -> tuple[bool, bool]:
@@ -116,4 +116,4 @@ class Qwen3Config(Qwen2Config):
 def layers_below(path: str, layers: list[int], num_layers: int) -> None:
     """Raise ConfigError unless `layers` are numbers of layers, each once and in order."""
     if layers != sorted(set(layers) & set(range(num_layers))):
-        raise ConfigError(f"{path}={layers} are not layers in order, out of model.num_layers={num_layers}")
+        raise ConfigError(f"{path}={layers} must be layer numbers in order, below model.num_layers={num_layers}")

@@ -99,7 +99,7 @@ def dual_chunk(hf: ForeignConfig) -> DualChunkConfig:
     if group is None:
         return DualChunkConfig()
     if unknown := [k for k in group if k not in DUAL_CHUNK and not k.startswith("sparse_attention_")]:
-        raise CheckpointError(hf.file, name, f"{clean(some(unknown))} is not known here")
+        raise CheckpointError(hf.file, name, f"{clean(some(unknown))} is not known")
     if absent := [k for k in ("chunk_size", "local_size") if group.get(k) is None]:
         raise CheckpointError(hf.file, name, f"{absent[0]} is missing")
     values = {ours: group.get(theirs) or None for theirs, ours in DUAL_CHUNK.items()}

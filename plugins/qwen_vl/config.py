@@ -90,7 +90,7 @@ class Qwen2VLConfig(DecoderConfig):
         self.vision.check()
         pairs = int(self.head_dim * self.rope.partial) // 2
         if not all(isinstance(n, int) and n > 0 for n in self.rope_sections) or sum(self.rope_sections) != pairs:
-            raise ConfigError(f"model.rope_sections={self.rope_sections} do not share out {pairs} channel pairs")
+            raise ConfigError(f"model.rope_sections={self.rope_sections} do not add up to {pairs} channel pairs")
         if self.image_token_id == self.video_token_id:
             raise ConfigError("model.image_token_id and model.video_token_id are the same")
 

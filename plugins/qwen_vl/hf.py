@@ -66,8 +66,8 @@ class VisionLanguage:
 
     def to_config(self, c: Qwen2VLConfig) -> dict[str, Any]:
         if c.head_dim * c.num_heads != c.hidden_size:
-            what = f"a {self.model_type} config.json has no word for model.head_dim={c.head_dim}"
-            raise UsageError(what, why="it can only be model.hidden_size / model.num_heads")
+            what = f"a {self.model_type} config.json cannot store model.head_dim={c.head_dim}"
+            raise UsageError(what, why="it can only store model.hidden_size / model.num_heads")
         tokens = write_tokens(c)
         return {
             "architectures": [self.architecture],

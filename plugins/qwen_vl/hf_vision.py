@@ -50,8 +50,8 @@ def write_vision(v: VisionConfig, width: int) -> dict[str, Any]:
         return {**out, **write_keys(v, WINDOWED_KEYS), "out_hidden_size": width}
     if v.intermediate_size % v.hidden_size:
         raise UsageError(
-            f"a qwen2_vl config.json has no word for model.vision.intermediate_size={v.intermediate_size}",
-            why=f"it can only be a multiple of model.vision.hidden_size={v.hidden_size}",
+            f"a qwen2_vl config.json cannot store model.vision.intermediate_size={v.intermediate_size}",
+            why=f"it can only store a multiple of model.vision.hidden_size={v.hidden_size}",
         )
     return {**out, **write_keys(v, KEYS), "mlp_ratio": v.intermediate_size // v.hidden_size, "hidden_size": width}
 

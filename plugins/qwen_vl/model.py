@@ -110,7 +110,7 @@ class Qwen2VL(Decoder):
             found[:, b, is_real.cpu()], end = place(row[is_real].tolist(), start, seen)
             ends.append(end)
         if any(next(rest, None) is not None for rest in seen.values()):
-            raise UsageError("there are more images or videos than the text has places for")
+            raise UsageError("there are more images or videos than places for them in the text")
         return found.to(tokens.device), torch.tensor(ends, device=tokens.device) - span.lengths
 
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
@@ -141,7 +141,7 @@ class Qwen2VL(Decoder):
         """A prompt with a placeholder and no image is a mistake; a single token is one that the model itself wrote."""
         if span.num_new > 1 and has_values(tokens) and bool(_real(self._is_placeholder(tokens), span).any()):
             raise UsageError(
-                "the text has placeholders of images or videos, and there are none",
+                "the text has placeholders for images or videos, but none are given",
                 hint="give pixels= and grid=, or video_pixels= and video_grid=",
             )
 

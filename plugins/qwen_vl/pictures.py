@@ -31,7 +31,9 @@ def read_v1(c: QwenVLConfig, images: Sequence[Any], settings: Mapping[str, Any] 
     """
     v = c.vision
     if settings is not None:
-        raise UsageError("this folder has settings for pictures, which no released Qwen-VL has and zoo cannot follow")
+        raise UsageError(
+            "this folder has settings for pictures, which no released Qwen-VL model has; zoo does not support them"
+        )
     start, end, pad = (spell(v.image_start_id + i) for i in range(3))
     marker, span = f"{start}{end}", f"{start}{pad * v.num_queries}{end}"
     leads = [f"Picture {i}: {marker}\n" for i in range(1, len(images) + 1)]

@@ -50,7 +50,7 @@ def place(row: list[int], start: int, seen: Mapping[int, Iterator[Seen]]) -> tup
             end = i + (thing.num_tokens if thing else 0)
             if thing is None or row[i:end] != [row[i]] * (end - i):
                 needed = f"{thing.num_tokens} tokens {row[i]} in a row" if thing else "no more images or videos"
-                raise UsageError(f"the token {row[i]} at {i} begins an image or video, but there are {needed}")
+                raise UsageError(f"the token {row[i]} at {i} starts an image or video, but there are {needed}")
             piece = thing.positions() + at
         else:
             end = next((j for j in range(i, len(row)) if row[j] in seen), len(row))

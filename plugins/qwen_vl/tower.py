@@ -93,9 +93,9 @@ class Merger(nn.Module):
 
 
 def check_squares(sides: list[tuple[int, int, int]], merge: int) -> None:
-    """Raise UsageError for a grid without patches, and one that does not fall into squares of `merge` patches."""
+    """Raise UsageError for a grid without patches, and one that cannot be cut into squares of `merge` patches."""
     if any(min(g) < 1 or g[1] % merge or g[2] % merge for g in sides):
-        raise UsageError(f"a grid of {sides} patches does not fall into squares of {merge}")
+        raise UsageError(f"a grid of {sides} patches cannot be cut into squares of {merge}")
 
 
 def frames(sides: list[tuple[int, int, int]]) -> list[int]:

@@ -57,7 +57,7 @@ def from_config(hf: ForeignConfig) -> T5Config:
     said = str(hf.get("feed_forward_proj", ABSENT.get(flavour, "relu")))
     kind, dash, act = said.rpartition("-")
     if act not in ACTIVATIONS or (dash and kind != "gated"):
-        raise CheckpointError(hf.file, "feed_forward_proj", f"{clean(repr(said))} is not known here")
+        raise CheckpointError(hf.file, "feed_forward_proj", f"{clean(repr(said))} is not known")
     activation = "gelu_tanh" if dash and act == "gelu" else ACTIVATIONS[act]  # gated-gelu has always meant gelu_new
     _check_copies(hf, said, activation, is_gated=bool(dash))
     says_tied = hf.as_type(bool, hf.get("tie_word_embeddings", True), "tie_word_embeddings")

@@ -22,7 +22,7 @@ def mapping(c: T5Config) -> Table:
         rename("decoder_norm", "decoder.final_layer_norm"),
         head,
         copies,
-        ignore(unused, "the reference never reads it"),
+        ignore(unused, "the reference never uses it"),
         *([ignore("decoder", "an encoder alone was asked for")] if c.num_decoder_layers is None else []),
     )
 

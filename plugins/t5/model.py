@@ -54,7 +54,7 @@ class T5(EncoderDecoder):
     def logits(self, x: Tensor) -> Tensor:
         """Logits of the decoder's last states. Raises UsageError for an encoder alone."""
         if self.lm_head is None or self.decoder_norm is None:
-            raise UsageError("this model is an encoder alone", hint="model.encode(tokens, attention_mask)")
+            raise UsageError("this model is only an encoder", hint="model.encode(tokens, attention_mask)")
         # A tied head is an embedding table, whose rows are too large to project with unscaled.
         return self.lm_head(self.decoder_norm(x) * self.scale)
 

@@ -63,7 +63,7 @@ def from_config(hf: ForeignConfig) -> TransformerConfig:
     target = hf.as_type(int, hf.get("decoder_vocab_size", source), "decoder_vocab_size")
     is_shared = hf.as_type(bool, hf.get("share_encoder_decoder_embeddings", True), "share_encoder_decoder_embeddings")
     if is_shared and source != target:
-        what = f"{target!r}, but vocab_size is {source!r} and the embedding shared"
+        what = f"{target!r}, but vocab_size is {source!r} and the embedding is shared"
         raise CheckpointError(hf.file, "decoder_vocab_size", what)
     return TransformerConfig(
         **values,

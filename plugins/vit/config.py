@@ -51,12 +51,12 @@ class ViTConfig(ModelConfig):
         if self.image_size < self.patch_size:
             raise ConfigError(f"model.image_size={self.image_size} is below model.patch_size={self.patch_size}")
         if (self.num_labels is not None) != (self.head == "image_classification"):
-            needs = "needs" if self.num_labels is None else "has no use for"
+            needs = "needs" if self.num_labels is None else "does not use"
             raise ConfigError(f"model.head={self.head!r} {needs} model.num_labels")
         if self.labels and len(self.labels) != self.num_labels:
             raise ConfigError(f"model.labels names {len(self.labels)} classes, model.num_labels={self.num_labels}")
         if self.has_pooler and self.head != "none":
-            raise ConfigError(f"model.head={self.head!r} reads no pooled state: set model.has_pooler=false")
+            raise ConfigError(f"model.head={self.head!r} does not use the pooled state: set model.has_pooler=false")
 
     @property
     def num_patches(self) -> int:

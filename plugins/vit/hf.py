@@ -46,7 +46,7 @@ def from_config(hf: ForeignConfig) -> ViTConfig:
     named = hf.get("architectures", ["ViTModel"])
     if not isinstance(named, list) or len(named) != 1 or named[0] not in HEADS:
         why = did_you_mean(str(named), HEADS)
-        raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is not supported here", why=why)
+        raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is not supported", why=why)
     head, values = HEADS[named[0]], hf.read(ViTConfig, KEYS)
     hf.require(pooler_act="tanh", pooler_output_size=values["hidden_size"])
     hf.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "encoder_stride", "classifier_dropout_prob")
@@ -94,7 +94,7 @@ def mapping(c: ViTConfig) -> Table:
             rename("embed.patches", "embeddings.patch_embeddings.projection"),
             *layer,
             rename("norm", "layernorm"),
-            rename("pooler", "pooler.dense") if c.has_pooler else ignore("pooler", "a pooler that nothing reads"),
+            rename("pooler", "pooler.dense") if c.has_pooler else ignore("pooler", "a pooler that is not used"),
         ),
         rename("classifier", "classifier"),
         spelling=None if base else respell((r"^vit\.", "")),

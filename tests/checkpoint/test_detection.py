@@ -26,7 +26,7 @@ UNKNOWN = {
     "gemma3n": "AltUp and LAuReL blocks",
     "gemma3n_text": "keys shared between layers",
     "gemma4": "embeddings per layer",
-    "gemma4_text": "global heads of another width",
+    "gemma4_text": "global heads of a different width",
     "qwen3_next": "gated delta nets",
     "qwen3_vl": "images at several depths",
     "qwen3_vl_moe": "images at several depths",
@@ -90,7 +90,7 @@ def test_a_folder_of_each_family_is_named(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("keys", "refused"),
     [
-        ({}, "6 tensors of 36 have no place in llama"),
+        ({}, "6 tensors of 36 do not match the llama"),
         # as in the hub's files, whose keys LLaMA's config does not even have
         ({"use_sliding_window": False, "sliding_window": None, "max_window_layers": 36}, "max_window_layers"),
     ],

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from zoo.cli import main
 
-pytestmark = pytest.mark.slow  # each composes with Hydra
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_jobs")]  # each composes with Hydra
 
 SMALL = "model.num_layers=1 model.vocab_size=64 model.hidden_size=24 model.intermediate_size=32 model.num_heads=3"
 SMALL += " model.num_kv_heads=1 model.head_dim=8 model.bos_token_id=null model.eos_token_id=[]"
@@ -23,9 +23,9 @@ MISTAKES = [
     ("llama3 gpt2", "two models: llama3 and gpt2\nto run both: -m source=llama3,gpt2"),
     (
         "./folder model.num_layers=2",
-        "./folder: model.num_layers=2 changes a preset, and this is a checkpoint\nsee: zoo list",
+        "./folder: model.num_layers=2 is for a preset, but this is a checkpoint\nsee: zoo list",
     ),
-    ("llama3,./folder -m", "llama3,./folder names checkpoints and presets\nrun them one after the other"),
+    ("llama3,./folder -m", "llama3,./folder contains both checkpoints and presets\nrun them one after the other"),
     ("llama3 --against vllm", "against='vllm' is not known\none of transformers"),
     ("llama3 --prompt 0", "prompt=0 is not at least 1"),
     ("llama3 --repeats 0", "repeats=0 is not at least 1"),

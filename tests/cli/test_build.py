@@ -26,20 +26,20 @@ TABLE = [  # what is typed, what is printed: the table of mistakes that the docu
         "Value 'abc' of type 'str' could not be converted to Integer\nmodel.hidden_size: width of the residual stream",
     ),
     ("model=a,b", "two values for model: add -m to build both"),
-    ("", "which model?\ntype a name, for example: zoo build llama3 (zoo list names them all)"),
+    ("", "which model?\ntype a name, for example: zoo build llama3 (zoo list shows all names)"),
     ("llama3 rope.factor=4", "no key 'rope.factor'\ndid you mean model.rope.factor=4?"),
-    ("llama3 save=out", "save=out needs weights, and device=meta has none\nadd device=cpu"),
-    ("llama3 format=gg", "format='gg' is no format of llama\ndid you mean: gguf?"),
+    ("llama3 save=out", "save=out needs weights, but device=meta has none\nadd device=cpu"),
+    ("llama3 format=gg", "format='gg' is not a format of llama\ndid you mean: gguf?"),
     ("llama3 seed=one", "seed='one' is not int"),
     ("tiny device=cpu seed=99999999999999999999", "seed=99999999999999999999 is not a number of 64 bits"),
     (
         "tiny dtype=float8_e4m3fn",
         "dtype='float8_e4m3fn': no model computes in it\ntry float32, bfloat16 or float16",
     ),
-    ("tiny device=cpu save=", "save= names no folder\ntype: save=FOLDER"),
+    ("tiny device=cpu save=", "save= has no folder\ntype: save=FOLDER"),
     (
         "-m llama3 save=out model.num_layers=1,2",
-        "save=out would write every model to one folder\nname the folders apart: 'save=out/${hydra.job.num}'",
+        "save=out would write all models to the same folder\ngive each its own folder: 'save=out/${hydra.job.num}'",
     ),
 ]
 
@@ -159,7 +159,7 @@ def test_a_folder_of_ones_own_presets(run):
     (own / "mine.yaml").write_text(text)
     assert json.loads(run("mine -cd own --json").stdout)["num_layers"] == 3
     (own / "llama3.yaml").write_text(text)
-    assert "note: the model 'llama3' of own is hidden by that of zoo-lm" in run("mine -cd own").stderr
+    assert "note: the model 'llama3' of own is hidden by the one of zoo-lm" in run("mine -cd own").stderr
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_folder_is_hydras_only_where_the_user_says_so(run, own):
     assert json.loads(run("tiny seeds=nine -cd own --trust-config-dir --json").stdout)["seed"] == 9
     assert "no config 'mine' in group 'hydra/job_logging'" in run("tiny hydra/job_logging=mine -cd own").stderr
     assert run("tiny hydra/job_logging=mine -cd own --trust-config-dir").exit_code == 0
-    assert "note: own/hydra is not read: presets have no say in hydra\n" in run("mine -cd own").stderr
+    assert "note: own/hydra is not read: presets cannot set hydra\n" in run("mine -cd own").stderr
     assert run(f"tiny seeds=nine hydra.searchpath=[file://{Path('own').resolve()}] -cd own").exit_code == 1
 
 

@@ -84,7 +84,7 @@ def test_names_that_cannot_be_are_wrong_use() -> None:
     assert "no group of checks is called 'speed'" in done.stderr
     done = check("zoo-lm", "--preset", "gpt2")
     assert done.exit_code == 2
-    assert "--preset goes with one family" in done.stderr
+    assert "--preset works with one family" in done.stderr
 
 
 def site(folder: Path, this: str = "", that: str = "", file: str = "__init__.py") -> Path:

@@ -37,8 +37,8 @@ def test_a_terminal_gets_what_differs_within_its_width():
 
 def test_json_and_markdown_say_the_same_as_python(capsys):
     subjects = ("gpt2", "tiny")
-    options = {"length": 2048, "lora_rank": 4, "dtype": "bfloat16"}
-    words = ("--length", "2048", "--rank", "4", "--dtype", "bfloat16")
+    options = {"length": 2048, "lora_rank": 4, "bytes_dtype": "bfloat16"}
+    words = ("--length", "2048", "--lora-rank", "4", "--bytes-dtype", "bfloat16")
     assert run(*subjects, *words, "--json") == 0
     assert json.loads(capsys.readouterr().out) == compare(*subjects, **options).to_dict()
     assert run(*subjects, *words, "--md") == 0
@@ -63,8 +63,8 @@ def test_html_goes_to_its_file(tmp_path):
         (["gpt2", "llama3 hiden_size=3"], "did you mean model.hidden_size=3?"),
         (["gpt2", "llama3", "--html", "model.safetensors"], "does not end in .html"),
         (["gpt2", "llama3", "--html", "not/there/a.html"], "there is no folder 'not/there'"),
-        (["gpt2", "llama3", "--json", "--md"], "two answers"),
-        (["gpt2", "llama3", "--dtype", "bfloat61"], "bfloat16"),
+        (["gpt2", "llama3", "--json", "--md"], "cannot be used together"),
+        (["gpt2", "llama3", "--bytes-dtype", "bfloat61"], "bfloat16"),
     ],
 )
 def test_wrong_use_is_told_in_a_line_and_exits_2(words, says, capsys):

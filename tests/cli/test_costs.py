@@ -157,7 +157,7 @@ def test_the_table_tells_medians_spread_ratios_and_the_formula() -> None:
 def test_words_that_are_models_are_counted() -> None:
     with pytest.raises(UsageError, match="two models: llama3 and gpt2"):
         sourced(["llama3", "gpt2"])
-    with pytest.raises(UsageError, match="changes a preset"):
+    with pytest.raises(UsageError, match="is for a preset"):
         sourced(["./folder", "model.num_layers=2"])
     with pytest.raises(UsageError, match="checkpoints and presets"):
         sourced(["llama3,./folder"])

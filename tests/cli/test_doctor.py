@@ -46,7 +46,7 @@ def test_broken_plugins_and_presets_and_clashes_are_told(tmp_path):
     install(tmp_path, "zoo-bad", {"bad": "zoo_bad"}, {"zoo_bad.py": "1 / 0"})
     done = zoo("doctor", site=tmp_path)
     assert "1 broken (bad)" in done.stdout
-    assert "clash\tgpt2 of zoo-good is hidden by that of zoo-lm\n" in done.stdout
+    assert "clash\tgpt2 of zoo-good is hidden by the one of zoo-lm\n" in done.stdout
     assert re.search(r"broken\tgood of zoo-good: \S+/good\.yaml: model\.num_layers='many' is not int\n", done.stdout)
     found = json.loads(zoo("doctor", "--json", site=tmp_path).stdout)
     assert [b["preset"] for b in found["broken_presets"]] == ["good"]
@@ -56,7 +56,7 @@ def test_a_sound_environment_has_no_complaints():
     assert not {"clash", "broken"} & set(words(ZOO_PLUGINS=""))
 
 
-@pytest.mark.parametrize(("value", "told"), [("1", "offline (HF_HUB_OFFLINE=1)"), ("0", "network not asked")])
+@pytest.mark.parametrize(("value", "told"), [("1", "offline (HF_HUB_OFFLINE=1)"), ("0", "network not tested")])
 def test_the_offline_switch_is_told(value, told):
     assert words(HF_HUB_OFFLINE=value)["hub"].startswith(f"{told} · cached: ")
 

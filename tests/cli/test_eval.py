@@ -19,8 +19,8 @@ def run(*words: str) -> Result:
 @pytest.mark.parametrize(
     ("words", "printed"),
     [
-        (["tiny", "--limit", "3"], "--include-path, --limit and --num-fewshot go with --tasks"),
-        (["tiny", "--tasks", ","], "--tasks names none\n--tasks lambada_openai"),
+        (["tiny", "--limit", "3"], "--include-path, --limit and --num-fewshot need --tasks"),
+        (["tiny", "--tasks", ","], "--tasks has no task name\n--tasks lambada_openai"),
         (["tiny", "--window", "0"], "--window 0 is not at least 1"),
         (
             ["tiny", "--text", "no.txt"],

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from zoo.cli import COMMANDS, main
 from zoo.registry import installed
 
-pytestmark = pytest.mark.slow  # runs every command
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_jobs")]  # runs every command
 
 NEEDS = {"hf://": "the network", "./": "a file of yours", "~/": "your home", "--install": "your home", "|": "a shell"}
 NEEDS |= {'eval "': "a shell", "zoo chat": "a terminal"}

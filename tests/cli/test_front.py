@@ -183,7 +183,7 @@ def test_a_plugin_can_be_left_out(words):
 def test_a_plugin_left_out_by_a_wrong_name_is_told():
     done = run_zoo("-p", "no:lama", "list", "-q", "llama3-8b")
     assert (done.returncode, done.stdout) == (0, "llama3-8b\n")
-    assert "note: -p no:lama leaves nothing out: no plugin has this name; did you mean: llama" in done.stderr
+    assert "note: -p no:lama has no effect: no plugin has this name; did you mean: llama" in done.stderr
 
 
 def test_p_takes_nothing_but_no(run):

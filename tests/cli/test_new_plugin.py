@@ -79,11 +79,11 @@ def test_what_is_written_is_formatted_and_lints(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("My-Net", ["cannot name a family", "lower-case letters", "try my_net"]),
-        ("3d", ["cannot name a family"]),
-        ("", ["cannot name a family"]),
-        ("a/../b", ["cannot name a family", "try a_b"]),
-        ("lambda", ["a word of Python's", "try lambda_model"]),
+        ("My-Net", ["cannot be the name of a family", "lower-case letters", "try my_net"]),
+        ("3d", ["cannot be the name of a family"]),
+        ("", ["cannot be the name of a family"]),
+        ("a/../b", ["cannot be the name of a family", "try a_b"]),
+        ("lambda", ["a Python keyword", "try lambda_model"]),
         ("llama", ["the family name 'llama' is taken by zoo-lm"]),
         ("qwen2_vl", ["the family name 'qwen2_vl' is taken by zoo-lm"]),
         ("lm", ["zoo-lm is zoo's own distribution"]),
@@ -115,7 +115,7 @@ def test_nothing_is_written_over(there: str, tmp_path: Path) -> None:
     }[there]()
     done = zoo("mine", "--dir", str(tmp_path))
     assert done.exit_code == 1
-    assert "never writes over anything" in done.stderr
+    assert "never overwrites anything" in done.stderr
     assert [f.name for f in tmp_path.iterdir()] == ["zoo-mine"]
 
 

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
     """The model in the box, converted from a copy of it that has no card."""
     source = tmp_path / "source"
     shutil.copytree(TINY, source, ignore=shutil.ignore_patterns("README.md"))
-    zoo.convert(source, tmp_path / "model", to="hf")
+    zoo.convert(source, tmp_path / "model", format="hf")
     return tmp_path / "model"
 
 
@@ -63,7 +63,7 @@ def test_a_folder_is_published_in_one_commit_and_comes_back_the_same(hub: Hub, c
     done = client.zoo("push", str(folder), "acme/model", "--private", "--message", "First weights")
     assert done.exit_code == 0, done.stderr
     assert "left out: notes.txt" in done.stderr
-    assert "card: made of what is known, licence not stated" in done.stderr
+    assert "card: generated, licence not stated" in done.stderr
     assert sum("/commit/" in request for request in hub.requests) == 1
     assert hub.messages == {hub.repos["acme/model"]["main"]: "First weights"}
     assert f"hf://acme/model@{hub.repos['acme/model']['main']}" in done.stdout
@@ -92,7 +92,7 @@ def test_a_dry_run_checks_and_connects_to_nothing(hub: Hub, client: Client, fold
 def test_a_branch_is_made_and_main_stays(hub: Hub, client: Client, folder: Path) -> None:
     first = client.zoo("push", str(folder), "acme/model")
     main = hub.repos["acme/model"]["main"]
-    zoo.convert(folder, folder.parent / "half", to="hf", dtype="float16")
+    zoo.convert(folder, folder.parent / "half", format="hf", dtype="float16")
     second = client.zoo("push", str(folder.parent / "half"), "acme/model", "--revision", "half")
     assert (first.exit_code, second.exit_code) == (0, 0), second.stderr
     assert hub.repos["acme/model"]["main"] == main != hub.repos["acme/model"]["half"]
@@ -102,7 +102,7 @@ def test_a_branch_is_made_and_main_stays(hub: Hub, client: Client, folder: Path)
 
 @pytest.mark.slow
 def test_shards_of_an_earlier_push_go_with_the_next(hub: Hub, client: Client, folder: Path) -> None:
-    zoo.convert(folder, folder.parent / "cut", to="hf", max_shard_size=1_000_000)
+    zoo.convert(folder, folder.parent / "cut", format="hf", max_shard_size=1_000_000)
     assert client.zoo("push", str(folder.parent / "cut"), "acme/model").exit_code == 0
     assert "model.safetensors.index.json" in there(hub, "acme/model")
     done = client.zoo("push", str(folder), "acme/model")
@@ -114,7 +114,7 @@ def test_shards_of_an_earlier_push_go_with_the_next(hub: Hub, client: Client, fo
 def test_weights_that_zoo_did_not_publish_are_never_joined(hub: Hub, client: Client, folder: Path) -> None:
     before = hub.publish("acme/foreign", {"config.json": b"{}", "pytorch_model.bin": b"PK"})
     done = client.zoo("push", str(folder), "acme/foreign")
-    assert (done.exit_code, "holds weights that zoo did not publish: pytorch_model.bin" in done.stderr) == (1, True)
+    assert (done.exit_code, "contains weights that zoo did not publish: pytorch_model.bin" in done.stderr) == (1, True)
     assert hub.repos["acme/foreign"] == {"main": before}
 
 
@@ -165,7 +165,7 @@ def test_a_wrong_folder_is_never_sent(hub: Hub, client: Client, folder: Path, tm
         (bare, 1, "has no zoo.json"),
         (changed, 1, "is not the file that zoo.json describes"),
         (pickled, 1, "optimizer.pt: is a pickle"),
-        (wrong, 1, "have no place in llama"),
+        (wrong, 1, "do not match the llama model"),
         (tmp_path / "nowhere", 2, "is not a folder"),
     ):
         done = client.zoo("push", str(path), "acme/model")
@@ -189,7 +189,7 @@ def test_what_the_hub_changes_or_refuses_is_told(hub: Hub, client: Client, folde
     hub.publish("acme/busy", {"README.md": b"here"})
     hub.moves.append(("acme/busy", {"README.md": b"there"}))
     busy = client.zoo("push", str(folder), "acme/busy")
-    assert (busy.exit_code, "acme/busy has changed meanwhile" in busy.stderr) == (3, True)
+    assert (busy.exit_code, "acme/busy has changed in the meantime" in busy.stderr) == (3, True)
     assert client.zoo("push", str(folder), "acme/busy").exit_code == 0
     hub.clear()
     hub.spoils_uploads = True
@@ -205,7 +205,7 @@ def test_a_card_tells_what_is_known_and_where_it_comes_from(hub: Hub, client: Cl
     commit = hub.publish("acme/base", files)
     pulled = client.zoo("pull", "acme/base@main", "--to", str(tmp_path / "base"))
     assert pulled.exit_code == 0, pulled.stderr
-    zoo.convert(tmp_path / "base", tmp_path / "out", to="hf")
+    zoo.convert(tmp_path / "base", tmp_path / "out", format="hf")
     pushed = client.zoo("push", str(tmp_path / "out"), "acme/derived")
     assert pushed.exit_code == 0, pushed.stderr
     told = json.loads((tmp_path / "out" / "zoo.json").read_text())["provenance"]

@@ -63,7 +63,7 @@ def test_settings_of_the_file_that_zoo_does_not_know_are_refused_or_ignored(tmp_
     refused = run(*words)
     assert refused.exit_code == 1
     assert refused.stderr.endswith(
-        "generation_config.json: max_time: zoo does not do max_time=3\n"
+        "generation_config.json: max_time: zoo does not support max_time=3\n"
         "to leave out what zoo does not know: --ignore-settings, or ignore_settings=True in Python\n"
     )
     done = run(*words, "--ignore-settings", "--json")

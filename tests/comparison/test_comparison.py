@@ -51,7 +51,7 @@ def test_published_numbers(five):
 @pytest.mark.parametrize("dtype", [None, "float32"])
 def test_every_number_is_that_of_the_arithmetic(dtype):
     names, n = (*FIVE, "mixtral-8x7b", "t5-small", "bert-base-cased"), 1000
-    told = values(compare(*names, length=n, lora_rank=4, dtype=dtype))
+    told = values(compare(*names, length=n, lora_rank=4, bytes_dtype=dtype))
     for i, name in enumerate(names):
         size = Size.of(presets.config(name))
         full, lora = size.training_bytes(1, n, dtype), lora_bytes(size, 1, n, rank=4, dtype=dtype)
@@ -140,7 +140,7 @@ def test_a_folder_that_is_not_what_it_says_is_refused(tmp_path):
     assert compare("tiny", folder).subjects[1].size is not None
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": config["num_hidden_layers"] + 1}))
-    with pytest.raises(CheckpointError, match="have no place in llama"):
+    with pytest.raises(CheckpointError, match="do not match the llama model"):
         compare("tiny", str(folder))
 
 
@@ -150,11 +150,11 @@ def test_a_folder_that_is_not_what_it_says_is_refused(tmp_path):
         (["gpt2"], {}, UsageError, "nothing to compare with"),
         (["gpt2", "lama3"], {}, UnknownName, "did you mean: llama3"),
         (["gpt2", "llama3 model.num_kv_heads=3"], {}, ConfigError, "model.num_heads=32 is not a multiple"),
-        (["gpt2", "llama3 'open"], {}, UsageError, "a quote in it is not closed"),
-        (["gpt2", ""], {}, UsageError, "without a name"),
+        (["gpt2", "llama3 'open"], {}, UsageError, "it has a quote that is not closed"),
+        (["gpt2", ""], {}, UsageError, "has no name"),
         (["gpt2", "llama3"], {"length": 0}, UsageError, "length=0"),
         (["gpt2", "llama3"], {"lora_rank": 0}, UsageError, "at least 1"),
-        (["gpt2", "llama3"], {"dtype": "bfloat61"}, UsageError, "bfloat16"),
+        (["gpt2", "llama3"], {"bytes_dtype": "bfloat61"}, UsageError, "bfloat16"),
         (["gpt2", "./not/there"], {}, zoo.ZooError, "not/there"),
     ],
 )
@@ -167,7 +167,7 @@ def test_a_subject_twice_has_two_names():
     c = compare("gpt2", "gpt2")
     assert [s.name for s in c.subjects] == ["gpt2", "gpt2 (2)"]
     assert not c.differing
-    assert "they are the same in all" in c.table()
+    assert "they are the same in everything" in c.table()
 
 
 def test_what_was_measured_is_shown_where_it_is_there(five):
@@ -211,5 +211,5 @@ def test_a_config_is_a_subject():
 def test_what_a_source_takes_is_told_beside_what_is_written():
     told = compare("t5-base", "gpt2", length=512).notes
     assert told == (
-        "decode at 512 attends to a source as long, each token of which adds to the cache: 72 KiB (t5-base)",
+        "decode at 512 attends to a source of the same length, each token of which adds to the cache: 72 KiB (t5-base)",
     )

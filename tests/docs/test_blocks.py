@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests import prepared
 from tools.docs.blocks import Block, marked
 from tools.docs.deviations import ROOT
 
@@ -40,16 +40,21 @@ def test_block_runs(block: Block, tmp_path: Path) -> None:
 
 
 def run(block: Block, folder: Path) -> None:
-    """Run a block in an empty folder, with the `zoo` of this environment first in the path."""
-    scripts = str(Path(sys.executable).parent)
-    words = [sys.executable, "-c"] if block.language == "python" else ["bash", "-euc"]
-    done = subprocess.run(
-        [*words, block.text],
-        cwd=folder,
-        env=os.environ | {"PATH": os.pathsep.join((scripts, os.environ["PATH"])), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    """Run a block in an empty folder, with a `zoo` first in the path that has torch imported already."""
+    bin, here = folder / "bin", folder / "here"
+    for made in (bin, here):
+        made.mkdir()
+    environment = {**os.environ, **prepared.program(bin), "OMP_NUM_THREADS": "1"}
+    if block.language == "python":
+        done = prepared.run(block.text, (), environment, cwd=here, timeout=120)
+    else:
+        done = subprocess.run(
+            ["bash", "-euc", block.text],
+            cwd=here,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
     assert done.returncode == block.exit_code, f"{block.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"

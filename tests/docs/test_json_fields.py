@@ -15,7 +15,7 @@ from tools.docs import commands
 from tools.docs.json_fields import FIELDS, told
 from zoo.cli import main
 
-pytestmark = pytest.mark.slow  # runs every command
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_jobs")]  # runs every command
 
 WORDS = {  # what is typed, and for which of the forms
     "list": ["list tiny"],
@@ -44,7 +44,7 @@ def test_json_has_the_documented_names(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("One day she was very happy.")
     if "./folder" in line:
-        zoo.convert("tiny", tmp_path / "folder", to="hf")
+        zoo.convert("tiny", tmp_path / "folder", format="hf")
     done = CliRunner().invoke(main, [*shlex.split(line), "--json"])
     assert done.exit_code == 0, done.output
     _, is_list, names = FIELDS[name][form]

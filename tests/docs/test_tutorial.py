@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_new_plugin import environment, run
-from tests.distributions import install, python
+from tests.distributions import install, prepared
 from tests.verification.parallel import check
 from tools.docs.blocks import marked
 from tools.docs.deviations import ROOT
@@ -47,6 +47,6 @@ def test_the_tutorials_family_is_proved_and_each_mistake_planted_in_it_named(tmp
     files = rendered(words_for("pebble")) | {block.note: block.text for block in blocks if block.kind == "file"}
     sources = {name.removeprefix("src/"): text for name, text in files.items() if name.startswith("src/")}
     install(tmp_path, "zoo-pebble", {"pebble": "zoo_pebble"}, sources)
-    done = python("from tests.docs.proofs_of_pebble import main; main()", site=tmp_path, timeout=300)
+    done = prepared("from tests.docs.proofs_of_pebble import main; main()", site=tmp_path, timeout=300, reference=True)
     assert not done.returncode, done.stderr
     check(json.loads(done.stdout))

@@ -54,7 +54,7 @@ def test_a_checkpoint_shows_bfloat16_and_hides_the_scales(tmp_path: Path) -> Non
         assert torch.equal(tensors["q.weight"], BlockFP8(stored())["q.weight"])
         assert torch.equal(tensors["norm.weight"], stored()["norm.weight"])
         assert "q.weight_scale_inv" not in tensors
-    with pytest.raises(CheckpointError, match=r"q.weight: does not lie in the file as it is shown"):
+    with pytest.raises(CheckpointError, match=r"q.weight: is not stored in the file in the order of its shape"):
         checkpoint.raw_bytes("q.weight")
 
 
@@ -83,7 +83,7 @@ def test_another_block_size_is_read(tmp_path: Path) -> None:
         ({"q.weight_scale_inv": torch.ones(3, 2, dtype=torch.int32)}, "q.weight_scale_inv: is int32"),
         ({"q.weight": torch.ones(300, 150)}, "q.weight: is float32"),
         ({"k.weight": torch.ones(4, 4).to(FP8)}, "k.weight: is float8_e4m3fn without k.weight_scale_inv"),
-        ({"k.weight_scale_inv": torch.ones(1, 1)}, "k.weight_scale_inv: scales k.weight, which is not there"),
+        ({"k.weight_scale_inv": torch.ones(1, 1)}, "k.weight_scale_inv: scales k.weight, which is missing"),
     ],
 )
 def test_a_weight_and_a_scale_that_do_not_fit_are_refused(
@@ -95,7 +95,7 @@ def test_a_weight_and_a_scale_that_do_not_fit_are_refused(
 
 def test_one_scale_per_tensor_is_refused(tmp_path: Path) -> None:
     config = make.CONFIG | {"quantization_config": {"quant_method": "fp8", "weight_block_size": None}}
-    with pytest.raises(CheckpointError, match=r"quantization_config\.weight_block_size: None is not two sizes"):
+    with pytest.raises(CheckpointError, match=r"quantization_config\.weight_block_size: None is not a pair of sizes"):
         open_checkpoint(make.folder(tmp_path, stored(), config))
 
 
@@ -108,5 +108,5 @@ def test_a_block_size_is_read_or_the_one_of_the_released_files(given: dict[str, 
 
 @pytest.mark.parametrize("size", [[128], [128, 0], [128, (1 << 20) + 1], [128, True], [1, 2, 3], "128"])
 def test_what_is_no_block_size_is_refused(size: Any) -> None:
-    with pytest.raises(CheckpointError, match="is not two sizes"):
+    with pytest.raises(CheckpointError, match="is not a pair of sizes"):
         block_size({"quantization_config": {"quant_method": "fp8", "weight_block_size": size}}, Path("config.json"))

@@ -62,7 +62,7 @@ def test_a_folder_of_two_checkpoints_is_refused_until_one_is_named(tmp_path: Pat
     [
         ([], "has no config.json\nlooked for model.safetensors"),
         (["model.safetensors"], "has no config.json\nit has model.safetensors"),
-        (["config.json"], "has no weights that zoo reads\nit has config.json"),
+        (["config.json"], "has no weights that zoo can read\nit has config.json"),
         (["config.json", "model.gguf", "tf_model.h5"], "it has config.json, model.gguf, tf_model.h5"),
         (["params.json"], "has no config.json\nit has params.json"),
     ],

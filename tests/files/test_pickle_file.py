@@ -192,7 +192,7 @@ def test_the_parts_of_metas_format_are_told_apart_by_number(tmp_path: Path) -> N
     with pytest.raises(CheckpointError, match="--allow-pickle"):
         open_checkpoint(tmp_path)
     (tmp_path / "consolidated.00.pth").unlink()
-    with pytest.raises(CheckpointError, match=r"consolidated.00.pth: is not there"):
+    with pytest.raises(CheckpointError, match=r"consolidated.00.pth: is missing"):
         open_checkpoint(tmp_path, allow_pickle=True)
 
 

@@ -50,8 +50,8 @@ def test_every_dtype_is_what_the_library_makes_of_it(tmp_path: Path, code: str) 
 
 BROKEN: list[tuple[str, Any, bytes, str]] = [
     ("overlap", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 2, 6)}, bytes(6), "b: overlaps"),
-    ("hole", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 5, 9)}, bytes(9), "b: leaves a hole"),
-    ("late start", {"a": entry("U8", [4], 1, 5)}, bytes(5), "a: leaves a hole"),
+    ("hole", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 5, 9)}, bytes(9), "b: leaves a gap"),
+    ("late start", {"a": entry("U8", [4], 1, 5)}, bytes(5), "a: leaves a gap"),
     ("same place", {"a": entry("U8", [4], 0, 4), "b": entry("U8", [4], 0, 4)}, bytes(4), "overlaps"),
     ("cut off", {"a": entry("F32", [4], 0, 16)}, bytes(15), "a: the file is cut off"),
     ("rest", {"a": entry("F32", [4], 0, 16)}, bytes(17), "1 bytes after the last tensor"),
@@ -61,7 +61,12 @@ BROKEN: list[tuple[str, Any, bytes, str]] = [
     ("4 bits", {"a": entry("F4", [4], 0, 2)}, bytes(2), "a: the dtype 'F4' is not known"),
     ("rank", {"a": entry("U8", [1] * 33, 0, 1)}, b"x", "a: its shape is not a list of at most 32"),
     ("dim", {"a": entry("U8", [1 << 48, 0], 0, 0)}, b"", "a: its shape has 281474976710656"),
-    ("huge strides", {"a": entry("U8", [1 << 40, 1 << 40, 0], 0, 0)}, b"", "a: its sizes, the 0 among them left out"),
+    (
+        "huge strides",
+        {"a": entry("U8", [1 << 40, 1 << 40, 0], 0, 0)},
+        b"",
+        "a: the product of its sizes, without zeros",
+    ),
     ("negative dim", {"a": entry("U8", [-1], 0, 1)}, b"x", "a: its shape has -1"),
     ("bool dim", {"a": entry("U8", [True], 0, 1)}, b"x", "a: its shape has True"),  # type: ignore[list-item]
     ("float dim", {"a": entry("U8", [1.0], 0, 1)}, b"x", "a: its shape has 1.0"),  # type: ignore[list-item]
@@ -75,7 +80,7 @@ BROKEN: list[tuple[str, Any, bytes, str]] = [
     ("deep", {"a": [[[[[[[[[[1]]]]]]]]]]}, b"", "a: its header entry"),
     ("metadata", {"__metadata__": {"a": 1}}, b"", "__metadata__: is not a group of strings"),
     ("other framework", {"__metadata__": {"format": "flax"}}, b"", "was written for flax"),
-    ("double name", b'{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"a":{}}', b"x", "a: stands twice"),
+    ("double name", b'{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]},"a":{}}', b"x", "a: occurs twice"),
     ("nan", b'{"a":{"dtype":"U8","shape":[NaN],"data_offsets":[0,1]}}', b"x", "a.shape[0]: NaN"),
     ("zeros first", b'\0{"__metadata__":{}}', b"", "is not a JSON object"),
     ("minus zero", b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[ -0,1]}}', b"x", "has the number -0"),
@@ -98,7 +103,11 @@ def test_broken_headers_are_refused_by_file_and_tensor(tmp_path: Path, header: A
 
 @pytest.mark.parametrize(
     ("length", "message"),
-    [(1 << 62, "claims 4,611,686,018,427,387,904 bytes"), (100_000_001, "this is no safetensors"), (99, "is cut off")],
+    [
+        (1 << 62, "would have 4,611,686,018,427,387,904 bytes"),
+        (100_000_001, "this is not a safetensors"),
+        (99, "is cut off"),
+    ],
 )
 def test_a_header_longer_than_the_file_is_refused_without_allocating_it(
     tmp_path: Path, length: int, message: str
@@ -127,8 +136,8 @@ def test_a_header_of_100_000_tensors_is_read_in_about_a_second(tmp_path: Path) -
         file.truncate(path.stat().st_size + 3_200_000)
     start = time.process_time()
     assert len(read_header(path).tensors) == 100_000
-    # 0.8 s of CPU where this was written; the limit leaves room for slower machines.
-    assert time.process_time() - start < 3.0
+    # 0.8 s of CPU where this was written; a machine that is slow, or busy with others, may take five times as long.
+    assert time.process_time() - start < 4.0
 
 
 def test_tensors_are_equal_bit_for_bit_and_outlive_the_reader(tmp_path: Path) -> None:

@@ -19,8 +19,8 @@ from zoo.files.safetensors_file import SafetensorsReader, read_header
 
 # Why zoo refuses what the library reads: it takes one of two, passes over a key, or gives what torch cannot hold.
 DECLARED = re.compile(
-    r"stands twice|is not a dtype, a shape and two data_offsets|the dtype .* is not known|a tensor's name has"
-    r"|not a list of at most 32|from 0 to 2\^48|more than torch can count|a number of more than|beyond what a float"
+    r"occurs twice|is not a dtype, a shape and two data_offsets|the dtype .* is not known|a tensor's name has"
+    r"|not a list of at most 32|from 0 to 2\^48|more than torch can count|a number of more than|too large for a float"
     r"|was written for (tf|flax)"
 )
 A = '{"dtype":"F32","shape":[2],"data_offsets":[0,8]}'

@@ -35,8 +35,8 @@ ONE, TWO, THREE = (f"model-{n}.safetensors" for n in "123")
 @pytest.mark.parametrize(
     ("weight_map", "message"),
     [
-        ({"a": ONE, "b": ONE, "c": THREE}, f"{THREE}: c: the file is not there"),
-        ({"a": ONE, "b": TWO, "c": TWO}, f"{ONE}: b: is here, and"),
+        ({"a": ONE, "b": ONE, "c": THREE}, f"{THREE}: c: the file is missing"),
+        ({"a": ONE, "b": TWO, "c": TWO}, f"{ONE}: b: is here, but"),
         ({"a": ONE, "c": TWO}, f"{ONE}: b: model.safetensors.index.json does not name"),
         ({"a": ONE, "b": ONE, "c": TWO, "d": TWO}, f"{TWO}: d: is not in the file"),
         ({"a": "../model-1.safetensors"}, "a: names the file '../model-1.safetensors'"),
@@ -61,7 +61,7 @@ def test_an_index_that_does_not_fit_is_refused_by_file_and_tensor(
 
 def test_a_tensor_in_two_shards_is_refused(tmp_path: Path) -> None:
     sharded(tmp_path, {"model-1.safetensors": A, "model-2.safetensors": B | {"a": torch.ones(2)}})
-    with pytest.raises(CheckpointError, match=r"model-1.safetensors: a: is here, and .* says it is in model-2"):
+    with pytest.raises(CheckpointError, match=r"model-1.safetensors: a: is here, but .* says it is in model-2"):
         open_checkpoint(tmp_path)
 
 

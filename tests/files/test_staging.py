@@ -19,7 +19,7 @@ from zoo.files.write import write_folder
 def test_a_second_writer_is_refused_while_the_first_writes(tmp_path: Path) -> None:
     def stream() -> Iterator[tuple[str, Tensor]]:
         yield "a", torch.ones(2)
-        with pytest.raises(ZooError, match="another zoo is writing"):
+        with pytest.raises(ZooError, match="another zoo process is writing"):
             write(tmp_path / "out")
         write(tmp_path / "other")
         yield "b", torch.zeros(2)

@@ -107,5 +107,5 @@ def test_a_model_on_meta_has_nothing_to_say():
 
 def test_a_model_that_continues_no_text_is_told_from_one_that_does():
     model = build(installed()["bert"].config_class.tiny(), device="cpu")
-    with pytest.raises(UsageError, match="a bert does not continue texts"):
+    with pytest.raises(UsageError, match="a bert does not generate text"):
         generate(model, [3], max_new_tokens=2)

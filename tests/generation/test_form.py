@@ -142,7 +142,7 @@ def test_the_likeliest_text_of_the_form_is_found() -> None:
         ({"json_schema": {"type": "array", "uniqueItems": True}}, "Unimplemented keys.*uniqueItems"),
         ({"json_schema": "{"}, "json_schema is no JSON"),
         ({"regex": "a", "json_schema": {}}, "do not go together"),
-        ({"regex": "a", "stop": ["b"]}, "stop does not go with regex"),
+        ({"regex": "a", "stop": ["b"]}, "stop cannot be used with regex"),
         ({"regex": "a", "eos_token_id": []}, "regex needs an end token"),
     ],
 )
@@ -152,7 +152,7 @@ def test_what_cannot_be_held_to_is_refused(settings: dict[str, Any], message: st
 
 
 def test_a_form_needs_a_tokenizer_and_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="regex is about text, and there is no tokenizer"):
+    with pytest.raises(UsageError, match="regex is about text and needs a tokenizer"):
         generate(TableModel(), [3], config=GenerationConfig(regex="a"))
     monkeypatch.setattr("zoo.generation.form.processor.find_spec", lambda name: None)
     with pytest.raises(MissingExtra, match=r"regex needs the package llguidance\npip install 'zoo-lm\[form\]'"):

@@ -122,9 +122,9 @@ def test_without_an_end_token_in_the_file_texts_end_by_their_length_as_in_transf
 
 def test_what_is_not_known_is_refused_or_ignored(tmp_path: Path) -> None:
     model = zoo.load(copied(tmp_path / "m", {"max_time": 3, "max_new_tokens": 5, "eos_token_id": 2}))
-    with pytest.raises(CheckpointError, match=r"generation_config.json: max_time: zoo does not do max_time=3"):
+    with pytest.raises(CheckpointError, match=r"generation_config.json: max_time: zoo does not support max_time=3"):
         model.generate("One day")
-    with pytest.warns(ZooWarning, match="max_time=3 is ignored: zoo does not do"):
+    with pytest.warns(ZooWarning, match="max_time=3 is ignored: zoo does not support"):
         found = model.generate("One day", ignore_settings=True)
     assert len(found.new_tokens[0]) == 5
     assert len(model.generate("One day", config=GenerationConfig(), max_new_tokens=3).new_tokens[0]) == 3
@@ -182,7 +182,7 @@ def test_guidance_moves_away_from_what_is_said_without_the_prompt() -> None:
             alone = model(torch.tensor([prompt[-1:] + new]))[0, -1].log_softmax(-1)
             new.append(int((alone + 2.5 * (whole - alone)).argmax()))
         assert row == new
-    with pytest.raises(UsageError, match="guidance_scale does not go with num_beams=2"):
+    with pytest.raises(UsageError, match="guidance_scale cannot be used with num_beams=2"):
         generate(model, [3], num_beams=2, guidance_scale=2.0)
 
 

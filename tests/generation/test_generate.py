@@ -166,7 +166,7 @@ def test_the_models_mode_is_left_as_it_is():
         ("abc", {}, "text prompts need a tokenizer"),
         ([[3.5]], {}, "not a text or a list of token ids"),
         (torch.zeros(2, 2), {}, r"\[2, 2\] of torch.float32 are not token ids"),
-        ([3], {"stop": ["a"]}, "stop is text, and there is no tokenizer"),
+        ([3], {"stop": ["a"]}, "stop is text and needs a tokenizer"),
         ([3], {"temperature": -1.0}, "temperature=-1.0 is not at least 0"),
         ([3], {"seed": 2**64}, "seed=18446744073709551616 is not a number of 64 bits"),
         ([3], {"temperature": float("nan")}, "temperature=nan"),
@@ -174,8 +174,8 @@ def test_the_models_mode_is_left_as_it_is():
         ([3], {"top_k": 0}, "top_k=0 is not at least 1"),
         ([3], {"max_new_tokens": 0}, "max_new_tokens=0 is not at least 1"),
         ([3], {"num_beam_groups": 2, "num_beams": 2, "temperature": 0.5}, "do not go together"),
-        ([3], {"num_beams": 2, "return_logits": True}, "return_logits does not go with num_beams=2"),
-        ([3], {"attention_mask": torch.ones(1, 1)}, "attention_mask goes with a tensor"),
+        ([3], {"num_beams": 2, "return_logits": True}, "return_logits cannot be used with num_beams=2"),
+        ([3], {"attention_mask": torch.ones(1, 1)}, "attention_mask is for a tensor"),
     ],
 )
 def test_what_cannot_be_is_refused(prompts: object, settings: dict, message: str):

@@ -48,17 +48,17 @@ def test_sampling_settings_without_do_sample_mean_greedy_and_are_told_unless_the
         ({"max_new_token": 7, "eos_token_id": 7}, "max_new_token: max_new_token=7 is no setting that zoo knows; "
          "did you mean: max_new_tokens"),
         ({"alignment_heads": [[1, 2]]}, r"alignment_heads: alignment_heads=\[\[1, 2\]\] is no setting that zoo knows"),
-        ({"penalty_alpha": 0.6}, "penalty_alpha: zoo does not do penalty_alpha=0.6"),
-        ({"max_time": 3.0}, "max_time: zoo does not do max_time=3.0"),
-        ({"constraints": [1]}, "constraints: zoo does not do"),
-        ({"stop_words_ids": [[7]], "eos_token_id": 8}, "stop_words_ids: zoo does not do"),
+        ({"penalty_alpha": 0.6}, "penalty_alpha: zoo does not support penalty_alpha=0.6"),
+        ({"max_time": 3.0}, "max_time: zoo does not support max_time=3.0"),
+        ({"constraints": [1]}, "constraints: zoo does not support"),
+        ({"stop_words_ids": [[7]], "eos_token_id": 8}, "stop_words_ids: zoo does not support"),
         ({"max_new_tokens": "many"}, "max_new_tokens: max_new_tokens='many' is not int"),
         ({"do_sample": True, "temperature": -1}, "temperature: temperature=-1.0 is not at least 0"),
         ({"do_sample": "yes"}, "do_sample: 'yes' is not true or false"),
         ({"early_stopping": "sometimes"}, "early_stopping: early_stopping='sometimes' is not true, false or 'never'"),
         ({"eos_token_id": ["</s>"]}, "eos_token_id: eos_token_id"),
         ({"eos_token_id": -1}, r"eos_token_id: eos_token_id=\[-1\] is not a list of token ids"),
-        ({"stop_strings": [""]}, "stop_strings: stop holds an empty text"),
+        ({"stop_strings": [""]}, "stop_strings: stop contains an empty text"),
         ({"repetition_penalty": 0}, "repetition_penalty: repetition_penalty=0.0 is not above 0"),
         ({"bad_words_ids": [3]}, "bad_words_ids: bad_words_ids"),
         ({"sequence_bias": [[[3], "x"]]}, "sequence_bias: sequence_bias"),
@@ -83,7 +83,7 @@ def test_what_has_no_place_is_an_error_that_names_file_and_key_and_can_be_ignore
 def test_all_that_has_no_place_is_told_at_once():
     with pytest.raises(CheckpointError, match="2 settings have no place here: max_time, top_p") as caught:
         config_from_hf({"max_time": 3, "top_p": 7, "do_sample": True, "chat_format": "chatml"})
-    assert "\n  zoo does not do max_time=3\n  top_p=7.0 is not between 0 and 1\n" in str(caught.value)
+    assert "\n  zoo does not support max_time=3\n  top_p=7.0 is not between 0 and 1\n" in str(caught.value)
 
 
 @pytest.mark.parametrize(

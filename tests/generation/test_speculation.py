@@ -87,7 +87,7 @@ def test_a_draft_goes_with_plain_greedy_decoding_only(prompts: list, settings: d
 @pytest.mark.slow
 def test_a_cache_that_cannot_forget_is_refused():
     pytest.importorskip("transformers", reason="the model without rewind is one of transformers'")
-    with pytest.raises(UsageError, match="a cache that can forget"):
+    with pytest.raises(UsageError, match="a cache that can drop"):
         generate(foreign_llama(), [3, 4, 3], max_new_tokens=20, draft=Liar())
 
 
@@ -102,10 +102,10 @@ class StatefulModel(TableModel):
 
 def test_a_cache_that_says_it_cannot_forget_is_refused_before_anything_is_read():
     model = StatefulModel()
-    with pytest.raises(UsageError, match="a cache that can forget"):
+    with pytest.raises(UsageError, match="a cache that can drop"):
         generate(model, [3, 4, 5], max_new_tokens=5, draft=PromptLookup())
     assert not model.passes
-    with pytest.raises(UsageError, match="a cache that can forget"):
+    with pytest.raises(UsageError, match="a cache that can drop"):
         generate(TableModel(), [3, 4, 5], max_new_tokens=5, draft=DraftModel(model))
     assert (
         generate(model, [3, 4, 5], max_new_tokens=5).new_tokens

@@ -106,8 +106,12 @@ def test_an_error_in_the_middle_of_a_stream_reaches_the_caller():
     ("prompt", "settings", "message"),
     [
         ([[3], [4]], {}, "a stream continues one prompt, not 2"),
-        ([3], {"config": GenerationConfig(num_beams=2)}, "num_beams=2: a beam search knows its text only at the end"),
-        ([3], {"stop": [""]}, "stop holds an empty text"),
+        (
+            [3],
+            {"config": GenerationConfig(num_beams=2)},
+            "num_beams=2: beam search cannot stream, because its text is known only at the end",
+        ),
+        ([3], {"stop": [""]}, "stop contains an empty text"),
     ],
 )
 def test_what_a_stream_cannot_do_is_refused(prompt: list, settings: dict, message: str):

@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from random import Random
@@ -55,11 +56,19 @@ def used(case: Case, place: Path) -> dict[str, Any]:
         "code": os.waitstatus_to_exitcode(status),
         "seconds": round(seconds, 3),
         "wall": round(time.monotonic() - start, 3),
-        "mebibytes": usage.ru_maxrss >> 10,
+        "mebibytes": (usage.ru_maxrss >> 10) - idle_mebibytes(),
         "made": [path for path in made if not path.startswith(expected) and path != "here"],
         "said": said,
         "leaked": SECRET in said or os.environ["HOME"] in said or (place / CANARY).exists(),
     }
+
+
+@cache
+def idle_mebibytes() -> int:
+    """What a child holds that does nothing: the pages written to, not libraries that it never touched."""
+    if (child := os.fork()) == 0:
+        os._exit(0)
+    return os.wait4(child, 0)[2].ru_maxrss >> 10
 
 
 def listing(place: Path) -> set[str]:
@@ -127,10 +136,12 @@ def _words(case: Case) -> list[str]:
     return [*DOORS[case.door], *typed.get(case.door, case.words)]
 
 
-def warm() -> None:
-    """Import what every case needs, and nothing of torch, so that a child's cost is the case's own."""
+def warm(*, needs_torch: bool) -> None:
+    """Import what the cases need, so that a child's cost is the case's own."""
     for name in ("cli", "cli.building", "cli.completion", "comparison"):
         import_module(f"zoo.{name}")
+    if needs_torch:
+        import_module("torch")
 
 
 def main() -> None:
@@ -142,7 +153,7 @@ def main() -> None:
     given = parser.parse_args()
     os.environ["HOME"] = str(given.folder / "home-that-is-secret")
     os.environ["HF_HUB_OFFLINE"] = "1"
-    warm()
+    warm(needs_torch=not given.light)
     harmless = Case("harmless", {"model/case.yaml": GOOD})
     for i, case in enumerate([harmless, *itertools.islice(cases(given.seed), given.count)]):
         case = replace(case, door=LIGHT.get(case.door, case.door)) if given.light else case

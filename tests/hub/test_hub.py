@@ -166,7 +166,7 @@ def test_pickles_are_fetched_only_with_consent(hub: Hub, client: Calls) -> None:
 
 def test_a_repository_of_gguf_files_asks_for_one(hub: Hub, client: Calls) -> None:
     hub.publish(REPO, {"a.Q4_0.gguf": b"GGUF", "b.Q8_0.gguf": b"GGUF", "README.md": b""})
-    assert f"give the one that you mean: hf://{REPO}/a.Q4_0.gguf" in client.locate(f"hf://{REPO}")["text"]
+    assert f"name the one that you want: hf://{REPO}/a.Q4_0.gguf" in client.locate(f"hf://{REPO}")["text"]
 
 
 def test_a_dry_run_tells_names_and_sizes_and_fetches_nothing(hub: Hub, client: Calls) -> None:
@@ -196,8 +196,8 @@ def test_content_other_than_announced_is_refused(hub: Hub, client: Calls) -> Non
         ("gated", f"hf://{REPO}", "NetworkError", "accept the licence at https://huggingface.co/acme/tiny"),
         ("502", f"hf://{REPO}", "Trouble", "the hub answered 502"),
         ("", "hf://datasets/acme/tiny", "UsageError", "is a dataset, not a model"),
-        ("", "hf://gpt2", "UsageError", "is no address on the hub"),
-        ("", f"hf://{REPO}@", "UsageError", "is no address on the hub"),
+        ("", "hf://gpt2", "UsageError", "is not an address on the hub"),
+        ("", f"hf://{REPO}@", "UsageError", "is not an address on the hub"),
     ],
 )
 def test_what_the_hub_refuses_is_told_in_our_words(
@@ -225,7 +225,7 @@ def test_a_hub_in_trouble_is_replaced_by_the_cache_and_that_is_told(hub: Hub, cl
     answer = client.locate(f"hf://{REPO}")
     assert answer["found"][1] == commit
     assert len(answer["told"]) == 1
-    assert f"the cached commit {commit}, and may have moved since" in answer["told"][0]
+    assert f"the cached commit {commit}; there may be a newer one" in answer["told"][0]
 
 
 def test_without_a_network_the_cache_is_used_and_that_is_told(hub: Hub, client: Calls, tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_without_a_network_the_cache_is_used_and_that_is_told(hub: Hub, client: 
         calls = Calls(alone, client.cache)
         answer = calls.locate(f"hf://{REPO}")
         assert answer["found"] == fetched
-        assert "may have moved since" in answer["told"][0]
+        assert "there may be a newer one" in answer["told"][0]
         pinned = calls.locate(f"hf://{REPO}@{commit}")
         assert pinned["found"] == fetched
         assert pinned["told"] == []

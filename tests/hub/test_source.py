@@ -73,7 +73,7 @@ def test_files_and_folders_of_a_package_are_found_without_running_it(package: Pa
     ("path", "message"),
     [
         ("zoo_test_weights/nothing", "has no file of that name"),
-        ("zoo_test_weights/link", "leads out of the package by a link"),
+        ("zoo_test_weights/link", "is outside the package, through a link"),
         ("zoo_test_nothing/x", "no package zoo_test_nothing is installed"),
         ("sys/x", "has no file of that name"),
     ],
@@ -87,7 +87,7 @@ def test_what_a_package_does_not_have_is_refused(path: str, message: str) -> Non
 @pytest.mark.parametrize("path", ["../secret", "model/../../secret", "/etc/passwd"])
 @pytest.mark.usefixtures("package")
 def test_a_path_may_not_leave_the_package(path: str) -> None:
-    with pytest.raises(UsageError, match="leads out of the package"):
+    with pytest.raises(UsageError, match="is outside the package"):
         in_package(parse_source(f"pkg://zoo_test_weights/{path}"))
 
 

@@ -32,7 +32,11 @@ def test_a_run_is_greedy_decoding_with_a_cache_of_the_size_that_the_arithmetic_s
 
 @pytest.mark.parametrize(
     ("family", "said"),
-    [("bert", "predicts no next token"), ("t5", "an encoder-decoder"), ("vit", "predicts no next token")],
+    [
+        ("bert", "does not predict the next token"),
+        ("t5", "an encoder-decoder"),
+        ("vit", "does not predict the next token"),
+    ],
 )
 def test_models_that_continue_nothing_are_refused(family: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
@@ -74,6 +78,7 @@ def test_memory_is_that_of_this_program() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_jobs")
 def test_a_process_tells_what_it_ran_and_what_it_held() -> None:
     found = duel("small", Job(config=SMALL, prompt=8, new=4), repeats=2).to_dict()
     (model,) = found["models"]
@@ -86,6 +91,7 @@ def test_a_process_tells_what_it_ran_and_what_it_held() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_jobs")
 def test_an_error_in_the_process_comes_back_as_it_was(tmp_path: Path) -> None:
     with pytest.raises(ZooError, match="neither a folder, a file nor a preset") as caught:
         duel("x", Job(source="nowhere"))
@@ -100,6 +106,7 @@ def test_a_module_in_the_folder_at_hand_is_not_run(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_jobs")
 @pytest.mark.parametrize("source", ["tiny", "zoo's format"])
 def test_transformers_runs_the_same_weights_and_says_the_same(tmp_path: Path, source: str) -> None:
     pytest.importorskip("transformers", reason="the reference extra is not installed")
@@ -112,6 +119,7 @@ def test_transformers_runs_the_same_weights_and_says_the_same(tmp_path: Path, so
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_jobs")
 def test_a_preset_is_built_in_transformers_from_its_own_config() -> None:
     pytest.importorskip("transformers", reason="the reference extra is not installed")
     words = ("model.num_layers=1", "model.vocab_size=50", "model.hidden_size=24", "model.num_heads=3")
@@ -122,6 +130,7 @@ def test_a_preset_is_built_in_transformers_from_its_own_config() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_jobs")
 def test_a_family_that_transformers_lacks_is_told() -> None:
     pytest.importorskip("transformers", reason="the reference extra is not installed")
     config = installed()["chatglm"].config_class.tiny().to_dict()

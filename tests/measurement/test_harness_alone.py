@@ -172,7 +172,7 @@ def test_an_end_is_the_tokenizers_or_the_configs_and_an_empty_context_one_of_the
     lm.zoo_tokenizer.bos_token_id = None
     assert lm.prefix_token_id == 9
     lm.zoo_tokenizer.eos_token_id, lm.model.config.eos_token_id = None, []
-    with pytest.raises(UsageError, match="name a token that ends a text"):
+    with pytest.raises(UsageError, match="has a token that ends a text"):
         _ = lm.eot_token_id
 
 
@@ -195,7 +195,7 @@ def test_answers_are_generated_up_to_a_stop_text(harness: ModuleType) -> None:
 def test_an_answer_longer_than_the_context_is_refused_and_a_prompt_cut(harness: ModuleType) -> None:
     lm = subject(harness, longest=8)
     lm.model.config.eos_token_id = []
-    with pytest.raises(UsageError, match="asks for 8 tokens, and the model holds 8"):
+    with pytest.raises(UsageError, match="asks for 8 tokens, but the model holds 8"):
         lm.generate_until([SimpleNamespace(args=("ab", {"max_gen_toks": 8}))])
     long, short = (
         lm.generate_until([SimpleNamespace(args=(text, {"max_gen_toks": 7}))])[0] for text in ("abcdef", "f")

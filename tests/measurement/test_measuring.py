@@ -100,12 +100,12 @@ def test_what_cannot_be_measured_has_its_reason_and_the_others_their_numbers(tmp
         zoo.save(zoo.build(installed()[family].config_class.tiny(), device="cpu"), tmp_path / family)
     names = [str(tmp_path / name) for name in ("bert", "t5", "nowhere")]
     encoder, both, nowhere, tiny = measure([*names, TINY], text=text).models
-    assert "predicts no next token" in encoder.reason
+    assert "does not predict the next token" in encoder.reason
     assert "an encoder-decoder" in both.reason
     assert nowhere.reason
     assert tiny.reading is not None
     assert tiny.agreement is None  # it is the first that could be measured
-    with pytest.raises(UsageError, match="predicts no next token"):
+    with pytest.raises(UsageError, match="does not predict the next token"):
         measure([names[0]], text=text)
 
 
@@ -118,7 +118,7 @@ def test_compare_shows_the_numbers_in_words_and_on_a_page(tmp_path: Path, text: 
     numbers = told.to_dict()["measurements"]
     assert len(numbers["losses"]) == 3
     assert numbers["losses"][2] is None  # gpt2's weights are not here
-    assert "The text as each model met it" in told.html()
+    assert "The text as each model reads it" in told.html()
 
 
 def test_two_sequences_part_at_their_first_difference() -> None:

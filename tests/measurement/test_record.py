@@ -52,8 +52,8 @@ def test_rows_hold_a_value_of_each_and_leave_out_what_says_nothing() -> None:
         "loss above the first's": ("", "+0.012", ""),
         "KL(first to this), nats per token": ("", "0.0046", ""),
         "same next token": ("", "98.77%", ""),
-        "greedy text parts at token": ("", "7", ""),
-        "seeded text parts at token": ("", "never", ""),
+        "greedy text differs at token": ("", "7", ""),
+        "seeded text differs at token": ("", "never", ""),
         "prefill": ("2.00k tok/s", "", ""),
         "decode": ("50 tok/s", "", ""),
         "peak memory": ("3 MiB", "", ""),
@@ -64,8 +64,8 @@ def test_rows_hold_a_value_of_each_and_leave_out_what_says_nothing() -> None:
 def test_places_of_several_prompts_are_a_list() -> None:
     mixed = replace(OTHER, continuations=[replace(SAID[0], parts_at=7), SAID[0]])
     rows = {fact.label: fact.texts for fact in Measurements("t", [mixed]).rows()}
-    assert rows["greedy text parts at token"] == ("7, never",)
-    assert "seeded text parts at token" not in rows
+    assert rows["greedy text differs at token"] == ("7, never",)
+    assert "seeded text differs at token" not in rows
 
 
 def test_notes_tell_the_windows_and_what_could_not_be_had() -> None:

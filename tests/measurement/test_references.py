@@ -135,8 +135,8 @@ def test_the_command_says_what_the_model_said_and_how_near_it_came(tmp_path: Pat
 @pytest.mark.parametrize(
     ("words", "printed"),
     [
-        (["--metrics", "bleu"], "--metrics and generation.SETTING=VALUE go with --references"),
-        (["generation.top_k=3"], "--metrics and generation.SETTING=VALUE go with --references"),
+        (["--metrics", "bleu"], "--metrics and generation.SETTING=VALUE need --references"),
+        (["generation.top_k=3"], "--metrics and generation.SETTING=VALUE need --references"),
         (["--references", "F", "--metrics", ","], "--metrics names none\n--metrics bleu,rouge,exact"),
         (["--references", "F", "--metrics", "exact", "generation.top_kk=3"],
          "there is no setting 'top_kk' of generation\ndid you mean: top_k, top_p, top_h?"),

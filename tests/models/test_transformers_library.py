@@ -102,6 +102,6 @@ def test_bench_asks_nothing_of_a_folder_whose_class_is_beside_the_weights(tmp_pa
     (folder / "config.json").write_text(json.dumps(config | {"auto_map": released}))
     for name in ("configuration_chatglm.py", "modeling_chatglm.py"):
         (folder / name).write_text(CODE.format(str(tmp_path / "trace")))
-    with pytest.raises(UsageError, match="only code beside the weights, which is not run"):
+    with pytest.raises(UsageError, match="only code next to the weights, which zoo does not run"):
         duel("chatglm", Job(source=str(folder), prompt=4, new=2), repeats=1, against="transformers")
     assert not (tmp_path / "trace").exists()

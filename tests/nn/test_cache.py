@@ -164,7 +164,7 @@ def test_a_cache_is_rewound_to_where_it_has_been_only(length: int) -> None:
 def test_padded_rows_cannot_be_rewound() -> None:
     cache = full(2, 12)
     write(cache, torch.randn(2, 3), torch.tensor([[False, True, True], [True, True, True]]))
-    with pytest.raises(UsageError, match="nor one of padded rows"):
+    with pytest.raises(UsageError, match="and a cache of padded rows never can"):
         cache.rewind(2)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import nn
 
-from zoo.nn import MLP, RMSNorm, UnitOffsetRMSNorm, gelu_tanh, initialise
+from zoo.nn import MLP, RelativeBias, RMSNorm, UnitOffsetRMSNorm, gelu_tanh, initialise
 
 
 def model() -> nn.Sequential:
@@ -49,3 +51,9 @@ def test_the_seed_decides_every_weight() -> None:
         initialise(m)
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
     assert not torch.equal(a[0].weight, c[0].weight)
+
+
+def test_biases_of_distance_are_drawn_like_matrices() -> None:
+    torch.manual_seed(3)
+    bias = RelativeBias(40, 100, 128, is_bidirectional=True)
+    assert abs(bias.weight.std().item() / 0.02 - 1) < 4 / math.sqrt(2 * 4000)  # four deviations of the deviation

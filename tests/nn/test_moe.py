@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -110,6 +112,15 @@ def test_the_bias_steers_the_choice_and_never_the_weights(groups: int, kept: int
         assert chosen[t].tolist() == best
         share = torch.tensor(scores) / (sum(scores) if is_renormalised else 1)
         close(weights[t], 2.5 * share)
+
+
+@torch.no_grad()
+def test_affinities_that_vanish_still_share_as_the_reference_has_it() -> None:
+    """Each weight is s / (sum + 1e-20), as DeepSeek writes it: of sigmoid(-46) = 1.05e-20 each, a third and no more."""
+    router = SigmoidRouter(1, 2, 2)
+    router.weight.copy_(torch.tensor([[-46.0], [-46.0]]))
+    affinity = math.exp(-46.0)
+    close(router(torch.ones(1, 1))[1], torch.full((1, 2), affinity / (2 * affinity + 1e-20)))
 
 
 @pytest.mark.parametrize("kind", ["sigmoid", "softmax", "softmax-float32"])

@@ -61,7 +61,7 @@ def test_an_attention_mask_of_ones_and_zeros_will_do() -> None:
 @pytest.mark.parametrize("shape", [(1, 5), (2, 7), (2, 1), (5,), (2, 1, 5, 5)])
 def test_a_mask_of_another_shape_than_the_tokens_is_refused(shape: tuple[int, ...]) -> None:
     """One row for all would leave the others out of the cache; one of all tokens so far is other libraries' custom."""
-    with pytest.raises(UsageError, match=r"attention_mask \[.*\] is not of the shape \[2, 5\] of the tokens"):
+    with pytest.raises(UsageError, match=r"attention_mask \[.*\] does not have the shape \[2, 5\] of the tokens"):
         Span(2, 5, CPU, attention_mask=torch.ones(shape, dtype=torch.bool))
 
 

@@ -47,9 +47,9 @@ def test_a_command_is_listed_under_its_plugin_and_runs(site: Path) -> None:
 
 
 WRONG = {
-    "format": ("zoo_formats", "Format('llama', 'hf', 'a:B')", "'hf' is there already, of 'llama'"),
+    "format": ("zoo_formats", "Format('llama', 'hf', 'a:B')", "'hf' exists already, of 'llama'"),
     "nobody": ("zoo_formats", "Format('nobody', 'x', 'a:B')", "no family is called 'nobody'"),
-    "command": ("zoo_commands", "Command('list', 'a:b', '')", "the command 'list' is zoo's own"),
+    "command": ("zoo_commands", "Command('list', 'a:b', '')", "the command 'list' belongs to zoo itself"),
     "absent": ("zoo_commands", "Command('absent', 'no_such_module:b', '')", ""),
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.distributions import installed_from, python, zoo
+from tests.distributions import installed_from, prepared, zoo
 from tests.verification.parallel import check
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,7 @@ def test_its_preset_has_the_published_number_of_parameters(site: Path) -> None:
 
 def test_a_right_port_is_proved_and_each_planted_mistake_named(site: Path) -> None:
     pytest.importorskip("transformers", reason="the reference extra is not installed")
-    done = python("from tests.plugin.proofs_of_gptj import main; main()", site=site, timeout=300)
+    done = prepared("from tests.plugin.proofs_of_gptj import main; main()", site=site, timeout=300, reference=True)
     assert not done.returncode, done.stderr
     told = json.loads(done.stdout)
     check(told)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.distributions import installed_from, zoo
+from tests.distributions import PYTEST, installed_from, prepared, zoo
 
 pytestmark = pytest.mark.slow
 
@@ -26,16 +23,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_its_own_tests_pass(site: Path) -> None:
     """The contract, and parity with transformers: see the tests of the distribution."""
-    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH", ""))))
-    words = f"-m pytest -q -p no:cacheprovider -p no:hydra_pytest --rootdir {HOME} --confcutdir {HOME}".split()
-    done = subprocess.run(
-        [sys.executable, *words, str(HOME / "tests")],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-    )
+    words = f"-q -p no:cacheprovider -p no:hydra_pytest --rootdir {HOME} --confcutdir {HOME} {HOME / 'tests'}".split()
+    done = prepared(PYTEST, *words, site=site, timeout=500, reference=True)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
 
 

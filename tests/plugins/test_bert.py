@@ -160,7 +160,7 @@ def test_activations_differ() -> None:
         ("bert", "masked_lm", {"has_pooler": True}, r"set model\.has_pooler=false"),
         ("roberta", "masked_lm", {"has_pooler": True}, r"set model\.has_pooler=false"),
         ("bert", "token_classification", {"num_labels": None, "labels": []}, r"needs model\.num_labels"),
-        ("bert", "none", {"num_labels": 2}, r"has no use for model\.num_labels"),
+        ("bert", "none", {"num_labels": 2}, r"does not use model\.num_labels"),
         ("bert", "token_classification", {"labels": ["A"]}, r"names 1 classes, model\.num_labels=4"),
         ("bert", "none", {"activation": "gelu_fast"}, r"model\.activation='gelu_fast' is not one of"),
         ("distilbert", "none", {"num_heads": 5}, r"model\.hidden_size=24 is not a multiple of"),

@@ -43,7 +43,7 @@ def expected(folder: Path) -> dict[str, Tensor]:
 
 @pytest.fixture(scope="module")
 def models(folder: Path):
-    return {name: zoo.load(folder, dtype="float64", overrides=words) for name, words in VARIANTS.items()}
+    return {name: zoo.load(folder, *words, dtype="float64") for name, words in VARIANTS.items()}
 
 
 def gap(found: Tensor, stored: Tensor) -> float:

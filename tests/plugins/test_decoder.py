@@ -173,6 +173,13 @@ MIXTURES: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("name", MIXTURES)
+def test_mixture_has_the_weights_that_its_anatomy_names(name: str) -> None:
+    config = mixture(**MIXTURES[name])
+    shapes = {parameter: tuple(p.shape) for parameter, p in on_meta(config).named_parameters()}
+    assert shapes == config.anatomy().shapes()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MIXTURES)
 def test_mixture_keeps_the_contract(name: str) -> None:
@@ -223,26 +230,29 @@ def test_a_group_leaves_the_other_parts_alone() -> None:
         ("attention=mla model.attention.num_kv_heads=8", "keys and values are rebuilt per head from one latent"),
         (
             "attention=mla model.attention.softcap=9",
-            "model.attention.softcap does not go with model.attention.kind=mla",
+            "model.attention.softcap cannot be used with model.attention.kind=mla",
         ),
         ("attention=mla model.attention.has_bias=true", "in mla both or neither"),
         ("attention=mla model.rope.partial=0.5", "in mla all rope_head_dim channels rotate"),
         ("attention=mla model.attention.rope_head_dim=7", "model.attention.rope_head_dim=7 is 7 channels"),
         ("attention=dca position=alibi", "model.attention.kind=dca needs model.position.kind=rope, not alibi"),
-        ("attention=dca rope=yarn", "model.attention.kind=dca does not go with model.rope.scaling=yarn"),
-        ("attention=dca model.attention.local_size=262144", "leaves nothing of model.attention.chunk_size=262144"),
+        ("attention=dca rope=yarn", "model.attention.kind=dca cannot be used with model.rope.scaling=yarn"),
+        ("attention=dca model.attention.local_size=262144", "uses up all of model.attention.chunk_size=262144"),
         ("model.attention.local_per_global=2", "local_per_global needs model.attention.sliding_window"),
         ("model.has_local_rope=true", "model.has_local_rope=true needs model.attention.sliding_window"),
-        ("model.local_rope.theta=100", "model.local_rope has numbers that nothing reads"),
+        ("model.local_rope.theta=100", "model.local_rope has numbers that are not used"),
         ("model.head_dim=127", "not whole pairs"),
         ("position=sinusoidal model.hidden_size=63", "model.hidden_size=63 is not a multiple of"),
         ("position=t5 model.position.max_distance=16", "model.position.max_distance=16 is not above half"),
-        ("block=pre model.block.alpha=2", "model.block.alpha=2.0 goes with model.block.kind=deepnorm, not pre"),
+        ("block=pre model.block.alpha=2", "model.block.alpha=2.0 is only for model.block.kind=deepnorm, not pre"),
         ("mlp=moe model.mlp.experts_per_token=9", "model.mlp.experts_per_token=9 exceeds the 8 experts"),
         ("mlp=moe model.mlp.has_bias=true", "experts have no biases"),
         ("mlp=moe model.mlp.has_shared_gate=true", "needs model.mlp.num_shared_experts"),
-        ("attention=prefix position=alibi", "model.attention.prefix_token does not go with model.position.kind=alibi"),
-        ("attention=prefix model.attention.sliding_window=9", "a prefix is seen whole"),
+        (
+            "attention=prefix position=alibi",
+            "model.attention.prefix_token cannot be used with model.position.kind=alibi",
+        ),
+        ("attention=prefix model.attention.sliding_window=9", "all tokens of a prefix are seen"),
         ("attention=prefix model.attention.prefix_token=128256", "is not below model.vocab_size=128256"),
         ("rope=longrope", "needs model.rope.short_factor and model.rope.long_factor"),
         ("model.position.kind=rotary", "model.position.kind='rotary' is not one of none, sinusoidal"),
@@ -278,7 +288,7 @@ def test_a_group_on_a_family_without_that_part_points_here() -> None:
     with pytest.raises(UsageError) as found:
         zoo.compose("llama3", "attention=mla")
     assert "no key 'model.attention'" in str(found.value)
-    assert "parts are chosen in decoder, for example: decoder/llama3 attention=mla" in str(found.value)
+    assert "parts can be chosen in decoder, for example: decoder/llama3 attention=mla" in str(found.value)
 
 
 @pytest.mark.parametrize("attention", [{"num_kv_heads": 2}, MLA], ids=["heads", "mla"])
@@ -315,7 +325,7 @@ def test_a_prefix_is_neither_read_in_pieces_nor_rewound_into() -> None:
     tokens[0, 5] = 3
     cache = model.new_cache(1, 12)
     model(tokens[:, :4], cache=cache)
-    with pytest.raises(UsageError, match="a prefix, which token 3 ends, is read in one pass"):
+    with pytest.raises(UsageError, match="a prefix that ends with token 3 is read in one pass"):
         model(tokens[:, 4:], cache=cache)
     cache = model.new_cache(1, 12)
     model(tokens, cache=cache)

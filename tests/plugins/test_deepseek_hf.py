@@ -109,7 +109,7 @@ def test_a_layer_too_many_is_no_module(tmp_path: Path) -> None:
 @torch.inference_mode()
 def test_modules_asked_for_predict_ahead_in_the_order_of_the_released_weights(tmp_path: Path) -> None:
     stored = tensors(V3)
-    model = zoo.load(write(tmp_path, V3, stored), overrides=["model.num_mtp_layers=1"], dtype="float64")
+    model = zoo.load(write(tmp_path, V3, stored), "model.num_mtp_layers=1", dtype="float64")
     assert not model.ledger.account.ignored
     w = {name.removeprefix("model.layers.3."): x.double() for name, x in stored.items() if ".layers.3." in name}
 
@@ -131,7 +131,7 @@ def test_modules_asked_for_predict_ahead_in_the_order_of_the_released_weights(tm
 def test_modules_see_no_padding(tmp_path: Path) -> None:
     config = V3 | {"num_nextn_predict_layers": 2}
     write(tmp_path, config, tensors(config))
-    model = zoo.load(tmp_path, overrides=["model.num_mtp_layers=2"], dtype="float64")
+    model = zoo.load(tmp_path, "model.num_mtp_layers=2", dtype="float64")
     tokens = TOKENS.repeat(2, 1)
     mask = torch.ones(2, 24, dtype=torch.bool)
     mask[0, :5], mask[1, 20:] = False, False
@@ -140,20 +140,20 @@ def test_modules_see_no_padding(tmp_path: Path) -> None:
     for k in range(2):
         assert closest(padded[k][:1, 5:], left[k]) < 1e-12
         assert closest(padded[k][1:, : 19 - k], right[k]) < 1e-12
-    with pytest.raises(UsageError, match="2 tokens are too few to look 2 further ahead"):
+    with pytest.raises(UsageError, match="2 tokens are too few to predict 2 tokens ahead"):
         model.predict_ahead(tokens[:, :2])
 
 
 def test_modules_without_copies_use_the_main_embedding_and_head(tmp_path: Path) -> None:
     stored = {n: x for n, x in tensors(V3).items() if "layers.3.embed" not in n and "shared_head.head" not in n}
-    model = zoo.load(write(tmp_path, V3, stored), overrides=["model.num_mtp_layers=1"])
+    model = zoo.load(write(tmp_path, V3, stored), "model.num_mtp_layers=1")
     assert torch.equal(model.mtp[0].embed.weight, model.embed.weight)
     assert torch.equal(model.mtp[0].lm_head.weight, model.lm_head.weight)
 
 
 def test_an_exported_model_keeps_its_modules(tmp_path: Path) -> None:
     stored = tensors(V3)
-    model = zoo.load(write(tmp_path / "in", V3, stored), overrides=["model.num_mtp_layers=1"])
+    model = zoo.load(write(tmp_path / "in", V3, stored), "model.num_mtp_layers=1")
     zoo.save(model, tmp_path / "out")
     back = load_file(tmp_path / "out" / "model.safetensors")
     assert set(back) == set(stored)
@@ -172,26 +172,26 @@ def test_modules_cost_no_compute_and_no_cache_of_a_forward_pass() -> None:
 @pytest.mark.parametrize(
     ("base", "changes", "message"),
     [
-        (V3, {"scoring_func": "softmax"}, "scoring_func: 'softmax' is not supported here, only 'sigmoid' is"),
+        (V3, {"scoring_func": "softmax"}, "scoring_func: 'softmax' is not supported, only 'sigmoid' is"),
         (V2, {"scoring_func": "sigmoid"}, "scoring_func: 'sigmoid' is not supported"),
-        (V3, {"topk_method": "greedy"}, "topk_method: 'greedy' is not supported here, only 'noaux_tc' is"),
-        (V2, {"topk_method": "noaux_tc"}, "topk_method: 'noaux_tc' is not known here"),
+        (V3, {"topk_method": "greedy"}, "topk_method: 'greedy' is not supported, only 'noaux_tc' is"),
+        (V2, {"topk_method": "noaux_tc"}, "topk_method: 'noaux_tc' is not known"),
         (V3, {"hidden_act": "gelu"}, "hidden_act: 'gelu' is not supported"),
-        (V3, {"num_key_value_heads": 1}, "num_key_value_heads: 1 is not supported here, only 3 is"),
+        (V3, {"num_key_value_heads": 1}, "num_key_value_heads: 1 is not supported, only 3 is"),
         (V2, {"mlp_bias": True}, "mlp_bias: True is not supported"),
         (V3, {"n_group": None}, "n_group: the key is missing"),
         (V3, {"n_routed_experts": None}, "n_routed_experts: the key is missing"),
         (V3, {"n_group": 4}, "model.num_experts=6 is not a multiple of model.num_groups=4"),
         (V3, {"topk_group": 4}, "model.groups_per_token=4 exceeds model.num_groups=3"),
         (V3, {"topk_group": 1}, "model.experts_per_token=3 exceeds the 2 experts in"),
-        (V3, {"n_group": 6, "topk_group": 3}, "leaves groups of one expert, which are ranked by their best two"),
-        (V3, {"num_experts_per_tok": 1}, "model.is_renormalised=true with model.experts_per_token=1 is not one model"),
-        (V2, {"rope_interleave": False}, "model.rope_interleaved=false goes with model.scoring=sigmoid"),
+        (V3, {"n_group": 6, "topk_group": 3}, "makes groups of one expert, but groups are ranked by their best two"),
+        (V3, {"num_experts_per_tok": 1}, "model.is_renormalised=true with model.experts_per_token=1 is ambiguous"),
+        (V2, {"rope_interleave": False}, "model.rope_interleaved=false needs model.scoring=sigmoid"),
         (V3, {"rope_scaling": YARN | {"mscale": None}}, "model.rope.mscale=None and model.rope.mscale_all_dim=1.0"),
-        (V3, {"rope_scaling": YARN | {"mscale_all_dim": 0}}, "model.rope.mscale_all_dim=0.0 are not a model"),
+        (V3, {"rope_scaling": YARN | {"mscale_all_dim": 0}}, "model.rope.mscale_all_dim=0.0 are ambiguous"),
         (V3, {"rope_scaling": YARN | {"original_max_position_embeddings": None}}, "yarn needs model.rope.original"),
         (V3, {"rope_scaling": {"type": "linear", "factor": 2, "mscale": 1.0}}, "mscale is not known for 'linear'"),
-        (V3, {"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not known here"),
+        (V3, {"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not supported"),
         (V3, {"index_topk": 2048}, "index_topk: the key is not known to deepseek"),
         (V3, {"quantization_config": {"quant_method": "gptq"}}, "quantization_config: the key is not known"),
     ],
@@ -204,7 +204,7 @@ def test_another_model_is_refused(tmp_path: Path, base: dict[str, Any], changes:
 
 
 def test_temperature_without_yarn_is_refused() -> None:
-    with pytest.raises(ConfigError, match="mscale and mscale_all_dim go with yarn, not linear"):
+    with pytest.raises(ConfigError, match="mscale and mscale_all_dim are only for yarn, not linear"):
         tiny(rope=replace(tiny().rope, scaling="linear"))
 
 

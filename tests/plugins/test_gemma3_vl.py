@@ -133,7 +133,7 @@ def test_chunks_between_images_equal_the_whole(model: Any, cut: int) -> None:
 
 def test_an_image_cut_in_two_is_refused(model: Any) -> None:
     tokens = prompt(model, 3, -1, 2)
-    with pytest.raises(UsageError, match="the whole of an image in one pass"):
+    with pytest.raises(UsageError, match="all tokens of an image in one pass"):
         model(tokens[:, :5], pixels=pixels(model, 1), cache=model.new_cache(1, 9))
 
 
@@ -144,7 +144,7 @@ def test_more_or_fewer_images_than_places_are_refused(model: Any, count: int) ->
 
 
 def test_images_of_another_size_are_refused(model: Any) -> None:
-    with pytest.raises(UsageError, match="no images of 12 x 12"):
+    with pytest.raises(UsageError, match="not images of 12 x 12"):
         model(prompt(model, 3, -1, 2), pixels=pixels(model, 1)[..., :9])
 
 
@@ -171,7 +171,7 @@ def test_keys_that_would_change_the_model_are_refused(changes: dict[str, Any], n
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"tokens_per_image": 5}, "no square"),
+        ({"tokens_per_image": 5}, "not a square number"),
         ({"tokens_per_image": 9}, "tokens on a side"),
         ({"final_softcap": 30.0}, "final_softcap"),
         ({"generation": 2}, "generation"),

@@ -37,7 +37,7 @@ def test_absent_caps_and_windows_are_those_of_the_generation_and_null_is_none() 
 @pytest.mark.parametrize("raw", [GEMMA1, GEMMA2, GEMMA3], ids=["1", "2", "3"])
 def test_only_the_old_key_may_say_gelu_and_mean_its_tanh_form(raw: dict[str, Any]) -> None:
     read(raw, hidden_act="gelu", hidden_activation="gelu_pytorch_tanh")
-    with pytest.raises(CheckpointError, match="hidden_activation: 'gelu' is not known here"):
+    with pytest.raises(CheckpointError, match="hidden_activation: 'gelu' is not known"):
         read(raw, hidden_activation="gelu")
 
 
@@ -46,12 +46,12 @@ def test_only_the_old_key_may_say_gelu_and_mean_its_tanh_form(raw: dict[str, Any
     [
         (GEMMA2, {"rope_parameters": {"full_attention": LINEAR}}, "full_attention is not known for 'none'"),
         (GEMMA3, {"rope_scaling": {"full_attention": LINEAR}}, "full_attention is not known for 'none'"),
-        (GEMMA3, {"rope_parameters": LINEAR}, "it has no group full_attention"),
-        (GEMMA2, {"sliding_window_pattern": 3}, "sliding_window_pattern: 3 is not supported here, only 2 is"),
+        (GEMMA3, {"rope_parameters": LINEAR}, "it has neither a group full_attention"),
+        (GEMMA2, {"sliding_window_pattern": 3}, "sliding_window_pattern: 3 is not supported, only 2 is"),
         (GEMMA3, {"sliding_window_pattern": "6"}, "sliding_window_pattern='6' is not int"),
         (GEMMA3, {"layer_types": 3}, "layer_types=3 is not"),
         (GEMMA3, {"rope_local_base_freq": "x"}, "rope_local_base_freq"),
-        (GEMMA3, {"model_type": "llama"}, "'llama' is not known here"),
+        (GEMMA3, {"model_type": "llama"}, "'llama' is not known"),
     ],
 )
 def test_keys_that_readers_understand_differently_are_refused(raw: Any, changes: Any, words: str) -> None:

@@ -124,7 +124,7 @@ def test_experts_are_read_one_by_one_or_stacked() -> None:
         ({"groups_per_token": 4}, "model.groups_per_token=4 exceeds model.num_groups=3"),
         ({"experts_per_token": 5}, "exceeds the 4 experts in model.groups_per_token=2 groups of 2"),
         ({"num_experts": 7}, "model.num_experts=7 is not a multiple of model.num_groups=3"),
-        ({"num_experts": 3, "experts_per_token": 2}, "leaves groups of one expert"),
+        ({"num_experts": 3, "experts_per_token": 2}, "makes groups of one expert"),
         ({"rope": {"partial": 0.25}}, "is 3 channels, not whole pairs"),
     ],
 )
@@ -142,5 +142,5 @@ def test_configs_that_cannot_be_are_refused(changed: dict, found: str) -> None:
     ],
 )
 def test_other_models_of_the_same_name_are_refused(family: str, key: dict) -> None:
-    with pytest.raises(CheckpointError, match=f"{next(iter(key))}: .* is not supported here"):
+    with pytest.raises(CheckpointError, match=f"{next(iter(key))}: .* is not supported"):
         hf(family).from_config(ForeignConfig({**hf(family).to_config(tiny(family)), **key}))

@@ -111,7 +111,7 @@ def test_text_beyond_the_learned_positions_is_refused(tmp_path: Path) -> None:
     model(torch.zeros(1, 20, dtype=torch.long), cache=cache)
     with pytest.raises(UsageError, match=r"the cache holds 20 tokens and has 20; 1 more do not fit"):
         model(torch.zeros(1, 1, dtype=torch.long), cache=cache)
-    with pytest.raises(UsageError, match=r"model\.max_seq_len=20 positions were learned, the tokens need 21"):
+    with pytest.raises(UsageError, match=r"model\.max_seq_len=20 positions were learned, but the tokens need 21"):
         model(torch.zeros(2, 21).long())
 
 

@@ -32,7 +32,7 @@ def test_every_layer_slides_unless_its_type_says_otherwise() -> None:
     [
         ({"layer_types": [SLIDING, FULL]}, "it has 2 entries for 3 layers"),
         ({"layer_types": [SLIDING] * 4}, "it has 4 entries for 3 layers"),
-        ({"layer_types": [SLIDING, FULL, "linear_attention"]}, "'linear_attention' is not known here"),
+        ({"layer_types": [SLIDING, FULL, "linear_attention"]}, "'linear_attention' is not known"),
         ({"layer_types": 3}, "layer_types=3 is not"),
         ({"layer_types": [SLIDING, FULL, FULL], "sliding_window": None}, "but there is no sliding_window"),
     ],

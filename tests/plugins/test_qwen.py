@@ -133,7 +133,7 @@ def test_windows_are_those_that_are_used(keys: dict[str, Any], window: int | Non
         ("qwen1.5-4b", {"hidden_act": "gelu"}, "hidden_act"),
         ("qwen1.5-4b", {"use_mrope": True}, "use_mrope"),
         ("qwen1.5-4b", {"is_causal": False}, "is_causal: False is not"),  # embedding models that see both ways
-        ("qwen2-57b-a14b", {"use_sliding_window": True}, "use_sliding_window: True is not supported here"),
+        ("qwen2-57b-a14b", {"use_sliding_window": True}, "use_sliding_window: True is not supported"),
         ("qwen2-57b-a14b", {"decoder_sparse_step": 0}, "decoder_sparse_step: 0 is below 1"),
         ("qwen3-30b-a3b", {"shared_expert_intermediate_size": 7}, "shared_expert_intermediate_size: 7 is not"),
         ("qwen3-30b-a3b", {"use_qk_norm": False}, "use_qk_norm: False is not supported"),
@@ -165,10 +165,10 @@ def test_neighbour_is_refused_with_the_reason(tmp_path: Path, kind: str, reason:
     ("name", "changes", "message"),
     [
         ("qwen2", {"sliding_window": None}, r"model\.sliding_layers needs model\.sliding_window"),
-        ("qwen2", {"sliding_layers": [2, 1]}, r"model\.sliding_layers=\[2, 1\] are not layers in order"),
-        ("qwen2", {"sliding_layers": []}, r"model\.sliding_layers names no layer"),
+        ("qwen2", {"sliding_layers": [2, 1]}, r"model\.sliding_layers=\[2, 1\] must be layer numbers in order"),
+        ("qwen2", {"sliding_layers": []}, r"model\.sliding_layers contains no layer"),
         ("qwen2_moe", {"experts_per_token": 6}, r"model\.experts_per_token=6 exceeds model\.num_experts=5"),
-        ("qwen3_moe", {"dense_layers": [3]}, r"model\.dense_layers=\[3\] are not layers"),
+        ("qwen3_moe", {"dense_layers": [3]}, r"model\.dense_layers=\[3\] must be layer numbers"),
         ("qwen3_moe", {"moe_intermediate_size": 0}, r"model\.moe_intermediate_size=0 is below 1"),
     ],
 )
@@ -186,7 +186,7 @@ def test_a_window_of_all_layers_needs_no_list() -> None:
     [
         ("qwen3_moe", {"shared_intermediate_size": 4}, "a qwen3_moe never has a shared expert"),
         ("qwen2_moe", {"shared_intermediate_size": None}, "a qwen2_moe always has a shared expert"),
-        ("qwen3_moe", {"sliding_window": 5}, r"no word for model\.sliding_window=5"),
+        ("qwen3_moe", {"sliding_window": 5}, r"cannot store model\.sliding_window=5"),
     ],
 )
 def test_what_the_format_cannot_say_is_not_written(name: str, changes: dict[str, Any], message: str) -> None:

@@ -214,7 +214,7 @@ def test_published_files_describe_the_presets(tmp_path: Path) -> None:
     [
         ({"intermediate_size": 81}, "intermediate_size: 81 is not twice"),
         ({"intermediate_size": "absent"}, "intermediate_size: None is not twice"),
-        ({"rope_theta": 5}, "rope_theta: 5 is not supported here, only 10000.0"),
+        ({"rope_theta": 5}, "rope_theta: 5 is not supported, only 10000.0"),
         ({"use_cache_quantization": True}, "use_cache_quantization"),
         ({"kv_channels": 10}, "must fill model.hidden_size=24"),
         ({"quantization_config": {"bits": 4}}, "quantization_config"),
@@ -234,11 +234,11 @@ def test_models_that_see_or_hear_are_left_to_others() -> None:
 
 def test_contradicting_fields_are_refused() -> None:
     tiny = installed()["qwen"].config_class.tiny()
-    with pytest.raises(ConfigError, match=r"model\.num_kv_heads=1 being as many"):
+    with pytest.raises(ConfigError, match=r"model\.num_kv_heads=1 must be the same"):
         replace(tiny, num_kv_heads=1)
     with pytest.raises(ConfigError, match=r"model\.trained_seq_len=1 is below 2"):
         replace(tiny, trained_seq_len=1)
-    with pytest.raises(ConfigError, match=r"model\.rope\.scaling='linear' does not go with this family"):
+    with pytest.raises(ConfigError, match=r"model\.rope\.scaling='linear' cannot be used with this family"):
         replace(tiny, rope=replace(tiny.rope, scaling="linear", factor=2.0))
 
 

@@ -125,11 +125,11 @@ def test_windows_see_no_further_than_their_side() -> None:
 @pytest.mark.parametrize(
     ("text", "grid", "message"),
     [
-        ([3, *[IMAGE] * 6], None, "placeholders of images or videos, and there are none"),
+        ([3, *[IMAGE] * 6], None, "placeholders for images or videos, but none are given"),
         ([3, *[IMAGE] * 5], [[1, 4, 6]], "6 tokens 61 in a row"),
         ([3, *[IMAGE] * 12], [[1, 4, 6]], "no more images"),
-        ([3, *[IMAGE] * 6], [[1, 4, 6], [1, 2, 2]], "more images or videos than the text"),
-        ([3, *[IMAGE] * 4], [[1, 3, 8]], "does not fall into squares of 2"),
+        ([3, *[IMAGE] * 6], [[1, 4, 6], [1, 2, 2]], "more images or videos than places"),
+        ([3, *[IMAGE] * 4], [[1, 3, 8]], "cannot be cut into squares of 2"),
     ],
 )
 def test_texts_and_images_that_do_not_go_together_are_refused(
@@ -144,7 +144,7 @@ def test_pixels_without_grid_and_of_another_shape_are_refused(model: nn.Module) 
     with pytest.raises(UsageError, match="do not fill grids"):
         model(torch.tensor(TEXT[:1]), pixels=images["pixels"][:-1], grid=images["grid"])
     for grid in ([[1, 0, 6]], [[0, 4, 6]], [[1, 3, 8]], [[1, 8, 3]]):
-        with pytest.raises(UsageError, match="does not fall into squares of 2"):
+        with pytest.raises(UsageError, match="cannot be cut into squares of 2"):
             model(torch.tensor(TEXT[:1]), pixels=images["pixels"], grid=torch.tensor(grid))
     with pytest.raises(UsageError, match="go together"):
         model(torch.tensor([[3, 4]]), pixels=images["pixels"])
@@ -153,7 +153,7 @@ def test_pixels_without_grid_and_of_another_shape_are_refused(model: nn.Module) 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"rope_sections": [1, 1, 2]}, "do not share out"), ({"image_token_id": VIDEO}, "are the same")],
+    [({"rope_sections": [1, 1, 2]}, "do not add up"), ({"image_token_id": VIDEO}, "are the same")],
 )
 def test_configs_that_contradict_themselves_are_refused(family: str, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -292,7 +292,7 @@ def test_Qwen_VL_refuses_texts_that_do_not_name_their_images() -> None:
     assert torch.equal(model(whole, pixels=image), model(other, pixels=image))  # the name is never seen
     with pytest.raises(UsageError, match="the text has 1 images, 0 are given"):
         model(whole)
-    with pytest.raises(UsageError, match="is not ended after 9"):
+    with pytest.raises(UsageError, match="does not end after 9"):
         model(whole[:, :-2], pixels=image)
 
 

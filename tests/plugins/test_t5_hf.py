@@ -36,7 +36,7 @@ def test_values_of_a_wrong_type_are_refused_by_name(key: str, value: Any) -> Non
     [
         ("gated-gelu", {"dense_act_fn": "relu"}, "dense_act_fn: 'relu', but feed_forward_proj is 'gated-gelu'"),
         ("gated-silu", {"dense_act_fn": "gelu_new"}, "dense_act_fn: 'gelu_new'"),
-        ("gated-gelu", {"is_gated_act": False}, "is_gated_act: False is not supported here, only True is"),
+        ("gated-gelu", {"is_gated_act": False}, "is_gated_act: False is not supported, only True is"),
         ("relu", {"is_gated_act": True}, "is_gated_act: True"),
     ],
 )

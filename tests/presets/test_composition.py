@@ -147,19 +147,19 @@ MISTAKES = [
     (["llama3", "model.num_layers=[1,"], "cannot read 'model.num_layers=[1,'\na bracket is not closed"),
     (["llama3", "model.hub=${nope}"], "Interpolation key 'nope' not found"),
     (["llama3", "device=cpu"], "no key 'device'\nknown: attention, block, mlp, model, norm, position, rope"),
-    (["model=null"], "which model?\ntype a name, for example: zoo build llama3 (zoo list names them all)"),
+    (["model=null"], "which model?\ntype a name, for example: zoo build llama3 (zoo list shows all names)"),
     (["llama3", "model.num_heads=30"], "model.num_heads=30 is not a multiple of model.num_kv_heads=8"),
     (["llama3", f"model.num_layers={10**20}"], f"model.num_layers={10**20}: more than 10,000 are refused"),
     (["t5-small", "model.num_layers=10001"], "model.num_layers=10001: more than 10,000 are refused"),
     (["llama3", f"model.vocab_size={2**63}"], f"model.vocab_size={2**63}: more than {2**48:,} are refused"),
     (
         ["llama3", "~model.num_layers"],
-        "'~model.num_layers': a field cannot be taken away\ngive it a value: model.num_layers=VALUE",
+        "'~model.num_layers': a field cannot be removed\ngive it a value: model.num_layers=VALUE",
     ),
     (["llama3", "model.rope.theta=inf"], "model.rope.theta=inf is not above 1 and up to 1e+13"),
     (["llama3", "model.rope.factor=nan"], "model.rope.factor=nan is not above 0 and up to 10000"),
     (["llama3", "model.norm_eps=-1"], "model.norm_eps=-1.0 is not from 0 to 0.1"),
-    (["llama3", "model.head_dim=7"], "model.head_dim=7 is odd, and rotary positions turn channels in pairs"),
+    (["llama3", "model.head_dim=7"], "model.head_dim=7 is odd, and rotary positions rotate channels in pairs"),
 ]
 
 
@@ -180,7 +180,7 @@ def test_many_unknown_keys_are_told_at_once():
 
 
 def test_a_path_is_sent_to_inspect():
-    with pytest.raises(UsageError, match=r"to look into a checkpoint: zoo inspect hf://org/name@main"):
+    with pytest.raises(UsageError, match=r"to see what a checkpoint contains: zoo inspect hf://org/name@main"):
         composed("hf://org/name@main")
 
 
@@ -233,7 +233,7 @@ def test_a_key_that_is_no_field_is_told_with_its_preset(plugged):
 @pytest.mark.slow
 def test_a_preset_without_a_family_is_refused(plugged):
     plugged("bare", good_plugin("zoo_bare", "bare", {"bare": "hidden_size: 9\n"}))
-    with pytest.raises(UsageError, match="the preset names no family\nbegin its defaults with /schema/"):
+    with pytest.raises(UsageError, match="the preset names no family\nstart its defaults with /schema/"):
         composed("bare")
 
 
@@ -267,7 +267,7 @@ def test_a_blocked_plugins_preset_repeats_why(plugged, monkeypatch):
 
 def test_two_presets_of_one_name_are_told(plugged):
     plugged("copy", good_plugin("zoo_copy", "copy", {"llama3": preset("copy"), "copy": preset("copy")}))
-    with pytest.warns(UserWarning, match="the model 'llama3' of zoo-copy is hidden by that of zoo-lm"):
+    with pytest.warns(UserWarning, match="the model 'llama3' of zoo-copy is hidden by the one of zoo-lm"):
         assert composed("llama3").family == "llama"
 
 

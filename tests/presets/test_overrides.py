@@ -81,11 +81,11 @@ def test_a_number_can_be_asked_for_as_a_model():
             "no key 'qqq'\nknown: attention, block, device, dtype, format, hydra, mlp, model, norm, position, rope, "
             "save, seed",
         ),
-        (["=3"], "'=3' names no key\ntype: KEY=VALUE, for example model.num_layers=4"),
+        (["=3"], "'=3' has no key\ntype: KEY=VALUE, for example model.num_layers=4"),
         (["model.num_layers"], "'model.num_layers' has no value\ntype: model.num_layers=VALUE"),
         (["rope"], "'rope' has no value\ntype: rope=VALUE"),
         (["llama3", "gpt2"], "two models: llama3 and gpt2\nto sweep over both: -m model=llama3,gpt2"),
-        (["rope@x=yarn"], "'+rope@x=yarn' puts rope where nothing reads it\ntype: rope@model.PART=yarn"),
+        (["rope@x=yarn"], "'+rope@x=yarn' puts rope where it is not used\ntype: rope@model.PART=yarn"),
     ],
 )
 def test_wrong_words_are_told_what_to_type(words, expected):

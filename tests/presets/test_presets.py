@@ -184,7 +184,7 @@ def test_presets_with_problems_leave_the_others_alone(tmp_path):
     assert (found["finer"]["num_layers"], found["finer"]["max_seq_len"]) == (3, 9)
     assert "line 5: an anchor or alias, which a preset may not have" in found["bomb"]["problem"]
     assert "did you mean" not in found["orphan"]["problem"]  # one line a preset
-    assert "extend each other in a circle: circle -> elcric -> circle" in found["circle"]["problem"]
+    assert "extend each other in a cycle: circle -> elcric -> circle" in found["circle"]["problem"]
     assert "model.num_layers='many' is not int" in found["wrong"]["problem"]
     assert "cannot be used: bare (zoo-good): " in done.stderr
     assert "model/bare.yaml: the preset names no family; " in done.stderr
@@ -205,7 +205,7 @@ def test_presets_with_problems_leave_the_others_alone(tmp_path):
         ("a: 1\n---\nb: 2", "a second document"),
         ("a: " + "[" * 20 + "]" * 20, "more than 20 levels"),
         ("a: [" + "1," * 10_000 + "]", "more than 10000 entries"),
-        ("a: " + "1" * MAX_BYTES, "are more than the 1048576 a preset may have"),
+        ("a: " + "1" * MAX_BYTES, "are more than the 1048576 that a preset may have"),
         ("a: [", "not a YAML file"),
         ("\t", "not a YAML file"),
     ],
@@ -319,5 +319,5 @@ def test_an_unknown_preset_is_met_with_the_nearest():
 def test_a_preset_without_a_family_says_how_to_name_one(tmp_path, monkeypatch):
     (file := tmp_path / "some.yaml").write_text("a: 1\n")
     monkeypatch.setattr(installed(), "presets", lambda: {"some": Preset("some", "pkg", file, "dist")}, raising=True)
-    with pytest.raises(ConfigError, match="begin its defaults with /schema/FAMILY@_here_"):
+    with pytest.raises(ConfigError, match="start its defaults with /schema/FAMILY@_here_"):
         presets.config("some")

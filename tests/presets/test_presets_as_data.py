@@ -75,9 +75,9 @@ ACTING = {  # what model/case.yaml says: what is said of it
     defaults("optional /evil: cb"): f"defaults: {{'optional /evil': 'cb'}} {NO_LIST}",
     defaults("../../x"): "defaults: no config '../../x' in group 'model'",
     defaults("_self_"): "defaults: _self_ is named twice",
-    defaults("/schema/gpt2@_here_"): "defaults: the family of a preset is named twice, here and before or in what is "
-    "extended",
-    "defaults: [case]\n": "defaults: presets extend each other in a circle: case -> case",
+    defaults("/schema/gpt2@_here_"): "defaults: the family of a preset is named twice, here or in a preset "
+    "that it extends",
+    "defaults: [case]\n": "defaults: presets extend each other in a cycle: case -> case",
     f"{GOOD}eos_token_id: [{'1,' * 1001}]\n": "eos_token_id with more than 1,000 values, which a preset may not have",
     f"{GOOD}rope: {{original_max_seq_len: 1073741825}}\n": "rope.original_max_seq_len=1073741825, more than "
     "1,073,741,824, which a preset may not have",
@@ -187,11 +187,11 @@ def test_a_preset_that_is_wrong_says_which_file(tmp_path, monkeypatch, text, tol
 
 def test_trust_names_a_folder():
     done = CliRunner().invoke(main, ["build", "tiny", "--trust-config-dir"])
-    assert (done.exit_code, done.stderr) == (2, "error: --trust-config-dir trusts no folder\nname it: -cd FOLDER\n")
+    assert (done.exit_code, done.stderr) == (2, "error: --trust-config-dir needs a folder\nname it: -cd FOLDER\n")
 
 
 def test_help_says_what_a_preset_can_do_and_what_trust_means():
     for command in ("build", "bench"):
         told = " ".join(CliRunner().invoke(main, [command, "--help"]).stdout.split())
-        assert "which can set fields of a model and nothing else." in told
-        assert "Hand all of -cd FOLDER to Hydra, so that it can run code: only for one you wrote yourself." in told
+        assert "they can only set fields of a model." in told
+        assert "Give all of -cd FOLDER to Hydra, which can then run code: only for a folder that you wrote." in told

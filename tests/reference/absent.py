@@ -67,7 +67,7 @@ def taken() -> dict[str, dict[str, Any]]:
         for group, key in keys(raw):
             try:
                 config: Any = CONFIG_MAPPING[raw["model_type"]].from_dict(without(raw, group, key))
-            except Exception:  # it refuses, in ways of its own: what it takes does not go with the other values
+            except Exception:  # it refuses, in ways of its own: what it takes cannot be used with the other values
                 config = CONFIG_MAPPING[raw["model_type"]]()
             config = getattr(config, group) if group else config
             if hasattr(config, key):

@@ -35,6 +35,12 @@ class Variant:
 VARIANTS = (Variant("fp32", 1, "hub", False), Variant("fp32", 1, "v5", False), Variant("bf16", 3, "hub", True))
 
 
+def over(*names: str) -> pytest.MarkDecorator:
+    """The mark of a test of `case`: every variant of the checkpoints of these names."""
+    pairs = [(name, variant) for name in names for variant in VARIANTS]
+    return pytest.mark.parametrize("case", pairs, indirect=True, ids=lambda pair: f"{pair[0]}-{pair[1]}")
+
+
 @dataclass
 class Case:
     """One checkpoint folder and what the reference computes from it."""

@@ -32,17 +32,23 @@ def load_tool(path: Path = TOOL) -> ModuleType:
 
 def made(tool: ModuleType, name: str) -> dict[str, Any] | None:
     """Config and shapes of one checkpoint in the hub's spelling; None where zoo has no family for it."""
-    import zoo
     from zoo.errors import ZooError
 
     with TemporaryDirectory() as parent, redirect_stdout(StringIO()):
         folder = Path(parent) / "x"
         tool.make(name, folder, "bf16", 1, 0, "hub", True, True)
         try:
-            ledger = zoo.inspect(folder)
+            return read(folder)
         except ZooError:
             return None
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """Family, config and shapes of a checkpoint."""
+    import zoo
+
+    ledger = zoo.inspect(folder)
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     shapes = {n: [info.dtype, *info.shape] for n, info in sorted(ledger.checkpoint.tensors.items())}
     return {"family": ledger.family.name, "config": config, "tensors": shapes}
 

@@ -13,18 +13,15 @@ import torch
 from safetensors.torch import load_file
 
 import zoo
-from tests.reference.conftest import VARIANTS, Case
+from tests.reference.conftest import Case, over
 from zoo.nn import hidden_states
 
 pytestmark = pytest.mark.slow
 
-NAMES = (
-    "llama1 llama2 llama3 llama3.1 llama3.2 llama-linear llama-dynamic llama-yarn gpt2 "
-    "mistral mistral-nemo mixtral gemma1 gemma2 gemma3-text gemma3-text-linear bloom"
-).split()
-
-cases = pytest.mark.parametrize(
-    "case", [(n, v) for n in NAMES for v in VARIANTS], indirect=True, ids=lambda nv: f"{nv[0]}-{nv[1]}"
+cases = over(
+    *"llama1 llama2 llama3 llama3.1 llama3.2 llama-linear llama-dynamic llama-yarn gpt2 mistral mistral-nemo mixtral "
+    "gemma1 gemma2 gemma3-text gemma3-text-linear bloom qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe "
+    "deepseek-v2 deepseek-v2-lite deepseek-v3 glm glm4 glm4-moe".split()
 )
 
 

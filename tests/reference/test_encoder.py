@@ -18,17 +18,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import zoo
-from tests.reference.conftest import VARIANTS, Case
+from tests.reference.conftest import Case, over
 from zoo.nn import hidden_states
 
 pytestmark = pytest.mark.slow
 
-cases = pytest.mark.parametrize(
-    "case",
-    [(n, v) for n in ("bert", "bert-model", "roberta", "distilbert") for v in VARIANTS],
-    indirect=True,
-    ids=lambda nv: f"{nv[0]}-{nv[1]}",
-)
+cases = over("bert", "bert-model", "roberta", "distilbert")
 
 SIZES = {"vocab_size": 160, "num_hidden_layers": 3, "num_attention_heads": 4, "hidden_size": 64}
 HEADS = (

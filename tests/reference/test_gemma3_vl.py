@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import zoo
-from tests.reference.conftest import VARIANTS, Case
+from tests.reference.conftest import VARIANTS, Case, over
 from tests.reference.test_causal import close
 from zoo import presets
 from zoo.nn import traced
@@ -18,9 +18,7 @@ from zoo.registry import installed
 
 pytestmark = pytest.mark.slow
 
-cases = pytest.mark.parametrize(
-    "case", [("gemma3-vl", v) for v in VARIANTS], indirect=True, ids=lambda nv: f"{nv[0]}-{nv[1]}"
-)
+cases = over("gemma3-vl")
 
 
 def text_and_images(case: Case) -> tuple[Tensor, Tensor]:

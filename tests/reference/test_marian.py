@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from zoo import presets
 from zoo.errors import ZooError
 from zoo.registry import installed
 
-transformers = pytest.importorskip("transformers", reason="transformers, the reference, is not installed")
 pytestmark = pytest.mark.slow
 
 PAD, VOCAB = 60, 61
@@ -28,6 +28,13 @@ SIZES = {
     "activation_function": "swish", "scale_embedding": True, "pad_token_id": PAD, "eos_token_id": 0,
     "decoder_start_token_id": PAD, "bos_token_id": 0,
 }  # fmt: skip
+
+
+def transformers() -> ModuleType:
+    """The reference, imported by the tests that run and not by those that look for tests."""
+    return pytest.importorskip("transformers", reason="transformers, the reference, is not installed")
+
+
 KINDS: dict[str, dict[str, Any]] = {
     "opus-mt": {},
     "relu-unscaled": {"activation_function": "relu", "scale_embedding": False},
@@ -71,7 +78,7 @@ class Pair:
 
 def reference(**changes: Any) -> Any:
     """A random model with peaked attention, norms far from 1 and biases from 0, its weights exact in float32."""
-    model = transformers.MarianMTModel(transformers.MarianConfig(**(SIZES | changes))).eval()
+    model = transformers().MarianMTModel(transformers().MarianConfig(**(SIZES | changes))).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, p in [*model.named_parameters(), ("final_logits_bias", model.final_logits_bias)]:
@@ -137,7 +144,7 @@ def test_cached_decoding_equals_the_reference(pair: Pair, chunks: list[int]) -> 
 def test_greedy_text_equals_the_reference(pair: Pair) -> None:
     tokens, mask = pair.source
     settings = {"max_new_tokens": 10, "do_sample": False, "num_beams": 1, "eos_token_id": None}
-    pair.theirs.generation_config = transformers.GenerationConfig(
+    pair.theirs.generation_config = transformers().GenerationConfig(
         decoder_start_token_id=PAD, pad_token_id=PAD, **settings
     )
     expected = pair.theirs.generate(input_ids=tokens, attention_mask=mask.long())
@@ -161,7 +168,7 @@ def test_export_gives_the_tensors_and_the_config_back(pair: Pair, tmp_path: Path
 @torch.inference_mode()
 def test_transformers_reads_what_zoo_exports(pair: Pair, tmp_path: Path) -> None:
     zoo.save(zoo.load(pair.folder), tmp_path / "out")
-    again = transformers.MarianMTModel.from_pretrained(tmp_path / "out").double().eval()
+    again = transformers().MarianMTModel.from_pretrained(tmp_path / "out").double().eval()
     tokens, mask = pair.source
     found = again(input_ids=tokens, attention_mask=mask.long(), decoder_input_ids=pair.target).logits
     close(found, pair.expected().logits, 1e-9)
@@ -189,9 +196,9 @@ def test_a_copy_of_the_embedding_that_differs_is_refused(tmp_path: Path) -> None
 
 def test_opus_mt_has_the_parameters_of_transformers() -> None:
     config = presets.config("opus-mt-en-de")
-    theirs = transformers.MarianConfig(**installed()["transformer"].dialect("hf").to_config(config))
+    theirs = transformers().MarianConfig(**installed()["transformer"].dialect("hf").to_config(config))
     with torch.device("meta"):
-        model = transformers.MarianMTModel(theirs)
+        model = transformers().MarianMTModel(theirs)
     tied = {"lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight"}
     count = sum(p.numel() for n, p in model.named_parameters() if "embed_positions" not in n and n not in tied)
     (record,) = (r for r in presets.list_models("opus-mt-en-de") if r.name == "opus-mt-en-de")

@@ -9,16 +9,14 @@ import torch
 from safetensors.torch import load_file
 
 import zoo
-from tests.reference.conftest import VARIANTS, Case
+from tests.reference.conftest import Case, over
 from tests.reference.test_causal import close
 
 pytestmark = pytest.mark.slow
 
 NAMES = "t5-v1.0 t5-v1.1 mt5 umt5".split()
 
-cases = pytest.mark.parametrize(
-    "case", [(n, v) for n in NAMES for v in VARIANTS], indirect=True, ids=lambda nv: f"{nv[0]}-{nv[1]}"
-)
+cases = over(*NAMES)
 
 
 def inputs(case: Case) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

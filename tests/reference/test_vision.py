@@ -14,15 +14,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import zoo
-from tests.reference.conftest import VARIANTS, Case
+from tests.reference.conftest import Case, over
 from zoo.nn import Span, hidden_states
 
 pytestmark = pytest.mark.slow
-
-
-def over(*names: str) -> pytest.MarkDecorator:
-    pairs = [(n, v) for n in names for v in VARIANTS]
-    return pytest.mark.parametrize("case", pairs, indirect=True, ids=lambda nv: f"{nv[0]}-{nv[1]}")
 
 
 qwens = over("qwen2-vl", "qwen2.5-vl")

@@ -52,7 +52,10 @@ ENDS = {
     "GeneratorExit": ("raise GeneratorExit", "GeneratorExit: "),
     "StopIteration": ("raise StopIteration", "StopIteration: "),
     "its own kind": ("class Own(BaseException): ...\nraise Own('words')", "Own: words"),
-    "no words": ("class Mute(Exception):\n    def __str__(self): raise SystemExit\nraise Mute", "it cannot say why"),
+    "no words": (
+        "class Mute(Exception):\n    def __str__(self): raise SystemExit\nraise Mute",
+        "its error has no readable text",
+    ),
     "no memory": ("raise MemoryError", "MemoryError: "),
     "endless recursion": ("def f(): f()\nf()", "RecursionError: "),
     "syntax": ("def f(:", "SyntaxError: "),
@@ -94,18 +97,18 @@ ANSWERS = {
     "(i for i in [b'x'])": "returned b'x', which is not",
 }
 RECORDS = {
-    "name='Upper'": "'Upper' is no family name",
-    "name='a b'": "'a b' is no family name",
-    "name='../x'": "'../x' is no family name",
-    "name=3": "3 is no family name",
+    "name='Upper'": "'Upper' is not a family name",
+    "name='a b'": "'a b' is not a family name",
+    "name='../x'": "'../x' is not a family name",
+    "name=3": "3 is not a family name",
     "config='zoo_x.config'": "config='zoo_x.config' is not of the form 'package.module:name'",
     "config=None": "config=None is not of the form",
     "model='a b:C'": "model='a b:C' is not of the form",
     "pictures='x'": "pictures='x' is not of the form",
     "formats=['hf']": "formats=['hf'] is not a table",
     "formats={'hf': 3}": "formats={'hf': 3} is not a table",
-    "formats={'hf': '../x'}": "formats={'hf': '../x'} is not a format's name and a Dialect's",
-    "formats={'zoo': 'x'}": "is not a format's name and a Dialect's",
+    "formats={'hf': '../x'}": "formats={'hf': '../x'} is not a name and a reference to a Dialect",
+    "formats={'zoo': 'x'}": "is not a name and a reference to a Dialect",
     "near='bert'": "near='bert' is not a table",
     "hf_types='distilbert'": "hf_types='distilbert' is not a tuple",  # in which 'bert' would be found
     "hf_types=(3,)": "hf_types=(3,) is not a tuple",
@@ -208,9 +211,12 @@ LATER = {
     "a dialect that is not there": ({}, r"No module named 'zoo_isolated_\d+.hf'"),
     "a claim of 2": (
         {"hf.py": DIALECT.replace("CLAIM", "Match(2.0, ())")},
-        "no zoo.Match",
+        "not a zoo.Match",
     ),
-    "a claim that is no match": ({"hf.py": DIALECT.replace("CLAIM", "True")}, "returned True, which is no zoo.Match"),
+    "a claim that is no match": (
+        {"hf.py": DIALECT.replace("CLAIM", "True")},
+        "returned True, which is not a zoo.Match",
+    ),
     "a claim that raises": ({"hf.py": DIALECT.replace("return CLAIM", "raise GeneratorExit")}, "GeneratorExit"),
 }
 
@@ -269,4 +275,4 @@ def test_json_stays_json_beside_a_plugin_that_prints_and_one_whose_metadata_cann
     assert states["slow", "zoo-slow"]["seconds"] > 0.6
     for name in ("other-1.0.dist-info", "garbled-1.0.dist-info"):
         assert states["?", name]["state"] == "broken"
-    assert "slow to import, which every command waits for: slow (0." in zoo("plugins", site=tmp_path).stderr
+    assert "slow to import, and every command waits for them: slow (0." in zoo("plugins", site=tmp_path).stderr

@@ -44,10 +44,11 @@ def test_links_to_folders_are_not_entered_and_those_to_files_lead_no_further_tha
     for name, target in links.items():
         (own / "model" / name).symlink_to(target)
     (own / "rope").symlink_to("../out")
-    folder, leads = "is a link to a folder, which is not entered", "is a link that leads out of the folder"
+    folder, leads = "is a link to a folder; zoo does not follow it", "is a link to a file outside the folder"
+    lost = "is a link to a file that does not exist"
     assert problems(own) == {
-        "away/": folder, "loop/": folder, "in": "", "out": leads, "proc": leads, "none": "is a link that leads nowhere",
-        "self": "is a link that leads nowhere",
+        "away/": folder, "loop/": folder, "in": "", "out": leads, "proc": leads, "none": lost,
+        "self": lost,
     }  # fmt: skip
     assert [(e.group, e.problem) for e in options_in(own, is_package=False)] == [("rope", folder), ("store", "")]
 
@@ -57,21 +58,21 @@ def test_a_package_that_an_installer_made_of_links_is_read(own: Path, tmp_path: 
     (own / "__init__.py").symlink_to("../out/__init__.py")
     (own / "model" / "x.yaml").symlink_to("../../out/secret.yaml")
     assert [e.problem for e in presets_in(own, is_package=True)] == [""]
-    assert [e.problem for e in presets_in(own, is_package=False)] == ["is a link that leads out of the folder"]
+    assert [e.problem for e in presets_in(own, is_package=False)] == ["is a link to a file outside the folder"]
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a=b", "a,b", "-a", ".a", "a'b", "a\x1b[2J", "${a}", "x" * 101])
 def test_a_name_that_is_no_plain_one_is_told_and_never_printed_raw(own: Path, name: str) -> None:
     (own / "model" / f"{name}.yaml").touch()
     ((shown, problem),) = problems(own).items()
-    assert problem == "has no plain name: letters, digits, . + - and _"
+    assert problem == "has a name with characters other than letters, digits, . + - and _"
     assert shown.isprintable()
 
 
 def test_a_folder_without_end_is_refused_as_a_whole(own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = own / "model" / Path(*"abcdefghij")
     deep.mkdir(parents=True)
-    assert problems(own) == {"a/b/c/d/e/f/g/h/i/": "lies more than 8 folders deep"}
+    assert problems(own) == {"a/b/c/d/e/f/g/h/i/": "is more than 8 folders deep"}
     monkeypatch.setattr(preset_folder, "MAX_LISTED", 0)
     assert problems(own) == {"model/": "holds more than 0 files and folders"}
     monkeypatch.undo()
@@ -88,8 +89,8 @@ def test_what_hydra_would_read_and_zoo_does_not_is_told(own: Path) -> None:
     (own / "README.md").touch()
     told = list(unread_in(own))
     assert [sentence.rpartition(" is not read: ")[2] for sentence in told] == [
-        "presets lie in model/, the options of a group in GROUP/", "presets have no say in hydra",
-        "presets have no say in save",
+        "presets belong in model/, the options of a group in GROUP/", "presets cannot set hydra",
+        "presets cannot set save",
     ]  # fmt: skip
 
 
@@ -102,7 +103,7 @@ def test_an_entry_with_a_problem_is_refused_by_it(own: Path) -> None:
     (own / "model" / "out.yaml").symlink_to("../../out/secret.yaml")
     preset = UsersFolder(own).presets["out"]
     assert preset.description == ""
-    with pytest.raises(ZooError, match=r"out\.yaml: is a link that leads out of the folder"):
+    with pytest.raises(ZooError, match=r"out\.yaml: is a link to a file outside the folder"):
         preset.data()
 
 
@@ -117,7 +118,8 @@ def test_only_a_regular_file_is_read_and_never_more_of_it_than_a_preset_may_have
     (tmp_path / "endless").symlink_to("/proc/self/mem")  # said to be regular and of no bytes
     for name, told in {
         "pipe": "is a pipe, not a regular file", "zero": "is a device, not a regular file", "endless": "cannot be read",
-        "folder": "is a folder, not a regular file", "huge": "4294967296 bytes are more than the 1048576 a preset may",
+        "folder": "is a folder, not a regular file",
+        "huge": "4294967296 bytes are more than the 1048576 that a preset may",
         "none": "cannot be read: No such file",
     }.items():  # fmt: skip
         with pytest.raises(ZooError, match=told) as caught:

@@ -66,12 +66,13 @@ FAULTS: dict[str, Fault] = {
     ),
     "a parameter that no initialisation fills": Fault(
         "model.py", "self.config = c\n", "self.config = c\n        self.gain = nn.Parameter(torch.empty(3))\n",
-        "model", "random weights reach every parameter", "left unfilled: gain",
+        "model", "random weights reach every parameter", "not initialised: gain",
     ),
     "a buffer that is lost on meta": Fault(
         "model.py", "self.config = c\n",
         "self.config = c\n        self.register_buffer('angles', torch.arange(9.0), persistent=False)\n",
-        "model", "it builds on meta without allocating", "buffers that are in no checkpoint are lost on meta: angles",
+        "model", "it builds on meta without allocating",
+        "buffers that are not in the checkpoint are lost on meta: angles",
     ),
     "logits in another dtype": Fault(
         "model.py", "self.lm_head(span.last(x) if last else x)", "self.lm_head(span.last(x) if last else x).float()",
@@ -105,7 +106,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "an overflow that is a crash": Fault(
         "model.py", "Cache(layers, batch_size, max_len)", "Cache(layers, batch_size, max_len + 9)",
-        "cache", "a full cache refuses more", "raises RuntimeError, which is no ZooError",
+        "cache", "a full cache refuses more", "raises RuntimeError, which is not a ZooError",
     ),
     "rows that are not reordered": Fault(
         "model.py", "return Cache(layers, batch_size, max_len)",
@@ -124,12 +125,12 @@ FAULTS: dict[str, Fault] = {
     ),
     "a table that forgets a tensor": Fault(
         "hf.py", '        rename("position", "wpe"),\n', "",
-        "weights", "its tables are bijections", "no rule yields position.weight",
+        "weights", "its tables are bijections", "no rule gives position.weight",
     ),
     "a table that loses numbers": Fault(
         "hf.py", "split(dim, dim, dim)", OP.format("dump=lambda y: op.dump([y[0], y[1], y[1]])"),
         "weights", "its tables are bijections",
-        "layers.0.attn.v_proj.weight does not come back from h.0.attn.qkv.weight",
+        "layers.0.attn.v_proj.weight is not restored from h.0.attn.qkv.weight",
     ),
     "a table whose shapes are wrong": Fault(
         "hf.py", "split(dim, dim, dim)", OP.format("shapes=lambda s: [(9, 9)]"),
@@ -176,13 +177,13 @@ FAULTS: dict[str, Fault] = {
         "hf.py", "from zoo.weights import", "import torch\n\nfrom zoo.weights import",
         "registry", "its config and formats need no torch", ".hf imports torch",
     ),
-    "a reference that leads nowhere": Fault(
+    "a reference that does not exist": Fault(
         "__init__.py", ".model:Stranger", ".model:Stronger",
         "registry", "its references resolve", "Stronger",
     ),
     "a format that is a module, as it was before there were dialects": Fault(
         "__init__.py", ".hf:STRANGER", ".hf",
-        "registry", "its references resolve", "is no zoo.weights.Dialect",
+        "registry", "its references resolve", "is not a zoo.weights.Dialect",
     ),
     "an import of what may change in any version": Fault(
         "model.py", "from zoo.nn import", "from zoo.nn.cache import KVCache as Kept\nfrom zoo.nn import",
@@ -194,7 +195,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "a foreign config that another family claims as well": Fault(
         "__init__.py", 'hf_types=("stranger",)', 'hf_types=("strangers",)',
-        "registry", "its own foreign config is recognised", "it does not claim a config of model_type 'stranger'",
+        "registry", "its own foreign config is recognised", "it does not recognise a config of model_type 'stranger'",
     ),
     "a family without a summary": Fault(
         "__init__.py", "learned positions and one fused projection", "",

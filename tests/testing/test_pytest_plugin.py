@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import prepared
+from tests.distributions import PYTEST
 
 TEST = """
 import pytest
@@ -19,17 +22,9 @@ def test_contract(zoo_check):
 
 def run(folder: Path, text: str, *words: str) -> subprocess.CompletedProcess[str]:
     (folder / "test_mine.py").write_text(text)
-    plain = (
-        "-m pytest -q -rs -p no:cacheprovider -p no:hydra_pytest --strict-markers -p zoo.testing.pytest_plugin".split()
-    )
-    return subprocess.run(
-        [sys.executable, *plain, "--rootdir", str(folder), *words, str(folder)],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    plain = "-q -rs -p no:cacheprovider -p no:hydra_pytest --strict-markers -p zoo.testing.pytest_plugin --rootdir"
+    words = (*plain.split(), str(folder), *words, str(folder))
+    return prepared.run(PYTEST, words, os.environ, cwd=folder, timeout=120)
 
 
 @pytest.mark.slow

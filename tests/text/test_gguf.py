@@ -117,7 +117,7 @@ def test_fifty_thousand_special_tokens_are_added_at_once():
 def test_tokens_too_long_to_be_cut_are_refused():
     values = {"model": "llama", "tokens": [f"{i:05}" + "a" * 1000 for i in range(500)], "token_type": [1] * 500}
     values |= {"scores": [0.0] * 500}
-    with pytest.raises(CheckpointError, match="are too long to look for the pairs"):
+    with pytest.raises(CheckpointError, match="are too long: zoo cannot search for the pairs"):
         Tokenizer.from_gguf({f"tokenizer.ggml.{key}": value for key, value in values.items()})
 
 
@@ -137,7 +137,7 @@ def test_chat_templates_come_along():
         ({"pre": "unheard-of"}, "tokenizer.ggml.pre: 'unheard-of' is not a splitting rule that zoo knows"),
         ({"pre": None}, "tokenizer.ggml.pre: is missing"),
         ({"tokens": None}, "tokenizer.ggml.tokens: is missing"),
-        ({"tokens": ["a", "a"]}, "tokenizer.ggml.tokens: 'a' stands there twice"),
+        ({"tokens": ["a", "a"]}, "tokenizer.ggml.tokens: contains 'a' twice"),
         ({"tokens": ["a", 5]}, "tokenizer.ggml.tokens: is not a list of"),
         ({"tokens": ["a" * 2000]}, "more than 1024 characters"),
         ({"token_type": [1]}, "tokenizer.ggml.token_type: has 1 entries for 348 tokens"),

@@ -92,14 +92,14 @@ def test_the_begin_token_is_added_where_the_released_class_added_it(tmp_path: Pa
     config = GENERIC | {"eos_token": "<|end|>", "tokenizer_class": "LlamaTokenizerFast", "add_bos_token": True}
     ours = Tokenizer.from_folder(write(tmp_path, byte_level(), config))
     assert ours.encode("")[:1] == [0]
-    assert ours.notes == ["add_bos_token=true of tokenizer_config.json is followed; tokenizer.json says otherwise"]
+    assert ours.notes == ["add_bos_token=true of tokenizer_config.json is followed; tokenizer.json says something else"]
 
 
 def test_elsewhere_tokenizer_json_decides_and_the_difference_is_told(tmp_path: Path):
     folder = write(tmp_path, byte_level(), GENERIC | {"add_bos_token": True})
     assert_same(folder, ["", "the time"])
     [note] = Tokenizer.from_folder(folder).notes
-    assert note == "add_bos_token=true of tokenizer_config.json is not followed; tokenizer.json says otherwise"
+    assert note == "add_bos_token=true of tokenizer_config.json is not followed; tokenizer.json says something else"
 
 
 def test_a_chat_template_is_found_in_its_own_file_or_in_the_config(tmp_path: Path):
@@ -131,7 +131,7 @@ def test_ids_beyond_the_vocabulary_say_nothing(tmp_path: Path):
 
 
 def test_a_text_that_is_half_a_character_is_refused(tmp_path: Path):
-    with pytest.raises(UsageError, match="not a text that UTF-8 can write"):
+    with pytest.raises(UsageError, match="cannot be written as UTF-8"):
         Tokenizer.from_folder(write(tmp_path, byte_level())).encode("a\ud800")
 
 
@@ -209,7 +209,9 @@ def test_a_broken_chat_template_is_told_by_the_file_that_has_it(tmp_path: Path):
     with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: chat_template: line 1"):
         Tokenizer.from_folder(folder).render_chat(message)
     (folder / "chat_template.jinja").write_text("{{ 'a' * 10**10 }}")
-    with pytest.raises(CheckpointError, match=r"chat_template\.jinja: chat_template: does what no chat template needs"):
+    with pytest.raises(
+        CheckpointError, match=r"chat_template\.jinja: chat_template: does something that no chat template needs"
+    ):
         Tokenizer.from_folder(folder).render_chat(message)
 
 

@@ -143,7 +143,7 @@ def test_a_reference_that_is_not_one_proves_nothing(model: nn.Module) -> None:
     result = verify(model, against=other)
     assert result.verdict == OTHER
     assert result.noise.size is None or result.noise.size < 1e-6
-    assert "more than rounding does: it excuses no difference" in result.table()
+    assert "which is more than rounding: it cannot show" in result.table()
     assert result.limit.value <= LIMITS["float64"][0]
 
 
@@ -174,7 +174,7 @@ def test_the_limit_is_the_callers_where_he_gives_one(model: nn.Module) -> None:
         assert (result.limit.value, result.limit.source) == (limit, "given")
         assert result.noise.size is not None
     for limit in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(UsageError, match="no largest difference"):
+        with pytest.raises(UsageError, match="not a largest difference"):
             verify(wrong, against=model, limit=limit)
 
 

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from zoo.errors import CheckpointError, UsageError
 from zoo.vision import Processing, patches_of, pixels_of, read_image, smart_size
+from zoo.vision.processing import CLIP_MEAN, CLIP_STD
 
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
 SHAPES = ((300, 200, 3), (97, 411, 3), (30, 31, 3), (240, 333, 4), (225, 224, 3))
@@ -72,7 +73,7 @@ def test_a_still_video_repeats_the_patches_of_its_picture(images: list[Any]) -> 
     (one, _), (three, grid) = patches_of(images[:1], how), patches_of(images[:1] * 3, how, is_video=True)
     assert grid.tolist() == [[2, 22, 14]]
     assert torch.equal(three, torch.cat((one, one)))
-    with pytest.raises(UsageError, match="several sizes"):
+    with pytest.raises(UsageError, match="different sizes"):
         patches_of(images[:2], how, is_video=True)
 
 
@@ -97,7 +98,7 @@ def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path
     with pytest.raises(CheckpointError, match="do_flip: the key is not known"):
         Processing.of(QWEN | {"do_flip": True})
     (tmp_path / "x.png").write_bytes(b"no picture")
-    with pytest.raises(CheckpointError, match="not a picture"):
+    with pytest.raises(CheckpointError, match="cannot be read as a picture"):
         read_image(tmp_path / "x.png")
 
 
@@ -186,3 +187,26 @@ def test_pixels_of_Gemma_3_equal_the_reference(images: list[Any]) -> None:
     assert np.array_equal(pixels_of(images, Processing.of(raw)), expected["pixel_values"])
     with pytest.raises(CheckpointError, match="do_pan_and_scan"):
         Processing.of(raw | {"do_pan_and_scan": True})
+
+
+def test_the_shorter_side_is_resized_and_the_middle_kept() -> None:
+    """By Pillow alone: 50 by 30 pixels, 20 for the shorter, int(20 * 50 / 30) = 33 for the longer, 16 in the middle."""
+    draw = np.random.default_rng(1)
+    raw = {"image_processor_type": "CLIPImageProcessor", "size": {"shortest_edge": 20}, "crop_size": 16}
+    mean, std = (np.array(x, dtype=np.float32)[:, None, None] for x in (CLIP_MEAN, CLIP_STD))
+    for width, height, sized, corner in ((30, 50, (20, 33), (2, 8)), (50, 30, (33, 20), (8, 2))):
+        image = Image.fromarray(draw.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        left, top = corner
+        middle = image.resize(sized, resample=3).crop((left, top, left + 16, top + 16))
+        scaled = (np.asarray(middle).astype(np.float64) / 255).astype(np.float32).transpose(2, 0, 1)
+        found = pixels_of([image], Processing.of(raw))
+        assert found.shape == (1, 3, 16, 16)
+        # One rounding of float32 for the order of the factor 1 / 255.
+        assert np.allclose(found[0], (scaled - mean) / std, rtol=0, atol=1e-6)
+
+
+def test_a_picture_of_any_size_becomes_patches_within_the_bounds() -> None:
+    image = Image.new("RGB", (40, 100))
+    patches, grid = patches_of([image], Processing.of(QWEN | {"min_pixels": 784, "max_pixels": 6 * 784}))
+    assert grid.tolist() == [[1, 8, 2]]  # 112 by 28 pixels: 4 by 1 times 28
+    assert patches.shape == (16, 3 * 2 * 14 * 14)

@@ -32,7 +32,7 @@ def broken(name: str, load: object, dump: object) -> Op:
 def test_a_table_that_loses_numbers_is_found_out() -> None:
     zeroed = broken("zeroed", list, lambda y: [torch.zeros_like(x) for x in y])
     (fault, *_) = prove(Table(rule("a", "x", zeroed), rename("b", "y")), SHAPES).faults
-    assert "a.weight does not come back from x.weight" in fault
+    assert "a.weight is not restored from x.weight" in fault
 
 
 def test_a_table_whose_directions_do_not_fit_is_found_out() -> None:
@@ -55,7 +55,7 @@ def test_two_weights_in_one_place_are_found_out() -> None:
 
 
 def test_a_weight_without_a_rule_is_found_out() -> None:
-    assert "no rule yields b.weight" in prove(Table(rename("a", "x")), SHAPES).faults
+    assert "no rule gives b.weight" in prove(Table(rename("a", "x")), SHAPES).faults
 
 
 def test_an_op_that_stops_is_a_fault_and_no_crash() -> None:

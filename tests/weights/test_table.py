@@ -164,7 +164,7 @@ def test_a_table_needs_no_torch() -> None:
     import sys
 
     code = (
-        "import sys, zoo.weights.table, zoo.weights.ledger, zoo.weights.foreign.config; print('torch' in sys.modules)"
+        "import sys, zoo.weights.table, zoo.weights.account, zoo.weights.foreign.config; print('torch' in sys.modules)"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "False"

@@ -47,7 +47,7 @@ def report(smollm2: Path | None) -> list[str]:
         sources = {"tiny, bf16, 2.1 MB": TINY}
         if smollm2 is not None:
             sources["SmolLM2-135M, bf16, 269 MB"] = zoo.convert(
-                smollm2, f"{home}/smollm2", to="hf", dtype="bfloat16"
+                smollm2, f"{home}/smollm2", format="hf", dtype="bfloat16"
             ).folder
         for name, folder in sources.items():
             for what in ("loaded", "used"):

@@ -17,8 +17,8 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
     ),
     "show": (("", False, "name description family plugin config cached traits size"),),
     "compare": (
-        ("", False, "length lora_rank dtype subjects rows notes"),
-        ("--text", False, "length lora_rank dtype subjects rows notes measurements"),
+        ("", False, "length lora_rank bytes_dtype subjects rows notes"),
+        ("--text", False, "length lora_rank bytes_dtype subjects rows notes measurements"),
     ),
     "build": (
         (

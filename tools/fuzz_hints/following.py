@@ -74,7 +74,8 @@ def followed(folder: Path, good: Path, words: tuple[str, ...], *, is_warned: boo
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         try:
-            model: Any = zoo.load(folder, dtype="float64", **chosen(rest), allow=allow)
+            overrides, family = chosen(rest)
+            model: Any = zoo.load(folder, *overrides, dtype="float64", family=family, allow=allow)
         except ZooError as error:
             return End(words, "refused", str(error))
     notes = "\n".join(str(w.message) for w in told)

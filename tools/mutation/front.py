@@ -12,7 +12,8 @@ from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from changes import Change, changes
+from changes import changes
+from edits import Change
 from record import recorded
 from trial import Trial
 

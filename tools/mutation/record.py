@@ -62,10 +62,16 @@ def _of(scratch: Path, store: Path, marks: str, again: tuple[str, ...]) -> list[
 
 def _watched(scratch: Path, files: Iterable[str], marks: str) -> dict[str, Test]:
     tests: dict[str, Test] = {}
+    shared: dict[str, set[str]] = {}
     for line in _run(scratch, files, marks):
-        test = tests.setdefault(line["test"], Test(line["test"]))
-        test.ran = sorted({*test.ran, *line.pop("ran")})
-        vars(test).update({key: value for key, value in line.items() if key != "test"})
+        test = tests.setdefault(line["test"], Test(line.pop("test")))
+        ran = line.pop("ran")
+        if line.pop("is_shared", False):
+            shared.setdefault(test.file, set()).update(ran)
+        test.ran = sorted({*test.ran, *ran})
+        vars(test).update(line)
+    for test in tests.values():
+        test.ran = sorted({*test.ran, *shared.get(test.file, ())})
     failed = [test for test in tests.values() if test.outcome == "failed"]  # being watched takes time, and shows
     order = scratch.parent / "order"
     order.write_text("\n".join(test.name for test in failed), encoding="utf-8")

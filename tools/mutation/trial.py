@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from changes import Change
+from edits import Change
 from record import HERE, Test
 
 COMMON = (
@@ -58,13 +58,20 @@ class Trial:
         return ("LIVES" if tests else "UNTESTED"), f"{len(tests)} tests"
 
     def _those_that_run(self, path: str, scope: str) -> list[Test]:
-        """By function; what runs at import belongs to all that use the module, or else its folder."""
+        """By function; what runs at import belongs to all that use the module, or those that name it, or its folder."""
         if scope:
             return [test for test in self.tests if f"{path}:{scope}" in test.ran]
-        for start in (f"{path}:", f"{Path(path).parent}/"):
-            if found := [test for test in self.tests if any(name.startswith(start) for name in test.ran)]:
+        for starts in ([f"{path}:"], self._those_that_name(path), [f"{Path(path).parent}/"]):
+            if found := [test for test in self.tests if any(name.startswith(tuple(starts)) for name in test.ran)]:
                 return found
         return []
+
+    def _those_that_name(self, path: str) -> list[str]:
+        """The modules that import one, or name it for later: a table, a constant or a record has no function to run."""
+        parts = Path(path).with_suffix("").parts
+        name = ".".join(parts if parts[0] == "zoo" else ("zoo", *parts)).removesuffix(".__init__")
+        files = [file for part in ("zoo", "plugins") for file in (self.scratch / part).rglob("*.py")]
+        return [f"{file.relative_to(self.scratch)}:" for file in files if name in file.read_text(encoding="utf-8")]
 
     def _within(self, tests: list[Test], is_slow: bool) -> list[Test]:
         kept, left = [], self.slow_seconds if is_slow else float("inf")

@@ -92,10 +92,10 @@ def forget() -> None:
 
 
 def watch_child() -> None:
-    """In a process that a test started: what it ran belongs to that test."""
+    """In a process that a test started: what it ran belongs to the test, or to the file if a fixture started it."""
     if OUT and (test := os.environ.get("PYTEST_CURRENT_TEST")):
-        watch = Watch()
-        atexit.register(lambda: watch.write(test.rpartition(" ")[0]))
+        watch, (name, _, phase) = Watch(), test.rpartition(" ")
+        atexit.register(lambda: watch.write(name, is_shared=phase == "(setup)"))
 
 
 def pytest_configure(config: Any) -> None:

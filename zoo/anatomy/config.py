@@ -10,6 +10,7 @@ import typing
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Self, Union, get_args, get_origin
 
+from zoo.anatomy.fields import types_of
 from zoo.anatomy.limits import at_least, even, multiple_of, one_of
 from zoo.anatomy.ranges import refuse_out_of_range
 from zoo.errors import ConfigError, did_you_mean
@@ -159,7 +160,7 @@ def _record(kind: type, value: Any, path: str) -> Any:
         return value
     if not isinstance(value, dict):
         raise ConfigError(f"{path}={value!r} is not a group of fields")
-    hints = typing.get_type_hints(kind)
+    hints = types_of(kind)
     names = {f.name for f in fields(kind)}
     if unknown := [key for key in value if key not in names]:
         raise ConfigError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -26,6 +26,12 @@ def fields_of(config_class: type, prefix: str = "") -> dict[str, Field]:
     return {field.path: field for field in _walk(config_class, prefix)}
 
 
+@cache
+def types_of(record: type) -> Mapping[str, Any]:
+    """The type of each field. Once for each class: annotations are texts, and each look at them compiles them all."""
+    return types.MappingProxyType(get_type_hints(record))
+
+
 def doc_of(config_class: type, name: str) -> str:
     """The trailing comment of a field in the source of the class that declares it; empty where it has none."""
     for owner in config_class.__mro__:
@@ -44,7 +50,7 @@ def _comments(owner: type) -> dict[str, str]:
 
 
 def _walk(config_class: type, prefix: str) -> Iterator[Field]:
-    hints = get_type_hints(config_class)
+    hints = types_of(config_class)
     for field in fields(config_class):
         kind = _without_none(hints[field.name])
         path = prefix + field.name

@@ -22,7 +22,7 @@ def multiple_of(path: str, value: int, other_path: str, other: int) -> None:
 def even(path: str, value: int) -> None:
     """Raise ConfigError unless `value` channels make pairs."""
     if value % 2:
-        raise ConfigError(f"{path}={value} is odd, and rotary positions turn channels in pairs")
+        raise ConfigError(f"{path}={value} is odd, and rotary positions rotate channels in pairs")
 
 
 def at_least(low: int, *, part: str = "model", **values: int | None) -> None:
@@ -65,5 +65,5 @@ def expert_groups(
         )
     if ranked_by_two and num_groups > 1 and size < 2:
         raise ConfigError(
-            f"{part}.num_groups={num_groups} leaves groups of one expert, which are ranked by their best two"
+            f"{part}.num_groups={num_groups} makes groups of one expert, but groups are ranked by their best two"
         )

@@ -174,7 +174,7 @@ class Size:
 def item_bytes(dtype: str) -> int:
     """Bytes of one number of a type by its torch name. Raises UsageError for a name that is none."""
     if dtype not in ITEM_BYTES:
-        raise UsageError(f"dtype={dtype!r} is not a type of number", why=did_you_mean(dtype, ITEM_BYTES))
+        raise UsageError(f"dtype={dtype!r} is not a number type", why=did_you_mean(dtype, ITEM_BYTES))
     return ITEM_BYTES[dtype]
 
 

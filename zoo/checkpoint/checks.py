@@ -11,7 +11,7 @@ from torch import Tensor
 
 from zoo.checkpoint.inspection import Ledger
 from zoo.errors import CheckpointError
-from zoo.weights.ledger import grouped
+from zoo.weights.account import grouped
 
 if TYPE_CHECKING:
     pass
@@ -27,8 +27,8 @@ def check_tied(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
             raise CheckpointError(
                 ledger.source,
                 copy,
-                f"it differs from {of}, with which the config says it is shared",
-                hint="if the model has two, the config must say so (tie_word_embeddings: false)",
+                f"it differs from {of}, but the config says that the two are shared",
+                hint="if the model has two separate ones, the config must say so (tie_word_embeddings: false)",
             )
 
 
@@ -44,8 +44,8 @@ def check_witnesses(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
             raise CheckpointError(
                 ledger.source,
                 name,
-                "the file's rotary frequencies are not those of its config",
-                why="one of the two is of another model, or the config has lost rope_theta or rope_scaling",
+                "the rotary frequencies in the file do not match its config",
+                why="one of the two is from another model, or rope_theta or rope_scaling is missing from the config",
                 hint=f"{_base(ledger, tensors)}compare rope_theta and rope_scaling with those of the original",
             )
 
@@ -59,7 +59,7 @@ def _base(ledger: Ledger, tensors: Mapping[str, Tensor]) -> str:
     known = theta ** (-torch.arange(len(found[0]), dtype=torch.float64) / len(found[0]))
     if any(f.shape != known.shape or not torch.allclose(f, known, rtol=1e-3, atol=1e-7) for f in found):
         return ""
-    return f"the file's are of base {theta:.6g}: "
+    return f"the file has the base {theta:.6g}: "
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -75,7 +75,7 @@ def is_finite(tensor: Tensor) -> bool:
 def check_finite(ledger: Ledger, name: str, tensor: Tensor) -> None:
     """Refuse NaN and infinity."""
     if not is_finite(tensor):
-        raise CheckpointError(*in_file(ledger, name), "it holds NaN or infinity")
+        raise CheckpointError(*in_file(ledger, name), "it contains NaN or infinity")
 
 
 def in_file(ledger: Ledger, name: str) -> tuple[Path, str]:

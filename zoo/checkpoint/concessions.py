@@ -16,8 +16,8 @@ from zoo.files.manifest import MANIFEST
 from zoo.files.regular import size_of
 from zoo.registry import installed
 from zoo.registry.family import Family
+from zoo.weights.account import Account, grouped
 from zoo.weights.foreign.config import ForeignConfig
-from zoo.weights.ledger import Account, grouped
 from zoo.weights.packing import eight_bits
 
 FIELD = "concessions"  # where zoo.json keeps them
@@ -56,7 +56,7 @@ def _family(checkpoint: Checkpoint, family: Family) -> Iterator[str]:
         is_own = any(f is family and match.score == claims[0][1].score for f, match in claims)
     if not is_own:
         said = f"{checkpoint.config_name} says {key} {clean(repr(says))}" if says else f"no {key} says so"
-        yield f"read as family={family.name}, though {said}: tensor names do not tell the arithmetic"
+        yield f"read as family={family.name}, although {said}: tensor names do not show how the model computes"
 
 
 def _overrides(own: ModelConfig, config: ModelConfig) -> Iterator[str]:
@@ -68,15 +68,15 @@ def _keys(keys: ForeignConfig) -> Iterator[str]:
     for part in (keys, *keys.groups):
         if part.allowed:
             names = clean(some(sorted(part.allowed), 8), 200)
-            yield f"{Path(part.file).name}: {names} not known and let pass: it may change the model"
+            yield f"{Path(part.file).name}: {names} not known, but allowed: it may change the model"
 
 
 def _tensors(checkpoint: Checkpoint, account: Account) -> Iterator[str]:
     if account.random:
-        yield f"drawn at random, for nothing gives them: {clean(some(grouped(account.random), 8), 300)}"
+        yield f"random, because the files do not have them: {clean(some(grouped(account.random), 8), 300)}"
     if account.dropped:
-        yield f"left out, though they are in the files: {clean(some(grouped(account.dropped), 8), 300)}"
+        yield f"left out, although they are in the files: {clean(some(grouped(account.dropped), 8), 300)}"
     if account.unheld:
-        yield f"not held against the config: {clean(some(grouped(account.unheld), 8), 300)}"
+        yield f"not checked against the config: {clean(some(grouped(account.unheld), 8), 300)}"
     if small := eight_bits(checkpoint.tensors, account.loaded):
-        yield f"8-bit floats without a scale, taken as they are: {clean(some(grouped(small), 8), 300)}"
+        yield f"8-bit floats without a scale, used as they are: {clean(some(grouped(small), 8), 300)}"

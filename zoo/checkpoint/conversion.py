@@ -12,9 +12,11 @@ from zoo.checkpoint.notes import tell
 from zoo.checkpoint.provenance import origin
 from zoo.errors import CheckpointError, UsageError, clean, some
 from zoo.files.regular import sha256_of
+from zoo.units import parse_bytes
 from zoo.weights.table import Step
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
     from zoo.files.safetensors_writer import TensorSpec
@@ -35,42 +37,42 @@ class Conversion:
 def convert(
     source: str | Path,
     folder: str | Path,
-    *,
-    to: str = "zoo",
-    dtype: str | None = None,
+    *overrides: str,
+    format: str = "zoo",
+    dtype: str | torch.dtype | None = None,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
-    max_shard_size: int | None = None,
+    max_shard_size: int | str = "5GB",
     force: bool = False,
     dry_run: bool = False,
 ) -> Conversion:
-    """Write the checkpoint `source` to `folder` as `to` (zoo, hf, meta, ...), all or nothing.
+    """Write the checkpoint `source` to `folder` in its family's `format` (zoo, hf, meta, ...), all or nothing.
 
+    Weights keep their dtype unless `dtype` casts them; files hold at most `max_shard_size` (bytes or 5GB, 1GiB).
     With `dry_run` nothing is read but headers and nothing is written. Raises UsageError for a format that the family
     does not write, CheckpointError if a tensor or key has no place, holds NaN or infinity, or overflows `dtype`;
     ZooError if the folder is not zoo's to replace.
     """
-    ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     _refuse_random(ledger)
-    if to not in (formats := ["zoo", *ledger.family.formats]):
-        raise UsageError(f"{ledger.family.name} has no {clean(to)!r} format", why=f"it has: {', '.join(formats)}")
-    if max_shard_size is not None and max_shard_size < 1:
-        raise UsageError(f"max_shard_size={max_shard_size} is no number of bytes")
+    if format not in (formats := ["zoo", *ledger.family.formats]):
+        raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
+    shard_bytes = parse_bytes(max_shard_size)
+    dtype = str(dtype).removeprefix("torch.") if dtype else None
     from zoo.checkpoint import saving
-    from zoo.files.shards import MAX_SHARD_SIZE, bytes_of
+    from zoo.files.shards import bytes_of
     from zoo.files.write import check_target, write_folder
 
     tell(ledger)
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
     config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
-    steps = saving.export_steps(ledger.family, to, config, specs)
-    names = saving.file_names(ledger.family, to)
+    steps = saving.export_steps(ledger.family, format, config, specs)
+    names = saving.file_names(ledger.family, format)
     foreign = saving.foreign_specs(steps, specs)
-    result = Conversion(ledger, Path(folder), to, len(foreign), sum(map(bytes_of, foreign.values())), dtype)
+    result = Conversion(ledger, Path(folder), format, len(foreign), sum(map(bytes_of, foreign.values())), dtype)
     if dry_run:
         check_target(Path(folder), [ledger.checkpoint.path], force)
         return result
@@ -83,10 +85,10 @@ def convert(
             Path(folder),
             foreign,
             saving.exported(steps, reader(ledger, tensors, dtype)),
-            config=saving.foreign_config(ledger.family, to, config),
+            config=saving.foreign_config(ledger.family, format, config),
             extra=saving.companions(ledger.checkpoint.path),
-            provenance=provenance(ledger, to, dtype, allow),
-            max_shard_size=max_shard_size or MAX_SHARD_SIZE,
+            provenance=provenance(ledger, format, dtype, allow),
+            max_shard_size=shard_bytes,
             force=force,
             sources=[ledger.checkpoint.path],
             **names,
@@ -128,7 +130,7 @@ def reader(ledger: Ledger, tensors: Mapping[str, Tensor], dtype: str | None) -> 
     return read
 
 
-def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str]) -> dict[str, Any]:
+def provenance(ledger: Ledger, format: str, dtype: str | None, allow: Iterable[str]) -> dict[str, Any]:
     """Where the weights come from, for zoo.json."""
     from zoo.registry import installed
 
@@ -139,7 +141,7 @@ def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str])
         "family": ledger.family.name,
         "plugin": f"{plugin.distribution} {plugin.version}",
         "from": ledger.dialect,
-        "format": to,
+        "format": format,
         "options": {"dtype": dtype, "allow": list(allow)},
     }
 
@@ -147,8 +149,8 @@ def provenance(ledger: Ledger, to: str, dtype: str | None, allow: Iterable[str])
 def _refuse_random(ledger: Ledger) -> None:
     """Refuse to write a folder that lacks weights: what is drawn at random is no part of a checkpoint."""
     if ledger.random:
-        what = "nothing gives it, and convert writes no weights drawn at random"
-        hint = "zoo.load and zoo.save do, and zoo.json then says so"
+        what = "the files do not have it, and convert does not write random weights"
+        hint = "zoo.load and zoo.save do, and record it in zoo.json"
         raise CheckpointError(ledger.source, some(ledger.random), what, hint=hint)
 
 

@@ -36,10 +36,10 @@ def compare_counts(config: ModelConfig, tensors: Mapping[str, TensorInfo]) -> No
     apart = sum(n * (w.shape[0] if w.role == "experts" else 1) for n, w in zip(layers, weights, strict=True))
     file = next(iter(tensors.values())).file
     ours, theirs = sum(weight.numel for weight in weights), sum(info.numel for info in tensors.values())
-    what = f"it describes {apart:,} tensors of {ours:,} numbers, and there are {there:,} of {theirs:,}"
+    what = f"it describes {apart:,} tensors of {ours:,} numbers, but the files have {there:,} of {theirs:,}"
     if sum(layers) > most_for(there):
         raise CheckpointError(file.parent / "config.json", "", what)
     if apart > MANY and ours > 4 * theirs:
         raise CheckpointError(file.parent / "config.json", "", what)
     if there > most_for(apart):
-        raise CheckpointError(file, "", f"there are {there:,} tensors, and the config describes {apart:,}")
+        raise CheckpointError(file, "", f"there are {there:,} tensors, but the config describes {apart:,}")

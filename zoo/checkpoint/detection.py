@@ -12,10 +12,10 @@ from zoo.files.checkpoint import Checkpoint
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.registry.isolation import isolated
+from zoo.weights.account import Account, settle
 from zoo.weights.dialect import Match
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.foreign.unknown import telling
-from zoo.weights.ledger import Account, settle
 
 MOST_TENSORS = 20_000  # beyond, trying every family takes longer than a refusal should
 
@@ -151,4 +151,4 @@ def _same_names(families: list[Family]) -> str:
     if not names:
         return ""
     listed = " and ".join((some(names[:-1], 9), names[-1])) if names[1:] else names[0]
-    return f"its tensor names are those of {listed}; nothing says that the arithmetic is"
+    return f"its tensor names are those of {listed}; that does not prove that it computes in the same way"

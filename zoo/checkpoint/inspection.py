@@ -21,8 +21,8 @@ from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
 from zoo.presets.homes import home_of
 from zoo.registry.family import Family
+from zoo.weights.account import Account, settle
 from zoo.weights.foreign.config import ForeignConfig
-from zoo.weights.ledger import Account, settle
 from zoo.weights.packing import KEYS as PACKING
 from zoo.weights.packing import eight_bits, unpacks
 from zoo.weights.table import Table
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from zoo.hub.place import Place
 
 
-UNPACKED = "packed weights are nothing without their scales, which no --allow lets go: take the checkpoint in 16 bits"
+UNPACKED = "packed weights need their scales, and --allow cannot skip them: use the checkpoint in 16 bits"
 
 
 @dataclass
@@ -110,7 +110,7 @@ class Ledger(Accompanied):
         raise CheckpointError(
             self.source,
             "",
-            f"{count} tensors of {total} have no place in {self.family.name}",
+            f"{count} tensors of {total} do not match the {self.family.name} model",
             why="\n".join(lines),
             hint=self._advice(),
         )
@@ -119,7 +119,7 @@ class Ledger(Accompanied):
         """Refuse packed weights whose packing was let pass: nothing says what their numbers mean."""
         let = [key for part in (self.keys, *self.keys.groups) for key in part.allowed if key in PACKING]
         if let and (small := eight_bits(self.checkpoint.tensors, self.account.loaded)):
-            what = "it says how the weights are packed, and zoo does not unpack them so"
+            what = "it says that the weights are packed in a way that zoo cannot unpack"
             raise CheckpointError(self.source, let[0], what, why=f"{len(small)} are 8-bit floats", hint=UNPACKED)
 
     def _advice(self) -> str:
@@ -128,7 +128,10 @@ class Ledger(Accompanied):
         lines += [f"  {offer(self.looks_like)}"] if self.looks_like else []
         lines += [str(self.repair)] if self.repair and not self.looks_like else []
         lines += [f"  {self.names_say}"] if self.names_say else []
-        return "\n".join(lines) or "  nothing that was tried settles it: are the config and these files of one model?"
+        return (
+            "\n".join(lines)
+            or "  no change that zoo tried makes them match: do the config and these files belong to one model?"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Everything above as JSON values."""
@@ -160,9 +163,8 @@ class Ledger(Accompanied):
 
 def inspect(
     source: str | Path | Place,
-    *,
+    *overrides: str,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
 ) -> Ledger:
@@ -179,7 +181,7 @@ def inspect(
     place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
     refuse_endless(checkpoint)
-    allow, overrides = tuple(allow), tuple(overrides)
+    allow = tuple(allow)
     chosen, match = family_of(checkpoint, family)
     if match.format:  # one that a plugin added, in a folder like those of the hub
         checkpoint = replace(checkpoint, dialect=match.format)

@@ -82,7 +82,7 @@ def overridden(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
         return config
     from zoo.presets.composition import override  # Hydra, whose grammar it is: only where there is something to read
 
-    return override(config, overrides)
+    return override(config, *overrides)
 
 
 def differing(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:

@@ -25,28 +25,29 @@ if TYPE_CHECKING:
 
 def load(
     source: str | Path | Place,
-    *,
+    *overrides: str,
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
 ) -> Model:
     """The model that a checkpoint describes, with its weights, in eval mode.
 
-    Every tensor keeps the file's dtype unless `dtype` says otherwise. Tensors that are plain renames share the file's
-    mapping (copy-on-write: training in place leaves the file alone). The account stands in `model.ledger`.
+    Only an hf:// source asks the hub; an org/name must be in the cache (`from_pretrained` fetches it). The device is
+    `cpu` unless you say otherwise, because weights that are read must be somewhere; `build` reads none and is on
+    `meta`. Every tensor keeps the file's dtype unless `dtype` casts it. Tensors that are plain renames share the file's
+    mapping (copy-on-write: training in place does not change the file). The account is `model.ledger`.
     Raises CheckpointError before anything is allocated if a tensor or config key has no place.
     """
     device, dtype = as_device(device), as_dtype(dtype)
-    ledger = inspect(source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     return realise(ledger, dtype=dtype, device=device)
 
 
 def from_pretrained(
     source: str | Path,
-    *,
+    *overrides: str,
     revision: str | None = None,
     token: str | bool | None = None,
     cache_dir: str | Path | None = None,
@@ -54,14 +55,13 @@ def from_pretrained(
     dtype: str | torch.dtype | None = None,
     device: str | torch.device = "cpu",
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
     model_class: type[nn.Module] | None = None,
 ) -> Model:
-    """The model of a folder, a file, a preset or a repository of the hub: `load` with the names that people know.
+    """As `load`, and fetches what is not on this machine: the arguments are those that users of transformers know.
 
-    Unlike `load` it fetches a bare org/name, unless `local_files_only`. `revision` is a branch, tag or commit;
+    A bare org/name is fetched from the hub, unless `local_files_only`. `revision` is a branch, tag or commit;
     `model.ledger.commit` is the commit that it was. `dtype` "auto" or None keeps the file's. HF_HOME, HF_TOKEN,
     HF_HUB_OFFLINE and HF_ENDPOINT are honoured. Warns with a ZooWarning where the cache stands in for a hub that is
     out of reach. Raises NetworkError for what cannot be had, CheckpointError for what has no place or is not a
@@ -75,7 +75,7 @@ def from_pretrained(
         allow_network=True, allow_pickle=allow_pickle,
     )  # fmt: skip
     place = place._replace(source=str(source))
-    ledger = inspect(place, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(place, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     if model_class is not None:
         _check_class(ledger, model_class)
     return realise(ledger, dtype=dtype, device=device)
@@ -129,14 +129,14 @@ def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
     found = model_class(ledger.family.name)
     if not issubclass(found, expected):
         what = f"it is a {ledger.family.name}, whose class is {found.__name__}, not {expected.__name__}"
-        raise CheckpointError(ledger.source, "", what, hint=f"zoo.from_pretrained({ledger.source!r}) takes any")
+        raise CheckpointError(ledger.source, "", what, hint=f"zoo.from_pretrained({ledger.source!r}) loads any family")
 
 
 def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
     tensor = cast(ledger, name, tensor, dtype)
     if tensor.itemsize < 2:
-        what = f"it is {str(tensor.dtype).removeprefix('torch.')}, in which no model computes"
-        raise CheckpointError(*in_file(ledger, name), what, hint="ask for a dtype: bfloat16")
+        what = f"it is {str(tensor.dtype).removeprefix('torch.')}, and no model computes in that type"
+        raise CheckpointError(*in_file(ledger, name), what, hint="choose a dtype, for example bfloat16")
     return tensor.to(device)
 
 

@@ -36,10 +36,10 @@ def assumed_in(keys: ForeignConfig) -> dict[str, Any]:
 def notes_of(config: ModelConfig, keys: ForeignConfig, checkpoint: Checkpoint) -> list[str]:
     """A sentence for all assumptions, and one for anything else that is odd."""
     assumed = [f"{name}={clean(repr(value))}" for name, value in assumed_in(keys).items()]
-    notes = [f"{checkpoint.config_name} does not say all, assumed: {some(assumed, MOST)}"] if assumed else []
+    notes = [f"{checkpoint.config_name} does not say everything. Assumed: {some(assumed, MOST)}"] if assumed else []
     notes += keys.told.values()
     if outside := list(ids_outside(config)):
-        notes.append(f"no token of the vocabulary: {some(outside, MOST)}")
+        notes.append(f"not in the vocabulary: {some(outside, MOST)}")
     return [*notes, *checkpoint.notes]
 
 

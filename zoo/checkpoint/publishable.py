@@ -17,9 +17,8 @@ CONFIG = "config.json"
 
 def check_folder(
     folder: Path,
-    *,
+    *overrides: str,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
 ) -> Ledger:
@@ -29,16 +28,18 @@ def check_folder(
     pickles = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(PICKLES))
     if pickles and not allow_pickle:
         why = "a pickle can run code on the machine of whoever opens it"
-        hint = f"zoo convert {folder} OUT --to hf --allow-pickle writes safetensors; --allow-pickle publishes it anyway"
+        hint = (
+            f"zoo convert {folder} OUT --to hf --allow-pickle writes safetensors; --allow-pickle publishes the pickle"
+        )
         raise CheckpointError(folder, pickles[0], "is a pickle", why=why, hint=hint)
     if not (folder / MANIFEST).is_symlink() and not (folder / MANIFEST).exists():
         hint = f"zoo convert {folder} OUT --to hf, then push OUT"
         raise CheckpointError(
-            folder, "", f"has no {MANIFEST}: zoo did not write it, and cannot vouch for it", hint=hint
+            folder, "", f"has no {MANIFEST}: zoo did not write this folder and cannot say that it is right", hint=hint
         )
     _refuse_links(folder)
     verify_folder(folder, free=is_text)
-    ledger = inspect(folder, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    ledger = inspect(folder, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     tell(ledger)
     return ledger
@@ -51,5 +52,5 @@ def _refuse_links(folder: Path) -> None:
     wanted = sorted(n for n in links if n in listed or n in COMPANIONS or n in (MANIFEST, CONFIG) or is_text(n))
     if wanted:
         what = f"{clean(some(wanted), 200)} {'are links' if len(wanted) > 1 else 'is a link'}, not a file of the folder"
-        hint = f"zoo convert {folder} OUT --to hf, then push OUT; or put copies in their place"
-        raise CheckpointError(folder, "", what, why="a link would publish what it leads to", hint=hint)
+        hint = f"zoo convert {folder} OUT --to hf, then push OUT; or replace the links by copies"
+        raise CheckpointError(folder, "", what, why="a link would publish the file that it points to", hint=hint)

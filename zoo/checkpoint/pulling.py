@@ -75,7 +75,7 @@ def pull(
             if place.kind == "local" and not source.startswith((".", "/", "~"))
             else ""
         )
-        raise UsageError(f"{source} is on this machine already: {place}", hint=hint)
+        raise UsageError(f"{source} is already on this machine: {place}", hint=hint)
     repository = repository_of(place, revision=revision, token=token, cache_dir=cache_dir)
     commit, files = repository.settle(allow_pickle=allow_pickle)
     found = Pull(source, place.name, repository.revision, commit, tuple(files))

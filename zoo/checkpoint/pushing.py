@@ -60,13 +60,12 @@ class Push:
 def push(
     folder: str | Path,
     repo: str,
-    *,
+    *overrides: str,
     revision: str | None = None,
     private: bool = False,
     message: str | None = None,
     token: str | bool | None = None,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
     dry_run: bool = False,
@@ -80,7 +79,7 @@ def push(
     Raises CheckpointError for a folder that is not right, NetworkError where the hub refuses.
     """
     folder, (repo, branch) = Path(folder), _target(repo, revision)
-    ledger = check_folder(folder, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle)
+    ledger = check_folder(folder, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     if not dry_run:
         from zoo.hub.upload import full_name
 
@@ -135,9 +134,11 @@ def _target(repo: str, revision: str | None) -> tuple[str, str]:
     name, named, path = parse_uri(f"hf://{'me/' * is_own}{address}")
     name = name.removeprefix("me/") if is_own else name
     if path:
-        raise UsageError(f"{clean(repo)!r} is no name of a repository: {clean(path)!r} would be a file in it")
+        raise UsageError(f"{clean(repo)!r} is not the name of a repository: {clean(path)!r} would be a file in it")
     if named and revision and named != revision:
-        raise UsageError(f"{clean(repo)!r} names the branch {clean(named)!r}, and {revision!r} was asked for")
+        raise UsageError(
+            f"{clean(repo)!r} names the branch {clean(named)!r}, but the revision {revision!r} was asked for"
+        )
     return name, revision or named or "main"
 
 
@@ -153,16 +154,16 @@ def _settle(
         return None, set(), []  # there is no such repository yet
     if private and not client.is_private():
         hint = "make it private in its settings on the hub, or push to another name"
-        raise ZooError(f"{client.name} is there already, and everybody can see it", hint=hint)
+        raise ZooError(f"{client.name} exists already, and everybody can see it", hint=hint)
     head = branches.get(branch) or branches.get("main")
     there = {file.name for file in client.files(head)} if head else set()
     ours = set(listed_files(client.download(head, [MANIFEST]))) if head and MANIFEST in there else set()
     gone = sorted((there & ours) - set(contents))
     strange = sorted(n for n in there - ours - set(contents) if "/" not in n and n.endswith(WEIGHTS))
     if strange:
-        what = f"{client.name} holds weights that zoo did not publish: {clean(some(strange))}"
+        what = f"{client.name} contains weights that zoo did not publish: {clean(some(strange))}"
         raise ZooError(
-            what, why="beside them nobody could tell which model it is", hint="push to another name or branch"
+            what, why="with both, nobody could tell which model it is", hint="push to another name or branch"
         )
     return head, there, gone
 

@@ -21,9 +21,9 @@ from zoo.checkpoint.detection import Interpreted, reading_of
 from zoo.checkpoint.interpretation import LAYERS, differing, overridden
 from zoo.errors import ZooError, some
 from zoo.files.checkpoint import Checkpoint
+from zoo.weights.account import Account, grouped
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.foreign.inert import INERT
-from zoo.weights.ledger import Account, grouped
 from zoo.weights.table import foreign_shapes
 
 MOST_TENSORS = 20_000  # beyond, trying takes longer than a refusal should
@@ -42,15 +42,15 @@ class Remedy:
     def __str__(self) -> str:
         """What to type, or, where one override alone would be another model, what to write into the config."""
         as_if = f"{self.key}: {json.dumps(self.value)}"
-        does = "  tried: every tensor has its place "
+        does = "  tried: every tensor matches "
         does += (
-            f"as if the config said {as_if}:  {shlex.quote(self.overrides[0])}"
+            f"if the config says {as_if}:  {shlex.quote(self.overrides[0])}"
             if len(self.overrides) == 1
-            else f"where the config says {as_if}, on which more of it hangs: correct it there"
+            else f"if the config says {as_if}; other values depend on it, so change it in the config"
         )
         if not self.without:
             return does
-        lost = f"right if the model never had {some(grouped(self.without))}, wrong if the files have lost it"
+        lost = f"right if the model never had {some(grouped(self.without))}, wrong if it is missing from the files"
         return f"{does}\n  {lost}"
 
 

@@ -14,12 +14,12 @@ from zoo.checkpoint.provenance import origin
 from zoo.errors import UsageError
 from zoo.files.regular import own_file
 from zoo.files.safetensors_writer import TensorSpec
-from zoo.files.shards import MAX_SHARD_SIZE
 from zoo.files.write import write_folder
 from zoo.hub.listing import COMPANIONS
 from zoo.models.construction import shared_parameters
 from zoo.registry import installed
 from zoo.registry.family import Family
+from zoo.units import parse_bytes
 from zoo.weights.table import Step, foreign_shapes
 
 
@@ -28,17 +28,17 @@ def save(
     folder: str | Path,
     *,
     format: str = "hf",
-    max_shard_size: int = MAX_SHARD_SIZE,
+    max_shard_size: int | str = "5GB",
     force: bool = False,
 ) -> Path:
     """Write config, weights and zoo.json of `model` as its family's `format` (hf, zoo, meta, ...), all or nothing.
 
-    Raises UsageError for a model on meta or of no family, ZooError if the folder exists and is not zoo's to replace, or
-    the disk refuses.
+    Files hold at most `max_shard_size`: bytes or 5GB, 200MB, 1GiB. Raises UsageError for a model on meta or of no
+    family, ZooError if the folder exists and zoo did not write it, or if the disk refuses.
     """
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
-        raise UsageError("the model has no config of zoo's", hint="save what zoo.build or zoo.load made")
+        raise UsageError("the model has no zoo config", hint="save a model that zoo.build or zoo.load made")
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     family = installed()[config.family]
@@ -58,7 +58,7 @@ def save(
         config=foreign_config(family, format, config),
         extra=companions(ledger.checkpoint.path) if ledger is not None else {},
         provenance=provenance,
-        max_shard_size=max_shard_size,
+        max_shard_size=parse_bytes(max_shard_size),
         force=force,
         sources=[ledger.checkpoint.path] if ledger is not None else [],
         **file_names(family, format),
@@ -93,7 +93,7 @@ def file_names(family: Family, format: str) -> dict[str, Any]:
         return {}
     dialect = family.dialect(format)
     if not dialect.is_written:
-        raise UsageError(f"{family.name}'s {format} format is read, not written")
+        raise UsageError(f"{family.name}'s {format} format can be read but not written")
     return {"config_name": dialect.files.config, "pickle_name": dialect.files.pickle}
 
 

@@ -40,11 +40,11 @@ COMMANDS = {
     "compare": Entry("Look", "zoo.cli.compare:command", "What differs between models, in words and pictures."),
     "build": Entry("Make", "zoo.cli.build:command", "Compose, build, summarise; -m sweeps."),
     "inspect": Entry("Make", "zoo.cli.inspect:command", "Which family a checkpoint is; reads headers only."),
-    "convert": Entry("Make", "zoo.cli.convert:command", "Any dialect to any other: strict ledger, atomic."),
-    "pull": Entry("Make", "zoo.cli.pull:command", "A checkpoint of the hub to this machine, pinned and checked."),
-    "push": Entry("Make", "zoo.cli.push:command", "A folder that zoo wrote onto the hub, checked first."),
-    "verify": Entry("Prove", "zoo.cli.verify:command", "Parity with a reference; where and why it parts."),
-    "check-plugin": Entry("Prove", "zoo.cli.check_plugin:command", "Hold a plugin's families to the contract."),
+    "convert": Entry("Make", "zoo.cli.convert:command", "From any format to any other: strict ledger, atomic."),
+    "pull": Entry("Make", "zoo.cli.pull:command", "Download a checkpoint from the hub, pinned and checked."),
+    "push": Entry("Make", "zoo.cli.push:command", "Publish a folder that zoo wrote on the hub, checked first."),
+    "verify": Entry("Prove", "zoo.cli.verify:command", "Is it the same as a reference? If not, where and why."),
+    "check-plugin": Entry("Prove", "zoo.cli.check_plugin:command", "Check that a plugin's families keep the contract."),
     "doctor": Entry("Prove", "zoo.cli.doctor:command", "Environment, plugins, cache, network."),
     "chat": Entry("Run", "zoo.cli.chat:command", "Terminal chat."),
     "generate": Entry("Run", "zoo.cli.generate:command", "One-shot text, all decoding methods."),
@@ -141,7 +141,7 @@ def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> Non
     metavar="no:NAME",
     expose_value=False,
     callback=refuse,
-    help="Leave a plugin out. Also after the command.",
+    help="Leave out a plugin. Also after the command.",
 )
 @click.option("--debug", is_flag=True, expose_value=False, help="Show an error's traceback. Also after the command.")
 @click.version_option(__version__, "--version", prog_name="zoo", message="%(prog)s %(version)s")
@@ -201,5 +201,5 @@ def block(names: Sequence[str]) -> None:
             from zoo.errors import did_you_mean
 
             click.echo(
-                f"note: -p no:{name} leaves nothing out: no plugin has this name; {did_you_mean(name, known)}", err=True
+                f"note: -p no:{name} has no effect: no plugin has this name; {did_you_mean(name, known)}", err=True
             )

@@ -32,7 +32,7 @@ def added(name: str) -> click.Command | None:
                     found = resolve_name(command.target)
                 if not isinstance(found, click.Command):
                     raise PluginError(
-                        f"the command {name!r} of {plugin.distribution}: {command.target} is no click.Command"
+                        f"the command {name!r} of {plugin.distribution}: {command.target} is not a click.Command"
                     )
                 found.name = name
                 return found

@@ -26,11 +26,11 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.command(epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar="SOURCE|MODEL [KEY=VALUE]...", shell_complete=complete)
 @click.option("-m", "--multirun", is_flag=True, help="Run every combination of values given with commas.")
-@click.option("--prompt", type=int, help="Tokens that are read at once.  [default: 128]")
+@click.option("--prompt", type=int, help="Tokens that are read in one pass.  [default: 128]")
 @click.option("--new", type=int, help="Tokens that follow, one by one.  [default: 64]")
 @click.option("--batch", type=int, help="Rows.  [default: 1]")
 @click.option("--repeats", type=int, help="Runs that count, after one that does not.  [default: 5]")
-@click.option("--against", metavar="LIBRARY", help="transformers: the same model there, taking turns with ours.")
+@click.option("--against", metavar="LIBRARY", help="transformers: the same model there, alternating with ours.")
 @click.option("--device", help="cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Cast the weights, to float32 for example.")
 @own_presets.options
@@ -45,9 +45,9 @@ def command(
 ) -> None:
     """Time a checkpoint with its own weights, or a preset with random ones.
 
-    Every option but the flags is a key too: `prompt=128,512 -m` runs both. Each model has a process of its own; after
-    a first run that does not count, the median of the others is told with the least and the most. All runs are
-    greedy. With --against both libraries take turns in one run, on the same weights, and the ratios are of each turn.
+    Every option except the flags is also a key: `prompt=128,512 -m` runs both. Each model runs in its own process; the
+    first run does not count, and of the others the median, the minimum and the maximum are shown. All runs are greedy.
+    With --against the two libraries alternate, on the same weights, and there is a ratio for each pair of runs.
     """
     from zoo.cli.benching import one, sourced, sweep
     from zoo.cli.building import check

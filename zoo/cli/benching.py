@@ -42,9 +42,9 @@ def sourced(words: Sequence[str]) -> list[str]:
     if not any(have_weights):
         return list(words)
     if not all(have_weights):
-        raise UsageError(f"{bare[0]} names checkpoints and presets", hint="run them one after the other")
+        raise UsageError(f"{bare[0]} contains both checkpoints and presets", hint="run them one after the other")
     if shaping:
-        raise UsageError(f"{bare[0]}: {shaping[0]} changes a preset, and this is a checkpoint", hint="see: zoo list")
+        raise UsageError(f"{bare[0]}: {shaping[0]} is for a preset, but this is a checkpoint", hint="see: zoo list")
     return [f"source={','.join(map(quoted, models))}" if word == bare[0] else word for word in words]
 
 

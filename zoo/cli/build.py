@@ -47,11 +47,11 @@ def command(
     info: str | None,
     is_json: bool,
 ) -> None:
-    """Compose MODEL with overrides, build it and tell what it costs.
+    """Compose MODEL with overrides, build it and show what it costs.
 
     By default nothing is allocated (device=meta). device=cpu save=FOLDER writes the model with random weights drawn
-    from seed=0, in dtype=float32, as format=hf. Everything left of = is Hydra's: groups as rope=yarn, keys as
-    model.num_layers=4, and sweeps with -m.
+    from seed=0, in dtype=float32, as format=hf. Overrides are those of Hydra: groups such as rope=yarn, keys
+    such as model.num_layers=4, and sweeps with -m.
     """
     if info is not None and info not in INFO:  # an override that followed a bare --info
         words, info = (info, *words), "all"

@@ -44,12 +44,12 @@ class Settings:
             given["format"] = "hf" if "hf" in formats else "zoo"
         settings = cls(**{name: typed(kind, given[name], name) for name, kind in kinds.items()})
         if settings.save == "":
-            raise UsageError("save= names no folder", hint="type: save=FOLDER")
+            raise UsageError("save= has no folder", hint="type: save=FOLDER")
         if settings.save is not None and settings.device == "meta":
-            raise UsageError(f"save={settings.save} needs weights, and device=meta has none", hint="add device=cpu")
+            raise UsageError(f"save={settings.save} needs weights, but device=meta has none", hint="add device=cpu")
         if settings.format not in formats:
             why = did_you_mean(settings.format, formats)
-            raise UsageError(f"format={settings.format!r} is no format of {config.family}", why=why)
+            raise UsageError(f"format={settings.format!r} is not a format of {config.family}", why=why)
         return settings
 
 
@@ -66,8 +66,8 @@ def sweep(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:
     """Build every combination and print a line for each. Leaves with the exit code of the first that failed."""
     saves = [word for word in words if word.startswith("save=") and "${" not in word]
     if saves and saves[0] not in ("save=", "save=null"):
-        hint = f"name the folders apart: '{saves[0]}/${{hydra.job.num}}'"
-        raise UsageError(f"{saves[0]} would write every model to one folder", hint=hint)
+        hint = f"give each its own folder: '{saves[0]}/${{hydra.job.num}}'"
+        raise UsageError(f"{saves[0]} would write all models to the same folder", hint=hint)
     folder, results = run_sweep("build", words, flags, built)
     if is_json:
         output.as_json({"folder": str(folder), "jobs": results})
@@ -140,7 +140,7 @@ def built(composed: DictConfig) -> dict[str, Any]:
         "saved": None,
     }
     if facts["size"] and facts["size"]["parameters"] != total:
-        told = f"its anatomy adds up to {facts['size']['parameters']:,} parameters, its module has {total:,}"
+        told = f"its anatomy has {facts['size']['parameters']:,} parameters, but its module has {total:,}"
         raise ZooError(f"the family {config.family!r} contradicts itself", why=told)
     if settings.save is not None:
         from zoo.checkpoint.saving import save

@@ -24,13 +24,13 @@ Examples:
   echo "What is the capital of France?" | zoo chat ./SmolLM2-135M-Instruct.Q4_1.gguf
 """
 
-HELP = "/reset starts again, /help says this, ctrl-d leaves"
+HELP = "/reset starts again, /help shows this, ctrl-d quits"
 
 
 @click.command(epilog=EPILOG)
 @click.argument("source", default="tiny", shell_complete=complete)
 @text_options
-@click.option("--system", help="What the model is told before the conversation.")
+@click.option("--system", help="Instructions for the model before the conversation.")
 @image_option
 @sampling_options
 def command(
@@ -45,9 +45,9 @@ def command(
     ignore_settings: bool,
     **chosen: object,
 ) -> None:
-    """Talk with the model SOURCE (default: the one in the box), about pictures too.
+    """Talk with the model SOURCE (default: tiny, which comes with zoo), also about pictures.
 
-    A model without a chat template continues the text as it stands. Settings of generation as in zoo generate.
+    A model without a chat template continues the text without changes. Settings of generation as in zoo generate.
     """
     speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
     tell_notes(speaker)

@@ -33,7 +33,7 @@ COLUMNS = (
 
 @click.command(epilog=EPILOG)
 @click.argument("name", metavar="NAME|DIST")
-@click.option("--preset", metavar="MODEL", help="Hold this preset's config to it instead of the family's tiny one.")
+@click.option("--preset", metavar="MODEL", help="Check this preset's config instead of the family's tiny one.")
 @click.option("--group", "groups", multiple=True, metavar="GROUP", help="Only: registry, config, model, cache, ...")
 @click.option("--json", "is_json", is_flag=True, help="Every property of every family as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Failed properties only.")
@@ -41,7 +41,7 @@ COLUMNS = (
 def command(
     name: str, preset: str | None, groups: tuple[str, ...], is_json: bool, quiet: bool, no_truncate: bool
 ) -> int:
-    """Hold a family, or all families of a distribution, to zoo's contract.
+    """Check that a family, or all families of a distribution, keep zoo's contract.
 
     Models are small, built with random weights and run on the CPU. Exit code 1 if any property fails.
     """
@@ -50,7 +50,7 @@ def command(
 
     plugins, families = plugins_of(name), families_of(name)
     if preset and len(families) != 1:
-        raise UsageError(f"--preset goes with one family, {name!r} has {len(families)}", hint="name the family")
+        raise UsageError(f"--preset works with one family, {name!r} has {len(families)}", hint="name the family")
     checks = {"": [loading(plugin) for plugin in plugins]}
     for family in families:
         checks[family] = check_family(family, preset=preset, groups=groups or GROUPS)

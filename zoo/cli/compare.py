@@ -36,15 +36,20 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.command(epilog=EPILOG)
 @click.argument("subjects", nargs=-1, metavar="A B [C]...", shell_complete=complete)
 @click.option("--length", type=click.IntRange(1), default=LENGTH, show_default=True, help="Tokens of the text.")
-@click.option("--rank", type=click.IntRange(1), default=RANK, show_default=True, help="Rank of the LoRA adapters.")
-@click.option("--dtype", metavar="DTYPE", help="Count bytes of all in this type, not in the released one.")
+@click.option("--lora-rank", type=click.IntRange(1), default=RANK, show_default=True, help="Rank of the LoRA adapters.")
+@click.option("--bytes-dtype", metavar="DTYPE", help="Count the bytes of all in this type, not in the released one.")
 @click.option(
-    "--text", type=click.Path(), metavar="FILE", help="Measure the weights on a text, or on sample: the one in the box."
+    "--text",
+    type=click.Path(),
+    metavar="FILE",
+    help="Measure the weights on a text file, or on sample, the text that zoo ships.",
 )
 @click.option("--speed", is_flag=True, help="With --text: time them too, each in a process of its own.")
-@click.option("--window", type=click.IntRange(1), metavar="TOKENS", help="Of the text, seen at once.")
-@click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="From one window to the next.")
-@click.option("--compute-dtype", metavar="DTYPE", help="Cast the weights before they are measured.")
+@click.option(
+    "--window", type=click.IntRange(1), metavar="TOKENS", help="Tokens of the text that the model sees at once."
+)
+@click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="Tokens from one window to the next.")
+@click.option("--dtype", metavar="DTYPE", help="With --text: cast the weights before they are measured.")
 @click.option("--device", default="cpu", show_default=True, help="What measures: cpu, cuda, ...")
 @click.option("--json", "is_json", is_flag=True, help="Configs, traits and exact numbers as JSON.")
 @click.option("--md", "is_markdown", is_flag=True, help="The table as Markdown.")
@@ -54,33 +59,36 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 def command(
     subjects: tuple[str, ...],
     length: int,
-    rank: int,
-    dtype: str | None,
+    lora_rank: int,
+    bytes_dtype: str | None,
     text: str | None,
     speed: bool,
     window: int | None,
     stride: int | None,
-    compute_dtype: str | None,
+    dtype: str | None,
     device: str,
     is_json: bool,
     is_markdown: bool,
     page: str | None,
 ) -> None:
-    """Tell what differs between models: architecture, parameters, memory, compute, training.
+    """Show what differs between models: architecture, parameters, memory, compute, training.
 
-    A, B, C are models that `zoo list` names, checkpoints (folders, files, org/name, hf://org/name@rev), or either with
-    overrides behind it in quotes: 'llama3 model.num_kv_heads=4'. Nothing but headers is read of weights, unless --text
-    asks for perplexity, agreement and KL with the first, and what each says: one model is in memory at a time.
+    A, B, C are models that `zoo list` shows, or checkpoints (folders, files, org/name, hf://org/name@rev). Overrides
+    go in quotes: 'llama3 model.num_kv_heads=4'. Of weights only headers are read, unless --text asks for perplexity,
+    agreement and KL with the first model, and text; then one model is in memory at a time.
     """
     if is_json and is_markdown:
-        raise UsageError("--json and --md are two answers", hint="leave one of them out")
+        raise UsageError("--json and --md cannot be used together", hint="leave one of them out")
     file = _html_file(page) if page is not None else None
-    measuring = {"speed": speed, "window": window, "stride": stride, "compute_dtype": compute_dtype}
+    measuring = {"speed": speed, "window": window, "stride": stride, "dtype": dtype}
     if text is None and any(measuring.values()):
-        raise UsageError("--speed, --window, --stride and --compute-dtype go with --text", hint="add --text sample")
+        raise UsageError(
+            "--speed, --window, --stride and --dtype need --text",
+            hint="add --text sample; to count bytes in another type: --bytes-dtype",
+        )
     tell = output.note if sys.stderr.isatty() else None
     found = compare(
-        *subjects, length=length, lora_rank=rank, dtype=dtype, text=text,
+        *subjects, length=length, lora_rank=lora_rank, bytes_dtype=bytes_dtype, text=text,
         **(measuring | {"device": device, "tell": tell} if text is not None else {}),
     )  # fmt: skip
     if file is not None:

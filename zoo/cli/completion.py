@@ -31,7 +31,7 @@ Examples:
 
 FILES = {  # shell -> where its script goes, below the home folder, and what must be so that it is read
     "bash": (".local/share/bash-completion/completions/zoo", "read by the package bash-completion in new shells"),
-    "zsh": (".zfunc/_zoo", "read if ~/.zshrc says, before compinit: fpath+=~/.zfunc"),
+    "zsh": (".zfunc/_zoo", "read if ~/.zshrc has this line before compinit: fpath+=~/.zfunc"),
     "fish": (".config/fish/completions/zoo.fish", "read in new shells"),
 }
 
@@ -94,7 +94,7 @@ for shell in (Bash, Zsh, Fish):
 
 @click.command(epilog=EPILOG)
 @click.argument("shell", type=click.Choice(list(FILES)))
-@click.option("--install", is_flag=True, help="Write the script where the shell looks for it.")
+@click.option("--install", is_flag=True, help="Write the script to the folder where the shell looks for it.")
 def command(shell: str, install: bool) -> None:
     """Print the script that completes zoo's commands, flags, models, groups and keys in SHELL."""
     from zoo.cli import COMPLETION, main

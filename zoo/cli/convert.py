@@ -10,7 +10,6 @@ from zoo.anatomy.size import human_bytes
 from zoo.cli import output
 from zoo.cli.inspect import chosen, complete, lines, shared_options
 from zoo.cli.proving import is_family
-from zoo.units import parse_bytes
 
 EPILOG = """\b
 Examples:
@@ -25,13 +24,16 @@ Examples:
 @click.argument("folder", type=click.Path(), required=False)
 @shared_options
 @click.option(
-    "--to", default="zoo", show_default=True, metavar="FORMAT", help="zoo, hf, meta or another of the family."
+    "--to", "format", default="zoo", show_default=True, metavar="FORMAT", help="zoo, hf, meta or another of the family."
 )
 @click.option("--dtype", help="Cast the weights; a value that overflows is an error.")
-@click.option("--max-shard-size", metavar="SIZE", help="Cut the weights into files of at most this: 5GB, 200MB, bytes.")
+@click.option(
+    "--max-shard-size", default="5GB", show_default=True, metavar="SIZE",
+    help="Cut the weights into files of at most this: 5GB, 200MB or a number of bytes.",
+)  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
-@click.option("--dry-run", is_flag=True, help="Settle the account and say what would be written.")
-@click.option("--prove", is_flag=True, help="First run the weight tables on numbered elements, there and back.")
+@click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
+@click.option("--prove", is_flag=True, help="First test the weight tables on numbered elements, in both directions.")
 @click.option("--json", "as_json", is_flag=True, help="The account as JSON.")
 def command(
     source: str | None,
@@ -39,9 +41,9 @@ def command(
     choices: tuple[str, ...],
     allow: tuple[str, ...],
     allow_pickle: bool,
-    to: str,
+    format: str,
     dtype: str | None,
-    max_shard_size: str | None,
+    max_shard_size: str,
     force: bool,
     dry_run: bool,
     prove: bool,
@@ -49,16 +51,16 @@ def command(
 ) -> None:
     """Write the checkpoint SOURCE to FOLDER in another format.
 
-    Nothing is written unless every tensor and config key has its place; FOLDER is replaced whole or left as it was.
+    Nothing is written unless every tensor and config key matches; FOLDER is replaced completely or not at all.
 
-    With --prove every number is first shown to land in exactly one place and to come back: for all families and
-    formats, for those named in the place of SOURCE, or for a SOURCE at its own sizes.
+    --prove first shows that every number goes to exactly one place and can be restored: for all families and formats,
+    for the families named in the place of SOURCE, or for a SOURCE at its own sizes.
     """
     if prove:
         from zoo.cli.proving import proven
 
         options = {"allow": allow, "allow_pickle": allow_pickle}
-        if not proven(source, folder, choices, to=to, as_json=as_json, **options):
+        if not proven(source, folder, choices, format=format, as_json=as_json, **options):
             raise click.exceptions.Exit(1)
         if source is None or folder is None or is_family(source):
             return
@@ -66,15 +68,16 @@ def command(
         raise click.UsageError(f"missing {'SOURCE' if source is None else 'FOLDER'}")
     from zoo.checkpoint.conversion import convert
 
+    overrides, family = chosen(choices)
     start = time.perf_counter()
     done = convert(
-        source, folder, to=to, dtype=dtype, **chosen(choices), allow=allow, allow_pickle=allow_pickle,
-        max_shard_size=None if max_shard_size is None else parse_bytes(max_shard_size), force=force, dry_run=dry_run,
+        source, folder, *overrides, format=format, dtype=dtype, family=family, allow=allow, allow_pickle=allow_pickle,
+        max_shard_size=max_shard_size, force=force, dry_run=dry_run,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     if as_json:
         told = {
-            "folder": str(done.folder), "format": to, "tensors": done.num_tensors, "bytes": done.nbytes,
+            "folder": str(done.folder), "format": format, "tensors": done.num_tensors, "bytes": done.nbytes,
             "dry_run": dry_run,
         }  # fmt: skip
         output.as_json({**done.ledger.to_dict(), "written": told})
@@ -82,5 +85,5 @@ def command(
     click.echo("\n".join(lines(done.ledger)))
     verb = "would write" if dry_run else "wrote     "
     click.echo(
-        f"{verb} {done.folder}  as {to}: {done.num_tensors} tensors, {human_bytes(done.nbytes)}  {seconds:.1f} s"
+        f"{verb} {done.folder}  as {format}: {done.num_tensors} tensors, {human_bytes(done.nbytes)}  {seconds:.1f} s"
     )

@@ -34,7 +34,7 @@ STARTED = {"bash": (".bashrc", ".bash_profile"), "zsh": (".zshrc",), "fish": (".
 @click.command(epilog=EPILOG)
 @click.option("--json", "is_json", is_flag=True, help="Everything as JSON, to paste into a report.")
 def command(is_json: bool) -> None:
-    """Tell what zoo runs on, and what is not as it should be. Reads local files only."""
+    """Show what zoo runs on, and what is wrong with it. Reads only local files."""
     found = examine()
     if is_json:
         output.as_json(found)
@@ -77,7 +77,7 @@ def in_words(found: dict[str, Any]) -> list[tuple[str, str]]:
     memory = f", {human_bytes(found['memory_bytes'])}" if found["memory_bytes"] else ""
     hub, models = found["hub"], found["hub"]["models"]
     cached = f"{len(models)} models, {human_bytes(sum(models.values()))}" if models else "nothing"
-    network = "offline (HF_HUB_OFFLINE=1)" if hub["offline"] else "network not asked"
+    network = "offline (HF_HUB_OFFLINE=1)" if hub["offline"] else "network not tested"
     shells = ", ".join(found["completion"])
     lines = [
         ("zoo-lm", f"{found['zoo']} · Python {found['python']} · {found['cores']} cores{memory}"),
@@ -88,7 +88,8 @@ def in_words(found: dict[str, Any]) -> list[tuple[str, str]]:
         ("completion", shells or "not installed   zoo completion bash --install"),
     ]
     lines += [
-        ("clash", f"{c['preset']} of {c['hidden']} is hidden by that of {c['kept']}") for c in found["preset_clashes"]
+        ("clash", f"{c['preset']} of {c['hidden']} is hidden by the one of {c['kept']}")
+        for c in found["preset_clashes"]
     ]
     lines += [("broken", f"{b['preset']} of {b['package']}: {b['problem']}") for b in found["broken_presets"]]
     return [*lines, ("paste with", "zoo doctor --json")]

@@ -27,7 +27,9 @@ Examples:
 @click.command(epilog=EPILOG)
 @click.argument("source", default="tiny", shell_complete=complete)
 @text_options
-@click.option("-p", "--prompt", "prompts", multiple=True, required=True, help="Text to continue; may be given again.")
+@click.option(
+    "-p", "--prompt", "prompts", multiple=True, required=True, help="Text to continue; may be given more than once."
+)
 @image_option
 @click.option("--beams", "num_beams", type=int, help="Beam search that keeps this many texts.")
 @click.option("--length-penalty", type=float, help="Beam search: above 0 favours longer texts.")
@@ -46,17 +48,17 @@ def command(
     as_json: bool,
     **chosen: object,
 ) -> None:
-    """Continue texts with the model SOURCE (default: the one in the box); an encoder-decoder answers them.
+    """Continue texts with the model SOURCE (default: tiny, which comes with zoo); an encoder-decoder answers them.
 
-    With pictures the prompt becomes a message in the source's chat template, where there is one, unless it has
-    markers for them itself; without a template the pictures come first.
+    With pictures the prompt becomes a message in the chat template, if there is one, unless the prompt already has
+    markers for the pictures; without a template the pictures come first.
 
-    Settings not given are those of the checkpoint's generation_config.json, or of its config.json; where there are
-    none, decoding is greedy, and 128 tokens are added at most. All that have no option are set by words:
+    Other settings come from the checkpoint's generation_config.json, or from its config.json; if there are none,
+    decoding is greedy and adds at most 128 tokens. Settings without an option are given as words:
     generation.bad_words_ids=[[5]], generation.typical_p=0.9, generation.forced_eos_token_id=null.
     """
     if images and len(prompts) > 1:
-        raise UsageError(f"pictures go with one prompt, not {len(prompts)}", hint="give -p once")
+        raise UsageError(f"pictures need one prompt, not {len(prompts)}", hint="give -p once")
     speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
     tell_notes(speaker)
     config = settings(speaker, **chosen)

@@ -36,8 +36,12 @@ def shared_options(function: F, *, others: str = "") -> F:
     """The options of every command that opens a checkpoint; `others` are words that one takes besides."""
     for option in (
         click.argument("choices", nargs=-1, metavar=f"[family=NAME] [model.FIELD=VALUE]{others}..."),
-        click.option("--allow", multiple=True, metavar="PATTERN", help="Let tensors or config keys pass that match."),
-        click.option("--allow-pickle", is_flag=True, help="Open .bin and .pth files, as data only: code is refused."),
+        click.option(
+            "--allow", multiple=True, metavar="PATTERN", help="Allow tensors or config keys that match the pattern."
+        ),
+        click.option(
+            "--allow-pickle", is_flag=True, help="Open .bin and .pth files as data only; code in them is refused."
+        ),
     ):
         function = option(function)
     return function
@@ -48,13 +52,14 @@ def shared_options(function: F, *, others: str = "") -> F:
 @shared_options
 @click.option("--json", "as_json", is_flag=True, help="The ledger as JSON.")
 def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, as_json: bool) -> None:
-    """Tell what the checkpoint SOURCE is, from its headers alone.
+    """Show what the checkpoint SOURCE is. Reads only headers.
 
     SOURCE is a folder, a file, tiny, org/name (from the cache), hf://org/name@rev or pkg://package/path.
     """
     from zoo.checkpoint.inspection import inspect
 
-    ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
+    overrides, family = chosen(choices)
+    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     if as_json:
         output.as_json(ledger.to_dict())
     else:
@@ -62,8 +67,8 @@ def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow
     ledger.check()
 
 
-def chosen(words: tuple[str, ...]) -> dict[str, Any]:
-    """`family` and `overrides` as `inspect` takes them. Raises click's usage error for any other word."""
+def chosen(words: tuple[str, ...]) -> tuple[list[str], str | None]:
+    """(overrides, family) as `inspect` takes them. Raises click's usage error for any other word."""
     from zoo.presets.overrides import grammar
 
     family: str | None = None
@@ -77,7 +82,7 @@ def chosen(words: tuple[str, ...]) -> dict[str, Any]:
             overrides.append(word)
         else:
             raise click.UsageError(f"{word!r} is neither family=NAME nor model.FIELD=VALUE")
-    return {"family": family, "overrides": overrides}
+    return overrides, family
 
 
 def lines(ledger: Ledger) -> list[str]:

@@ -39,7 +39,7 @@ COLUMNS = (
 def command(pattern: str | None, family: str | None, is_json: bool, quiet: bool, no_truncate: bool) -> None:
     """List the models that zoo can build, with their traits and sizes.
 
-    PATTERN is a shell pattern, or part of a name. On a pipe the table is tab-separated.
+    PATTERN is a shell pattern, or part of a name. In a pipe the table is tab-separated.
     """
     found = list_models(pattern, family=family)
     if pattern and not found:

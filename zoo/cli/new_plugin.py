@@ -24,9 +24,9 @@ Examples:
 @click.option("--json", "is_json", is_flag=True, help="The folder and its files as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="The folder only.")
 def command(name: str, parent: Path, is_json: bool, quiet: bool) -> None:
-    """Write zoo-NAME, a working plugin package: config, model, hf dialect, preset, tests, README and CI.
+    """Write zoo-NAME, a working plugin package: config, model, hf format, preset, tests, README and CI.
 
-    NAME is the family's: lower-case letters, digits and underscores. Nothing that exists is written over.
+    NAME is the family's: lower-case letters, digits and underscores. Existing files are never overwritten.
     """
     from zoo.scaffold import write
 

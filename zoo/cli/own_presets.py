@@ -21,13 +21,13 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--trust-config-dir",
             is_flag=True,
-            help="Hand all of -cd FOLDER to Hydra, so that it can run code: only for one you wrote yourself.",
+            help="Give all of -cd FOLDER to Hydra, which can then run code: only for a folder that you wrote.",
         ),
         click.option(
             "-cd",
             "--config-dir",
             type=click.Path(exists=True, file_okay=False),
-            help="A folder of your own presets, which can set fields of a model and nothing else.",
+            help="A folder with your own presets; they can only set fields of a model.",
         ),
     ):
         command = option(command)
@@ -45,7 +45,7 @@ class OwnPresets:
     def of(cls, config_dir: str | None, trust_config_dir: bool) -> OwnPresets:
         """As the options say. Raises UsageError for trust without a folder."""
         if trust_config_dir and config_dir is None:
-            raise UsageError("--trust-config-dir trusts no folder", hint="name it: -cd FOLDER")
+            raise UsageError("--trust-config-dir needs a folder", hint="name it: -cd FOLDER")
         return cls(Path(config_dir) if config_dir else None, trust_config_dir)
 
     @property
@@ -92,7 +92,7 @@ class OwnPresets:
         if not self.is_trusted:
             options = installed().options()
             told += [
-                f"the option {n} of {self.folder} is hidden by that of {options[n].plugin}"
+                f"the option {n} of {self.folder} is hidden by the one of {options[n].plugin}"
                 for n in own.options
                 if n in options
             ][:MOST]

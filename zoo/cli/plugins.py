@@ -46,7 +46,7 @@ def command(show_all: bool, is_json: bool, no_truncate: bool) -> None:
     if blocked := [f"{p.name} ({p.reason})" for p in plugins if p.state == "blocked" and not show_all]:
         output.note(f"blocked: {', '.join(blocked)}")
     if slow := [f"{p.name} ({p.seconds:.1f} s)" for p in plugins if p.state != "built in" and p.seconds > SLOW]:
-        output.note(f"slow to import, which every command waits for: {', '.join(slow)}")
+        output.note(f"slow to import, and every command waits for them: {', '.join(slow)}")
 
 
 def to_dict(p: Plugin) -> dict[str, Any]:

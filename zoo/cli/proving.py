@@ -19,7 +19,7 @@ def is_family(word: str) -> bool:
 
 
 def proven(
-    source: str | None, folder: str | None, choices: tuple[str, ...], *, to: str, as_json: bool, **options: Any
+    source: str | None, folder: str | None, choices: tuple[str, ...], *, format: str, as_json: bool, **options: Any
 ) -> bool:
     """Print a line per table and tell whether all of them are bijections."""
     from zoo.verification.proving import prove_families, prove_ledger
@@ -29,7 +29,9 @@ def proven(
     else:
         from zoo.checkpoint.inspection import inspect
 
-        rows = prove_ledger(inspect(source, **chosen(choices), **options), to if folder else None)
+        overrides, family = chosen(choices)
+        ledger = inspect(source, *overrides, family=family, **options)
+        rows = prove_ledger(ledger, format if folder else None)
     failed = [row for row in rows if not row.holds]
     if as_json and (folder is None or source is None or is_family(source) or failed):
         output.as_json({"holds": not failed, "tables": [row.to_dict() for row in rows]})

@@ -28,8 +28,8 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.command(epilog=EPILOG)
 @click.argument("source", shell_complete=complete)
 @click.option("--revision", help="A branch, tag or commit; as org/name@REVISION.")
-@click.option("--to", "folder", type=click.Path(), metavar="DIR", help="Copy it there too, with a zoo.json beside it.")
-@click.option("--allow-pickle", is_flag=True, help="Fetch .bin and .pth files where there is nothing better.")
+@click.option("--to", "folder", type=click.Path(), metavar="DIR", help="Also copy it to this folder, with a zoo.json.")
+@click.option("--allow-pickle", is_flag=True, help="Fetch .bin and .pth files if there is nothing better.")
 @click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
 @click.option("--dry-run", is_flag=True, help="Say what would be fetched, with sizes.")
 @click.option("--json", "is_json", is_flag=True, help="Commit, files, bytes and folder as JSON.")
@@ -42,10 +42,10 @@ def command(
     dry_run: bool,
     is_json: bool,
 ) -> None:
-    """Fetch the checkpoint SOURCE into the cache: org/name, hf://org/name@rev or a preset that has a home on the hub.
+    """Fetch the checkpoint SOURCE into the cache: org/name, hf://org/name@rev or a preset with weights on the hub.
 
     Only what is needed: config, weights in the safest format, tokenizer, templates, card and licence. The revision is
-    resolved to a commit first, and every file is held against the size and hash that the hub tells.
+    resolved to a commit first, and the size and hash of every file are checked against those of the hub.
     """
     found = pull(
         source, revision=revision, folder=folder, allow_pickle=allow_pickle, force=force, dry_run=dry_run,
@@ -58,7 +58,7 @@ def command(
         output.table(columns, [(file.name, file.nbytes, file.is_cached) for file in found.files])
         output.note(in_words(found))
     else:
-        output.fields([("source", in_words(found)), ("checked", "sizes and hashes are as the hub tells them"),
+        output.fields([("source", in_words(found)), ("checked", "sizes and hashes are those that the hub reports"),
                        ("folder", str(found.folder))])  # fmt: skip
 
 

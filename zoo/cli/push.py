@@ -22,9 +22,11 @@ Examples:
 @click.argument("folder", type=click.Path())
 @click.argument("repo", metavar="ORG/NAME")
 @shared_options
-@click.option("--private", is_flag=True, help="Make the repository one that only its owners see.")
-@click.option("--revision", metavar="BRANCH", help="The branch to commit to, made from main if need be.")
-@click.option("--message", help="What the commit says.")
+@click.option("--private", is_flag=True, help="Make the repository private: only its owners see it.")
+@click.option(
+    "--revision", metavar="BRANCH", help="The branch to commit to; it is created from main if it does not exist."
+)
+@click.option("--message", help="The commit message.")
 @click.option("--dry-run", is_flag=True, help="Check the folder and say what would be sent; connects to nothing.")
 @click.option("--json", "is_json", is_flag=True, help="Commit, files and bytes as JSON.")
 def command(
@@ -41,10 +43,11 @@ def command(
 ) -> None:
     """Publish FOLDER, which zoo wrote, as ORG/NAME in one commit.
 
-    The folder is held against its zoo.json and inspected first. Without a README.md a card is made of what is known.
+    The folder is first checked against its zoo.json and inspected. If it has no README.md, zoo writes a card.
     """
+    overrides, family = chosen(choices)
     found = push(
-        folder, repo, revision=revision, private=private, message=message, **chosen(choices), allow=allow,
+        folder, repo, *overrides, revision=revision, private=private, message=message, family=family, allow=allow,
         allow_pickle=allow_pickle, dry_run=dry_run, announce=None if is_json else announce,
     )  # fmt: skip
     if is_json:
@@ -62,7 +65,7 @@ def announce(found: Push) -> None:
     output.note(f"{found.folder} → hf://{found.repo}@{found.revision} · {_count(found)}")
     if found.has_new_card:
         output.note(
-            f"card: made of what is known, licence {found.license or 'not stated'}; write a README.md to say more"
+            f"card: generated, licence {found.license or 'not stated'}; write a README.md if you want to say more"
         )
     if found.left_out:
         output.note(f"left out: {', '.join(found.left_out)}")

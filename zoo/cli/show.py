@@ -40,13 +40,13 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete)
 @click.option("--json", "is_json", is_flag=True, help="The config, the traits and every number as JSON.")
 def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
-    """Tell what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.
+    """Show what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.
 
-    MODEL is one that `zoo list` names. Overrides are those of `zoo build`: model.num_layers=4, rope=yarn.
+    MODEL is one that `zoo list` shows. Overrides are those of `zoo build`: model.num_layers=4, rope=yarn.
     """
     model = model.removeprefix("model=")
     if "/" in model and model not in installed().presets():
-        raise UsageError(f"{model!r} is no model that zoo list names", hint=f"a checkpoint: zoo inspect {model}")
+        raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
     config = _composed(model, overrides)
     if is_json:
         output.as_json(to_dict(model, config))

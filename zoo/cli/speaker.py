@@ -45,7 +45,7 @@ def text_options(function: F) -> F:
 
 def image_option(function: F) -> F:
     """Pictures, in the order in which the prompt speaks of them."""
-    text = "A picture that the prompt is about; may be given again."
+    text = "A picture for the prompt; may be given more than once."
     return click.option("--image", "images", multiple=True, type=click.Path(), metavar="FILE", help=text)(function)
 
 
@@ -53,17 +53,21 @@ def sampling_options(function: F) -> F:
     """The options that decide how a text is continued."""
     for option in (
         click.option("--tokens", "max_new_tokens", type=int, help="Tokens to add at most."),
-        click.option("--temperature", type=float, help="0: always the likeliest token."),
-        click.option("--top-k", type=int, help="Draw among the k likeliest tokens."),
-        click.option("--top-p", type=float, help="Draw among the fewest tokens that hold this share."),
-        click.option("--min-p", type=float, help="Draw among tokens at least this share as likely as the likeliest."),
-        click.option("--repetition-penalty", type=float, help="Above 1: tokens already there become less likely."),
+        click.option("--temperature", type=float, help="0: always the most likely token."),
+        click.option("--top-k", type=int, help="Draw from the k most likely tokens."),
+        click.option("--top-p", type=float, help="Draw from the smallest set of tokens with this total probability."),
+        click.option(
+            "--min-p", type=float, help="Draw from tokens with at least this share of the highest probability."
+        ),
+        click.option(
+            "--repetition-penalty", type=float, help="Above 1: tokens that are already there become less likely."
+        ),
         click.option("--seed", type=int, help="The same seed gives the same text."),
-        click.option("--stop", multiple=True, help="End before this text; may be given more than once."),
-        click.option("--regex", metavar="PATTERN", help="The text matches this regular expression as a whole."),
+        click.option("--stop", multiple=True, help="Stop before this text; may be given more than once."),
+        click.option("--regex", metavar="PATTERN", help="The whole text matches this regular expression."),
         click.option("--json-schema", metavar="JSON|FILE", help="The text is JSON of this schema."),
         click.option(
-            "--ignore-settings", is_flag=True, help="Leave out settings of the checkpoint that zoo does not know."
+            "--ignore-settings", is_flag=True, help="Ignore settings of the checkpoint that zoo does not know."
         ),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
         click.option("--dtype", help="Cast the weights, to float32 for example."),
@@ -90,7 +94,8 @@ def open_speaker(
 
     words, others = parted(choices, GROUP)
     given = settings_of(words, GROUP)
-    ledger = inspect(source, **chosen(tuple(others)), allow=allow, allow_pickle=allow_pickle)
+    overrides, family = chosen(tuple(others))
+    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()  # before torch is imported
     tokenizer = ledger.tokenizer
     config, notes = ledger.settings(ignore=ignore_settings)
@@ -98,7 +103,7 @@ def open_speaker(
     seen = read_pictures(ledger, images)
     model = realise(ledger, dtype=dtype, device=device)
     if not hasattr(model, "new_cache"):
-        raise UsageError(f"{source} is a {ledger.family.name}, which does not continue texts")
+        raise UsageError(f"{source} is a {ledger.family.name}, which does not generate text")
     return Speaker(model, tokenizer, config, ledger, notes, seen)
 
 

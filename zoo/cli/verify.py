@@ -24,12 +24,12 @@ Examples:
 @shared_options
 @click.option(
     "--against", metavar="REF",
-    help="Another source; transformers, on the same checkpoint; or golden, the family's committed numbers."
+    help="Another source; transformers, with the same checkpoint; or golden, the family's stored numbers."
     "  [default: transformers]",
 )  # fmt: skip
-@click.option("--golden", is_flag=True, help="Rerun the committed numbers of all families, or of those named.")
-@click.option("--dtype", help="What both sides compute in.  [default: float64 where it fits, else float32]")
-@click.option("--tokens", type=click.IntRange(2), help="Tokens of each text.  [default: 61, or beyond a window]")
+@click.option("--golden", is_flag=True, help="Recompute the stored numbers of all families, or of those that you name.")
+@click.option("--dtype", help="The type in which both sides compute.  [default: float64 if it fits, else float32]")
+@click.option("--length", type=click.IntRange(2), help="Tokens of each text.  [default: 61, or beyond a window]")
 @click.option(
     "--limit", type=click.FloatRange(0, min_open=True), metavar="X",
     help="Largest difference, in units of the root mean square.  [default: what rounding leaves, the reference's too]",
@@ -43,20 +43,20 @@ def command(
     against: str | None,
     golden: bool,
     dtype: str | None,
-    tokens: int | None,
+    length: int | None,
     limit: float | None,
     as_json: bool,
 ) -> None:
-    """Run the same tokens through SOURCE and through a reference; exit code 1 where they are not the same.
+    """Run the same tokens through SOURCE and through a reference; exit code 1 if they are not the same.
 
-    The reference also runs against itself: what it differs from itself by is no difference between the two.
-    Where they do, the first module that parts from the reference is named, and the mistake that explains it.
-    Families follow --golden in the place of SOURCE; goldens need neither transformers nor a checkpoint.
+    The reference also runs against itself, and its difference from itself is not counted. If the two are not the same,
+    the first module that differs is named, and the mistake that explains it.
+    With --golden, name families in the place of SOURCE; goldens need neither transformers nor a checkpoint.
     """
     if golden and against is not None:
-        raise click.UsageError("--golden takes no --against")
+        raise click.UsageError("--golden cannot be used with --against")
     if limit is not None and (golden or against == "golden"):
-        raise click.UsageError("goldens have limits of their own: leave out --limit")
+        raise click.UsageError("goldens have their own limits: leave out --limit")
     if golden:
         names = [word for word in (source, *choices) if word]
         passed = rerun(names, as_json=as_json)
@@ -65,24 +65,26 @@ def command(
     elif against == "golden" and not Path("golden").exists():
         passed = rerun([family_of(source, choices, allow, allow_pickle)], as_json=as_json)
     else:
+        overrides, family = chosen(choices)
         settings: dict[str, Any] = {
-            **chosen(choices),
+            "family": family,
             "allow": allow,
             "allow_pickle": allow_pickle,
             "dtype": dtype,
-            "length": tokens,
+            "length": length,
             "limit": limit,
+            "against": against or "transformers",
         }
-        passed = hold(source, against or "transformers", settings, as_json=as_json)
+        passed = hold(source, overrides, settings, as_json=as_json)
     if not passed:
         raise click.exceptions.Exit(1)
 
 
-def hold(source: str, against: str, settings: dict[str, Any], *, as_json: bool) -> bool:
+def hold(source: str, overrides: list[str], settings: dict[str, Any], *, as_json: bool) -> bool:
     """Verify one source and print the answer."""
     from zoo.verification import verify
 
-    result = verify(source, against, **settings)
+    result = verify(source, *overrides, **settings)
     if as_json:
         output.as_json(result.to_dict())
     else:
@@ -109,7 +111,7 @@ def rerun(names: list[str], *, as_json: bool) -> bool:
         f"{len(results) - len(failed)} goldens agree, {len(failed)} do not.  {time.perf_counter() - start:.1f} s"
     )
     for name in missing:
-        click.echo(f"note: {name} ships no golden", err=True)
+        click.echo(f"note: {name} has no golden", err=True)
     return not failed
 
 
@@ -117,6 +119,7 @@ def family_of(source: str, choices: tuple[str, ...], allow: tuple[str, ...], all
     """The family of a source, once every tensor of it has a place."""
     from zoo.checkpoint.inspection import inspect
 
-    ledger = inspect(source, **chosen(choices), allow=allow, allow_pickle=allow_pickle)
+    overrides, family = chosen(choices)
+    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     return ledger.family.name

@@ -23,7 +23,7 @@ def cache_growth(c: Comparison) -> list[Markup]:
             continue
         limit = s.size.anatomy.max_seq_len
         at = sorted({*lengths, *([limit] if limit and low < limit < high else [])})
-        points = tuple((float(n), float(s.size.cache_bytes(n, dtype=c.dtype))) for n in at)
+        points = tuple((float(n), float(s.size.cache_bytes(n, dtype=c.bytes_dtype))) for n in at)
         lines.append(Line(i, s.name, points, solid_to=limit))
     if not lines:
         return []

@@ -21,7 +21,7 @@ def measured(
     text: str | Path,
     window: int | None = None,
     stride: int | None = None,
-    compute_dtype: str | None = None,
+    dtype: str | None = None,
     device: str = "cpu",
     speed: bool = False,
     tell: Callable[[str], None] | None = None,
@@ -33,9 +33,7 @@ def measured(
     from zoo.measurement import measure
 
     opened = [_opened(what) for what in subjects]
-    found = measure(
-        opened, text=text, window=window, stride=stride, dtype=compute_dtype, device=device, speed=speed, tell=tell
-    )
+    found = measure(opened, text=text, window=window, stride=stride, dtype=dtype, device=device, speed=speed, tell=tell)
     for model, what in zip(found.models, subjects, strict=True):
         model.source = clean(what.family if isinstance(what, ModelConfig) else what)
     pieces = tuple(tuple(m.pieces()) or None for m in found.models)
@@ -62,6 +60,6 @@ def _opened(what: str | Path | ModelConfig) -> OpenedSource | ZooError:
         name, *rest = words_of(what)
         families = [word.removeprefix("family=") for word in rest if word.startswith("family=")]
         overrides = [word for word in rest if not word.startswith("family=")]
-        return open_source(name, family=families[0] if families else None, overrides=overrides)
+        return open_source(name, *overrides, family=families[0] if families else None)
     except ZooError as error:
         return error

@@ -36,8 +36,8 @@ def page(c: Comparison) -> str:
 
 def _title(c: Comparison) -> list[Markup]:
     options = [] if c.length == LENGTH else ["--length", str(c.length)]
-    options += [] if c.lora_rank == RANK else ["--rank", str(c.lora_rank)]
-    options += ["--dtype", c.dtype] if c.dtype else []
+    options += [] if c.lora_rank == RANK else ["--lora-rank", str(c.lora_rank)]
+    options += ["--bytes-dtype", c.bytes_dtype] if c.bytes_dtype else []
     command = " ".join(["zoo compare", *(quote(s.name) for s in c.subjects), *options])
     chips = [
         element("li", frame.dot(i), element("strong", s.name), f" {s.description}", class_=f"m{i}")
@@ -45,8 +45,8 @@ def _title(c: Comparison) -> list[Markup]:
     ]
     return [
         element("h1", Markup(" · ".join(element("span", s.name, **_kept(s.name)) for s in c.subjects))),
-        element("p", element("code", f"{command} --html"), " · worked out from the configs; ",
-                "weights were read for what was measured" if c.measurements else "no weights needed", class_="about"),
+        element("p", element("code", f"{command} --html"), " · computed from the configs; ",
+                "weights were read for the measurements" if c.measurements else "no weights needed", class_="about"),
         element("ul", *chips, class_="names"),
     ]  # fmt: skip
 
@@ -74,7 +74,7 @@ def _texts(c: Comparison, pieces: Sequence[Sequence[tuple[str, float]] | None]) 
     if not cards:
         return []
     words = f"Coloured from {STEPS[0]:g}, {STEPS[1]:g} and {STEPS[2]:g} nats on: the stronger, the less expected."
-    title = element("h2", "The text as each model met it", id="text")
+    title = element("h2", "The text as each model reads it", id="text")
     return [title, about(words), frame.cards(cards, "cards texts")]
 
 
@@ -91,14 +91,14 @@ def _pictures(c: Comparison, looks: Sequence[Look]) -> Iterable[Markup]:
     yield from frame.figure(
         "Cache growth",
         cache_growth(c),
-        f"Bytes of one row's cache in {c.dtype or 'the dtype of the released weights'}. A line is dashed beyond the "
-        f"context that its model is made for; the dotted mark is {human_length(c.length)} tokens.",
+        f"Bytes of one row's cache in {c.bytes_dtype or 'the dtype of the released weights'}. A line is dashed beyond "
+        f"the context that its model is made for; the dotted mark is {human_length(c.length)} tokens.",
     )
     yield from _masks(c, looks)
     yield from frame.figure(
         "Rotary wavelengths",
         wavelengths(c, looks),
-        "Tokens after which a pair of channels has turned once, by the frequencies that the model's own modules hold.",
+        "Tokens after which a pair of channels has rotated once, by the frequencies that the model's own modules hold.",
     )
 
 

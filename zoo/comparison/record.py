@@ -44,7 +44,7 @@ class Comparison:
     rows: tuple[Row, ...]
     length: int = LENGTH  # tokens that cache, FLOPs and training are counted for
     lora_rank: int = RANK
-    dtype: str | None = None  # that bytes are counted in; None: the one that each model was released in
+    bytes_dtype: str | None = None  # that bytes are counted in; None: the one that each model was released in
     measurements: Findings | None = None
 
     @property
@@ -60,17 +60,17 @@ class Comparison:
     @property
     def notes(self) -> tuple[str, ...]:
         """What a reader of the table must know."""
-        told = [f"bytes are counted in {self.dtype}"] if self.dtype else []
+        told = [f"bytes are counted in {self.bytes_dtype}"] if self.bytes_dtype else []
         limits = [(s.name, s.size.anatomy.max_seq_len) for s in self.subjects if s.size]
         if over := [f"{name} ({limit:,})" for name, limit in limits if limit and limit < self.length]:
             told.append(f"{human_length(self.length)} tokens are beyond the context of {some(over, 8)}")
         if sources := [
-            f"{human_bytes(s.size.source_cache_bytes(1, dtype=self.dtype))} ({s.name})"
+            f"{human_bytes(s.size.source_cache_bytes(1, dtype=self.bytes_dtype))} ({s.name})"
             for s in self.subjects
             if s.size and s.size.anatomy.cross
         ]:
             each = f"each token of which adds to the cache: {some(sources, 8)}"
-            told.append(f"decode at {human_length(self.length)} attends to a source as long, {each}")
+            told.append(f"decode at {human_length(self.length)} attends to a source of the same length, {each}")
         if unknown := [s.name for s in self.subjects if s.size is None]:
             told.append(f"no arithmetic for the size of {some(unknown, 8)}: the family describes no anatomy")
         return tuple(told)
@@ -98,7 +98,7 @@ class Comparison:
         told: dict[str, Any] = {
             "length": self.length,
             "lora_rank": self.lora_rank,
-            "dtype": self.dtype,
+            "bytes_dtype": self.bytes_dtype,
             "subjects": [_subject(s, self) for s in self.subjects],
             "rows": _rows(self.rows),
             "notes": list(self.notes),
@@ -128,14 +128,15 @@ def compare(
     *subjects: str | Path | ModelConfig,
     length: int = LENGTH,
     lora_rank: int = RANK,
-    dtype: str | None = None,
+    bytes_dtype: str | None = None,
     text: str | Path | None = None,
     **measuring: Any,
 ) -> Comparison:
     """Two models or more side by side: `compare("gpt2", "llama3 model.num_kv_heads=4", "./folder")`.
 
     Subjects are what `zoo list` names, overrides behind it, checkpoints (their headers are read) and configs. Cache,
-    FLOPs and training are counted for `length` tokens, bytes in `dtype` or else in that of each one's released weights.
+    FLOPs and training are counted for `length` tokens, bytes in `bytes_dtype`, or else in the dtype of each one's
+    released weights; this only counts, and casts nothing. Overrides stand in the string, for each subject has its own.
     With a `text`, a file or `sample`, the weights are read too and measured on it: `measuring` are further arguments of
     `zoo.comparison.measured.measured`. Raises UsageError for fewer than two and for what is no dtype, and what the
     subjects do.
@@ -143,17 +144,19 @@ def compare(
     if len(subjects) < 2:
         raise UsageError("nothing to compare with", hint="name two models or more: zoo compare gpt2 llama3")
     if length < 1:
-        raise UsageError(f"length={length} is no number of tokens")
-    if dtype is not None:
-        item_bytes(dtype)
+        raise UsageError(f"length={length} is not a number of tokens")
+    if bytes_dtype is not None:
+        item_bytes(bytes_dtype)
+    if text is None and measuring:
+        raise UsageError(f"{min(measuring)} needs a text on which the weights are measured", hint='add text="sample"')
     found = distinct([ComparedModel.of(what) for what in subjects])
-    told = rows(found, Terms(length, lora_rank, dtype))
+    told = rows(found, Terms(length, lora_rank, bytes_dtype))
     numbers = None
     if text is not None:
         from zoo.comparison.measured import measured
 
         numbers = measured(subjects, text=text, **measuring)
-    return Comparison(found, told, length, lora_rank, dtype, numbers)
+    return Comparison(found, told, length, lora_rank, bytes_dtype, numbers)
 
 
 def _subject(s: ComparedModel, c: Comparison) -> dict[str, Any]:
@@ -163,7 +166,7 @@ def _subject(s: ComparedModel, c: Comparison) -> dict[str, Any]:
         "family": s.config.family,
         "config": s.config.to_dict(),
         "traits": s.size.anatomy.traits if s.size else {},
-        "size": costs(s.size, c.length, dtype=c.dtype, rank=c.lora_rank) if s.size else None,
+        "size": costs(s.size, c.length, dtype=c.bytes_dtype, rank=c.lora_rank) if s.size else None,
     }
 
 

@@ -71,9 +71,9 @@ def words_of(text: str) -> list[str]:
     try:
         words = shlex.split(text)
     except ValueError:
-        raise UsageError(f"cannot read {clean(text)!r}", why="a quote in it is not closed") from None
+        raise UsageError(f"cannot read {clean(text)!r}", why="it has a quote that is not closed") from None
     if not words:
-        raise UsageError("a model without a name", hint="zoo list names them all")
+        raise UsageError("a model has no name", hint="zoo list shows all names")
     return [words[0].removeprefix("model="), *words[1:]]
 
 
@@ -94,7 +94,7 @@ def _of_checkpoint(source: str | Path, words: Sequence[str]) -> ModelConfig:
 
     families = [word.removeprefix("family=") for word in words if word.startswith("family=")]
     overrides = [word for word in words if not word.startswith("family=")]
-    ledger = inspect(source, family=families[0] if families else None, overrides=overrides)
+    ledger = inspect(source, *overrides, family=families[0] if families else None)
     ledger.check()
     tell(ledger)
     return ledger.config

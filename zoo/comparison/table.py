@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def as_text(c: Comparison, width: int | None = None) -> str:
     """The rows that differ under the models' names, what is the same in a line, and the notes, within `width`."""
     lines = table.as_text(_names(c), told := _told(c), width)
-    lines += [] if told else ["  they are the same in all that is told here"]
+    lines += [] if told else ["  they are the same in everything shown here"]
     ends = [f"same: {same(c)}." if c.same else "", *(f"note: {note}." for note in notes(c))]
     for end in filter(None, ends):
         lines += textwrap.wrap(end, width or 100, subsequent_indent="  ")

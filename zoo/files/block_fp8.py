@@ -30,7 +30,7 @@ def block_size(config: Mapping[str, Any], file: Path) -> tuple[int, int] | None:
     if isinstance(block, list) and len(block) == 2 and all(type(n) is int and 0 < n <= 1 << 20 for n in block):
         return block[0], block[1]
     item, why = "quantization_config.weight_block_size", "zoo reads 8-bit floats with one scale per block"
-    raise CheckpointError(file, item, f"{clean(repr(block))} is not two sizes", why=why)
+    raise CheckpointError(file, item, f"{clean(repr(block))} is not a pair of sizes", why=why)
 
 
 def unscaled_infos(tensors: Mapping[str, TensorInfo], block: tuple[int, int]) -> dict[str, TensorInfo]:
@@ -39,12 +39,12 @@ def unscaled_infos(tensors: Mapping[str, TensorInfo], block: tuple[int, int]) ->
     for name, info in tensors.items():
         if name.endswith(SCALE):
             if name.removesuffix(SCALE) not in tensors:
-                raise CheckpointError(info.file, name, f"scales {clean(name.removesuffix(SCALE))}, which is not there")
+                raise CheckpointError(info.file, name, f"scales {clean(name.removesuffix(SCALE))}, which is missing")
         elif f"{name}{SCALE}" in tensors:
             _check_pair(info, tensors[f"{name}{SCALE}"], block)
             shown[name] = TensorInfo(name, "bfloat16", info.shape, info.file, 2 * info.numel, None)
         elif info.dtype == FP8:
-            raise CheckpointError(info.file, name, f"is {FP8} without {clean(name)}{SCALE}, which would scale it")
+            raise CheckpointError(info.file, name, f"is {FP8} without {clean(name)}{SCALE}, its scale")
         else:
             shown[name] = info
     return shown

@@ -65,7 +65,7 @@ class Checkpoint:
         """The bytes of one tensor as they lie in the file. Raises CheckpointError for one that is computed."""
         info = self.tensors[name]
         if info.offset is None:
-            raise CheckpointError(info.file, name, "does not lie in the file as it is shown")
+            raise CheckpointError(info.file, name, "is not stored in the file in the order of its shape")
         if not info.nbytes:
             return memoryview(b"")
         try:
@@ -105,7 +105,7 @@ def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoi
     if len(ggufs) == 1:
         return _open_gguf(path, path / ggufs[0])
     if ggufs:
-        hint = f"give the one that you mean: {path / ggufs[0]}"
+        hint = f"name the one that you want: {path / ggufs[0]}"
         raise CheckpointError(path, "", f"holds {len(ggufs)} GGUF files and no config.json", hint=hint)
     raise CheckpointError(path, "", "has no config.json", why=_present(names) or _LOOKED_FOR)
 
@@ -119,7 +119,7 @@ def _open_file(path: Path, allow_pickle: bool) -> Checkpoint:
     if path.name.endswith((".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")):
         return _beside_config(path, path, allow_pickle)
     if PARTS.fullmatch(path.name):
-        hint = f"give the folder: {path.parent}"
+        hint = f"name the folder: {path.parent}"
         raise CheckpointError(path, "", "is one of the parts of a checkpoint in Meta's format", hint=hint)
     if not path.exists():
         raise CheckpointError(path, "", "is not there")
@@ -131,11 +131,11 @@ def _weights(folder: Path, names: set[str]) -> Path:
     """The file, single or index, that the folder's weights are read from."""
     for single, index in ((SINGLE, INDEX), (PICKLE, PICKLE_INDEX)):
         if single in names and index in names and single not in read_index(folder / index).values():
-            hint = f"give the one that you mean: {folder / single} or {folder / index}"
+            hint = f"name the one that you want: {folder / single} or {folder / index}"
             raise CheckpointError(folder, "", f"holds two checkpoints, {single} and {index}", hint=hint)
         if found := [name for name in (index, single) if name in names]:
             return folder / found[0]
-    raise CheckpointError(folder, "", "has no weights that zoo reads", why=_present(names) or _LOOKED_FOR)
+    raise CheckpointError(folder, "", "has no weights that zoo can read", why=_present(names) or _LOOKED_FOR)
 
 
 def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:

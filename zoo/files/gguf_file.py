@@ -57,7 +57,7 @@ def read_gguf_header(path: Path) -> GGUFHeader:
     for tensor in raw.tensors:
         info = _tensor(tensor, start, types, path)
         if info.offset != expected:
-            what = f"starts at byte {info.offset:,}, where the tensors before it put it at {expected:,}"
+            what = f"starts at byte {info.offset:,}, but the tensors before it end at {expected:,}"
             raise CheckpointError(path, info.name, what)
         if expected + info.nbytes > raw.size:
             raise CheckpointError(path, info.name, f"goes beyond the end of the file, which has {raw.size:,} bytes")
@@ -116,7 +116,7 @@ class GGUFReader:
         try:
             values = dequantize(raw.reshape(rows, -1), GGMLQuantizationType[info.dtype])
         except NotImplementedError:
-            why = "the package gguf cannot turn this type into numbers"
+            why = "the gguf package cannot convert this type to numbers"
             raise CheckpointError(info.file, info.name, f"is quantised as {info.dtype}", why=why) from None
         return torch.from_numpy(np.ascontiguousarray(values, np.float32)).reshape(info.shape)
 
@@ -132,7 +132,7 @@ def _quantisations(path: Path) -> dict[int, tuple[str, int, int]]:
 
 def _tensor(raw: RawTensor, start: int, types: Mapping[int, tuple[str, int, int]], path: Path) -> TensorInfo:
     if raw.kind not in types:
-        raise CheckpointError(path, raw.name, f"its type {raw.kind} is not known to the package gguf")
+        raise CheckpointError(path, raw.name, f"its type {raw.kind} is not known to the gguf package")
     name, block, block_bytes = types[raw.kind]
     shape = checked_shape(raw.dims[::-1], path, raw.name)  # GGUF names the fastest dimension first
     if block > 1 and (not shape or shape[-1] % block):

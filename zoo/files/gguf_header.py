@@ -68,13 +68,13 @@ class _Walk:
         for _ in range(num_keys):
             key = self._text("", NAME_BYTES)
             if key in found.metadata:
-                raise CheckpointError(self.path, key, "stands twice in the metadata")
+                raise CheckpointError(self.path, key, "occurs twice in the metadata")
             found.metadata[key] = self._value(key)
         names = set()
         for _ in range(num_tensors):
             found.tensors.append(tensor := self._tensor())
             if tensor.name in names:
-                raise CheckpointError(self.path, tensor.name, "stands twice")
+                raise CheckpointError(self.path, tensor.name, "occurs twice")
             names.add(tensor.name)
         found.metadata = {key: value for key, value in found.metadata.items() if value is not _LEFT_OUT}
         found.end = self.at
@@ -82,7 +82,7 @@ class _Walk:
 
     def _counts(self) -> tuple[int, int]:
         if self.data[:4] != b"GGUF":
-            raise CheckpointError(self.path, "", "is no GGUF file: it does not begin with GGUF")
+            raise CheckpointError(self.path, "", "is not a GGUF file: it does not start with GGUF")
         self.at = 4
         if (version := self._number(_U32, "version")) not in VERSIONS:
             what = "is for big-endian machines" if version & 0xFFFF == 0 else f"has GGUF version {version}"
@@ -110,7 +110,7 @@ class _Walk:
         if kind == _STRING:
             return self._text(key, HEADER_BYTES)
         if kind not in _SCALARS:
-            raise CheckpointError(self.path, key, f"its type {kind} is not one that GGUF has")
+            raise CheckpointError(self.path, key, f"its type {kind} is not a GGUF type")
         value = self._number(_SCALARS[kind], key)
         if kind == _BOOL and value not in (0, 1):
             raise CheckpointError(self.path, key, f"{value} is not a boolean")
@@ -127,7 +127,7 @@ class _Walk:
         if self.longest is None or (count <= self.longest and not key.startswith("tokenizer.")):
             self.items += count
             if self.longest is not None and self.items > MAX_ITEMS:
-                raise CheckpointError(self.path, key, f"the arrays up to here have more than {MAX_ITEMS:,} elements")
+                raise CheckpointError(self.path, key, f"the arrays so far have more than {MAX_ITEMS:,} elements")
             return [self._item(kind, key) for _ in range(count)]
         if kind == _STRING:
             self._skip_texts(count, key)

@@ -49,7 +49,10 @@ def parse_json(
         raise CheckpointError(file, "", "has too many values to be read safely")
     if data.startswith(_BOM):
         raise CheckpointError(
-            file, "", "begins with a byte order mark, which JSON does not have", hint="save it as UTF-8 without one"
+            file,
+            "",
+            "starts with a byte order mark, which JSON does not allow",
+            hint="save it as UTF-8 without the mark",
         )
     refused: list[_Refused] = []
     try:
@@ -57,7 +60,7 @@ def parse_json(
     except UnicodeDecodeError as error:
         raise CheckpointError(file, "", f"is not UTF-8 text: byte {error.start} is {data[error.start]:#04x}") from None
     except _Duplicate as error:
-        raise CheckpointError(file, error.key, "stands twice in one object") from None
+        raise CheckpointError(file, error.key, "occurs twice in one object") from None
     except json.JSONDecodeError as error:
         raise CheckpointError(
             file, "", f"is not JSON: line {error.lineno}, column {error.colno}: {error.msg}"
@@ -99,7 +102,7 @@ def _loads(data: bytes, refused: list[_Refused], allow_infinity: bool) -> Any:
         if len(literal) > MAX_DIGITS and sum(map(str.isdigit, literal)) > MAX_DIGITS:
             return refuse(f"a number of more than {MAX_DIGITS} digits: {clean(literal)}")
         value = kind(literal)
-        return value if abs(value) != float("inf") else refuse(f"{clean(literal)} is beyond what a float can hold")
+        return value if abs(value) != float("inf") else refuse(f"{clean(literal)} is too large for a float")
 
     return json.loads(
         data.decode("utf-8"),
@@ -133,7 +136,7 @@ def _refuse_lone_surrogates(value: Any, file: object) -> None:
                 if type(text) is str:
                     text.encode("utf-8")
             except UnicodeEncodeError:
-                raise CheckpointError(file, place.spelt(), "holds a lone surrogate, half a character") from None
+                raise CheckpointError(file, place.spelt(), "contains half of a character (a lone surrogate)") from None
 
 
 def _check_depth(value: Any, max_depth: int, file: object) -> None:

@@ -30,7 +30,7 @@ def listed_files(folder: Path) -> dict[str, Digest]:
     found = read_json(path)
     files = found.get("files")
     if "zoo" not in found or not isinstance(files, dict):
-        raise CheckpointError(path, "", "is not one that zoo wrote")
+        raise CheckpointError(path, "", "was not written by zoo")
     digests: dict[str, Digest] = {}
     for name, entry in files.items():
         sha256, size = (entry.get("sha256"), entry.get("size")) if isinstance(entry, dict) else (None, None)

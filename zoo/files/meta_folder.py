@@ -26,7 +26,7 @@ def read_parts(folder: Path, *, allow_pickle: bool) -> dict[str, TensorInfo]:
         raise refuse_pickle(parts[min(parts)])
     for number in range(max(parts) + 1):
         if number not in parts:
-            raise CheckpointError(folder / f"consolidated.{number:02}.pth", "", "is not there, and later parts are")
+            raise CheckpointError(folder / f"consolidated.{number:02}.pth", "", "is missing, but later parts are there")
     tensors: dict[str, TensorInfo] = {}
     for number, path in sorted(parts.items()):
         for name, info in read_pickle_header(path).items():

@@ -32,7 +32,7 @@ def refuse_pickle(path: Path) -> CheckpointError:
         path,
         "",
         "is a pickle, a format that can run code",
-        why="zoo opens one only when told to, and then reads tensors and nothing else",
+        why="zoo opens a pickle only if you ask for it, and reads only tensors from it",
         hint="--allow-pickle, or save the weights as safetensors",
     )
 
@@ -91,8 +91,8 @@ def _archive(file: object, path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)  # type: ignore[arg-type]  # any seekable binary file will do
     except zipfile.BadZipFile:
-        what = "is not a zip archive: a pickle from before PyTorch 1.6, or no checkpoint at all"
-        hint = "load it with torch where you trust it, and save the weights as safetensors"
+        what = "is not a zip archive: it was written before PyTorch 1.6, or it is not a checkpoint"
+        hint = "if you trust it, load it with torch and save the weights as safetensors"
         raise CheckpointError(path, "", what, hint=hint) from None
 
 
@@ -104,7 +104,7 @@ def _records(archive: zipfile.ZipFile, size: int, path: Path) -> dict[str, zipfi
         root, _, name = record.filename.partition("/")
         roots.add(root)
         if name in found:
-            raise CheckpointError(path, record.filename, "stands twice in the archive")
+            raise CheckpointError(path, record.filename, "occurs twice in the archive")
         if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
             raise CheckpointError(path, record.filename, "is compressed, which torch.save never does")
         if record.flag_bits & 0x1:
@@ -113,7 +113,7 @@ def _records(archive: zipfile.ZipFile, size: int, path: Path) -> dict[str, zipfi
     if len(roots) != 1 or "data.pkl" not in found:
         raise CheckpointError(path, "", "is a zip archive, but not one that torch.save writes")
     if sum(record.file_size for record in found.values()) > size:
-        raise CheckpointError(path, "", f"its records claim more than the {size:,} bytes of the file")
+        raise CheckpointError(path, "", f"its records say that they have more than the {size:,} bytes of the file")
     if (length := found["data.pkl"].file_size) > PICKLE_BYTES:
         raise CheckpointError(path, "data.pkl", f"has {length:,} bytes, more than the {PICKLE_BYTES:,} allowed")
     return found
@@ -122,7 +122,9 @@ def _records(archive: zipfile.ZipFile, size: int, path: Path) -> dict[str, zipfi
 def _check_byte_order(archive: zipfile.ZipFile, records: Mapping[str, zipfile.ZipInfo], path: Path) -> None:
     record = records.get("byteorder")
     if record and (record.file_size > 16 or archive.read(record) != b"little"):
-        raise CheckpointError(path, "byteorder", "is not little: the file was written on another kind of machine")
+        raise CheckpointError(
+            path, "byteorder", "is not little-endian: the file was written on another kind of machine"
+        )
 
 
 def _data_start(file: object, record: zipfile.ZipInfo, size: int, path: Path) -> int:
@@ -130,7 +132,7 @@ def _data_start(file: object, record: zipfile.ZipInfo, size: int, path: Path) ->
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))  # type: ignore[attr-defined]
     start = record.header_offset + _LOCAL_HEADER.size + name_length + extra_length
     if signature != b"PK\3\4" or start + record.file_size > size:
-        raise CheckpointError(path, record.filename, "does not lie within the file")
+        raise CheckpointError(path, record.filename, "is not inside the file")
     return start
 
 

@@ -19,7 +19,7 @@ def size_of(path: Path) -> int:
     try:
         found = path.stat()
     except FileNotFoundError:
-        what = "is a link that leads nowhere" if path.is_symlink() else "is not there"
+        what = "is a link to a file that does not exist" if path.is_symlink() else "is not there"
         raise CheckpointError(path, "", what) from None
     except (OSError, ValueError) as error:
         raise CheckpointError(path, "", unreadable(error)) from None
@@ -37,8 +37,8 @@ def own_file(path: Path) -> Path:
     home, target = path.parent.resolve(), path.resolve()
     cache = next((parent.parents[1] for parent in home.parents if parent.name == "snapshots"), home)
     if not any(target.is_relative_to(root) for root in (home, cache)):
-        hint = "if you mean the file that it leads to, put a copy of it in the place of the link"
-        raise CheckpointError(path, "", "is a link that leads out of the folder", hint=hint)
+        hint = "if you want the file that the link points to, replace the link by a copy"
+        raise CheckpointError(path, "", "is a link to a file outside the folder", hint=hint)
     return path
 
 
@@ -62,7 +62,7 @@ def plain_name(name: object, file: Path, item: str) -> str:
     if not isinstance(name, str) or not name:
         raise CheckpointError(file, item, f"{clean(repr(name))} is not the name of a file")
     if name in (".", "..") or "/" in name or "\\" in name or not name.isprintable():
-        why = "a checkpoint may name only files that lie beside it"
+        why = "a checkpoint may name only files in its own folder"
         raise CheckpointError(file, item, f"names the file {clean(repr(name))}", why=why)
     return name
 

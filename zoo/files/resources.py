@@ -52,4 +52,4 @@ def _up_to(data: bytes, most: int, file: Traversable) -> bytes:
 
 def too_large(file: object, size: int, most: int) -> str:
     """The sentence about a file that has more bytes than it may."""
-    return f"{file}: {size} bytes are more than the {most} a preset may have"
+    return f"{file}: {size} bytes are more than the {most} that a preset may have"

@@ -75,14 +75,14 @@ def _rebuild_typed(storage: Any, start: Any, shape: Any, strides: Any, *rest: An
 
 def _parameter(tensor: Any, *rest: Any) -> StoredTensor:
     if not isinstance(tensor, StoredTensor):
-        raise ValueError("a parameter without a tensor")
+        raise ValueError("a parameter that has no tensor")
     return tensor
 
 
 def _view(storage: Any, dtype: Any, start: Any, shape: Any, strides: Any) -> StoredTensor:
     whole = (start, *shape, *strides)
     if not isinstance(storage, _Storage) or len(shape) != len(strides) or dtype not in ITEM_BYTES:
-        raise ValueError("a tensor that torch.save does not write")
+        raise ValueError("a tensor in a form that torch.save does not write")
     if not all(type(n) is int and 0 <= n < 1 << 63 for n in whole):
         raise ValueError("a tensor whose sizes are not counts")
     return StoredTensor(storage.key, dtype, start, tuple(shape), tuple(strides))
@@ -127,7 +127,7 @@ class _Machine(_Unpickler):  # type: ignore[misc]
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
             what = f"needs code ({clean(f'{module}.{name}')}), not only tensors"
-            raise CheckpointError(self._path, "", what, hint="save the weights alone, as safetensors")
+            raise CheckpointError(self._path, "", what, hint="save only the weights, as safetensors")
         return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
@@ -150,7 +150,7 @@ class _Machine(_Unpickler):  # type: ignore[misc]
         if not isinstance(table, dict) or not isinstance(key, str | int):
             raise ValueError("a table whose keys are not names")
         if isinstance(key, str) and key in table:
-            raise CheckpointError(self._path, key, "stands twice in the state dict")
+            raise CheckpointError(self._path, key, "occurs twice in the state dict")
         table[key] = value
 
     def load_build(self) -> None:

@@ -67,12 +67,12 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         raise CheckpointError(path, "", unreadable(error)) from None
     if len(data) < raw or not data.lstrip(SPACES).startswith(b"{"):
-        raise CheckpointError(path, "", "its header is not a JSON object: this is no safetensors file")
+        raise CheckpointError(path, "", "its header is not a JSON object: this is not a safetensors file")
     if (count := data.count(b'"data_offsets"')) > MAX_TENSORS:
         raise CheckpointError(path, "", f"its header lists {count:,} tensors, more than the {MAX_TENSORS:,} it may")
     entries = parse_json(data, path, max_depth=None)  # what is deeper than an entry is refused as one
     if _MINUS_ZERO.search(data) and _MINUS_ZERO.search(_TEXT.sub(b"", data)):
-        raise CheckpointError(path, "", "its header has the number -0, which is neither a size nor an offset")
+        raise CheckpointError(path, "", "its header has the number -0, which is not a size or an offset")
     found = entries.pop("__metadata__", None)
     metadata = _metadata({} if found is None else found, path)
     tensors = [_tensor(path, name, entry, start) for name, entry in entries.items()]
@@ -117,9 +117,11 @@ def _header_bytes(prefix: bytes, size: int, path: Path) -> tuple[int, int]:
     (length,) = struct.unpack("<Q", prefix)
     if length > HEADER_BYTES:
         why = f"safetensors allows {HEADER_BYTES:,}"
-        raise CheckpointError(path, "", f"its header claims {length:,} bytes: this is no safetensors file", why=why)
+        raise CheckpointError(
+            path, "", f"its header would have {length:,} bytes: this is not a safetensors file", why=why
+        )
     if length > size - 8:
-        raise CheckpointError(path, "", f"is cut off: its header claims {length:,} bytes, {size - 8:,} are there")
+        raise CheckpointError(path, "", f"is cut off: its header has {length:,} bytes, but only {size - 8:,} are there")
     return 8 + length, length
 
 
@@ -127,7 +129,7 @@ def _metadata(found: object, path: Path) -> dict[str, str]:
     if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
         raise CheckpointError(path, "__metadata__", "is not a group of strings")
     if (framework := found.get("format", "pt")) in ("tf", "flax"):
-        why = "the same names and shapes mean other layouts there"
+        why = "the same names and shapes mean different layouts there"
         raise CheckpointError(path, "__metadata__.format", f"the file was written for {framework}", why=why)
     return found
 
@@ -165,7 +167,7 @@ def _check_layout(tensors: list[TensorInfo], start: int, size: int, path: Path) 
     for info in tensors:
         begin, nbytes = _span(info)
         if begin != expected:
-            what = "overlaps the tensor before it" if begin < expected else "leaves a hole before it"
+            what = "overlaps the tensor before it" if begin < expected else "leaves a gap before it"
             raise CheckpointError(path, info.name, f"{what}: starts at byte {begin:,}, not {expected:,}")
         expected = begin + nbytes
     if expected > size:

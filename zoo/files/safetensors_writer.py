@@ -61,7 +61,7 @@ class SafetensorsWriter:
         info = self._infos[name]
         found = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
         if name not in self._left or found != f"{info.dtype} {list(info.shape)}":
-            raise ZooError(f"{name}: came as {found}, announced was {info.dtype} {list(info.shape)}, once")
+            raise ZooError(f"{name}: got {found}, expected {info.dtype} {list(info.shape)}, once")
         data = _bytes_of(tensor)
         assert info.offset is not None
         _write_at(self._fd, data, info.offset)
@@ -75,7 +75,7 @@ class SafetensorsWriter:
         if hasattr(os, "posix_fadvise"):  # so that reading back asks the disk and not our own memory
             os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
         if read_header(self._path).tensors != self._infos:
-            raise CheckpointError(self._path, "", "reads back with another header than was written")
+            raise CheckpointError(self._path, "", "has a different header after writing")
         digest = self._read_back()
         self.close()
         return digest
@@ -102,7 +102,7 @@ class SafetensorsWriter:
                     checksum = zlib.crc32(chunk, checksum)
                     advance(len(chunk))
                 if checksum != self._checksums[name]:
-                    what = "reads back as other bytes than were written: a failing disk?"
+                    what = "has different bytes after writing: is the disk failing?"
                     raise CheckpointError(self._path, name, what)
                 at += info.nbytes
         return Digest(sha256.hexdigest(), at)
@@ -122,7 +122,9 @@ def _layout(path: Path, specs: Mapping[str, TensorSpec]) -> tuple[bytes, dict[st
     text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     if len(text) > HEADER_BYTES:
-        raise ZooError(f"the header of {path.name} would have {len(text):,} bytes, the format allows {HEADER_BYTES:,}")
+        raise ZooError(
+            f"the header of {path.name} would have {len(text):,} bytes, but the format allows {HEADER_BYTES:,}"
+        )
     start = 8 + len(text)
     infos = {n: TensorInfo(n, specs[n][0], tuple(specs[n][1]), path, nbytes, start + o) for n, o, nbytes in places}
     return struct.pack("<Q", len(text)) + text, infos

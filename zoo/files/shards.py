@@ -49,16 +49,16 @@ def read_shards(index: Path, read_header: ReadHeader) -> dict[str, TensorInfo]:
         shard = index.parent / file
         if not shard.exists():
             lost = next(name for name in table if table[name] == file)
-            raise CheckpointError(shard, lost, f"the file is not there, and {index.name} says that the tensor is in it")
+            raise CheckpointError(shard, lost, f"the file is missing, but {index.name} says that the tensor is in it")
         for name, info in read_header(shard).items():
             if name not in table:
                 raise CheckpointError(shard, name, f"{index.name} does not name the tensor")
             if table[name] != file:
-                raise CheckpointError(shard, name, f"is here, and {index.name} says it is in {table[name]}")
+                raise CheckpointError(shard, name, f"is here, but {index.name} says it is in {table[name]}")
             tensors[name] = info
     for name, file in table.items():
         if name not in tensors:
-            raise CheckpointError(index.parent / file, name, f"is not in the file, and {index.name} says it is")
+            raise CheckpointError(index.parent / file, name, f"is not in the file, but {index.name} says it is")
     return tensors
 
 

@@ -80,7 +80,7 @@ def _open_locked(path: Path, target: Path) -> int | None:
                 return fd
         except BlockingIOError:
             os.close(fd)
-            raise ZooError(f"{target}: another zoo is writing it", hint="wait for it to end") from None
+            raise ZooError(f"{target}: another zoo process is writing it", hint="wait until it ends") from None
         except FileNotFoundError:
             pass  # its owner removed it between our opening and locking it: that file locks nothing
         except OSError as error:

@@ -38,5 +38,5 @@ def checked_shape(dims: object, file: Path, name: str) -> Shape:
         if type(dim) is not int or not 0 <= dim < MAX_DIM:
             raise CheckpointError(file, name, f"its shape has {dim!r:.40}, which is not a size from 0 to 2^48")
     if 0 in dims and prod(dim or 1 for dim in dims) >= 1 << 59:
-        raise CheckpointError(file, name, "its sizes, the 0 among them left out, multiply to more than torch can count")
+        raise CheckpointError(file, name, "the product of its sizes, without zeros, is more than torch can count")
     return tuple(dims)

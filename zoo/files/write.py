@@ -52,7 +52,7 @@ def write_folder(
     for name in extra:
         plain_name(name, target, "")
         if name in (*shards, config_name, MANIFEST, INDEX):
-            raise UsageError(f"an extra file cannot be called {name!r}: zoo writes one of that name")
+            raise UsageError(f"an extra file cannot be called {name!r}: zoo writes a file of that name")
     check_target(target, sources, force)  # before the lock, a file beside the target: refused means nothing was touched
     try:
         with staged(target, lambda path: check_target(path, sources, force)) as folder:
@@ -106,13 +106,13 @@ def _check_free(target: Path, force: bool) -> None:
     try:
         ours = {MANIFEST, *listed_files(target)}
     except CheckpointError:
-        hint = "choose another name: zoo never touches a folder that it did not write"
+        hint = "choose another name: zoo never changes a folder that it did not write"
         raise ZooError(f"{target} is not empty, and zoo did not write it", hint=hint) from None
     if strange := [clean(name) for name in names if name not in ours or not (target / name).is_file()]:
-        raise ZooError(f"{target} holds what zoo did not write: {some(strange)}", hint="move it away first")
+        raise ZooError(f"{target} contains files that zoo did not write: {some(strange)}", hint="move that away first")
     if not force:
         hint = "choose another name, or replace it: --force where the command has it, force=True in Python"
-        raise ZooError(f"{target} is there already", hint=hint)
+        raise ZooError(f"{target} exists already", hint=hint)
 
 
 def _check_apart(target: Path, sources: Sequence[Path]) -> None:
@@ -134,7 +134,7 @@ def _write_weights(
         advance = stack.enter_context(progress(f"write {folder.name.lstrip('.').rsplit('.', 2)[0]}", total))
         for name, tensor in stream:
             if (file := owner.get(name)) is None:
-                raise ZooError(f"{name}: a tensor that was not announced")
+                raise ZooError(f"{name}: this tensor was not expected")
             if file not in writers:
                 writers[file] = SafetensorsWriter(folder / file, shards[file])
                 stack.callback(writers[file].close)
@@ -143,7 +143,7 @@ def _write_weights(
             if writers[file].is_complete:
                 files[file] = writers[file].finish()
     if late := [file for file in shards if file not in files]:
-        raise ZooError(f"{late[0]}: not all of its tensors came")
+        raise ZooError(f"{late[0]}: some of its tensors are missing")
     return files
 
 
@@ -188,10 +188,10 @@ def _json(value: Mapping[str, Any]) -> bytes:
     try:
         return (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
     except ValueError:
-        raise ZooError("the config holds NaN or infinity, which JSON does not have") from None
+        raise ZooError("the config contains NaN or infinity, which JSON does not allow") from None
 
 
 def _refused(target: Path, error: OSError) -> ZooError:
-    hints = {errno.ENOSPC: "free some space", errno.EDQUOT: "your quota is used up", errno.EACCES: "is it yours?"}
+    hints = {errno.ENOSPC: "free some space", errno.EDQUOT: "your disk quota is used up", errno.EACCES: "is it yours?"}
     what = f"{target} was not written: {error.strerror or error}"
-    return ZooError(what, why="what was there is as it was", hint=hints.get(error.errno or 0, ""))
+    return ZooError(what, why="what was there before is unchanged", hint=hints.get(error.errno or 0, ""))

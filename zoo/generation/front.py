@@ -67,7 +67,9 @@ def stream(
     """The continuation of one prompt, in pieces of text that never change; arguments and errors as in `generate`."""
     config = _config(model, config, ignore_settings, settings)
     if config.num_beams > 1:
-        raise UsageError(f"num_beams={config.num_beams}: a beam search knows its text only at the end")
+        raise UsageError(
+            f"num_beams={config.num_beams}: beam search cannot stream, because its text is known only at the end"
+        )
     job = open_job(model, prompt, config, tokenizer=tokenizer, inputs=inputs, needs_text=True)
     if len(job.rows) != 1:
         raise UsageError(f"a stream continues one prompt, not {len(job.rows)}", hint="use generate()")

@@ -45,7 +45,7 @@ class Job:
                 hint = "generate without draft=" + "".join(
                     f", or with {name}={getattr(PLAIN, name)!r}" for name in asked
                 )
-                raise UsageError("a draft goes with one prompt and plain greedy decoding", hint=hint)
+                raise UsageError("a draft works only with one prompt and plain greedy decoding", hint=hint)
             return decode_drafted(self.model, self.batch, self.rows[0], draft)
         scale = self.config.guidance_scale
         first = [] if scale in (None, 1) else [Guidance(self.model, scale)]
@@ -82,7 +82,9 @@ class Job:
         is_asked = {**is_asked, "inputs": bool(self.batch.inputs),
                     "guidance_scale": scale not in (None, 1)}  # fmt: skip
         if wrong := [name for name, asked in is_asked.items() if asked]:
-            raise UsageError(f"{wrong[0]} does not go with num_beams={self.config.num_beams}", hint="set num_beams=1")
+            raise UsageError(
+                f"{wrong[0]} cannot be used with num_beams={self.config.num_beams}", hint="set num_beams=1"
+            )
 
     def result(self, *, scores: list[float] | None = None, logits: Sequence[Tensor] = ()) -> Generation:
         """What the rows became. Raises ZooError for a text that is not of the form that was asked for."""
@@ -116,7 +118,7 @@ def open_job(
     if tokenizer is None and (needs_text or config.stop or config.is_constrained or has_text(prompts)):
         tokenizer = _tokenizer_of(model)
     if config.stop and tokenizer is None:
-        raise UsageError("stop is text, and there is no tokenizer to spell it", hint="give tokenizer=")
+        raise UsageError("stop is text and needs a tokenizer", hint="give tokenizer=")
     vocab_size, device = getattr(model.config, "vocab_size", None), device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
     reader, begun = _begun(model, replace(batch, inputs=inputs or {}), config)
@@ -141,7 +143,7 @@ def _check_model(model: Any) -> None:
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     if not hasattr(model, "new_cache") and not hasattr(model, "conditioned"):
         family = getattr(getattr(model, "config", None), "family", type(model).__name__)
-        raise UsageError(f"a {family} does not continue texts", hint="decoders and encoder-decoders do")
+        raise UsageError(f"a {family} does not generate text", hint="decoders and encoder-decoders do")
 
 
 def _tokenizer_of(model: Any) -> TokenizerLike | None:
@@ -155,11 +157,11 @@ def _begun(model: Any, batch: Batch, config: GenerationConfig) -> tuple[Language
     if not hasattr(model, "conditioned"):
         return model, batch
     if config.guidance_scale not in (None, 1):
-        raise UsageError(f"guidance_scale={config.guidance_scale} goes with decoders, and this is none")
+        raise UsageError(f"guidance_scale={config.guidance_scale} works only with decoders")
     own = getattr(model.config, "decoder_start_token_id", None)
     start = own if config.decoder_start_token_id is None else config.decoder_start_token_id
     if start is None:
-        raise UsageError(f"a {model.config.family} does not say which token its texts begin with")
+        raise UsageError(f"a {model.config.family} has no decoder_start_token_id, the token that its texts start with")
     with torch.inference_mode():
         reader = model.conditioned(batch.tokens, batch.mask)
     return reader, batch_of([[start]] * len(batch.rows), device=batch.tokens.device)

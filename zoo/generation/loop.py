@@ -59,7 +59,11 @@ def open_cache(model: LanguageModel, batch_size: int, batch: Batch, limits: Sequ
     length, limit = max(((len(row), limit) for row, limit in zip(batch.rows, limits, strict=True)), key=sum)
     if trained is not None and length + limit > trained:
         asked = f"prompt {length} + max_new_tokens {limit} = {length + limit} tokens"
-        warnings.warn(f"{asked}, more than model.max_seq_len={trained}: untrained territory", ZooWarning, stacklevel=2)
+        warnings.warn(
+            f"{asked}, more than model.max_seq_len={trained}: the model was not trained for that",
+            ZooWarning,
+            stacklevel=2,
+        )
     return cache
 
 

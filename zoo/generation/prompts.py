@@ -35,7 +35,9 @@ class Batch:
     def repeated(self, count: int) -> Batch:
         """Every row `count` times, one after the other. Raises UsageError where pictures belong to them."""
         if self.inputs:
-            raise UsageError(f"num_return_sequences={count} does not go with inputs", hint="set num_return_sequences=1")
+            raise UsageError(
+                f"num_return_sequences={count} cannot be used with inputs", hint="set num_return_sequences=1"
+            )
         mask = None if self.mask is None else self.mask.repeat_interleave(count, 0)
         return Batch([row for row in self.rows for _ in range(count)], self.tokens.repeat_interleave(count, 0), mask)
 
@@ -54,7 +56,7 @@ def batch_of(
         raise UsageError("there is no prompt")
     for number, row in enumerate(rows):
         if not row:
-            raise UsageError(f"prompt {number} has no tokens", hint="begin it with the model's bos_token_id")
+            raise UsageError(f"prompt {number} has no tokens", hint="start it with the model's bos_token_id")
         if min(row) < 0 or (vocab_size is not None and max(row) >= vocab_size):
             wrong = next(t for t in row if t < 0 or (vocab_size is not None and t >= vocab_size))
             raise UsageError(
@@ -78,7 +80,7 @@ def rows_of(prompts: Prompts, tokenizer: TokenizerLike | None, attention_mask: T
     if isinstance(prompts, Tensor):
         return _tensor_rows(prompts, attention_mask)
     if attention_mask is not None:
-        raise UsageError("attention_mask goes with a tensor of tokens; lists need none")
+        raise UsageError("attention_mask is for a tensor of tokens; lists do not need one")
     listed: list[object] = [prompts] if isinstance(prompts, str) else list(prompts)
     if listed and all(isinstance(item, int) for item in listed):
         listed = [listed]
@@ -91,7 +93,7 @@ def _tensor_rows(tokens: Tensor, attention_mask: Tensor | None) -> list[list[int
     if attention_mask is None:
         return tokens.tolist()
     if attention_mask.shape != tokens.shape:
-        raise UsageError(f"attention_mask {list(attention_mask.shape)} is not of the shape {list(tokens.shape)}")
+        raise UsageError(f"attention_mask {list(attention_mask.shape)} does not have the shape {list(tokens.shape)}")
     return [row[real].tolist() for row, real in zip(tokens.cpu(), attention_mask.bool().cpu(), strict=True)]
 
 

@@ -54,7 +54,7 @@ def check(config: GenerationConfig) -> None:
     if not isinstance(config.stop, list) or not all(isinstance(text, str) for text in config.stop):
         raise UsageError(f"stop={config.stop!r} is not a list of texts")
     if "" in config.stop:
-        raise UsageError("stop holds an empty text, which would end every generation at once")
+        raise UsageError("stop contains an empty text: every generation would end at once")
     _check_tokens(config)
     _check_forms(config)
     _check_together(config)
@@ -108,7 +108,7 @@ def _check_forms(config: GenerationConfig) -> None:
     if config.regex is not None and not isinstance(config.regex, str):
         raise UsageError(f"regex={config.regex!r} is not a text")
     if config.is_constrained and config.stop:
-        raise UsageError("stop does not go with regex or json_schema, by which the text ends")
+        raise UsageError("stop cannot be used with regex or json_schema, which end the text themselves")
 
 
 def _check_together(config: GenerationConfig) -> None:

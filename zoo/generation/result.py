@@ -34,7 +34,7 @@ class Generation:
         if self.texts is None:
             raise UsageError("there is no text", hint="give generate() a tokenizer")
         if len(self.texts) != 1:
-            raise UsageError(f"there are {len(self.texts)} texts", hint="take .texts")
+            raise UsageError(f"there are {len(self.texts)} texts", hint="use .texts")
         return self.texts[0]
 
 

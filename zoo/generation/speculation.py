@@ -96,7 +96,8 @@ def rewindable(cache: Any) -> Any:
     """The cache, if it can forget its last tokens. Raises UsageError for one that cannot, as that of a state."""
     if not hasattr(cache, "rewind") or not getattr(cache, "can_rewind", True):
         raise UsageError(
-            "a draft needs a cache that can forget tokens, and this model's cannot", hint="generate without draft="
+            "a draft needs a cache that can drop tokens, and the cache of this model cannot",
+            hint="generate without draft=",
         )
     return cache
 

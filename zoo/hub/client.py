@@ -140,13 +140,13 @@ class HubClient:
             missing = [name for name in files if isinstance(told, OSError) and not self.is_cached(revision or "", name)]
             raise Telling(self.name, self.token, self.cache, missing).of(told, revision) from error
         except (TypeError, LookupError, AttributeError, ValueError, AssertionError) as error:  # while it reads JSON
-            what = f"{self.name}: the hub's answer is not of the form that it should have"
+            what = f"{self.name}: the hub's answer does not have the expected form"
             raise NetworkError(what, why=clean(f"{type(error).__name__}: {error}", 200)) from error
 
     def checked_commit(self, found: object) -> str:
         """A commit that the hub names. Raises NetworkError for what is none: it becomes a folder's name."""
         if not isinstance(found, str) or not COMMIT.fullmatch(found):
-            raise NetworkError(f"{self.name}: the hub names the commit {clean(repr(found))}, which is none")
+            raise NetworkError(f"{self.name}: the hub names the commit {clean(repr(found))}, which is not one")
         return found
 
     def _checked(self, files: list[HubFile]) -> list[HubFile]:
@@ -169,7 +169,7 @@ def parse_uri(text: str) -> tuple[str, str | None, str]:
     try:
         uri = parse_hf_uri(text)
     except (HfUriError, ValueError) as error:
-        raise UsageError(f"{clean(text)!r} is no address on the hub", why="hf://org/name@revision/path") from error
+        raise UsageError(f"{clean(text)!r} is not an address on the hub", why="hf://org/name@revision/path") from error
     if uri.type != "model":
         raise UsageError(f"{clean(text)!r} is a {uri.type}, not a model")
     return uri.id, uri.revision, uri.path_in_repo.strip("/")

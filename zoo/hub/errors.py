@@ -15,8 +15,8 @@ from zoo.errors import CheckpointError, NetworkError, UsageError, ZooError, clea
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 HINTS = {
     401: "log in: hf auth login",
-    403: "log in as somebody who may read it: hf auth login",
-    429: "wait a while; those who log in may ask for more: hf auth login",
+    403: "log in with an account that may read it: hf auth login",
+    429: "wait a while, or log in for a higher limit: hf auth login",
     500: "try again later",
 }
 
@@ -48,10 +48,10 @@ class Telling:
         from huggingface_hub import errors
 
         if isinstance(error, errors.HFValidationError):
-            return UsageError(f"{clean(self.name)!r} is no name of a repository", why=clean(error))
+            return UsageError(f"{clean(self.name)!r} is not the name of a repository", why=clean(error))
         if isinstance(error, errors.GatedRepoError):
             hint = f"accept the licence at https://huggingface.co/{self.name}, then: hf auth login"
-            return NetworkError(f"{self.name} is gated, and you have no access yet", hint=hint)
+            return NetworkError(f"{self.name} is gated, and you do not have access yet", hint=hint)
         if isinstance(error, errors.RepositoryNotFoundError):
             return Absent(f"{self.name} is not on the hub, or is private", hint="if it is private: hf auth login")
         if isinstance(error, errors.RevisionNotFoundError):
@@ -67,7 +67,9 @@ class Telling:
             is_forbidden = isinstance(error, errors.OfflineModeIsEnabled)
             return Unreachable(f"{self.name}: the hub cannot be reached" + is_forbidden * ": HF_HUB_OFFLINE is set")
         if isinstance(error, httpx2.TransportError):
-            return Trouble(f"{where}: the hub broke off its answer", why=clean(error, 200), hint=HINTS[500])
+            return Trouble(
+                f"{where}: the hub stopped in the middle of its answer", why=clean(error, 200), hint=HINTS[500]
+            )
         if isinstance(error, OSError) and error.errno:
             return self._unwritten(error)
         return NetworkError(f"{where} was not fetched: {clean(error, 300)}")
@@ -75,8 +77,8 @@ class Telling:
     def _unwritten(self, error: OSError) -> NetworkError:
         """What the machine would not take: a full disk, a folder that may not be written."""
         where = f"{self.name}: {clean(some(self.missing), 200)}" if self.missing else self.name
-        hint = "free some space there, or set HF_HOME to a folder that has it" if error.errno in NO_SPACE else ""
-        return NetworkError(f"{where}: {self.cache} does not take it: {error.strerror}", hint=hint)
+        hint = "free some space there, or set HF_HOME to a folder on another disk" if error.errno in NO_SPACE else ""
+        return NetworkError(f"{where}: {self.cache} cannot store it: {error.strerror}", hint=hint)
 
     def _nearest(self, revision: str) -> str:
         """The branches and tags that `revision` may have meant; nothing where the hub does not list them."""

@@ -48,7 +48,7 @@ class Guard:
         self.answers[path] += 1
         if self.answers[path] > (MAX_PAGES if "/api/" in path else MAX_PARTS):
             raise NetworkError(
-                f"{clean(path, 200)}: the hub answered {self.answers[path] - 1} times, and never to the end"
+                f"{clean(path, 200)}: the hub answered {self.answers[path] - 1} times, and never completely"
             )
         look(response)
 
@@ -58,14 +58,14 @@ def look(response: httpx2.Response) -> None:
     url, headers = response.request.url, response.headers
     path = clean(url.path, 200)
     if (commit := headers.get("X-Repo-Commit")) is not None and not COMMIT.fullmatch(commit):
-        raise NetworkError(f"{path}: the hub names the commit {clean(repr(commit))}, which is none")
+        raise NetworkError(f"{path}: the hub names the commit {clean(repr(commit))}, which is not one")
     if "/resolve/" in url.path:
         for name in ("ETag", "X-Linked-ETag"):
             etag = headers.get(name, "-").lstrip("W/").strip('"')  # as the library reads it
             if not _ETAG.fullmatch(etag):
-                raise NetworkError(f"{path}: the hub sends the {name} {clean(repr(etag))}, which can name no file")
+                raise NetworkError(f"{path}: the hub sends the {name} {clean(repr(etag))}, which cannot name a file")
     if response.status_code == 429 and (wait := _wait(headers)) > MAX_WAIT:
-        raise NetworkError(f"{path}: the hub answered 429: it wants to be asked again in {wait:,} seconds")
+        raise NetworkError(f"{path}: the hub answered 429: too many requests, ask again in {wait:,} seconds")
     if "/api/models/" in url.path and response.request.method == "GET" and response.is_success:
         _look_at_json(response, path)
 
@@ -85,15 +85,15 @@ def _look_at_json(response: httpx2.Response, path: str) -> None:
     except (ValueError, RecursionError):
         raise NetworkError(f"{path}: the hub's answer is not JSON") from None
     if isinstance(value, dict) and (sha := value.get("sha")) is not None and not _is(COMMIT, sha):
-        raise NetworkError(f"{path}: the hub names the commit {clean(repr(sha))}, which is none")
+        raise NetworkError(f"{path}: the hub names the commit {clean(repr(sha))}, which is not one")
     for entry in value if isinstance(value, list) and "/tree/" in path else []:
         if not isinstance(entry, dict) or not is_plain_path(entry.get("path")):
             told = entry.get("path") if isinstance(entry, dict) else entry
-            raise NetworkError(f"{path}: the hub lists {clean(repr(told))}, which is no file of a repository")
+            raise NetworkError(f"{path}: the hub lists {clean(repr(told))}, which is not a file of a repository")
         lfs = entry.get("lfs") or {}
         hashes = [entry.get("oid"), lfs.get("oid") if isinstance(lfs, dict) else lfs, entry.get("xetHash")]
         if wrong := [found for found in hashes if found is not None and not _is(_HASH, found)]:
-            raise NetworkError(f"{path}: {clean(entry['path'])} has the hash {clean(repr(wrong[0]))}, which is none")
+            raise NetworkError(f"{path}: {clean(entry['path'])} has the hash {clean(repr(wrong[0]))}, which is not one")
 
 
 def _bounded(stream: Any, path: str) -> Any:

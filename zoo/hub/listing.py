@@ -84,9 +84,9 @@ def _nothing(source: str, here: dict[str, str]) -> CheckpointError:
     weights = sorted(base for base in here if base.endswith((".gguf", ".bin", ".pth", ".pt", ".safetensors")))
     ggufs = [base for base in weights if base.endswith(".gguf")]
     if ggufs:
-        hint = f"give the one that you mean: {source}/{clean(ggufs[0])}"
+        hint = f"name the one that you want: {source}/{clean(ggufs[0])}"
     elif any(base.endswith((".bin", ".pth")) for base in weights):
-        hint = "--allow-pickle fetches pickles as well"
+        hint = "--allow-pickle fetches pickles too"
     else:
         hint = ""
     why = f"it has {clean(some(weights, most=6))}" if weights else "it has no weights at all"

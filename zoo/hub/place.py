@@ -46,7 +46,7 @@ def locate(
     """
     asked, source = str(source), source if isinstance(source, Source) else parse_source(source)
     if source.kind != "hub" and revision:
-        raise UsageError(f"{source} is no repository of the hub, so it has no revision {revision!r}")
+        raise UsageError(f"{source} is not a repository on the hub, so it has no revision {revision!r}")
     if source.kind == "local":
         return Place(Path(source.name).expanduser(), source=asked)
     if source.kind == "package":
@@ -82,5 +82,7 @@ def repository_of(
 ) -> Repository:
     """The repository that a source of the hub names. Raises UsageError for two revisions that differ."""
     if revision and source.revision and revision != source.revision:
-        raise UsageError(f"{source} names the revision {source.revision!r}, and {revision!r} was asked for")
+        raise UsageError(
+            f"{source} names the revision {source.revision!r}, but the revision {revision!r} was asked for"
+        )
     return Repository(HubClient(source.name, token, cache_dir), revision or source.revision, source.path)

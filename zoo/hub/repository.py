@@ -119,7 +119,7 @@ class Repository:
         if folder is None or self._is_partial(folder.name, allow_pickle):
             raise self._absent(error, is_partial=folder is not None) from error
         if not self.is_pinned:
-            what = f"{error.what}: {self} is the cached commit {folder.name}, and may have moved since"
+            what = f"{error.what}: {self} is the cached commit {folder.name}; there may be a newer one"
             warnings.warn(what, ZooWarning, stacklevel=4)
         return folder / self.path, folder.name
 
@@ -161,13 +161,13 @@ def check_content(folder: Path, files: Iterable[HubFile]) -> None:
         path = folder / file.name
         hint = f"remove {path.resolve()} and fetch it again"
         if (size := size_of(path)) != file.nbytes:
-            what = f"has {size:,} bytes, the hub announced {file.nbytes:,}"
+            what = f"has {size:,} bytes, but the hub said {file.nbytes:,}"
             raise CheckpointError(path, "", what, hint=hint)
         if file.sha256 and sha256_of(path) != file.sha256:
-            what = "is not the file that the hub announced: its sha256 differs"
+            what = "is not the file that the hub named: its sha256 differs"
             raise CheckpointError(path, "", what, hint=hint)
         if not file.sha256 and file.oid and git_oid(path.read_bytes()) != file.oid:
-            what = "is not the file that the hub announced: its hash differs"
+            what = "is not the file that the hub named: its hash differs"
             raise CheckpointError(path, "", what, hint=hint)
 
 

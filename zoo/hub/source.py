@@ -39,12 +39,12 @@ def parse_source(text: str | Path) -> Source:
     if text.startswith("pkg://"):
         package, _, path = text.removeprefix("pkg://").partition("/")
         if not package.isidentifier():
-            hint = "pkg://PACKAGE/path/to/folder, where PACKAGE is what one imports"
+            hint = "pkg://PACKAGE/path/to/folder, where PACKAGE is the name used in import"
             raise UsageError(f"{clean(text)!r} does not name a package", hint=hint)
         return Source("package", package, path=path)
     if not text or "://" in text or "\0" in text:
         why = "sources: a folder, a file, hf://org/name@rev, pkg://package/path"
-        raise UsageError(f"{clean(text)!r} is no source", why=why)
+        raise UsageError(f"{clean(text)!r} is not a source", why=why)
     found = _REPO.fullmatch(text)
     if found and not text.startswith(".") and not _exists(Path(text)):
         return Source("hub", found["repo"], found["revision"], is_explicit=False)
@@ -61,7 +61,7 @@ def in_package(source: Source) -> Path:
     """The folder or file of an installed package, found without importing it: importing would run its code."""
     path = PurePosixPath(source.path)
     if path.is_absolute() or ".." in path.parts:
-        raise UsageError(f"{clean(source)!r} leads out of the package")
+        raise UsageError(f"{clean(source)!r} is outside the package")
     try:
         spec = importlib.util.find_spec(source.name)
     except (ImportError, ValueError):
@@ -71,7 +71,7 @@ def in_package(source: Source) -> Path:
     for root in map(Path, spec.submodule_search_locations or []):
         if _exists(root / path):
             if not (root / path).resolve().is_relative_to(root.resolve()):
-                raise CheckpointError(source, "", "leads out of the package by a link")
+                raise CheckpointError(source, "", "is outside the package, through a link")
             return root / path
     raise CheckpointError(source, "", f"the package {source.name} has no file of that name")
 

@@ -67,7 +67,7 @@ def check_published(client: HubClient, commit: str, files: Mapping[str, Content]
     for name, content in files.items():
         found = there.get(name)
         if found is None or not _is_same(found, content):
-            hint = "push it again, and tell the hub's people if it stays so"
+            hint = "push it again; if that does not help, tell the support of the hub"
             what = "is not there" if found is None else "is not what was sent: its hash differs"
             raise CheckpointError(f"{client.name}@{commit[:8]}", name, what, hint=hint)
 
@@ -98,10 +98,10 @@ def refusals(client: HubClient) -> Iterator[None]:
             case 403:
                 raise NetworkError(f"your token may not write to {client.name}", hint=LOGIN) from error
             case 409 | 412:
-                what = f"{client.name} has changed meanwhile"
-                raise NetworkError(what, hint="run it again: it will look at what is there now") from error
+                what = f"{client.name} has changed in the meantime"
+                raise NetworkError(what, hint="run it again: it then uses the new state") from error
         raise
     except ValueError as error:
         if isinstance(error, ZooError | OSError):
             raise
-        raise ZooError(f"{client.name}: the hub does not take it", why=clean(error, 300)) from error
+        raise ZooError(f"{client.name}: the hub refused it", why=clean(error, 300)) from error

@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, ZooWarning
 from zoo.measurement.job import ENGINES, Job
 from zoo.measurement.process import Process
+
+if TYPE_CHECKING:
+    import torch
 
 REPEATS = 5
 
@@ -51,7 +54,7 @@ def bench(
     batch: int = 1,
     repeats: int = REPEATS,
     device: str = "cpu",
-    dtype: str | None = None,
+    dtype: str | torch.dtype | None = None,
     seed: int = 0,
     against: str | None = None,
 ) -> Benchmark:
@@ -60,12 +63,16 @@ def bench(
     `against="transformers"` runs the same model there, turn by turn with ours. Raises UsageError or ZooError for what
     cannot be run.
     """
-    source, config = model, None
-    if not is_source(model, overrides):
+    dtype = str(dtype).removeprefix("torch.") if dtype else None
+    numbers: dict[str, Any] = {
+        "prompt": prompt, "new": new, "batch": batch, "device": device, "dtype": dtype, "seed": seed,
+    }  # fmt: skip
+    if is_source(model, overrides):
+        job = Job(model, overrides=overrides, **numbers)
+    else:
         from zoo.presets.composition import compose
 
-        source, config = None, compose(model, *overrides).to_dict()
-    job = Job(source, None, config, prompt=prompt, new=new, batch=batch, device=device, dtype=dtype, seed=seed)
+        job = Job(config=compose(model, *overrides).to_dict(), **numbers)
     return duel(model, job, repeats=repeats, against=against)
 
 

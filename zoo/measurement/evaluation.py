@@ -59,7 +59,7 @@ class Evaluation:
 
 def evaluate(
     source: str | Path,
-    *,
+    *overrides: str,
     text: str | Path | Sequence[str | Path] = (),
     references: str | Path | Sequence[str | Path] = (),
     metrics: Iterable[str] = METRICS,
@@ -76,18 +76,17 @@ def evaluate(
     dtype: str | torch.dtype | None = None,
     device: str = "cpu",
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
     tell: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Perplexity on texts, by default the one in the box, and the scores of harness tasks, if any are named.
 
-    `text` are files or `sample`; how they are read stands in zoo.measurement. `references` are files of prompts and
-    what should be said, held to `metrics` as zoo.measurement.references says; `settings` of generation go before the
-    checkpoint's, of which `ignore_settings` leaves out what zoo does not know. `tasks` are names that the harness knows
-    or that a folder `include_path` of task files describes; it may hold code, which is run. `limit` examples of each
-    task at most. Raises MissingExtra without lm-eval, UnknownName for a task that is not there.
+    `text` are files or `sample`; zoo.measurement says how they are read. `references` are files of prompts and what
+    should be said, scored by `metrics` as zoo.measurement.references says; `settings` of generation go before the
+    checkpoint's, and `ignore_settings` ignores those of it that zoo does not know. `tasks` are names that the harness
+    knows or that a folder `include_path` of task files describes; it may hold code, which is run. `limit` examples of
+    each task at most. Raises MissingExtra without lm-eval, UnknownName for a task that is not there.
     """
     files = [text] if isinstance(text, str | Path) else list(text)
     compared = [references] if isinstance(references, str | Path) else list(references)
@@ -99,14 +98,14 @@ def evaluate(
     say = tell or (lambda line: None)
     say(f"loading {source}")
     subject = open_source(
-        source, family=family, overrides=overrides, allow=allow, allow_pickle=allow_pickle,
+        source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle,
         answers=not files and not tasks, ignore_settings=ignore_settings,
     )  # fmt: skip
     config = subject.settings.replaced(**(settings or {})) if compared else None  # wrong ones before the model
     model = subject.load(dtype=dtype, device=device)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)
     if (trained := subject.max_seq_len) and size > trained:
-        told = f"windows of {size} tokens, more than model.max_seq_len={trained}: untrained territory"
+        told = f"windows of {size} tokens, more than model.max_seq_len={trained}: the model was not trained for that"
         warnings.warn(told, ZooWarning, stacklevel=2)
     readings = {}
     for name, content in passages.items():

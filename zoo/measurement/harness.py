@@ -52,7 +52,7 @@ class ZooLM(TemplateLM):
         known = [self.zoo_tokenizer.eos_token_id, *self.model.config.eos_token_id]
         found = next((token for token in known if token is not None), None)
         if found is None:
-            raise UsageError("neither tokenizer nor config name a token that ends a text")
+            raise UsageError("neither the tokenizer nor the config has a token that ends a text")
         return found
 
     @property
@@ -122,7 +122,7 @@ class ZooLM(TemplateLM):
             config = self.settings(asked)
             room = self.max_length - (config.max_new_tokens or 0)
             if room < 1:
-                told = f"the task asks for {config.max_new_tokens} tokens, and the model holds {self.max_length}"
+                told = f"the task asks for {config.max_new_tokens} tokens, but the model holds {self.max_length}"
                 raise UsageError(told, hint="set generation_kwargs.max_gen_toks in the task")
             ids = self.tok_encode(context)[-room:]
             out = generate(self.model, [ids], tokenizer=self.zoo_tokenizer, config=config)
@@ -137,7 +137,7 @@ class ZooLM(TemplateLM):
         is_sampled, temperature = known.pop("do_sample"), known.pop("temperature", 0.0)
         taken = {name: known.pop(name) for name in [*known] if name in Settings.__annotations__}
         if known:
-            raise UsageError(f"the task asks for {', '.join(sorted(known))}, which zoo's generation has not")
+            raise UsageError(f"the task asks for {', '.join(sorted(known))}, which zoo's generation does not support")
         return self.base.updated(
             max_new_tokens=most, temperature=(temperature or 1.0) if is_sampled else 0.0,
             stop=[text for text in stop if text], num_return_sequences=1, **taken,

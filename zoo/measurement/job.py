@@ -16,7 +16,7 @@ class Job:
     """A model, the work that it does, and with which library."""
 
     source: str | None = None  # a checkpoint; None: random weights for `config`
-    options: dict[str, Any] | None = None  # family, overrides, allow, allow_pickle, as zoo.load takes them
+    options: dict[str, Any] | None = None  # family, allow, allow_pickle, as zoo.load takes them
     config: dict[str, Any] | None = None  # as ModelConfig.to_dict() gives it
     prompt: int = 128  # tokens that are read at once
     new: int = 64  # tokens that follow, one by one
@@ -25,6 +25,7 @@ class Job:
     dtype: str | None = None  # of the weights; None: the file's, or float32 for random ones
     seed: int = 0  # decides random weights and the prompt's tokens
     engine: str = "zoo"  # zoo | transformers
+    overrides: tuple[str, ...] = ()  # of a checkpoint, as zoo.load takes them
 
     def __post_init__(self) -> None:
         for name in ("prompt", "new", "batch"):

@@ -139,7 +139,7 @@ def _time(
         if isinstance(subject, OpenedSource):
             if tell is not None:
                 tell(f"timing {found.source}")
-            job = Job(subject.source, subject.options, **fitting(subject), **options)
+            job = Job(subject.source, subject.options, overrides=subject.overrides, **fitting(subject), **options)
             found.speed = duel(found.source, job, repeats=3).models[0]
 
 

@@ -20,7 +20,9 @@ class ZooRunner:
     def __init__(self, job: Job) -> None:
         self.job = job
         if job.source is not None:
-            self.model: Any = load(job.source, dtype=job.dtype, device=job.device, **(job.options or {}))
+            self.model: Any = load(
+                job.source, *job.overrides, dtype=job.dtype, device=job.device, **(job.options or {})
+            )
         else:
             self.model = build(config_of(job), device=job.device, dtype=job.dtype, seed=job.seed)
         self.model.eval()

@@ -70,7 +70,7 @@ def encode(tokenizer: Tokenizer, text: str) -> Passage:
     end = next((i for i in range(len(ids), begin, -1) if not added[i - 1]), begin)
     first = max(begin, 1)
     if end <= first:
-        raise UsageError("the text is too short to be predicted", why=f"it has {end - begin} tokens")
+        raise UsageError("the text is too short: nothing can be predicted", why=f"it has {end - begin} tokens")
     return Passage(text, ids[:end], found.offsets[:end], first, begin > 0)
 
 
@@ -96,4 +96,6 @@ def check_window(size: int, stride: int, passage: Passage) -> None:
     if not 1 <= stride <= size:
         raise UsageError(f"stride={stride} is not between 1 and the window of {size} tokens")
     if size < passage.first:
-        raise ZooError(f"a window of {size} tokens does not hold the {passage.first} that begin every text")
+        raise ZooError(
+            f"a window of {size} tokens is smaller than the {passage.first} tokens at the start of every text"
+        )

@@ -26,7 +26,8 @@ class OpenedSource:
     source: str
     ledger: Ledger
     tokenizer: Tokenizer
-    options: dict[str, Any] = field(default_factory=dict)  # what zoo.load takes besides dtype and device
+    overrides: tuple[str, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)  # family, allow, allow_pickle, as zoo.load takes them
     answers: bool = False  # whether it need not predict a text alone: an encoder-decoder will do
     ignore_settings: bool = False  # whether settings of generation that zoo does not know are left out
 
@@ -60,28 +61,25 @@ class OpenedSource:
         """The model. Raises UsageError for one that does not predict the next token of a text, or answers none."""
         from zoo.checkpoint.loading import load
 
-        check = check_speaker if self.answers else check_decoder
-        return check(load(self.source, dtype=dtype, device=device, **self.options), self.source)
+        model = load(self.source, *self.overrides, dtype=dtype, device=device, **self.options)
+        return check_speaker(model, self.source) if self.answers else check_decoder(model, self.source)
 
 
 def open_source(
     source: str | Path,
-    *,
+    *overrides: str,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
     answers: bool = False,
     ignore_settings: bool = False,
 ) -> OpenedSource:
     """Read the headers and the tokenizer of a source. Raises ZooError for what is wrong with either."""
-    options: dict[str, Any] = {
-        "family": family, "overrides": tuple(overrides), "allow": tuple(allow), "allow_pickle": allow_pickle
-    }  # fmt: skip
-    ledger = inspect(source, **options)
+    options: dict[str, Any] = {"family": family, "allow": tuple(allow), "allow_pickle": allow_pickle}
+    ledger = inspect(source, *overrides, **options)
     ledger.check()
     check_kind(ledger, str(source), answers=answers)
-    return OpenedSource(str(source), ledger, ledger.tokenizer, options, answers, ignore_settings)
+    return OpenedSource(str(source), ledger, ledger.tokenizer, overrides, options, answers, ignore_settings)
 
 
 def check_kind(ledger: Ledger, source: str, *, answers: bool = False) -> None:
@@ -100,11 +98,11 @@ def check_decoder(model: Any, source: str) -> Any:
     """The model, if it is one that predicts the next token of a text alone."""
     family = model.config.family
     if hasattr(model, "conditioned"):
-        why = "it predicts one text given another: a text alone has no probability under it, and is no prompt to it"
+        why = "it predicts one text from another, so it cannot continue or score a text alone"
         raise UsageError(f"{source} is a {family}, an encoder-decoder", why=why)
     if not hasattr(model, "new_cache"):
-        why = "it sees what stands on both sides of a token, or no text at all"
-        raise UsageError(f"{source} is a {family}, which predicts no next token", why=why)
+        why = "it sees the tokens on both sides of each token, or no text at all"
+        raise UsageError(f"{source} is a {family}, which does not predict the next token", why=why)
     return model
 
 

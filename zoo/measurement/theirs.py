@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +32,7 @@ class TransformersRunner:
         try:
             if job.source is not None:
                 with TemporaryDirectory(prefix="zoo-bench-") as folder:
-                    home = as_hf(job.source, folder, job.options or {})
+                    home = as_hf(job.source, folder, job.overrides, job.options or {})
                     model = read_model(kind, Path(home), dtype=dtype)
             else:
                 torch.manual_seed(job.seed)
@@ -72,15 +73,15 @@ class TransformersRunner:
         return None
 
 
-def as_hf(source: str, folder: str, options: dict[str, Any]) -> str:
+def as_hf(source: str, folder: str, overrides: Sequence[str], options: dict[str, Any]) -> str:
     """Where the weights lie as transformers reads them: at home, or written to `folder` from another format."""
-    ledger = inspect(source, **options)
+    ledger = inspect(source, *overrides, **options)
     ledger.check()
-    if ledger.dialect == "hf" and not options.get("overrides"):
+    if ledger.dialect == "hf" and not overrides:
         return str(ledger.checkpoint.folder)
     from zoo.checkpoint.conversion import convert
 
-    return str(convert(source, f"{folder}/hf", to="hf", **options).folder)
+    return str(convert(source, f"{folder}/hf", *overrides, format="hf", **options).folder)
 
 
 def foreign_config(job: Job) -> Any:
@@ -90,7 +91,7 @@ def foreign_config(job: Job) -> Any:
     config = config_of(job)
     family = installed()[config.family]
     if "hf" not in family.formats:
-        raise UsageError(f"{family.name} has no layout that transformers reads")
+        raise UsageError(f"{family.name} has no format that transformers reads")
     raw = dict(family.dialect("hf").to_config(config))
     kind = raw.pop("model_type", "")
     return AutoConfig.for_model(kind, **raw)

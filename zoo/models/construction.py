@@ -28,7 +28,9 @@ def build(
 ) -> Model:
     """The module of a preset (`build("llama3", "model.num_layers=4")`) or of a config, with random weights.
 
-    On `meta` it has shapes only. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None).
+    The device is `meta` unless you say otherwise, for one builds mostly to look: there a model has shapes and no
+    weights, and the largest takes no memory. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None).
+    `load`, which reads weights, puts them on `cpu`.
     Raises UnknownName, ConfigError or UsageError for what is not known.
     """
     if isinstance(model, str):
@@ -36,7 +38,7 @@ def build(
 
         model = compose(model, *overrides)
     elif overrides:
-        raise UsageError("overrides go with a preset's name, not with a config")
+        raise UsageError("overrides are for a preset's name, not for a config")
     built: Any = materialise(
         on_meta(model, dtype=dtype), device=device, seed=seed
     )  # equipped: see zoo.models.pretrained
@@ -44,7 +46,7 @@ def build(
 
 
 def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> nn.Module:
-    """The module with shapes only. Raises ConfigError for sizes whose product is no number of bytes."""
+    """The module with shapes only. Raises ConfigError for sizes whose product is not a number of bytes."""
     family = installed()[config.family]
     model_class(config.family)
     try:
@@ -53,7 +55,9 @@ def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> n
     except (RuntimeError, TypeError) as error:
         if "overflow" not in str(error).lower():
             raise
-        raise ConfigError("the sizes multiply to more bytes than can be counted", why=clean(error, 200)) from error
+        raise ConfigError(
+            "the product of the sizes is more bytes than can be counted", why=clean(error, 200)
+        ) from error
 
 
 def model_class(family: str) -> type[nn.Module]:

@@ -59,14 +59,13 @@ class Pretrained:
     def from_pretrained(
         cls,
         source: str | Path,
-        *,
+        *overrides: str,
         revision: str | None = None,
         token: str | bool | None = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         dtype: str | torch.dtype | None = None,
         device: str | torch.device = "cpu",
-        overrides: Iterable[str] = (),
         allow: Iterable[str] = (),
         allow_pickle: bool = False,
     ) -> Self:
@@ -75,8 +74,8 @@ class Pretrained:
 
         kind: Any = cls  # a torch.nn.Module, which this file does not import
         model: Any = zoo.from_pretrained(
-            source, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only, dtype=dtype,
-            device=device, overrides=overrides, allow=allow, allow_pickle=allow_pickle, model_class=kind,
+            source, *overrides, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
+            dtype=dtype, device=device, allow=allow, allow_pickle=allow_pickle, model_class=kind,
         )  # fmt: skip
         return model
 
@@ -88,11 +87,9 @@ class Pretrained:
         `max_shard_size` is bytes or 5GB, 200MB, 1GiB. Raises ZooError for a folder that is not zoo's to replace.
         """
         import zoo
-        from zoo.units import parse_bytes
 
         model: Any = self
-        size = parse_bytes(max_shard_size)
-        return zoo.save(model, folder, format=format, max_shard_size=size, force=force)
+        return zoo.save(model, folder, format=format, max_shard_size=max_shard_size, force=force)
 
     def push_to_hub(
         self,

@@ -42,7 +42,7 @@ def read_model(kind: Any, folder: Path, config: Any = None, **options: Any) -> A
     Raises ZooError for a folder with an adapter, which the library would add to the model, and whatever it raises.
     """
     if (folder / ADAPTER).exists():
-        raise ZooError(f"{folder / ADAPTER}: transformers would add the adapter to the model, and zoo does not")
+        raise ZooError(f"{folder / ADAPTER}: transformers would add the adapter to the model, but zoo does not")
     if config is not None:
         options["config"] = config
     elif "gguf_file" not in options:
@@ -58,5 +58,5 @@ def make_model(kind: Any, config: Any, **options: Any) -> Any:
 def first_line(error: Exception) -> str:
     """What a third party's error says, short and safe to print."""
     if "trust_remote_code" in str(error) or "custom code" in str(error):
-        return "it has no class for it, only code beside the weights, which is not run"
+        return "it has no class for this model, only code next to the weights, which zoo does not run"
     return clean((str(error).strip() or type(error).__name__).splitlines()[0], 200)

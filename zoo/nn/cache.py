@@ -51,7 +51,7 @@ class Cache:
         if self.length + num_new > self.max_len:
             raise UsageError(
                 f"the cache holds {self.max_len} tokens and has {self.length}; {num_new} more do not fit",
-                hint="make it longer: model.new_cache(batch_size, max_len)",
+                hint="make it larger: model.new_cache(batch_size, max_len)",
             )
 
     @property
@@ -78,7 +78,9 @@ class Cache:
         Raises UsageError for padded rows, for states, and where a ring has already overwritten what it must give back.
         """
         if self.counts is not None or not 0 <= length <= self.length:
-            raise UsageError(f"a cache of {self.length} tokens cannot be rewound to {length}, nor one of padded rows")
+            raise UsageError(
+                f"a cache of {self.length} tokens cannot be rewound to {length}, and a cache of padded rows never can"
+            )
         for layer in self.layers:
             layer.rewind(length, self.length)
         self.length = length
@@ -97,7 +99,7 @@ class SettledCache(Cache):
         """Forget all but the first `length` columns. Raises UsageError for a part of those that belong together."""
         if 0 < length < self.settled:
             raise UsageError(
-                f"the cache cannot be rewound to {length}: of its first {self.settled} tokens some have seen later ones"
+                f"the cache cannot be rewound to {length}: some of its first {self.settled} tokens have seen later ones"
             )
         super().rewind(length)
         self.settled = self.settled if length else 0
@@ -132,6 +134,6 @@ class StateCache:
             self.state = {name: torch.zeros_like(tensor) for name, tensor in self.state.items()}
         elif length != before:
             raise UsageError(
-                f"a state that has read {before} tokens cannot be rewound to {length}: they are added up in it",
+                f"a state that has read {before} tokens cannot be rewound to {length}: a state keeps only their sum",
                 hint="generate without draft=",
             )

@@ -36,8 +36,8 @@ class Places:
     ) -> None:
         if attention_mask is not None and attention_mask.shape != (batch_size, num_new):
             found = list(attention_mask.shape)
-            what = f"attention_mask {found} is not of the shape [{batch_size}, {num_new}] of the tokens"
-            raise UsageError(what, hint="mark the tokens of this pass; a cache knows those before")
+            what = f"attention_mask {found} does not have the shape [{batch_size}, {num_new}] of the tokens"
+            raise UsageError(what, hint="mark only the tokens of this pass; the cache knows the earlier ones")
         self.num_new, self.device, self.start, self.before = num_new, device, start, before
         self.padding = None if attention_mask is None else attention_mask.bool()
         self.counts: Tensor | None = None

@@ -37,7 +37,7 @@ class LearnedPositions(nn.Embedding):
         if needed > limit and span.counts is not None:
             needed = int(span.counts.max())  # padding has no position; only here must the rows themselves be asked
         if needed > limit:
-            raise UsageError(f"model.max_seq_len={limit} positions were learned, the tokens need {needed}")
+            raise UsageError(f"model.max_seq_len={limit} positions were learned, but the tokens need {needed}")
         return super().forward(span.positions)
 
 

@@ -184,5 +184,5 @@ def check_pixels(pixels: Tensor, num_channels: int, patch_size: int) -> tuple[in
         raise UsageError(f"pixels of shape {list(pixels.shape)} are not [images, {num_channels}, height, width]")
     height, width = pixels.shape[2:]
     if height % patch_size or width % patch_size or not height * width:
-        raise UsageError(f"an image of {height} x {width} pixels does not fall into patches of {patch_size}")
+        raise UsageError(f"an image of {height} x {width} pixels cannot be cut into patches of {patch_size}")
     return height // patch_size, width // patch_size

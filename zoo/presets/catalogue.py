@@ -7,9 +7,10 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
+from zoo.anatomy.fields import types_of
 from zoo.errors import ConfigError, UsageError, ZooError, clean
 from zoo.presets.fields import hold, missing
 from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
@@ -82,7 +83,7 @@ def tree(
     values = merged(made_of)
     file = presets[name].file
     if not isinstance(values.get("family"), str):
-        hint = "begin its defaults with /schema/FAMILY@_here_"
+        hint = "start its defaults with /schema/FAMILY@_here_"
         raise ConfigError(f"{file}: the preset names no family", hint=hint)
     if len(families := {part.values["family"]: 0 for part in made_of if "family" in part.values}) > 1:
         raise ConfigError(f"{file}: two families: {clean(' and '.join(map(str, families)))}")
@@ -97,7 +98,7 @@ def config_class(family: str) -> type[ModelConfig]:
     found = installed()[family]
     try:
         kind = found.config_class
-        get_type_hints(kind), fields(kind)
+        types_of(kind), fields(kind)
         return kind
     except Exception as error:  # a third party's code
         why = clean(f"{type(error).__name__}: {error}", 200)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -27,7 +27,7 @@ from omegaconf import DictConfig, OmegaConf, errors
 from zoo.anatomy.config import ModelConfig, refuse_absurd
 from zoo.anatomy.ranges import refuse_out_of_range
 from zoo.errors import ConfigError, UsageError, ZooWarning, clean
-from zoo.presets.hydra_source import CheckedPresets, ZooSearchPath
+from zoo.presets.hydra_source import CheckedPresets, Schemas, ZooSearchPath
 from zoo.presets.mistakes import hidden_preset, no_field
 from zoo.presets.overrides import expand, grammar, vet
 from zoo.presets.translation import UNREADABLE, translate
@@ -54,7 +54,7 @@ def compose(model: str, *overrides: str) -> ModelConfig:
     return config
 
 
-def override(config: ModelConfig, overrides: Iterable[str]) -> ModelConfig:
+def override(config: ModelConfig, *overrides: str) -> ModelConfig:
     """The config with overrides, read as `compose` reads those of a preset: `model.rope.theta=1e6`, `rope=yarn`.
 
     Raises UsageError for a key or value that is not known, ConfigError for values that contradict each other.
@@ -85,7 +85,7 @@ GIVEN = "<checkpoint>"  # no file of this name is a preset
 def _refuse_look_ups(values: Any, path: str) -> None:
     """What a checkpoint says is data: OmegaConf would look `${oc.env:HOME}` up as if the user had typed it."""
     if isinstance(values, str) and "${" in values:
-        raise ConfigError(f"{path}={clean(values)!r} stands in the checkpoint and would be looked up by an override")
+        raise ConfigError(f"{path}={clean(values)!r} is in the checkpoint, and an override would resolve it")
     items = values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ()
     for name, value in items:
         _refuse_look_ups(value, f"{path}.{name}")
@@ -107,6 +107,8 @@ def install() -> Registry:
             ConfigStore.instance().store(group="schema", name=name, node=family.config_class, provider=f"zoo:{name}")
         except Exception as error:
             UNREADABLE[name] = clean(reason_of(error.__cause__ or error), 200)
+    repo = ConfigStore.instance().repo
+    repo["schema"] = Schemas(repo.get("schema", {}))
     for plugin in (CheckedPresets, ZooSearchPath):
         Plugins.instance().register(plugin)
     return registry
@@ -117,7 +119,7 @@ def checked(composed: DictConfig) -> ModelConfig:
     node = composed.get("model")
     kind = OmegaConf.get_type(node) if node is not None else None
     if not (isinstance(kind, type) and issubclass(kind, ModelConfig)):
-        raise UsageError("the preset names no family", hint="begin its defaults with /schema/FAMILY@_here_")
+        raise UsageError("the preset names no family", hint="start its defaults with /schema/FAMILY@_here_")
     if unknown := list(_unknown_keys(node, "model")):
         raise UsageError("\n".join(unknown[:3]), hint=f"and {len(unknown) - 3} more" if len(unknown) > 3 else "")
     config: Any = OmegaConf.to_object(node)
@@ -141,7 +143,7 @@ def translated() -> Iterator[None]:
     except AssertionError as error:  # how OmegaConf ends where a key leads into a record that is null
         if "Unexpected type for root: NoneType" not in str(error):
             raise
-        what = "a field of a part is set, and the part is null"
+        what = "a field of a part is set, but the part is null"
         raise UsageError(what, hint="leave the field out, or start from a preset that has the part") from error
 
 

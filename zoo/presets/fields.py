@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
 from importlib.resources.abc import Traversable
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin
 
 from zoo.anatomy.config import MISSING, ModelConfig, typed
+from zoo.anatomy.fields import types_of
 from zoo.errors import ConfigError, UsageError, ZooError, clean
 from zoo.presets.mistakes import suggest
 
@@ -56,13 +57,13 @@ def missing(kind: type, values: Mapping[str, Any], path: str = "model") -> list[
         value = values.get(f.name, MISSING if default is NO_DEFAULT else default)
         if isinstance(value, str) and value == MISSING:
             found.append(f"{path}.{f.name}")
-        elif isinstance(value, dict) and (part := _dataclass(get_type_hints(kind)[f.name])):
+        elif isinstance(value, dict) and (part := _dataclass(types_of(kind)[f.name])):
             found += missing(part, value, f"{path}.{f.name}")
     return found
 
 
 def _record(values: Mapping[str, Any], kind: type, path: str, file: Traversable) -> None:
-    hints = get_type_hints(kind)
+    hints = types_of(kind)
     known = [f.name for f in fields(kind)]
     for key, value in values.items():
         if key not in known:

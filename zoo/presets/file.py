@@ -78,7 +78,7 @@ def place_of(of: Preset, options: Presets) -> str:
         return own
     if own or not re.fullmatch(r"model(\.[A-Za-z]\w*)*", said):
         expected = own or "model, or model.PART for a part of it"
-        found = f"line {line}: @package {clean(said)}" if said else "its head names no package"
+        found = f"line {line}: @package {clean(said)}" if said else "it does not start with a package line"
         raise ZooError(f"{of.file}: {found}; expected # @package {expected}", hint=_hint(of))
     return said
 
@@ -106,7 +106,7 @@ class _Reading:
         preset = known[name]
         if preset in above:
             circle = " -> ".join(p.name for p in (*above, preset))
-            raise ConfigError(f"{where}presets extend each other in a circle: {circle}")
+            raise ConfigError(f"{where}presets extend each other in a cycle: {circle}")
         self._once(f"{group}/{name}", where)
         own, count = _read(preset)
         self.entries += count
@@ -147,7 +147,7 @@ class _Reading:
 
     def _once(self, key: str, where: str) -> None:
         if key in self.seen:
-            raise ConfigError(f"{where}{clean(key)} is named twice, here and before or in what is extended")
+            raise ConfigError(f"{where}{clean(key)} is named twice, here or in a preset that it extends")
         self.seen.add(key)
         if len(self.seen) > MAX_FILES:
             raise ConfigError(f"{where}more than {MAX_FILES} presets extend each other")

@@ -21,5 +21,7 @@ def home_of(source: str | Path) -> str | Path:
     if source in in_the_box():
         return f"pkg://zoo/box/{source}"
     if not (hub := config(source).hub):
-        raise UsageError(f"the preset {source!r} names no home of its weights", hint="give a folder or hf://org/name")
+        raise UsageError(
+            f"the preset {source!r} does not say where its weights are", hint="give a folder or hf://org/name"
+        )
     return hub

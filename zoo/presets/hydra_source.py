@@ -39,6 +39,13 @@ def serving(folder: Path | None) -> Iterator[None]:
         _FOLDER.reset(token)
 
 
+class Schemas(dict[str, Any]):
+    """What Hydra keeps of our families: it copies all of it for each composition, and again what it then reads."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Schemas:
+        return self
+
+
 class ZooSearchPath(SearchPathPlugin):
     """Puts the plugins' presets on the search path of zoo's own commands, and of no other Hydra application."""
 

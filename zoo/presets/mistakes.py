@@ -11,7 +11,9 @@ NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
 def no_config(name: str, group: str, options: Iterable[str]) -> UsageError:
     """An option that a group does not have."""
-    hint = f"to look into a checkpoint: zoo inspect {clean(name)}" if group == "model" and _is_source(name) else ""
+    hint = (
+        f"to see what a checkpoint contains: zoo inspect {clean(name)}" if group == "model" and _is_source(name) else ""
+    )
     return UsageError(f"no config {clean(name)!r} in group {group!r}", why=suggest(name, options), hint=hint)
 
 
@@ -42,7 +44,7 @@ def several_values(key: str, count: int) -> UsageError:
 
 def unreadable(override: str, reason: str) -> UsageError:
     """An override that the grammar has no place for."""
-    hint = "a value with commas, spaces or brackets goes in quotes: 'KEY=\"VALUE\"'"
+    hint = "put a value with commas, spaces or brackets in quotes: 'KEY=\"VALUE\"'"
     if sum(map(override.count, "[{(")) > sum(map(override.count, "]})")):
         reason, hint = "a bracket is not closed", ""
     return UsageError(f"cannot read {clean(override)!r}", why=clean(reason, 200), hint=hint)
@@ -50,7 +52,7 @@ def unreadable(override: str, reason: str) -> UsageError:
 
 def hidden_preset(name: str, kept: str, hidden: str) -> str:
     """Two presets of one name, from two distributions or folders."""
-    return f"the model {name!r} of {hidden} is hidden by that of {kept}"
+    return f"the model {name!r} of {hidden} is hidden by the one of {kept}"
 
 
 def suggest(name: str, known: Iterable[str], most: int = 3, prefix: str = "") -> str:

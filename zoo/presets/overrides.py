@@ -111,7 +111,7 @@ def _whole(word: str, known: Grammar) -> str:
             raise UsageError(f"{word!r} has no value", hint=f"type: {word}=VALUE")
         return _whole(f"model={word}", known)
     if not key:
-        raise UsageError(f"{word!r} names no key", hint="type: KEY=VALUE, for example model.num_layers=4")
+        raise UsageError(f"{word!r} has no key", hint="type: KEY=VALUE, for example model.num_layers=4")
     if key in ("model", *known.groups) and value and re.fullmatch(r"=[-+\d.]+|=(true|false)", value):
         value = f"='{value[1:]}'"  # to Hydra a number is no name of a config
     group = key.partition("@")[0]
@@ -128,9 +128,7 @@ def _checked(word: str, known: Grammar, kind: Callable[[], type[ModelConfig]]) -
     key, value = parsed.group("key"), parsed.group("value") or ""
     group, at, package = key.partition("@")
     if at and group in known.groups and not package.rpartition(":")[2].startswith("model"):
-        raise UsageError(
-            f"{clean(word)!r} puts {group} where nothing reads it", hint=f"type: {group}@model.PART{value}"
-        )
+        raise UsageError(f"{clean(word)!r} puts {group} where it is not used", hint=f"type: {group}@model.PART{value}")
     heads = ("model", *known.keys, *known.groups)
     if group in known.groups or (_head(key) in heads and _head(key) not in known.groups):
         return word

@@ -35,7 +35,7 @@ def translate(error: Exception) -> ZooError:
     if sweep := re.match(r"(?:Ambiguous value for argument|Sweep parameters) '(.+?)'(?: requires|\n)", str(error)):
         return _sweep(sweep[1])
     if taken := re.match(r"Error merging override ~(model\.[\w.]+)", str(error)):
-        return UsageError(f"'~{taken[1]}': a field cannot be taken away", hint=f"give it a value: {taken[1]}=VALUE")
+        return UsageError(f"'~{taken[1]}': a field cannot be removed", hint=f"give it a value: {taken[1]}=VALUE")
     return UsageError(clean((str(error) or str(cause)).partition("\n")[0], 300), why=_where(error))
 
 
@@ -81,7 +81,7 @@ def _mixable(path: str, key: str, error: Exception) -> str:
     if not names:
         return ""
     example = next((name for name in names if name.endswith("/llama3")), names[0])
-    return f"parts are chosen in {', '.join(able)}, for example: {example} {found[1]}={found[2]}"
+    return f"parts can be chosen in {', '.join(able)}, for example: {example} {found[1]}={found[2]}"
 
 
 def _sweep(override: str) -> ZooError:
@@ -93,4 +93,4 @@ def _sweep(override: str) -> ZooError:
 def _where(error: Exception) -> str:
     """The preset that an error stands in, where it is not the command line."""
     found = re.match(r"In '(.+?)': \w+ raised while composing", str(error))
-    return f"it stands in {clean(found[1])}.yaml" if found else ""
+    return f"it is in {clean(found[1])}.yaml" if found else ""

@@ -23,7 +23,7 @@ class Format:
     def problem(self) -> str:
         """What is wrong with the record itself, in a sentence; empty: nothing."""
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            return f"{self.name!r} is no name of a format: lower case letters, digits, _ and -"
+            return f"{self.name!r} is not a format name: use lower case letters, digits, _ and -"
         return _bad_reference(f"the format {self.name!r}", self.dialect)
 
 
@@ -38,9 +38,9 @@ class Command:
     def problem(self) -> str:
         """What is wrong with the record itself, in a sentence; empty: nothing."""
         if not isinstance(self.name, str) or not NAME.fullmatch(self.name):
-            return f"{self.name!r} is no name of a command: lower case letters, digits, _ and -"
+            return f"{self.name!r} is not a command name: use lower case letters, digits, _ and -"
         if find_spec(f"zoo.cli.{self.name.replace('-', '_')}"):
-            return f"the command {self.name!r} is zoo's own"
+            return f"the command {self.name!r} belongs to zoo itself"
         return _bad_reference(f"the command {self.name!r}", self.target)
 
 

@@ -19,6 +19,6 @@ def checked_match(match: object, family: Family) -> Match | None:
         return None
     if not isinstance(match, Match) or not isinstance(match.score, int | float) or not 0 <= match.score <= 1:
         raise PluginError(
-            f"{family.name}: matches() returned {match!r}, which is no zoo.Match with a score from 0 to 1"
+            f"{family.name}: matches() returned {match!r}, which is not a zoo.Match with a score from 0 to 1"
         )
     return match

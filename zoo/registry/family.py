@@ -49,7 +49,7 @@ class Family:
     def problem(self) -> str:
         """What is wrong with the record itself, in a sentence; empty: nothing that can be seen without importing."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            return f"{self.name!r} is no family name: lower case letters, digits, _ . -"
+            return f"{self.name!r} is not a family name: use lower case letters, digits, _ . -"
         for name in ("config", "model", *(["pictures"] if self.pictures else [])):
             if not _is_reference(value := getattr(self, name)):
                 return f"{self.name}: {name}={value!r} is not of the form 'package.module:name'"
@@ -58,7 +58,7 @@ class Family:
                 return f"{self.name}: {name}={value!r} is not a table of texts"
         for dialect, module in self.formats.items():
             if dialect == "zoo" or not _MODULE.fullmatch(module.replace(":", ".", 1)):
-                return f"{self.name}: formats={{{dialect!r}: {module!r}}} is not a format's name and a Dialect's"
+                return f"{self.name}: formats={{{dialect!r}: {module!r}}} is not a name and a reference to a Dialect"
         if not isinstance(self.hf_types, tuple | list) or not all(isinstance(kind, str) for kind in self.hf_types):
             return f"{self.name}: hf_types={self.hf_types!r} is not a tuple of texts"
         return "" if isinstance(self.summary, str) else f"{self.name}: summary={self.summary!r} is not a text"
@@ -84,7 +84,7 @@ class Family:
         if not isinstance(found, Dialect):
             module = self.formats[name].partition(":")[0]
             raise ZooError(
-                f"{self.name}'s {name} format, {self.formats[name]!r}, is no zoo.weights.Dialect",
+                f"{self.name}'s {name} format, {self.formats[name]!r}, is not a zoo.weights.Dialect",
                 hint=f"end {module} with NAME = Dialect(from_config=..., to_config=..., mapping=...), and write"
                 f" {name}='{module}:NAME'",
             )

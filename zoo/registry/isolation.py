@@ -45,7 +45,7 @@ def reason_of(error: BaseException) -> str:
     try:
         said = str(error)
     except BaseException:
-        said = "it cannot say why"
+        said = "its error has no readable text"
     return clean(f"{type(error).__name__}: {said}", 500)
 
 

@@ -164,7 +164,7 @@ class Registry(Shelf):
         for added in plugin.formats:
             family = self.families.get(added.family)
             if family is None or added.name in ("zoo", *family.formats):
-                what = "no family is called" if family is None else f"{added.name!r} is there already, of"
+                what = "no family is called" if family is None else f"{added.name!r} exists already, of"
                 plugin.state, plugin.reason = "broken", f"the format {added.name!r}: {what} {added.family!r}"
                 return
             formats = {**family.formats, added.name: added.dialect}
@@ -189,7 +189,7 @@ class Registry(Shelf):
             return f"-p no:{name}"
         wanted = os.environ.get("ZOO_PLUGINS")
         if wanted is not None and not is_built_in and name not in _words(wanted):
-            return f"ZOO_PLUGINS={wanted} leaves it out"
+            return f"ZOO_PLUGINS={wanted} excludes it"
         return ""
 
 

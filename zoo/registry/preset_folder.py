@@ -55,9 +55,9 @@ def unread_in(root: Path) -> Iterator[str]:
     for entry in _listed(root):
         shown = clean(entry, 200)
         if entry.is_dir() and entry.name in NO_GROUPS:
-            yield f"{shown} is not read: presets have no say in {entry.name}"
+            yield f"{shown} is not read: presets cannot set {entry.name}"
         elif entry.name.endswith(".yaml"):
-            yield f"{shown} is not read: presets lie in model/, the options of a group in GROUP/"
+            yield f"{shown} is not read: presets belong in model/, the options of a group in GROUP/"
 
 
 def _within(folder: Traversable, group: str, homes: tuple[Path, ...]) -> list[FolderEntry]:
@@ -84,7 +84,7 @@ def _walk(
             raise ZooError(f"holds more than {MAX_FILES} files and folders")
         problem = _problem(entry, entry.name if is_folder else entry.name.removesuffix(".yaml"), homes)
         if is_folder and prefix.count("/") == MAX_FOLDERS:
-            problem = f"lies more than {MAX_FOLDERS} folders deep"
+            problem = f"is more than {MAX_FOLDERS} folders deep"
         if is_folder and not problem:
             yield from _walk(entry, group, homes, f"{name}/", left=left)
         else:
@@ -105,16 +105,16 @@ def _listed(folder: Traversable) -> list[Traversable]:
 def _problem(entry: Traversable, name: str, homes: tuple[Path, ...]) -> str:
     """Why an entry is not read: its name, or where it leads."""
     if not NAME.fullmatch(name):
-        return "has no plain name: letters, digits, . + - and _"
+        return "has a name with characters other than letters, digits, . + - and _"
     if not isinstance(entry, Path) or not entry.is_symlink():
         return ""
     if entry.is_dir():
-        return "is a link to a folder, which is not entered"
+        return "is a link to a folder; zoo does not follow it"
     try:
         target = entry.resolve(strict=True)
     except (OSError, RuntimeError):
-        return "is a link that leads nowhere"
-    return "" if any(target.is_relative_to(home) for home in homes) else "is a link that leads out of the folder"
+        return "is a link to a file that does not exist"
+    return "" if any(target.is_relative_to(home) for home in homes) else "is a link to a file outside the folder"
 
 
 def _homes(root: Traversable, is_package: bool) -> tuple[Path, ...]:

@@ -63,7 +63,7 @@ class Shelf:
         if package in self.config_packages:
             raise ZooError(f"the package {package!r} is that of {self.config_packages[package]}")
         if plugin.distribution != DISTRIBUTION and package.partition(".")[0] == GROUP:
-            raise ZooError(f"the package {package!r} is not its own")
+            raise ZooError(f"the package {package!r} does not belong to it")
         files(package)
 
     def _give_up(self, plugin: Plugin, reason: str) -> None:

@@ -31,7 +31,11 @@ def write(name: str, parent: Path) -> tuple[Path, list[str]]:
     words = words_for(name)
     target = parent / words["distribution"]
     if target.exists() or target.is_symlink():
-        raise ZooError(f"{target} exists", why="new-plugin never writes over anything", hint="give --dir, or move it")
+        raise ZooError(
+            f"{target} exists",
+            why="new-plugin never overwrites anything",
+            hint="use --dir, or move the existing folder",
+        )
     if not parent.is_dir():
         raise ZooError(f"{parent} is not a folder")
     hidden = parent / f".{target.name}.{os.getpid()}.incomplete"
@@ -71,15 +75,15 @@ def words_for(name: str) -> dict[str, str]:
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot name a family, a Python package and a distribution at once. Raises UsageError."""
+    """Refuse what cannot be the name of a family, a Python package and a distribution at once. Raises UsageError."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name):
         raise UsageError(
-            f"{clean(name)!r} cannot name a family",
+            f"{clean(name)!r} cannot be the name of a family",
             why="it also names a Python package: lower-case letters, digits and single underscores, a letter first",
             hint=f"try {meant}" if (meant := _nearest_name(name)) else "",
         )
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
-        raise UsageError(f"{name!r} is a word of Python's and cannot name a family", hint=f"try {name}_model")
+        raise UsageError(f"{name!r} is a Python keyword and cannot be the name of a family", hint=f"try {name}_model")
     registry = installed()
     words = words_for(name)
     if (origin := registry.origin.get(name)) is not None:
@@ -89,7 +93,7 @@ def check_name(name: str) -> None:
     if words["distribution"] == DISTRIBUTION:
         raise UsageError(f"{DISTRIBUTION} is zoo's own distribution", hint="choose another name")
     if f"{name}-tiny" in registry.presets():
-        raise UsageError(f"there is a preset {name}-tiny already", hint="choose another name")
+        raise UsageError(f"the preset {name}-tiny exists already", hint="choose another name")
     if find_spec(words["package"]) is not None:
         raise UsageError(f"the Python package {words['package']!r} is installed already", hint="choose another name")
 

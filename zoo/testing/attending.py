@@ -19,7 +19,7 @@ from zoo.testing.subject import Subject
 @torch.no_grad()
 def no_token_sees_the_future(s: Subject) -> str:
     if not reading(s).is_causal:
-        raise Skipped("it is not causal: its anatomy says that tokens see later ones")
+        raise Skipped("it is not causal: its anatomy says that tokens see later tokens")
     tokens = s.tokens(2, s.longest)
     before = per_position(s, tokens)
     moved = 0.0
@@ -62,7 +62,7 @@ def padding_on_the_left_changes_nothing(s: Subject) -> str:
 @torch.no_grad()
 def padding_of_the_source_changes_nothing(s: Subject) -> str:
     if not reading(s).is_encoder_decoder:
-        raise Skipped("it is no encoder-decoder")
+        raise Skipped("it is not an encoder-decoder")
     source, target = s.source([0, 1]), s.tokens(2, s.longest)
     filler = torch.full((2, 3), s.config.pad_token_id or 0)
     mask = torch.ones(2, source.shape[1] + 3, dtype=torch.bool)
@@ -92,7 +92,7 @@ def each_layer_sees_as_far_as_its_anatomy_says(s: Subject) -> str:
 def _padded(s: Subject, *, before: int, after: int) -> str:
     """A batch of one text with padding and another, longer one without, against the first text alone."""
     if reading(s).is_encoder_decoder and not s.can_decode:
-        raise Skipped("its decoder cannot be had alone: it has no `conditioned`")
+        raise Skipped("its decoder cannot be used alone: it has no `conditioned`")
     length = s.longest - before - after
     text, other = s.tokens(1, length), s.tokens(1, s.longest, seed=1)
     mask = torch.ones(2, s.longest, dtype=torch.bool)
@@ -149,7 +149,7 @@ def _named_reach(s: Subject, stack: str, i: int) -> tuple[str, Tensor] | None:
     modules = dict(s.model.named_modules())
     name = next((n for n in (f"{stack}.{i}", f"{stack}.layers.{i}") if n in modules), None)
     if name is None:
-        raise Broken(f"the anatomy speaks of {stack}.{i}, the model has no such module")
+        raise Broken(f"the anatomy names {stack}.{i}, but the model has no such module")
     return None if (reach := _reach(s, modules[name])) is None else (name, reach)
 
 

@@ -74,7 +74,7 @@ def its_bytes_are_those_of_the_arithmetic(s: Subject) -> str:
     if (anatomy := caching(s).anatomy) is None:
         raise Skipped("it describes no anatomy")
     if s.is_encoder_decoder:
-        raise Skipped("its cache also holds what it made of the source, which the arithmetic leaves out")
+        raise Skipped("its cache also holds the encoded source, which the arithmetic does not count")
     found = {}
     for dtype in ("float64", "bfloat16"):
         for max_len in (s.longest, 2):
@@ -96,10 +96,10 @@ def a_full_cache_refuses_more(s: Subject) -> str:
     try:
         model(tokens[:, 3:5], cache=cache)
     except ZooError as error:
-        require(cache.length == 3, f"what was refused was counted: cache.length is {cache.length}")
+        require(cache.length == 3, f"refused tokens were counted: cache.length is {cache.length}")
         return str(error).splitlines()[0]
     except Exception as error:
-        raise Broken(f"writing past max_len raises {type(error).__name__}, which is no ZooError: {error}") from None
+        raise Broken(f"writing past max_len raises {type(error).__name__}, which is not a ZooError: {error}") from None
     raise Broken("writing past max_len raises nothing")
 
 
@@ -123,7 +123,7 @@ def reordered_rows_go_on_as_their_own(s: Subject) -> str:
 def a_rewound_cache_has_forgotten(s: Subject) -> str:
     """As drafts need: what was read and rejected leaves no trace, or rewinding is refused."""
     if not hasattr(caching(s).decoder([0]).new_cache(1, 2), "rewind"):
-        raise Skipped("its cache cannot be rewound: it works with no draft model")
+        raise Skipped("its cache cannot be rewound: it cannot be used with a draft model")
     kept, refused = [], []
     for length in (2, s.longest - 3):
         tokens, wrong, model = s.tokens(2, length + 3), s.tokens(2, 3, seed=1), s.decoder(range(2))
@@ -143,9 +143,9 @@ def a_rewound_cache_has_forgotten(s: Subject) -> str:
 def caching(s: Subject) -> Subject:
     """The subject, if it decodes with a cache."""
     if not s.can_decode:
-        raise Skipped("it does not decode: it has no new_cache, nor a `conditioned` that gives a decoder")
+        raise Skipped("it does not decode: it has no new_cache, and no `conditioned` that gives a decoder")
     if not s.is_causal:
-        raise Skipped("it is not causal: what it says of a prefix depends on what follows")
+        raise Skipped("it is not causal: its output for a prefix depends on what follows")
     return s
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import is_dataclass
-from typing import get_type_hints
 
-from zoo.anatomy.fields import doc_of, fields_of
+from zoo.anatomy.fields import doc_of, fields_of, types_of
 from zoo.testing.check import Skipped, require, shown
 from zoo.testing.subject import Subject
 from zoo.testing.variants import variants
@@ -28,7 +27,7 @@ def the_tiny_config_is_lopsided(s: Subject) -> str:
     equal = [f"{a} and {b} are both {n}" for a, n in sizes.items() for b, m in sizes.items() if a < b and n == m]
     require(not equal, shown(equal))
     layers = getattr(s.config, "num_layers", 2)
-    require(layers >= 2, f"num_layers={layers}: layers cannot be told apart")
+    require(layers >= 2, f"num_layers={layers}: layers cannot be distinguished")
     return ", ".join(f"{name}={n}" for name, n in sizes.items())
 
 
@@ -47,7 +46,7 @@ def YAML_keeps_every_field(s: Subject) -> str:
     """Through OmegaConf's typed schema, as presets and the command line go; one field of each type is changed."""
     from omegaconf import OmegaConf
 
-    hints = get_type_hints(s.family.config_class)
+    hints = types_of(s.family.config_class)
     by_type = {hints[name.partition("=")[0].partition(".")[0]]: (name, config) for name, config in variants(s.config)}
     configs = [("", s.config), *by_type.values()]
     schema = OmegaConf.structured(s.family.config_class)
@@ -62,8 +61,8 @@ def YAML_keeps_every_field(s: Subject) -> str:
 
 def its_anatomy_says_what_it_is(s: Subject) -> str:
     if s.anatomy is None:
-        raise Skipped("it describes no anatomy, and is measured by building it")
-    require(bool(s.anatomy.traits), "anatomy().traits is empty: `zoo compare` has no words for it")
+        raise Skipped("it describes no anatomy, so it is measured by building it")
+    require(bool(s.anatomy.traits), "anatomy().traits is empty: `zoo compare` cannot describe it")
     return ", ".join(f"{name}: {words}" for name, words in s.anatomy.traits.items())
 
 

@@ -19,14 +19,14 @@ LIMIT = 1e-9
 def runnable(s: Subject) -> Subject:
     """The subject, if the kit can make what it reads."""
     if unknown := [name for name in s.inputs if name not in ("tokens", "decoder_tokens", "pixels")]:
-        raise Skipped(f"it takes {', '.join(unknown)}, which the kit does not know how to make")
+        raise Skipped(f"it takes {', '.join(unknown)}, and the kit cannot make such inputs")
     return s
 
 
 def reading(s: Subject) -> Subject:
     """The subject, if it reads text."""
     if "tokens" not in runnable(s).inputs:
-        raise Skipped("it reads no text")
+        raise Skipped("it does not read text")
     return s
 
 

@@ -17,7 +17,7 @@ def it_builds_on_meta_without_allocating(s: Subject) -> str:
     real = [name for name, t in [*model.named_parameters(), *model.named_buffers()] if not t.is_meta]
     require(not real, f"not on meta: {shown(real)}")
     lost = set(dict(model.named_buffers())) - set(model.state_dict())
-    require(not lost, f"buffers that are in no checkpoint are lost on meta: {shown(sorted(lost))}")
+    require(not lost, f"buffers that are not in the checkpoint are lost on meta: {shown(sorted(lost))}")
     require(getattr(model, "config", None) == s.config, "model.config is not the config it was built from")
     return f"{count(model)} parameters"
 
@@ -25,7 +25,7 @@ def it_builds_on_meta_without_allocating(s: Subject) -> str:
 def its_anatomy_is_that_of_the_module(s: Subject) -> str:
     """Names and shapes, also with each switch of the config turned over."""
     if s.anatomy is None:
-        raise Skipped("it describes no anatomy, and is measured by building it")
+        raise Skipped("it describes no anatomy, so it is measured by building it")
     wrong = []
     for label, config in [("", s.config), *flags(s.config)]:
         described = config.anatomy().shapes()
@@ -55,11 +55,11 @@ def random_weights_reach_every_parameter(s: Subject) -> str:
         torch.manual_seed(7)
         reset(first)
     unfilled = [name for name, p in first.named_parameters() if p.isnan().any()]
-    require(not unfilled, f"left unfilled: {shown(unfilled)}")
+    require(not unfilled, f"not initialised: {shown(unfilled)}")
     pairs = zip(first.parameters(), second.parameters(), strict=True)
-    require(all(torch.equal(a, b) for a, b in pairs), "the same seed gives other weights the second time")
+    require(all(torch.equal(a, b) for a, b in pairs), "the same seed gives different weights the second time")
     pairs = zip(second.parameters(), third.parameters(), strict=True)
-    require(any(not torch.equal(a, b) for a, b in pairs), "another seed gives the same weights")
+    require(any(not torch.equal(a, b) for a, b in pairs), "a different seed gives the same weights")
     return f"{len(list(first.parameters()))} parameters"
 
 
@@ -76,7 +76,7 @@ def a_tied_head_is_the_embedding(s: Subject) -> str:
         require(bool(shared), f"the anatomy has a tied head of {list(shape)}{where}; no two names share such a weight")
         found += [f"{' is '.join(names)}{where}" for names in shared]
     if not found:
-        raise Skipped("neither it nor a variant with one switch turned over has a tied head")
+        raise Skipped("neither it nor a variant with one switch changed has a tied head")
     return found[0]
 
 

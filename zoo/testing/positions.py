@@ -25,7 +25,7 @@ def rotary_layers_see_distances_only(s: Subject) -> str:
     if not isinstance(getattr(s.config, "rope", None), RopeConfig):
         raise Skipped("it has no model.rope")
     if any(isinstance(m, LogNAttention) or getattr(m, "depends_on_length", False) for m in reading(s).model.modules()):
-        raise Skipped("its attention or its rotations depend on the length of the text as well")
+        raise Skipped("its attention or its rotations also depend on the length of the text")
     if any(isinstance(m, DualChunkAttention) for m in s.model.modules()):
         raise Skipped("where its chunks begin depends on the positions")
     seen, worst = 0, 0.0
@@ -35,7 +35,7 @@ def rotary_layers_see_distances_only(s: Subject) -> str:
         args, kwargs = call
         later, before = layer(*_moved(args), **kwargs), layer(*args, **kwargs)
         gap = difference(later, before)
-        require(gap < LIMIT, f"{name} differs by {gap:.2g} when the same text stands {SHIFT} positions later")
+        require(gap < LIMIT, f"{name} differs by {gap:.2g} when the same text starts {SHIFT} positions later")
         seen, worst = seen + 1, max(worst, gap)
     if not seen:
         raise Skipped("it has no layers that are called with a zoo.nn.Span")

@@ -12,11 +12,11 @@ def its_presets_can_be_composed(s: Subject) -> str:
     """Every key a field, every value of its type, no name that another distribution has."""
     plugin = installed().origin.get(s.family.name)
     if plugin is None:
-        raise Skipped("it comes from no installed distribution")
+        raise Skipped("it does not come from an installed distribution")
     mine = presets_of(plugin.distribution, s.family.name)
     hidden = [new.name for _, new in installed().preset_clashes() if new.plugin == plugin.distribution]
     if not mine and not hidden:
-        raise Skipped(f"{plugin.distribution} ships no preset of it")
+        raise Skipped(f"{plugin.distribution} has no preset of it")
     wrong = [f"{record.name}: {record.problem}" for record in mine if record.problem]
     wrong += [f"{name}: another distribution has a preset of this name" for name in hidden]
     require(not wrong, shown(wrong))

@@ -27,7 +27,9 @@ from zoo.testing.targets import families_of
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the marker, for runs with --strict-markers."""
-    config.addinivalue_line("markers", "zoo_distribution(name): hold the families of this distribution to the contract")
+    config.addinivalue_line(
+        "markers", "zoo_distribution(name): check that the families of this distribution keep the contract"
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -66,9 +66,9 @@ def its_own_foreign_config_is_recognised(s: Subject) -> str:
     claims = installed().detect(raw)
     mine = next((match for family, match in claims if family.name == s.family.name), None)
     if mine is None:
-        raise Broken(f"it does not claim a config of model_type {raw.get('model_type')!r}, which it wrote itself")
+        raise Broken(f"it does not recognise a config of model_type {raw.get('model_type')!r} that it wrote itself")
     rivals = [f.name for f, match in claims if f.name != s.family.name and match.score >= mine.score]
-    require(not rivals, f"it is claimed as surely by {', '.join(rivals)}")
+    require(not rivals, f"it is recognised with the same score by {', '.join(rivals)}")
     return "; ".join(mine.reasons)
 
 

@@ -43,7 +43,7 @@ def loading(plugin: Plugin) -> Check:
     if plugin.reason:
         return Check("registry", name, "fail", f"{plugin.state}: {plugin.reason}")
     if not plugin.families:
-        return Check("registry", name, "skip", "it provides presets and no family")
+        return Check("registry", name, "skip", "it provides presets but no family")
     return Check("registry", name, "ok", f"{plugin.distribution} {plugin.version}, {plugin.seconds * 1000:.0f} ms")
 
 

@@ -93,7 +93,7 @@ def _saved_and_loaded(s: Subject, dialect: str) -> str:
         ours, found = dict(model.named_parameters()), dict(back.named_parameters())
         require(
             ours.keys() == found.keys(),
-            f"{dialect}: other weights come back: {shown(sorted(ours.keys() ^ found.keys()))}",
+            f"{dialect}: different weights come back: {shown(sorted(ours.keys() ^ found.keys()))}",
         )
         wrong = [name for name, p in ours.items() if p.dtype != found[name].dtype or not torch.equal(p, found[name])]
         require(not wrong, f"{dialect}: {shown(wrong)} come back changed")

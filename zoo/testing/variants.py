@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, get_type_hints
+from typing import Any
 
 from zoo.anatomy.config import MISSING, ModelConfig
-from zoo.anatomy.fields import doc_of
+from zoo.anatomy.fields import doc_of, types_of
 from zoo.errors import ConfigError
 
 BOOKKEEPING = frozenset(("family", "hub", "gated", "license", "source"))  # fields that say nothing of the model
@@ -42,7 +42,7 @@ def _changed(config: ModelConfig, name: str) -> Iterator[tuple[str, ModelConfig]
             if (made := _replaced(config, name, value)) is not None:
                 yield f"{name}.{label}", made
         return
-    kind = str(get_type_hints(type(config))[name])
+    kind = str(types_of(type(config))[name])
     for value in _others(old, kind, doc_of(type(config), name)):
         if (made := _replaced(config, name, value)) is not None:
             yield f"{name}={value!r}", made

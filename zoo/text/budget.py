@@ -152,4 +152,4 @@ class Budget:
 
 
 def _too_large() -> SecurityError:
-    return SecurityError(f"it builds something beyond a limit of {MAX_CHARS:,} characters or {MAX_BYTES:,} bytes")
+    return SecurityError(f"it builds a value above the limit of {MAX_CHARS:,} characters or {MAX_BYTES:,} bytes")

@@ -26,7 +26,7 @@ def parse(data: bytes, file: object) -> tuple[Backend, Limits]:
         backend.no_truncation()  # files saved for training carry both, and a prompt must not lose its end
         backend.no_padding()
         if getattr(backend.model, "dropout", None):
-            raise CheckpointError(file, "model.dropout", "would give the same text other tokens each time")
+            raise CheckpointError(file, "model.dropout", "would give different tokens for the same text each time")
     return backend, limits
 
 
@@ -39,10 +39,10 @@ def _built(data: bytes, sections: dict[str, Any], file: object) -> Backend:
             raise
         broken = error
     for section in sections:
-        with guarded(file, section, "is not one that a tokenizer can have"):
+        with guarded(file, section, "is not a form that the tokenizers library accepts"):
             needed = {name: sections[name] for name in ("normalizer", section) if name in sections}  # as tokens need it
             Backend.from_str(json.dumps({"version": "1.0", "model": _SMALLEST} | needed))
-    raise CheckpointError(file, "model", f"is not one that a tokenizer can have: {clean(broken)}")
+    raise CheckpointError(file, "model", f"is not a form that the tokenizers library accepts: {clean(broken)}")
 
 
 def _check(data: bytes, file: object) -> tuple[dict[str, Any], Limits]:

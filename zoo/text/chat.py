@@ -18,13 +18,13 @@ class ChatTemplate:
 
     def __init__(self, source: str, *, file: object = "chat template") -> None:
         """Raises CheckpointError, with the line, for a template that is not jinja."""
-        from zoo.text.sandbox import Sandbox, TemplateSyntaxError
+        from zoo.text.sandbox import TemplateSandbox, TemplateSyntaxError
 
         self.source, self.file = source, file
         if len(source) > MAX_TEMPLATE_CHARS:
             raise self._broken(f"is longer than {MAX_TEMPLATE_CHARS:,} characters")
         try:
-            self._sandbox = Sandbox(source)
+            self._sandbox = TemplateSandbox(source)
         except TemplateSyntaxError as error:
             raise self._broken(f"line {error.lineno}: {clean(error.message)}") from None
         except Exception as error:  # numbers of 5,000 digits, brackets within brackets: whatever Python objects to
@@ -64,7 +64,7 @@ class ChatTemplate:
         except Refused as error:
             raise UsageError(f"the chat template refuses these messages: {clean(error, 200)}") from None
         except (SecurityError, RecursionError, OverflowError, MemoryError) as error:
-            raise self._broken(f"does what no chat template needs to: {clean(error)}") from None
+            raise self._broken(f"does something that no chat template needs: {clean(error)}") from None
         except Exception as error:  # a template is foreign code, and may raise anything
             what = f"{type(error).__name__}: {clean(error, 200)}"
             why = f"it expects other roles or fields, or is broken; it comes from {self.file}"

@@ -61,12 +61,14 @@ def check_section(tree: dict[str, Any], section: str, file: object) -> Effect:
         if section == "post_processor":
             _check_frame(node, place, file)
         if section == "decoder" and cost and cost.degree:
-            raise CheckpointError(file, f"{place}.pattern", "can go over a text more than once")
+            raise CheckpointError(file, f"{place}.pattern", "can process a text more than once")
         if growth > (most := MAX_GROWTH[section]):
             what = f"makes a text up to {min(growth, 1e9):,.0f} times as long"
-            raise CheckpointError(file, place, what, why=f"zoo takes a {section} that makes it {most} times as long")
+            raise CheckpointError(
+                file, place, what, why=f"zoo accepts a {section} that makes it at most {most} times as long"
+            )
     if num_tables > 1 or num_frames > 1:  # on the second frame the library panics
-        raise CheckpointError(file, section, "has more than one step of a kind that must stand alone")
+        raise CheckpointError(file, section, "has two steps of a kind that may occur only once")
     return Effect(growth * unicode, patterns)
 
 
@@ -76,7 +78,7 @@ def _steps(node: Any, place: str, depth: int, file: object) -> Iterator[tuple[di
     if not isinstance(node, dict):
         raise CheckpointError(file, place, "is not an object ({...})")
     if depth > MAX_DEPTH:
-        raise CheckpointError(file, place, f"has sequences within each other, more than {MAX_DEPTH}")
+        raise CheckpointError(file, place, f"has too many nested sequences, more than {MAX_DEPTH}")
     yield node, place
     for chain in CHAINS:
         inner = node.get(chain, [])
@@ -150,7 +152,7 @@ def _check_frame(node: dict[str, Any], place: str, file: object) -> None:
         texts = [_named(piece, "Sequence") for piece in pieces]
         for sequence in ("A", "B"):
             if texts.count(sequence) > (name == "pair" or sequence == "A"):
-                raise CheckpointError(file, f"{place}.{name}", f"takes the text {sequence} too often")
+                raise CheckpointError(file, f"{place}.{name}", f"uses the text {sequence} too often")
         added = 0
         for token in filter(None, (_named(piece, "SpecialToken") for piece in pieces)):
             special = specials.get(token)

@@ -180,7 +180,7 @@ def _format(scales: Scales, text: str, given: Iterable[Any], kinds: str) -> Cost
     percents = _PERCENT.findall(text) if "%" in kinds else []
     braces = list(_BRACES.finditer(text)) if "{" in kinds else []
     if any(map(_WIDE.search, percents)) or any(found[1] or _WIDE.search(found[0]) for found in braces):
-        return Cost(refused="a format with a width of four digits or one from elsewhere")
+        return Cost(refused="a format with a width of four digits, or with a width that is an argument")
     longest = max((_text(scales, one) for one in given), default=0)
     chars = len(text) + (len(percents) + len(braces)) * (1000 + longest)
     return Cost(20 * chars + 1000 * len(text) / 10, chars)

@@ -30,7 +30,9 @@ def read_folder(folder: Path) -> TokenizerSource:
     file, config_file = folder / "tokenizer.json", folder / "tokenizer_config.json"
     if not file.exists():
         older = next((name for name in OLDER if (folder / name).exists()), None)
-        hint = "texts need the one that the weights were trained with; zoo.generate in Python takes token ids too"
+        hint = (
+            "text needs the tokenizer that the weights were trained with; zoo.generate in Python also takes token ids"
+        )
         if older:
             hint = f"it has {older}: save it with transformers' AutoTokenizer, which writes tokenizer.json"
         raise CheckpointError(file, "", "is not there", hint=hint)
@@ -108,7 +110,7 @@ def _mark_special(backend: Backend, tokens: list[str], file: Path) -> None:
 
 
 def _frame(backend: Backend, config: dict[str, Any], tokens: dict[str, str], file: Path) -> list[str]:
-    """Follow add_bos_token and add_eos_token, and tell where tokenizer.json says otherwise.
+    """Follow add_bos_token and add_eos_token, and tell where tokenizer.json says something else.
 
     The classes named OBEYING did so when their checkpoints were released; transformers 5 no longer does, and drops the
     begin token of those whose tokenizer.json lacks it. All other classes never did.
@@ -125,7 +127,7 @@ def _frame(backend: Backend, config: dict[str, Any], tokens: dict[str, str], fil
         backend.post_processor = unframed
     said = ", ".join(f"add_{role}={str(is_added).lower()}" for role, is_added in flags.items())
     followed = "is followed" if obeys else "is not followed"
-    return [f"{said} of tokenizer_config.json {followed}; tokenizer.json says otherwise"] if differs else []
+    return [f"{said} of tokenizer_config.json {followed}; tokenizer.json says something else"] if differs else []
 
 
 def _chat_templates(

@@ -70,7 +70,7 @@ class _Facts:
         self.tokens: list[str] = self.column("tokens", str)
         if len(set(self.tokens)) < len(self.tokens):
             twice = Counter(self.tokens).most_common(1)[0][0]
-            raise self.wrong("tokens", f"{clean(twice)!r} stands there twice")
+            raise self.wrong("tokens", f"contains {clean(twice)!r} twice")
         if any(len(token) > MAX_TOKEN_CHARS for token in self.tokens):
             raise self.wrong("tokens", f"has a token of more than {MAX_TOKEN_CHARS} characters")
         self.types: list[int] = self.beside("token_type", int)
@@ -143,7 +143,7 @@ def _sentencepiece(facts: _Facts) -> Backend:
         raise facts.wrong(
             "model",
             "the tokenizer of Gemma cannot be rebuilt from a GGUF file",
-            hint="take tokenizer.json from its Hugging Face folder",
+            hint="use tokenizer.json from its Hugging Face folder",
         )
     vocab = {token: index for index, token in enumerate(facts.tokens)}
     unknown = facts.roles().get("unk_token")
@@ -182,7 +182,7 @@ def _merges_by_score(facts: _Facts, vocab: dict[str, int]) -> list[tuple[str, st
     if not all(score == score for score in scores):
         raise facts.wrong("scores", "holds NaN")
     if sum(len(token) ** 2 for token in facts.tokens) > MAX_CUTS:
-        raise facts.wrong("tokens", "are too long to look for the pairs that make them")
+        raise facts.wrong("tokens", "are too long: zoo cannot search for the pairs that make them")
     parts = {t for t, type_ in zip(facts.tokens, facts.types, strict=True) if type_ in (NORMAL, USER_DEFINED)}
     ranked = []
     for token, score in zip(facts.tokens, scores, strict=True):

@@ -49,7 +49,7 @@ def encode(
     Raises UsageError for what is no text, CheckpointError for a tokenizer out of bounds.
     """
     if not isinstance(text, str) or not _is_utf8(text):
-        raise UsageError(f"{clean(repr(text)[:200])} is not a text that UTF-8 can write")
+        raise UsageError(f"{clean(repr(text)[:200])} cannot be written as UTF-8")
 
     def work() -> list[list]:
         _check_growth(backend, text, limits, file)

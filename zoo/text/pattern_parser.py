@@ -73,7 +73,7 @@ def parse(pattern: str) -> Node:
     reader = _Reader(pattern)
     tree = reader.alternatives(0)
     if reader.at < len(pattern):
-        raise UnboundedPattern("has a bracket too many")
+        raise UnboundedPattern("has a closing bracket without an opening one")
     _check_repeats(tree, 1)
     return tree
 
@@ -84,7 +84,7 @@ class _Reader:
 
     def alternatives(self, depth: int) -> Node:
         if depth > MAX_NESTED:
-            raise UnboundedPattern(f"has groups within groups, more than {MAX_NESTED}")
+            raise UnboundedPattern(f"has too many nested groups, more than {MAX_NESTED}")
         branches = [self.sequence(depth)]
         while self.text.startswith("|", self.at):
             self.at += 1
@@ -147,7 +147,7 @@ class _Reader:
             raise UnboundedPattern("has a group of the form (*...")
         body = self.alternatives(depth + 1)
         if not self.text.startswith(")", self.at):
-            raise UnboundedPattern("has a group without an end")
+            raise UnboundedPattern("has a group that is not closed")
         self.at += 1
         if found and found["look"]:
             return Lookaround(0, body=body)
@@ -169,7 +169,7 @@ class _Reader:
                 self.at += self.text.startswith("]", self.at)
             elif char == "]" and (depth := depth - 1) == 0:
                 return Node()
-        raise UnboundedPattern("has a bracket without an end")
+        raise UnboundedPattern("has a bracket that is not closed")
 
     def escape(self) -> Node:
         found = _ESCAPE.match(self.text, self.at)
@@ -178,7 +178,7 @@ class _Reader:
         self.at = found.end()
         letter = found[0][1]
         if letter in "kgK123456789":
-            raise UnboundedPattern(f"refers back by \\{letter}")
+            raise UnboundedPattern(f"has a back reference \\{letter}")
         return Node(0) if letter in "bBAzZGyY" else Node()
 
 
@@ -189,6 +189,6 @@ def _check_repeats(node: Node, times: int) -> None:
         if times > MAX_REPEATS:
             raise UnboundedPattern(f"repeats more than {MAX_REPEATS:,} times")
         if node.most is not None and node.most < node.least:
-            raise UnboundedPattern("repeats from more times to fewer")
+            raise UnboundedPattern("has a repetition whose minimum is above its maximum")
     for child in node.children:
         _check_repeats(child, times)

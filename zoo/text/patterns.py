@@ -87,7 +87,7 @@ def _repeat(node: Repeat, is_last: bool) -> PatternCost:
         if is_last:
             return inner
         if not node.is_atomic and _is_endless(node.body):
-            raise UnboundedPattern("repeats a repetition that something after it can fail")
+            raise UnboundedPattern("has a repetition inside a repetition, which can take endless time")
         is_ambiguous = not node.is_atomic and _varies(node.body)
         return PatternCost(inf if is_ambiguous else inner.degree + 1, inner.factor)
     if is_free:

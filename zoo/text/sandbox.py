@@ -20,7 +20,7 @@ from zoo.text.budget import Budget
 from zoo.text.counting import Counting
 from zoo.text.template_names import Dict, GenerationTag, PlainNamespace, Refused, refuse, strftime_now, to_json
 
-__all__ = ["Refused", "Sandbox", "SecurityError", "TemplateError", "TemplateSyntaxError"]
+__all__ = ["Refused", "SecurityError", "TemplateError", "TemplateSandbox", "TemplateSyntaxError"]
 
 # What a template may call of a value; everything else that Python's types can do is hidden.
 METHODS: tuple[tuple[type | tuple[type, ...], frozenset[str]], ...] = (
@@ -38,7 +38,7 @@ UNSAFE_FILTERS = ("urlize", "wordwrap", "xmlattr")
 EAGER = frozenset("join sum sort min max groupby list reverse".split())  # they take all that an iterator has
 
 
-class Sandbox:
+class TemplateSandbox:
     """One template, compiled; `render` may be called from several threads."""
 
     def __init__(self, source: str) -> None:

@@ -80,7 +80,7 @@ def _check_merges(model: dict[str, Any], vocab: dict[str, Any], file: object) ->
             or not (isinstance(left := pair[0], str) and isinstance(right := pair[1], str))
             or not (left in vocab and right in vocab and left + right[skipped:] in vocab and right.startswith(prefix))
         ):
-            what = f"{clean(repr(merge))} does not join two tokens to a third"
+            what = f"{clean(repr(merge))} does not join two tokens into a third"
             raise CheckpointError(file, f"model.merges[{i}]", what)
 
 
@@ -93,7 +93,7 @@ def _check_pieces(vocab: list[Any], file: object) -> None:
             raise CheckpointError(file, f"model.vocab[{i}]", what)
         pieces.append(entry[0].encode())
     if sum(map(len, pieces)) > MAX_TRIE_NODES and _trie_nodes(pieces) > MAX_TRIE_NODES:
-        raise CheckpointError(file, "model.vocab", f"has more than {MAX_TRIE_NODES:,} different beginnings of pieces")
+        raise CheckpointError(file, "model.vocab", f"has more than {MAX_TRIE_NODES:,} different prefixes of pieces")
 
 
 def _trie_nodes(pieces: list[bytes]) -> int:

@@ -19,7 +19,7 @@ LIMITS = {
     "float16": (3e-2, "each number errs by 5e-4, and tens of layers add up"),
     "bfloat16": (2e-1, "each number errs by 4e-3, and tens of layers add up"),
 }
-DEQUANTISED = (1e-6, "each side turns blocks of integers into float32 by itself, and rounds there by 6e-8")
+DEQUANTISED = (1e-6, "each side converts blocks of integers to float32 by itself, which rounds by 6e-8")
 # In float64 both sides are as exact as they can be, and the reference's own sums say how much less it is: over all
 # families two programs are as far apart as two ways of one. In a narrower dtype they also round angles differently.
 LOWEST = {"float64": 1e-12}
@@ -59,10 +59,10 @@ def limit_for(dtype: torch.dtype, noise: Noise, *, given: float | None = None, i
     word = str(dtype).removeprefix("torch.")
     plain, reason = max(_plain(word, noise), DEQUANTISED) if is_quantised else _plain(word, noise)
     if given is not None:
-        return Limit(given, plain, GIVEN, "the caller knows why")
+        return Limit(given, plain, GIVEN, "set by the caller")
     if noise.size is None or TIMES * noise.size <= plain:
         return Limit(plain, plain, f"the rounding of {word}", reason)
-    said = f"{TIMES} times what the reference differs from itself by: {noise.way}"
+    said = f"{TIMES} times the reference's difference from itself: {noise.way}"
     return Limit(TIMES * noise.size, plain, "the reference's own noise", said)
 
 
@@ -71,4 +71,6 @@ def _plain(word: str, noise: Noise) -> tuple[float, str]:
     most, reason = LIMITS[word]
     if noise.of_sums is None or word not in LOWEST:
         return most, reason
-    return min(most, max(LOWEST[word], TIMES_SUMS * noise.of_sums)), f"the reference's sums leave {noise.of_sums:.0e}"
+    return min(
+        most, max(LOWEST[word], TIMES_SUMS * noise.of_sums)
+    ), f"the rounding of the reference's sums is {noise.of_sums:.0e}"

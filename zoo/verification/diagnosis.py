@@ -15,7 +15,7 @@ from zoo.verification.divergence import Divergence, first_divergence, largest_ga
 from zoo.verification.mistakes.catalogue import repairs
 from zoo.verification.mistakes.repair import Case, Repair
 from zoo.verification.recording import Event, Side, layer_of, leaves, stacks
-from zoo.weights.ledger import grouped
+from zoo.weights.account import grouped
 
 MAX_MISTAKES = 8  # of different kinds or places, one after the other
 # A mistake's first trace is no smaller than this part of what it leads to: below are rounding's, which stand before it.

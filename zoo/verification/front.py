@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,12 @@ EXACT_BYTES = 4 << 30  # weights that take no more than this in float64 are comp
 
 def verify(
     source: str | Path | nn.Module,
+    *overrides: str,
     against: str | Path | nn.Module = "transformers",
-    *,
     dtype: str | torch.dtype | None = None,
     length: int | None = None,
     limit: float | None = None,
     family: str | None = None,
-    overrides: Iterable[str] = (),
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
 ) -> Verification:
@@ -53,13 +52,11 @@ def verify(
     """
     start = time.perf_counter()
     if limit is not None and not 0 < limit < math.inf:
-        raise UsageError(f"limit={limit!r} is no largest difference", hint="a number above 0, such as 1e-6")
-    options: dict[str, Any] = {
-        "family": family, "overrides": overrides, "allow": allow, "allow_pickle": allow_pickle,
-    }  # fmt: skip
+        raise UsageError(f"limit={limit!r} is not a largest difference", hint="use a number above 0, for example 1e-6")
+    options: dict[str, Any] = {"family": family, "allow": allow, "allow_pickle": allow_pickle}
     if against == "golden" and not Path(str(against)).exists():
-        raise UsageError("a golden has weights of its own", hint="zoo.rerun_goldens runs those of a family")
-    model, ledger = _model(source, dtype, options)
+        raise UsageError("a golden has its own weights", hint="zoo.rerun_goldens runs the goldens of a family")
+    model, ledger = _model(source, overrides, dtype, options)
     kind = next(model.parameters()).dtype
     inputs = inputs_for(model, ledger, length=length)
     notes = _files(ledger)
@@ -69,7 +66,7 @@ def verify(
         theirs, told = transformers_side(model, ledger, inputs, kind)
         notes += told
     else:
-        other, home = _model(against, kind, {"allow_pickle": allow_pickle})
+        other, home = _model(against, (), kind, {"allow_pickle": allow_pickle})
         name = home.source if home is not None else "a model"
         theirs = zoo_side(other, inputs, f"{name} · {_family(other)}, {_word(kind)}")
     ours = zoo_side(model, inputs, str(ledger.source if ledger else "a model"))
@@ -135,21 +132,24 @@ def _by_layer(known: list[str], ours: Side, theirs: Side) -> tuple[dict[str, flo
 
 
 def _model(
-    source: str | Path | nn.Module, dtype: str | torch.dtype | None, options: dict[str, Any]
+    source: str | Path | nn.Module,
+    overrides: Sequence[str],
+    dtype: str | torch.dtype | None,
+    options: dict[str, Any],
 ) -> tuple[nn.Module, Ledger | None]:
     """The model in the dtype that both sides compute in, and where it comes from."""
     if isinstance(source, nn.Module):
         wanted = as_dtype(dtype)
         kind = next(source.parameters()).dtype
         if wanted is not None and wanted != kind:
-            raise UsageError(f"the model given is {_word(kind)}, {_word(wanted)} was asked for")
+            raise UsageError(f"the model is in {_word(kind)}, but the dtype asked for is {_word(wanted)}")
         return source.eval(), _ledger(source)
     if dtype is None:
         from zoo.checkpoint.inspection import inspect
 
-        ledger = inspect(source, **options)
+        ledger = inspect(source, *overrides, **options)
         dtype = "float64" if 8 * ledger.num_parameters <= EXACT_BYTES else "float32"
-    model = load(source, dtype=dtype, **options)
+    model = load(source, *overrides, dtype=dtype, **options)
     if as_dtype(dtype) == torch.float64:
         for _, parameter in shared_parameters(model):  # what the family keeps exact is as exact as the rest
             parameter.data = parameter.data.to(torch.float64)

@@ -41,12 +41,12 @@ def load_in_transformers(
         except ImportError as error:
             raise _refusal(error) from None
         except Exception as error:  # a third party's, which may raise anything at a config it does not like
-            raise ZooError(f"transformers does not read it: {first_line(error)}") from None
+            raise ZooError(f"transformers cannot read it: {first_line(error)}") from None
     _undo_known_faults(model, folder)
     missing, wrong = sorted(info["missing_keys"]), sorted(map(str, info["mismatched_keys"]))
     if wrong or info["unexpected_keys"]:
         raise ZooError(
-            f"transformers reads another model: {some([*wrong, *sorted(info['unexpected_keys'])])} have no place in it"
+            f"transformers reads a different model: {some([*wrong, *sorted(info['unexpected_keys'])])} do not match it"
         )
     return model.eval(), missing
 
@@ -87,10 +87,10 @@ def attending_by(model: nn.Module, way: str) -> Iterator[None]:
         try:
             built.set_attn_implementation(way)
         except Exception as error:  # a third party's, each of whose classes may refuse in its own words
-            raise ZooError(f"transformers does not attend by {way}: {first_line(error)}") from None
+            raise ZooError(f"transformers cannot compute attention by {way}: {first_line(error)}") from None
     try:
         if built.config._attn_implementation != way:
-            raise ZooError(f"{type(model).__name__} attends in one way only")
+            raise ZooError(f"{type(model).__name__} has only one way to compute attention")
         yield
     finally:
         with _quiet():
@@ -119,4 +119,4 @@ def _refusal(error: ImportError) -> ZooError:
     for package in ("accelerate", "gguf"):
         if package in str(error):
             return MissingExtra(package, "reference" if package == "accelerate" else "gguf", "GGUF in transformers")
-    return ZooError(f"transformers does not read it: {first_line(error)}")
+    return ZooError(f"transformers cannot read it: {first_line(error)}")

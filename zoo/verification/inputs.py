@@ -60,7 +60,7 @@ def inputs_for(model: nn.Module, ledger: Ledger | None = None, *, length: int | 
     assert isinstance(config, ModelConfig)
     names = wanted(model)
     if odd := [name for name in names if name not in ("tokens", "decoder_tokens", "pixels")]:
-        raise UsageError(f"{config.family} wants {', '.join(odd)}, which zoo verify does not know how to make")
+        raise UsageError(f"{config.family} needs {', '.join(odd)}, and zoo verify cannot make such inputs")
     given, said = {}, []
     if "tokens" in names:
         length = length or _length(config)
@@ -76,7 +76,7 @@ def inputs_for(model: nn.Module, ledger: Ledger | None = None, *, length: int | 
         given["pixels"] = drawn_pixels(config, ROWS, seed=1)
         said.append(f"{ROWS} drawn images")
     elif "pixels" in inspect.signature(model.forward).parameters:
-        said.append("no images: the tower is not compared")
+        said.append("no images: the vision tower is not compared")
     return Inputs(given, "; ".join(said))
 
 

@@ -52,8 +52,8 @@ class Noise:
     def notes(self) -> list[str]:
         """What has to be said of a reference that cannot be relied upon."""
         return [
-            f"the reference differs from itself by {x:.1e} ({way}), more than rounding does: it excuses no "
-            "difference, and cannot prove that there is none"
+            f"the reference differs from itself by {x:.1e} ({way}), which is more than rounding: it "
+            "cannot show that the two are the same"
             for way, x in self.too_much.items()
         ]
 

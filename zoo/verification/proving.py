@@ -46,7 +46,7 @@ def prove_families(names: Iterable[str] = ()) -> Iterator[TableProof]:
             yield _row(family, dialect, family.config_class.tiny())
 
 
-def prove_ledger(ledger: Ledger, to: str | None = None) -> list[TableProof]:
+def prove_ledger(ledger: Ledger, format: str | None = None) -> list[TableProof]:
     """The table by which a source is read, at its own sizes and file names, and the one by which it would be written.
 
     The account of the source must be settled: what has no place in it is no matter of the table.
@@ -55,10 +55,10 @@ def prove_ledger(ledger: Ledger, to: str | None = None) -> list[TableProof]:
     found = prove(ledger.table, ledger.shapes, sorted(ledger.account.actual))
     carried = {n for step in ledger.account.steps for n in step.theirs}
     if lost := sorted(set(ledger.account.loaded) - {ledger.account.actual[n] for n in carried}):
-        found = replace(found, faults=[*found.faults, f"{some(lost)} are counted as loaded and are not read"])
+        found = replace(found, faults=[*found.faults, f"{some(lost)} are counted as loaded but are not read"])
     rows = [TableProof(ledger.family.name, ledger.dialect, found)]
-    if to is not None and to not in (ledger.dialect, "zoo"):
-        rows.append(_row(ledger.family, to, ledger.config))
+    if format is not None and format not in (ledger.dialect, "zoo"):
+        rows.append(_row(ledger.family, format, ledger.config))
     return rows
 
 

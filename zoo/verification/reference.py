@@ -62,7 +62,7 @@ def transformers_side(model: nn.Module, ledger: Ledger, inputs: Inputs, dtype: t
     with _folder(ledger, notes) as (folder, gguf):
         theirs, random = load_in_transformers(folder, dtype, gguf_file=gguf)
     if random:
-        notes.append(f"transformers has {some(random)} beside, which zoo has not and which are left out")
+        notes.append(f"transformers has {some(random)} in addition; zoo does not have them, so they are left out")
     return side_of(theirs, model, table_for(ledger.family, "hf", ledger.config), inputs), notes
 
 
@@ -151,10 +151,13 @@ def _folder(ledger: Ledger, notes: list[str]) -> Iterator[tuple[Path, str | None
         from zoo.checkpoint.conversion import convert
 
         notes.append(
-            f"transformers reads what zoo wrote from the {dialect} files: their own layout is not checked here"
+            f"transformers reads what zoo wrote from the {dialect} files: the layout of those files is not checked here"
         )
         with TemporaryDirectory() as parent:  # the ledger of a pickle is there by consent
-            yield convert(path, Path(parent) / "hf", to="hf", family=ledger.family.name, allow_pickle=True).folder, None
+            yield (
+                convert(path, Path(parent) / "hf", format="hf", family=ledger.family.name, allow_pickle=True).folder,
+                None,
+            )
 
 
 def named(found: Any) -> dict[str, Tensor]:

@@ -133,7 +133,7 @@ class Verification:
         elif not self.explanations:
             lines.append("explained by: none of the known mistakes")
         elif self.unexplained is not None:
-            lines.append(f"and more, which no known mistake explains: {self.unexplained}")
+            lines.append(f"and a difference that no known mistake explains: {self.unexplained}")
         return lines
 
 

@@ -14,11 +14,11 @@ AREA = {"min_pixels", "max_pixels"}  # beside `size`, which then has nothing to 
 def check_forms(values: Mapping[str, Any], kind: str, file: object) -> None:
     """Raise CheckpointError for a value that the processor `kind` would not take, or not as it is meant."""
     if values.get("do_center_crop") and kind != "CLIP":
-        raise CheckpointError(file, "do_center_crop", f"a picture for {kind} is not cropped here")
+        raise CheckpointError(file, "do_center_crop", f"zoo does not crop pictures for {kind}")
     for name, value in values.items():
         form = _form(name, kind, values)
         if form is not None and not form(value):
-            raise CheckpointError(file, name, f"{clean(repr(value))} is not what {kind} takes")
+            raise CheckpointError(file, name, f"{clean(repr(value))} is not supported for {kind}")
 
 
 def _form(name: str, kind: str, values: Mapping[str, Any]) -> Callable[[Any], bool] | None:

@@ -51,7 +51,7 @@ def illustrate(
     read = seeing(installed()[model.config.family]).picture_reader
     opened = [read_image(image) if isinstance(image, str | Path) else image for image in images]
     if not opened:
-        raise UsageError("there is no picture")
+        raise UsageError("there are no pictures")
     if folder is None and (ledger := getattr(model, "ledger", None)) is not None:
         folder = ledger.checkpoint.folder
     settings = None if folder is None else settings_of(Path(folder))
@@ -66,7 +66,7 @@ def seeing(family: Family) -> Family:
     """The family, if its models read pictures. Raises UsageError if not."""
     if not family.pictures:
         able = sorted(f.name for f in installed().families.values() if f.pictures)
-        raise UsageError(f"a {family.name} reads no pictures", hint=f"those that do: {', '.join(able)}")
+        raise UsageError(f"a {family.name} does not read pictures", hint=f"these families do: {', '.join(able)}")
     return family
 
 
@@ -80,5 +80,5 @@ def _worded(prompt: str | Messages, pictures: Pictures, tokenizer: Tokenizer) ->
 
 def _spelt(tokenizer: Tokenizer, index: int) -> str:
     if (text := tokenizer.id_to_token(index)) is None:
-        raise UsageError(f"the tokenizer has no token {index}, which this model reads pictures through")
+        raise UsageError(f"the tokenizer has no token {index}, which this model needs for pictures")
     return text

@@ -30,7 +30,7 @@ def read_image(path: str | Path) -> Image:
             file.load()
             return ImageOps.exif_transpose(file)
     except (OSError, ValueError, SyntaxError, module.DecompressionBombError) as error:
-        raise CheckpointError(path, "", f"it is not a picture that can be read: {error}") from None
+        raise CheckpointError(path, "", f"it cannot be read as a picture: {error}") from None
 
 
 def on_white(image: Image) -> Image:

@@ -67,12 +67,12 @@ class Processing:
 
     @classmethod
     def of(cls, raw: Mapping[str, Any], file: object = "preprocessor_config.json") -> Processing:
-        """What a file says. Raises CheckpointError for a processor, a key or a value that is not known here."""
+        """What a file says. Raises CheckpointError for a processor, a key or a value that is not known."""
         named = str(raw.get("image_processor_type", raw.get("feature_extractor_type", "")))
         kind = next((named.removesuffix(s) for s in SUFFIXES if named.endswith(s)), named)
         if kind not in KINDS:
             raise CheckpointError(
-                file, "image_processor_type", f"{clean(named)!r} is not known here", why=did_you_mean(kind, KINDS)
+                file, "image_processor_type", f"{clean(named)!r} is not known", why=did_you_mean(kind, KINDS)
             )
         values = {**KINDS[kind], **{k: v for k, v in raw.items() if v is not None}}
         check_forms(values, kind, file)
@@ -80,7 +80,7 @@ class Processing:
         if isinstance(size, int):
             size = {"shortest_edge": size} if kind == "CLIP" else {"height": size, "width": size}
         if values.pop("do_pan_and_scan", False):
-            raise CheckpointError(file, "do_pan_and_scan", "zoo shows a picture whole, and cannot cut it up")
+            raise CheckpointError(file, "do_pan_and_scan", "zoo shows a whole picture and cannot cut it into parts")
         does = {
             name: bool(values.pop(f"do_{name}", True))
             for name in ("resize", "rescale", "normalize", "center_crop", "convert_rgb")
@@ -101,7 +101,7 @@ class Processing:
             crop=_sides(crop) if crop is not None and does["center_crop"] and kind == "CLIP" else None,
         )  # fmt: skip
         if unknown := sorted(values.keys() - INERT):
-            raise CheckpointError(file, unknown[0], f"the key is not known here, nor {clean(some(unknown[1:]))}")
+            raise CheckpointError(file, unknown[0], f"the key is not known, and neither are {clean(some(unknown[1:]))}")
         return made
 
     @classmethod
@@ -170,7 +170,7 @@ def _numbers(image: Image, how: Processing) -> np.ndarray:
 def _patches(frames: list[np.ndarray], how: Processing) -> tuple[Tensor, list[int]]:
     """Frames as patches in the order of the tower; the last frame is repeated to fill the last patch in time."""
     if len({frame.shape for frame in frames}) != 1:
-        raise UsageError("the frames of a video have several sizes, or there are none")
+        raise UsageError("the frames of a video have different sizes, or there are none")
     frames = frames + frames[-1:] * (-len(frames) % how.temporal_patch_size)
     channels, height, width = frames[0].shape
     m, p = how.merge_size, how.patch_size

@@ -69,6 +69,6 @@ def filled(text: str, pictures: Pictures) -> str:
     if len(rest) != len(pictures.spans):
         raise UsageError(
             f"the prompt has {len(rest)} places for pictures, {len(pictures.spans)} are given",
-            hint=f"write {pictures.marker} once for each, or not at all",
+            hint=f"write {pictures.marker} once for each picture, or not at all",
         )
     return first + "".join(span + part for span, part in zip(pictures.spans, rest, strict=True))

@@ -33,7 +33,7 @@ class Files(NamedTuple):
 
 def read_only(config: ModelConfig) -> dict[str, Any]:
     """What writes the config of a format that zoo reads and does not write. Raises UsageError."""
-    raise UsageError("zoo reads this format and does not write it", hint="write hf or zoo")
+    raise UsageError("zoo can read this format but not write it", hint="write hf or zoo")
 
 
 SAFETENSORS = Files()

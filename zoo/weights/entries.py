@@ -35,7 +35,7 @@ class Rule:
 
     @cached_property
     def is_of_one(self) -> bool:
-        """Whether the names that it matches may hang on a number: a digit stands in a template."""
+        """Whether the names that it matches may hang on a number: a digit is in a template."""
         return any(any(map(str.isdigit, template)) for template in self.ours)
 
     def bind(self, name: str) -> dict[str, str] | None:

@@ -141,7 +141,7 @@ def decoder_table(c: DecoderConfig, *attention: Entry) -> Table:
 def _rope(hf: ForeignConfig, m: Metadata, head_dim: int, max_seq_len: int) -> RopeConfig:
     if info := hf.tensors.get("rope_freqs.weight"):
         if m.factor != 1.0:
-            raise CheckpointError(info.file, info.name, f"stands beside a rope.scaling.factor of {m.factor}")
+            raise CheckpointError(info.file, info.name, f"is given together with a rope.scaling.factor of {m.factor}")
         return _divided(m.theta, _divisors(info, head_dim // 2), head_dim, max_seq_len)
     if m.scaling == "none" or (m.scaling == "linear" and m.factor == 1.0):
         return RopeConfig(m.theta)

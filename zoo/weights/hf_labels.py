@@ -13,7 +13,7 @@ def read_labels(hf: ForeignConfig, config: type[Any]) -> dict[str, Any]:
     """`num_labels` and `labels` of `config`; transformers writes neither if there are two without a name."""
     names = hf.get("id2label", {})
     if not isinstance(names, dict) or set(names) != {str(i) for i in range(len(names))}:
-        raise CheckpointError(hf.file, "id2label", f"{clean(repr(names))} does not number the classes from 0")
+        raise CheckpointError(hf.file, "id2label", f"{clean(repr(names))} does not number the classes from 0 on")
     values = hf.read(config, [key("num_labels", default=len(names) or 2)])
     if names and values["num_labels"] != len(names):
         raise CheckpointError(hf.file, "num_labels", f"{values['num_labels']} classes, but id2label has {len(names)}")

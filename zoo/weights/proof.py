@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.records import Shape
 from zoo.files.tensor_info import TensorInfo
-from zoo.weights.ledger import settle
+from zoo.weights.account import settle
 from zoo.weights.ops import Op, same
 from zoo.weights.table import Step, Table, foreign_shapes
 
@@ -58,7 +58,7 @@ def prove(table: Table, shapes: Mapping[str, Shape], present: Sequence[str] | No
     `present` are the foreign tensors of a file, by which the table chooses among rules that read the same weight.
     """
     steps, orphans = table.plan(shapes, present)
-    proof = Proof(faults=[f"no rule yields {name}" for name in orphans])
+    proof = Proof(faults=[f"no rule gives {name}" for name in orphans])
     written: dict[str, Shape] = {}
     for step in steps:
         proof.faults += [f"{name} would be written twice" for name in step.theirs if name in written]
@@ -80,7 +80,9 @@ def _prove_step(proof: Proof, step: Step, shapes: Mapping[str, Shape]) -> None:
     proof.moved += len(step.ours)
     if total > MAX_ELEMENTS:
         if (cut := _sliced(step.op, sizes)) is None:
-            proof.faults.append(f"{', '.join(step.ours)}: {total:,} numbers are too many to try, and cannot be cut")
+            proof.faults.append(
+                f"{', '.join(step.ours)}: {total:,} numbers are too many to try, and cannot be cut into parts"
+            )
             return
         sizes, proof.sliced = cut, proof.sliced + 1
     try:
@@ -122,7 +124,7 @@ def _faults(step: Step, ours: Sequence[Tensor], theirs: Sequence[Tensor], sizes:
     ]
     back = step.op.load(list(theirs))
     found += [
-        f"{name} does not come back from {', '.join(step.theirs)}"
+        f"{name} is not restored from {', '.join(step.theirs)}"
         for name, before, after in zip(step.ours, ours, back, strict=True)
         if not torch.equal(before, after)
     ]
@@ -150,7 +152,7 @@ def _foreign_faults(step: Step, like: Sequence[Tensor], *, is_doubled: bool) -> 
     theirs = _numbered([tuple(tensor.shape) for tensor in like])
     back = step.op.dump(step.op.load(theirs))
     return [
-        f"{name} does not come back from {', '.join(step.ours)}"
+        f"{name} is not restored from {', '.join(step.ours)}"
         for name, before, after in zip(step.theirs, theirs, back, strict=True)
         if not torch.equal(before, after)
     ]

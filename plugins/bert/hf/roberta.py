@@ -35,7 +35,7 @@ def from_config(hf: ForeignConfig) -> RobertaConfig:
     pooler, pad = key("has_pooler", "add_pooling_layer", default=head == "none"), key("pad_token_id", default=1)
     values = hf.tokens() | hf.read(RobertaConfig, (*KEYS, pooler, pad))
     if values["pad_token_id"] is None:
-        raise CheckpointError(hf.file, "pad_token_id", "null is no token, and positions are counted from it")
+        raise CheckpointError(hf.file, "pad_token_id", "null is not a token, and positions are counted from it")
     values["max_seq_len"] -= values["pad_token_id"] + 1  # theirs counts the rows of the table
     return RobertaConfig(**values, **read_shared(hf, head))
 

@@ -43,7 +43,7 @@ KEYS = (
     key("norm_eps", "layer_norm_eps", default=1e-12),
     key("tie_embeddings", "tie_word_embeddings", default=True),
 )
-UNUSED_HEAD = "a pretraining head that model.head has no use for"
+UNUSED_HEAD = "a pretraining head that model.head does not use"
 
 
 def encoder(base: str, *, has_pooler: bool) -> list[Entry]:
@@ -67,7 +67,7 @@ def encoder(base: str, *, has_pooler: bool) -> list[Entry]:
         rename("embed.norm", "embeddings.LayerNorm"),
         ignore("embeddings.position_ids", "a buffer that counts 0, 1, 2, ..."),
         *layer,
-        rename("pooler", "pooler") if has_pooler else ignore("pooler", "a pooler that model.head has no use for"),
+        rename("pooler", "pooler") if has_pooler else ignore("pooler", "a pooler that model.head does not use"),
     )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ def read_head(hf: ForeignConfig, heads: Mapping[str, str]) -> str:
     if isinstance(named, list) and len(named) == 1 and named[0] in heads:
         return heads[named[0]]
     raise CheckpointError(
-        hf.file, "architectures", f"{clean(repr(named))} is not supported here", why=did_you_mean(str(named), heads)
+        hf.file, "architectures", f"{clean(repr(named))} is not supported", why=did_you_mean(str(named), heads)
     )
 
 

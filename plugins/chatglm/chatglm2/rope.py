@@ -31,8 +31,8 @@ def read_rope(hf: ForeignConfig, vocab_size: int) -> RopeConfig:
         raise CheckpointError(
             hf.file,
             "rope_ratio",
-            f"{ratio:g} has two meanings: ChatGLM2 divides positions by it, ChatGLM3 multiplies the base with it",
-            why="nothing in config.json tells the two apart",
+            f"{ratio:g} has two meanings: ChatGLM2 divides positions by it, ChatGLM3 multiplies the base by it",
+            why="nothing in config.json distinguishes the two",
             hint=f'add "{RATIO_OF}": "positions" for ChatGLM2 or "base" for ChatGLM3 to config.json',
         )
     if meant == "positions":

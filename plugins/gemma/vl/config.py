@@ -28,12 +28,12 @@ class Gemma3VLConfig(GemmaConfig):
         at_least(1, tokens_per_image=self.tokens_per_image)
         if self.generation != 3 or self.final_softcap is not None:
             found = f"model.generation={self.generation} and model.final_softcap={self.final_softcap}"
-            raise ConfigError(f"{found} do not go with this family, only 3 and None do")
+            raise ConfigError(f"{found} are not supported by this family, only 3 and None are")
         v = self.vision
         v.check("model.vision")
         multiple_of("model.vision.image_size", v.image_size, "model.vision.patch_size", v.patch_size)
         if self.side**2 != self.tokens_per_image:
-            raise ConfigError(f"model.tokens_per_image={self.tokens_per_image} is no square")
+            raise ConfigError(f"model.tokens_per_image={self.tokens_per_image} is not a square number")
         multiple_of(
             "the patches on a side of an image", v.image_size // v.patch_size, "its tokens on a side", self.side
         )

@@ -26,7 +26,7 @@ class Gemma3VL(Gemma):
 
     def __init__(self, c: Gemma3VLConfig) -> None:
         super().__init__(c)
-        self.visual = Visual(c)
+        self.visual = GemmaVisual(c)
 
     def forward(
         self,
@@ -72,11 +72,11 @@ class Gemma3VL(Gemma):
         if int(found.sum()) != num_images * each or bool((found % each).any()):
             raise UsageError(
                 f"the texts have {found.tolist()} places for images, {num_images} images of {each} are given",
-                hint="give pixels=, one each, and the whole of an image in one pass",
+                hint="give pixels=, one image each, and all tokens of an image in one pass",
             )
 
 
-class Visual(nn.Module):
+class GemmaVisual(nn.Module):
     """SigLIP's states, averaged over squares of patches, normed and projected to the decoder's width."""
 
     def __init__(self, c: Gemma3VLConfig) -> None:
@@ -98,7 +98,7 @@ class Visual(nn.Module):
         """pixels [I, C, H, H] to [I, tokens, D]. Raises UsageError for images of another size than in training."""
         if tuple(pixels.shape[2:]) != (self.image_size, self.image_size):
             size = self.image_size
-            raise UsageError(f"pixels of shape {list(pixels.shape)} are no images of {size} x {size}")
+            raise UsageError(f"pixels of shape {list(pixels.shape)} are not images of {size} x {size}")
         x = self.tower(pixels).mT.unflatten(-1, (self.num_patches, self.num_patches))  # [I, V, rows, columns]
         x = F.avg_pool2d(x, self.pool).flatten(2).mT
         return self.proj(self.norm(x))

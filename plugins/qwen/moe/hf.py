@@ -73,7 +73,7 @@ def dense_layers(hf: ForeignConfig, num_layers: int) -> list[int]:
     listed = hf.as_type(list[int], hf.get("mlp_only_layers") or [], "mlp_only_layers")
     step = hf.as_type(int, hf.get("decoder_sparse_step", 1), "decoder_sparse_step")
     if beyond := [i for i in listed if not 0 <= i < num_layers]:
-        raise CheckpointError(hf.file, "mlp_only_layers", f"{beyond[0]} is none of the {num_layers} layers")
+        raise CheckpointError(hf.file, "mlp_only_layers", f"{beyond[0]} is not one of the {num_layers} layers")
     if step < 1:
         raise CheckpointError(hf.file, "decoder_sparse_step", f"{step} is below 1")
     return [i for i in range(num_layers) if i in listed or (i + 1) % step]

@@ -26,11 +26,11 @@ class Qwen1Config(DecoderConfig):
         if self.num_kv_heads != self.num_heads or self.head_dim * self.num_heads != self.hidden_size:
             raise ConfigError(
                 f"model.num_heads={self.num_heads} heads of model.head_dim={self.head_dim} must fill "
-                f"model.hidden_size={self.hidden_size}, model.num_kv_heads={self.num_kv_heads} being as many"
+                f"model.hidden_size={self.hidden_size}, model.num_kv_heads={self.num_kv_heads} must be the same"
             )
         if self.rope.scaling != "none":
             raise ConfigError(
-                f"model.rope.scaling={self.rope.scaling!r} does not go with this family",
+                f"model.rope.scaling={self.rope.scaling!r} cannot be used with this family",
                 why="its positions are stretched by model.has_dynamic_ntk",
             )
 

@@ -25,7 +25,7 @@ HEAD_DIM = 128  # of the resampler
 
 
 @dataclass
-class ViTConfig:
+class VisualConfig:
     """The tower, OpenCLIP's ViT-bigG, and the resampler that sums up its patches."""
 
     hidden_size: int = MISSING  # width of the tower
@@ -61,7 +61,7 @@ class QwenVLConfig(DecoderConfig):
     has_dynamic_ntk: bool = True  # beyond trained_seq_len the rotary base grows
     has_logn: bool = True  # beyond trained_seq_len queries grow by a logarithm
     linear_bias: bool = False  # o and the MLP have biases; q, k and v always do
-    vision: ViTConfig = field(default_factory=ViTConfig)  # what reads images
+    vision: VisualConfig = field(default_factory=VisualConfig)  # what reads images
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,17 +69,17 @@ class QwenVLConfig(DecoderConfig):
         if self.num_kv_heads != self.num_heads or self.head_dim * self.num_heads != self.hidden_size:
             raise ConfigError(
                 f"model.num_heads={self.num_heads} heads of model.head_dim={self.head_dim} must fill "
-                f"model.hidden_size={self.hidden_size}, model.num_kv_heads={self.num_kv_heads} being as many"
+                f"model.hidden_size={self.hidden_size}, model.num_kv_heads={self.num_kv_heads} must be the same"
             )
         if self.rope.scaling != "none":
-            raise ConfigError(f"model.rope.scaling={self.rope.scaling!r} does not go with this family")
+            raise ConfigError(f"model.rope.scaling={self.rope.scaling!r} cannot be used with this family")
         v = self.vision
         check_sizes(v, "model.vision", "num_queries", "image_size")
         v.tower.check("model.vision")
         multiple_of("model.hidden_size", self.hidden_size, "the resampler's head", HEAD_DIM)
         multiple_of("model.vision.image_size", v.image_size, "model.vision.patch_size", v.patch_size)
         if v.side**2 != v.num_queries:
-            raise ConfigError(f"model.vision.num_queries={v.num_queries} is no square")
+            raise ConfigError(f"model.vision.num_queries={v.num_queries} is not a square number")
 
     def anatomy(self) -> Anatomy:
         bias, v = self.linear_bias, self.vision
@@ -113,6 +113,6 @@ class QwenVLConfig(DecoderConfig):
             vocab_size=61, hidden_size=128, intermediate_size=40, num_layers=2, num_heads=4, num_kv_heads=4,
             head_dim=32, max_seq_len=64, norm_eps=3e-5, trained_seq_len=48, rope=RopeConfig(theta=1000.0),
             # the image's ids lie beyond the vocabulary: random text then holds none
-            vision=ViTConfig(hidden_size=16, mlp_ratio=2.3, num_layers=2, num_heads=2, image_size=12, patch_size=2,
+            vision=VisualConfig(hidden_size=16, mlp_ratio=2.3, num_layers=2, num_heads=2, image_size=12, patch_size=2,
                              num_queries=9, image_start_id=61),
         )  # fmt: skip

@@ -24,7 +24,7 @@ from zoo.weights import (
     write_tokens,
 )
 
-from .config import QwenVLConfig, ViTConfig
+from .config import QwenVLConfig, VisualConfig
 from .visual_hf import QKV, VISION_KEYS, visual_rules
 
 KEYS = (
@@ -66,7 +66,7 @@ def from_config(hf: ForeignConfig) -> QwenVLConfig:
         num_kv_heads=values["num_heads"],
         linear_bias=not hf.as_type(bool, hf.get("no_bias", True), "no_bias"),
         rope=hf.as_type(RopeConfig, {"theta": theta, "partial": partial}, "rotary_emb_base"),
-        vision=ViTConfig(**visual.read(ViTConfig, VISION_KEYS)),
+        vision=VisualConfig(**visual.read(VisualConfig, VISION_KEYS)),
     )
 
 

@@ -16,7 +16,7 @@ from zoo.errors import UsageError
 from zoo.nn import Cache, Decoder, GatedMLP, LogNAttention, PreNormLayer, RMSNorm, Rope, Span, SteppedRope, has_values
 
 from .config import QwenVLConfig
-from .visual import Visual
+from .visual import QwenVisual
 
 
 class QwenVL(Decoder):
@@ -26,7 +26,7 @@ class QwenVL(Decoder):
         rope = SteppedRope(c.head_dim, c.rope, c.trained_seq_len) if c.has_dynamic_ntk else None
         rope = rope or Rope(c.head_dim, c.rope, c.max_seq_len)
         super().__init__(c, (_layer(c, rope) for _ in range(c.num_layers)), RMSNorm(c.hidden_size, c.norm_eps))
-        self.visual = Visual(c.vision, c.hidden_size)
+        self.visual = QwenVisual(c.vision, c.hidden_size)
 
     def forward(
         self,
@@ -49,7 +49,7 @@ class QwenVL(Decoder):
             if pixels is not None:
                 x = x.masked_scatter(where[..., None], self.visual(pixels).to(x.dtype))
         elif pixels is not None:
-            raise UsageError("an image does not fit into one token")
+            raise UsageError("an image needs more than one token")
         return self.read(x, span, cache=cache, last=last)
 
     def _places(self, tokens: Tensor, span: Span, num_images: int) -> Tensor:
@@ -64,7 +64,7 @@ class QwenVL(Decoder):
         for row, column in found:
             end = column + v.num_queries + 1
             if end >= tokens.shape[1] or tokens[row, end] != v.image_start_id + 1:
-                what = f"the image that begins at token {column} is not ended after {v.num_queries}"
+                what = f"the image that starts at token {column} does not end after {v.num_queries}"
                 raise UsageError(what, why=f"expected {v.image_start_id + 1} at {end}")
             where[row, column + 1 : end] = True
         return where

@@ -16,15 +16,15 @@ from zoo.errors import UsageError
 from zoo.nn import Attend, sinusoids
 from zoo.nn.vision import ImageEmbeddings, VisionTower, interpolated, vision_layer
 
-from .config import HEAD_DIM, ViTConfig
+from .config import HEAD_DIM, VisualConfig
 
 NORM_EPS = 1e-6  # no config names it
 
 
-class Visual(nn.Module):
+class QwenVisual(nn.Module):
     """Images to Q tokens each."""
 
-    def __init__(self, v: ViTConfig, out_size: int) -> None:
+    def __init__(self, v: VisualConfig, out_size: int) -> None:
         super().__init__()
         t = v.tower
         self.tower = VisionTower(
@@ -44,7 +44,7 @@ class Visual(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels [I, C, H, H] to tokens [I, Q, D]. Raises UsageError for images that are no squares of patches."""
         if pixels.shape[-1] != pixels.shape[-2]:
-            raise UsageError(f"an image of {pixels.shape[-2]} x {pixels.shape[-1]} pixels is no square")
+            raise UsageError(f"an image of {pixels.shape[-2]} x {pixels.shape[-1]} pixels is not square")
         return self.proj(self.norm(self.resampler(self.tower(pixels))))
 
 
@@ -59,7 +59,7 @@ class Resampler(nn.Module):
         self.positions = nn.Parameter(torch.zeros(side**2, out_size), requires_grad=False)
         self.kv_proj = nn.Linear(in_size, out_size, bias=False)
         self.q_norm, self.kv_norm = nn.LayerNorm(out_size, NORM_EPS), nn.LayerNorm(out_size, NORM_EPS)
-        self.attn = CrossAttention(out_size)
+        self.attn = ResamplerAttention(out_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [I, P, D of the tower] to [I, Q, D]."""
@@ -75,7 +75,7 @@ class Resampler(nn.Module):
             self.positions.copy_(plane(self.side, self.positions.shape[1]))
 
 
-class CrossAttention(nn.Module):
+class ResamplerAttention(nn.Module):
     """Multi-head attention of q [I, Q, D] to k and v [I, P, D]."""
 
     def __init__(self, hidden_size: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.weights import Entry, key, rename, rule, split, split_heads, transpose, under
 
-from .config import ViTConfig
+from .config import VisualConfig
 
 VISION_KEYS = (
     key("hidden_size", "width"),
@@ -19,7 +19,7 @@ VISION_KEYS = (
 QKV = ("q_proj", "k_proj", "v_proj")
 
 
-def visual_rules(v: ViTConfig, size: int) -> list[Entry]:
+def visual_rules(v: VisualConfig, size: int) -> list[Entry]:
     """The tensors below `visual`, whose output has width `size`."""
     head = v.hidden_size // v.num_heads
     per_head = split_heads(v.num_heads, head, head, head)

@@ -132,7 +132,7 @@ def test_nested_groups_are_read_by_layer_type() -> None:
         ({"type": "linear", "factor": 2.0, "magic": 3}, "magic is not known for 'linear'"),
         ({"type": "linear", "factor": 2.0, "beta_fast": 3}, "beta_fast is not known for 'linear'"),
         ({"type": "default", "mrope_section": [1]}, "mrope_section is not known for 'none'"),
-        ({"type": "lineal", "factor": 2.0}, "the scaling 'lineal' is not known here\ndid you mean: linear"),
+        ({"type": "lineal", "factor": 2.0}, "the scaling 'lineal' is not known\ndid you mean: linear"),
         ({"factor": 8.0}, "factor is not known for 'none'"),
         ({"type": "linear", "rope_type": "yarn", "factor": 2.0}, "rope_type says 'yarn' and type says 'linear'"),
         ({"type": "linear"}, "factor is missing, which 'linear' needs"),
@@ -145,14 +145,14 @@ def test_nested_groups_are_read_by_layer_type() -> None:
         ({"type": "longrope", "short_factor": [1.0], "long_factor": "x"}, "long_factor='x'"),
         ({"type": "longrope", "short_factor": [1.0]}, "needs model.rope.short_factor and model.rope.long_factor"),
         ({"type": "longrope", "short_factor": [1.0], "long_factor": [1.0], "factor": "x"}, "factor='x'"),
-        ({"type": "ntk", "factor": 2.0}, "the scaling 'ntk' is not known here"),  # of a fixed base in vLLM
+        ({"type": "ntk", "factor": 2.0}, "the scaling 'ntk' is not known"),  # of a fixed base in vLLM
         ({"type": "yarn", "factor": 2.0, "original_max_position_embeddings": 0}, "original_max_seq_len=0 is below 2"),
         ({"type": "yarn", "factor": 2.0, "beta_fast": 0}, "beta_fast=0.0 is not above 0"),
         (
             {"type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0},
             "low_freq_factor=4.0 is not below high_freq_factor=1.0",
         ),
-        ({"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not known here"),
+        ({"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not supported"),
         ({"rope_theta": "x"}, "theta='x' is not float"),
         ({"rope_theta": 0}, "theta=0.0 is not above 1"),
         ({"rope_theta": "???"}, "is not a value"),
@@ -168,16 +168,16 @@ def test_rope_keys_that_make_no_sense_are_refused(group: Any, words: str) -> Non
 
 def test_a_share_of_the_channels_is_for_families_that_say_what_its_absence_means() -> None:
     """transformers reads it in every config.json, and most of its models rotate all channels whatever it says."""
-    assert "a partial_rotary_factor of 0.5 is not known here" in refused({"partial_rotary_factor": 0.5})
+    assert "a partial_rotary_factor of 0.5 is not supported" in refused({"partial_rotary_factor": 0.5})
     assert rope({"partial_rotary_factor": 1.0}) == RopeConfig()
-    with pytest.raises(UsageError, match=r"no word for model\.rope\.partial=0\.5"):
+    with pytest.raises(UsageError, match=r"cannot store model\.rope\.partial=0\.5"):
         write_rope(RopeConfig(partial=0.5))
 
 
 def test_two_original_lengths_are_refused_unless_they_agree() -> None:
     """transformers takes the one beside the group, which older releases do not read there."""
     group = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 64}
-    what = "original_max_position_embeddings is 64, and beside it 16"
+    what = "original_max_position_embeddings is 64, but outside the group it is 16"
     assert what in refused({"original_max_position_embeddings": 16, "rope_scaling": group})
     assert rope({"original_max_position_embeddings": 64, "rope_scaling": group}).original_max_seq_len == 64
 

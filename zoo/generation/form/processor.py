@@ -35,7 +35,7 @@ def form_of(config: GenerationConfig, tokenizer: Any, eos: frozenset[int], vocab
         return None
     name = "regex" if config.regex is not None else "json_schema"
     if tokenizer is None:
-        raise UsageError(f"{name} is about text, and there is no tokenizer to spell it", hint="give tokenizer=")
+        raise UsageError(f"{name} is about text and needs a tokenizer", hint="give tokenizer=")
     if not eos:
         raise UsageError(f"{name} needs an end token, and the model names none", hint="give eos_token_id")
     if find_spec("llguidance") is None:

@@ -60,11 +60,11 @@ def settings_in(config: Mapping[str, Any]) -> dict[str, Any]:
 def _problem(key: str, value: Any, given: Mapping[str, Any]) -> str:
     """Why a key has no place here; empty where it has one."""
     if key in NEUTRAL:
-        return "" if value in NEUTRAL[key] else f"zoo does not do {clean(key)}={clean(value)}"
+        return "" if value in NEUTRAL[key] else f"zoo does not support {clean(key)}={clean(value)}"
     if key == "stop_words_ids":  # of Qwen's own code: end tokens by another name, where each is one of those
         ends = _listed(given.get("eos_token_id"))
         is_said = isinstance(value, list) and all(word in [[end] for end in ends] for word in value)
-        return "" if is_said else f"zoo does not do {key}={clean(value)}"
+        return "" if is_said else f"zoo does not support {key}={clean(value)}"
     if key == "do_sample":
         return "" if isinstance(value, bool) else f"{clean(value)!r} is not true or false"
     if key in INERT:

@@ -60,7 +60,7 @@ def read_golden(file: Path) -> Golden:
     try:
         return Golden(file, **read_json(file))
     except TypeError as error:
-        raise CheckpointError(file, "", f"it is no golden: {error}") from None
+        raise CheckpointError(file, "", f"it is not a golden: {error}") from None
 
 
 def inputs_of(golden: Golden) -> dict[str, Tensor]:

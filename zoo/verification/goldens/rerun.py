@@ -114,7 +114,7 @@ def build_golden(golden: Golden) -> nn.Module:
         for name, tensor in zip(step.ours, step.op.load(theirs), strict=True):
             assign(model, names[name], tensor.contiguous())
     if left := [name for name in names if model.get_parameter(name).is_meta]:
-        raise CheckpointError(golden.file, some(left), "no rule of the table gives them")
+        raise CheckpointError(golden.file, some(left), "no rule of the table produces them")
     return model.eval()
 
 

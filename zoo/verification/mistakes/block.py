@@ -51,24 +51,24 @@ def _on_normed_states(x: Tensor, attn: Branch, mlp: Branch, first: Branch, secon
 
 
 ORDERS: dict[str, Order] = {
-    "attention, then MLP, each behind a norm of its own": _one_after_the_other(0, 1),
-    "attention and MLP side by side behind one norm": _side_by_side(0, 0),
-    "attention and MLP side by side, each behind a norm of its own": _side_by_side(0, 1),
-    "attention, then MLP, both behind the first norm": _one_after_the_other(0, 0),
-    "attention, then MLP, their norms exchanged": _one_after_the_other(1, 0),
-    "attention and MLP side by side, their norms exchanged": _side_by_side(1, 0),
-    "attention and MLP side by side behind the second norm": _side_by_side(1, 1),
-    "attention and MLP side by side, the MLP behind no norm": _side_by_side(0, 2),
-    "attention, then MLP, the MLP behind no norm": _one_after_the_other(0, 2),
+    "attention, then MLP, each after its own norm": _one_after_the_other(0, 1),
+    "attention and MLP in parallel after one norm": _side_by_side(0, 0),
+    "attention and MLP in parallel, each after its own norm": _side_by_side(0, 1),
+    "attention, then MLP, both after the first norm": _one_after_the_other(0, 0),
+    "attention, then MLP, with their norms exchanged": _one_after_the_other(1, 0),
+    "attention and MLP in parallel, with their norms exchanged": _side_by_side(1, 0),
+    "attention and MLP in parallel after the second norm": _side_by_side(1, 1),
+    "attention and MLP in parallel, no norm before the MLP": _side_by_side(0, 2),
+    "attention, then MLP, no norm before the MLP": _one_after_the_other(0, 2),
     "attention, then MLP, each sum normed": _after_sums,
-    "attention, then MLP, what each gives normed": _after_branches,
+    "attention, then MLP, the output of each normed": _after_branches,
     "attention, then MLP, each added to the normed state": _on_normed_states,
 }
 OF_ONE_NORM = (
-    "attention, then MLP, both behind the first norm",
-    "attention and MLP side by side behind one norm",
-    "attention and MLP side by side, the MLP behind no norm",
-    "attention, then MLP, the MLP behind no norm",
+    "attention, then MLP, both after the first norm",
+    "attention and MLP in parallel after one norm",
+    "attention and MLP in parallel, no norm before the MLP",
+    "attention, then MLP, no norm before the MLP",
 )
 
 

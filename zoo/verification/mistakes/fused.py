@@ -53,8 +53,8 @@ def _orders_of_attention(parts: Sequence[nn.Linear], head_dim: int, num_kv_heads
 def _repair(where: str, what: str, kind: str, parts: Sequence[nn.Linear], rows: Tensor) -> Repair:
     return Repair(
         "fused rows", f"{what} {kind}", where,
-        f"{what} hold each other's rows; in the reference's file they lie {kind}",
-        "split_heads(...) instead of split(...) in the weight table, or the reverse, or its parts in another order",
+        f"{what} have each other's rows; in the reference's file they are {kind}",
+        "split_heads(...) instead of split(...) in the weight table, or the reverse, or its parts in a different order",
         _cut_anew(parts, rows),
     )  # fmt: skip
 

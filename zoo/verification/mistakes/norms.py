@@ -22,7 +22,7 @@ def unit_offset(case: Case) -> Iterator[Repair]:
     norms = {name: module for name, module in case.modules.items() if isinstance(module, RMSNorm)}
     for shift, says, advice in (
         (1.0, "scales by w, the reference by 1 + w", "UnitOffsetRMSNorm instead of RMSNorm"),
-        (-1.0, "scales by 1 + w, the reference by w; or 1 was added to w already",
+        (-1.0, "scales by 1 + w, the reference by w; or 1 was already added to w",
          "RMSNorm instead of UnitOffsetRMSNorm"),
     ):  # fmt: skip
         edits = {name: reweighting((norm.weight, lambda x, s=shift: x + s)) for name, norm in norms.items()}
@@ -51,8 +51,8 @@ def kind(case: Case) -> Iterator[Repair]:
     """A norm divides by the root mean square where the reference takes the mean off first, or the reverse."""
     norms = {name: module for name, module in case.having("eps", "weight") if module.weight.ndim == 1}
     for takes_mean, says, advice in (
-        (True, "the reference takes the mean off first, as LayerNorm does", "nn.LayerNorm"),
-        (False, "the reference divides by the root mean square and takes no mean off", "RMSNorm"),
+        (True, "the reference subtracts the mean first, as LayerNorm does", "nn.LayerNorm"),
+        (False, "the reference divides by the root mean square and does not subtract the mean", "RMSNorm"),
     ):
         edits = {name: acting(norm, partial(_normed, norm, takes_mean)) for name, norm in norms.items()}
         for where, edit in _all_and_each(edits):

@@ -30,7 +30,7 @@ def rotary_layout(case: Case) -> Iterator[Repair]:
         words = {False: "halves (c, c + R/2)", True: "pairs (2c, 2c + 1)"}
         yield Repair(
             "rotary halves and pairs", f"to {words[other.is_interleaved]}", name,
-            f"rotary channels turn in {words[attn.rope.is_interleaved]}, "
+            f"rotary channels rotate in {words[attn.rope.is_interleaved]}, "
             f"in the reference in {words[other.is_interleaved]}",
             f"Rope(..., is_interleaved={other.is_interleaved})",
             setting(attn, rope=other),
@@ -55,8 +55,8 @@ def permuted_rows(case: Case) -> Iterator[Repair]:
                 names = " and ".join(module.removesuffix("_proj") for module in chosen)
                 yield Repair(
                     "q/k permuted", f"{names} from {direction}", name,
-                    f"the rows of {names} stand in rotary {direction}, the reference's do not: they were not permuted "
-                    "on the way in, or once too often",
+                    f"the rows of {names} are in rotary {direction}, the reference's are not: they were not permuted "
+                    "when loaded, or were permuted twice",
                     f"{'' if change == 'load' else '~'}rope_halves(heads, {attn.rope.dim}) in the rule for "
                     f"{' and for '.join(map(repr, chosen))}",
                     reweighting(*edits),
@@ -108,8 +108,8 @@ def direction(case: Case) -> Iterator[Repair]:
         other.short, other.long = [-f for f in other.short], [-f for f in other.long]
         yield Repair(
             "rotary direction", "the other way", name,
-            "(a, b) turns to (a cos - b sin, b cos + a sin), in the reference to (a cos + b sin, b cos - a sin)",
-            "the sign of what is multiplied by the sines",
+            "(a, b) rotates to (a cos - b sin, b cos + a sin), in the reference to (a cos + b sin, b cos - a sin)",
+            "the sign of the term that is multiplied by the sines",
             setting(attn, rope=other),
         )  # fmt: skip
 
@@ -127,7 +127,7 @@ def _of_share(name: str, attn: Any, short: list[float], over: int) -> Repair:
     width = 2 * len(short)
     other = copy.copy(attn.rope)
     other.dim, other.short = width, short
-    counted = "" if over == width else f", their frequencies counted over {over}"
+    counted = "" if over == width else f", with frequencies computed over {over}"
     return Repair(
         "rotary share", f"{width} of {attn.head_dim}{counted}", name,
         f"{attn.rope.dim} channels of {attn.head_dim} rotate, in the reference {width}{counted}",

@@ -79,7 +79,7 @@ def head(case: Case) -> Iterator[Repair]:
         for weight in (w for w in embeds if w.shape == module.weight.shape and w is not module.weight):
             yield Repair(
                 "head tied or not", "tied", name,
-                "the head has weights of its own, in the reference it is the embedding",
+                "the head has its own weights, in the reference it is the embedding",
                 "model.tie_embeddings=true",
                 setting(module, weight=weight),
             )  # fmt: skip
@@ -87,7 +87,7 @@ def head(case: Case) -> Iterator[Repair]:
         if any(w is module.weight for w in embeds) and theirs is not None and theirs.shape == module.weight.shape:
             yield Repair(
                 "head tied or not", "untied", name,
-                "the head is the embedding, in the reference it has weights of its own",
+                "the head is the embedding, in the reference it has its own weights",
                 "model.tie_embeddings=false",
                 setting(module, weight=nn.Parameter(theirs.to(module.weight.dtype))),
             )  # fmt: skip
@@ -98,8 +98,8 @@ def head(case: Case) -> Iterator[Repair]:
         for power, says in ((-0.5, "is not"), (0.5, "is")):
             yield Repair(
                 "head tied or not", f"input × {width}^{power:g}", name,
-                f"what enters the head {says} multiplied by hidden_size^-0.5, unlike the reference's",
-                "T5 multiplies what enters a tied head by hidden_size^-0.5, and nothing else does",
+                f"the input of the head {says} multiplied by hidden_size^-0.5, unlike the reference's",
+                "only T5 multiplies the input of a tied head by hidden_size^-0.5",
                 scaling_output(norm, width**power),
             )  # fmt: skip
 
@@ -115,7 +115,7 @@ def routing(case: Case) -> Iterator[Repair]:
         ):
             yield Repair(
                 "router normalisation", f"is_renormalised={flag} scale={factor:g}", name,
-                f"the weights of a token's experts: renormalised {own}, scaled by {router.scale:g}; "
+                f"the expert weights of a token are renormalised {own}, scaled by {router.scale:g}; "
                 f"in the reference {flag}, {factor:g}",
                 f"is_renormalised={flag}, scale={factor:g}  # of the router",
                 setting(router, is_renormalised=flag, scale=factor),

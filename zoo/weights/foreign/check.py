@@ -44,7 +44,7 @@ def _read_classes(hf: ForeignConfig, names: set[str], *, is_asked: bool) -> None
         hf.told["architectures"] = error.what.removeprefix(f"{hf.file}: ")
     hf.inert |= names & {"architectures", "auto_map"}
     if _is_decoder(hf) and hf.raw.get("is_decoder") is False:
-        hf.told["is_decoder"] = "is_decoder=False: this family's model is a decoder all the same"
+        hf.told["is_decoder"] = "is_decoder=False: the model of this family is a decoder anyway"
 
 
 def _is_inert(hf: ForeignConfig, name: str, value: Any) -> bool:
@@ -63,8 +63,8 @@ def _unknown(hf: ForeignConfig, names: list[str], where: str) -> CheckpointError
     name, rest = names[0], names[1:]
     if name in HARMLESS:
         known = " or ".join(repr(value) for value in HARMLESS[name] if value is not None) or repr(None)
-        what = f"{clean(repr(hf.raw[name]))} is not supported here, only {known} is"
-        return CheckpointError(hf.file, name, what, why="it would be another model")
+        what = f"{clean(repr(hf.raw[name]))} is not supported, only {known} is"
+        return CheckpointError(hf.file, name, what, why="it would be a different model")
     others = f", nor {some([*map(clean, rest)], 40)}" if rest else ""
     why, hint = advice(hf, names)
     return CheckpointError(

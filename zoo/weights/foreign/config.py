@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig, typed
+from zoo.anatomy.fields import types_of
 from zoo.errors import CheckpointError, ConfigError, UsageError, clean, did_you_mean
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.foreign.check import check_keys
@@ -83,7 +84,7 @@ class ForeignConfig:
 
     def read(self, config: type[Any], keys: Iterable[Key]) -> dict[str, Any]:
         """Our fields by the table `keys`, checked against the types that `config` declares."""
-        hints = get_type_hints(config)
+        hints = types_of(config)
         values: dict[str, Any] = {}
         for k in keys:
             names = (k.theirs, *k.also)
@@ -92,7 +93,7 @@ class ForeignConfig:
                 raise CheckpointError(self.file, k.theirs, "the key is missing", hint=f"it is model.{k.ours}")
             is_none = type(None) in get_args(hints[k.ours]) and any(name in self.raw for name in names)
             if hints[k.ours] is bool and k.default is True and present is None and k.theirs in self.raw:
-                why = "transformers takes it for false, where without the key it is true"
+                why = "transformers reads null as false, but a missing key as true"
                 raise CheckpointError(self.file, k.theirs, "null is neither true nor false", why=why)
             default = None if k.default is REQUIRED or present or is_none else self._default(k, values)
             value = self.get(k.theirs, default, also=k.also)
@@ -111,7 +112,7 @@ class ForeignConfig:
             if name not in self.raw:
                 continue
             if (found := self.get(name, value)) != value:
-                raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported here, only {value!r} is")
+                raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported, only {value!r} is")
 
     def expect(self, **values: Any) -> None:
         """As `require`, of keys that files ought to have: one that is absent is assumed, and told."""
@@ -130,7 +131,7 @@ class ForeignConfig:
         value = self.get(name, default, also=also)
         if not isinstance(value, str) or value not in known:
             raise CheckpointError(
-                self.file, name, f"{clean(repr(value))} is not known here", why=did_you_mean(str(value), known)
+                self.file, name, f"{clean(repr(value))} is not known", why=did_you_mean(str(value), known)
             )
         return known[value]
 
@@ -180,7 +181,7 @@ class ForeignConfig:
             return k.default(values) if callable(k.default) else k.default
         except ArithmeticError:
             raise CheckpointError(
-                self.file, k.theirs, "the key is missing, and does not follow from the others"
+                self.file, k.theirs, "the key is missing, and the other keys do not determine it"
             ) from None
 
 
@@ -204,7 +205,7 @@ def must_be(config: ModelConfig, where: str, **values: Any) -> None:
     """Refuse to write a config whose fields have other values than these, the only ones that `where` can mean."""
     for name, value in values.items():
         if (found := getattr(config, name)) != value:
-            raise UsageError(f"{where} has no word for model.{name}={found!r}", why=f"it can only mean {value!r}")
+            raise UsageError(f"{where} cannot store model.{name}={found!r}", why=f"it can store only {value!r}")
 
 
 def _is_missing(value: Any) -> bool:

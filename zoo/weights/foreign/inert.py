@@ -35,7 +35,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
 }
 # Keys that a reader passes over and a user may not expect it to: any other value than these is told.
 UNEXPECTED: dict[str, tuple[Any, str]] = {
-    "prefix": ("", "zoo puts it before no prompt; transformers' pipelines do"),
+    "prefix": ("", "zoo does not put it before prompts; transformers' pipelines do"),
 }
 # Fields that the names and shapes of the tensors tell as well: a wrong value does not settle, and need not be told.
 SEEN_IN_TENSORS = frozenset(
@@ -82,10 +82,11 @@ def read_classes(raw: Mapping[str, Any], known: Iterable[str], file: object) -> 
     bare = {re.sub(HEADS, "Model", name) for name in known} - {*known}
     for name in listed(raw.get("architectures")):
         if name in bare:
-            return f"architectures={name!r} has no head: zoo's has one, whose weights are the embedding or in the files"
+            told = "but zoo's model has one: its weights are the embedding or in the files"
+            return f"architectures={name!r} has no head, {told}"
         if name not in known:
-            what = f"{clean(repr(name))} is not supported here, only {' and '.join(map(repr, known))}"
-            why = "another class may have another head, another mask or another arithmetic"
+            what = f"{clean(repr(name))} is not supported, only {' and '.join(map(repr, known))}"
+            why = "another class may have a different head, mask or computation"
             raise CheckpointError(file, "architectures", f"{what} {'is' if len(known) == 1 else 'are'}", why=why)
     return ""
 
@@ -97,13 +98,13 @@ def read_remote_code(raw: Mapping[str, Any], released: Iterable[str], file: obje
     """
     found = raw.get("auto_map")
     if not isinstance(found, Mapping):
-        raise CheckpointError(file, "auto_map", f"{clean(repr(found))} is no table of classes")
+        raise CheckpointError(file, "auto_map", f"{clean(repr(found))} is not a table of classes")
     modules = {f"{kind}_{name}" for name in released for kind in ("configuration", "modeling")}
     for kind, name in found.items():
         module = str(name).rpartition("--")[2].partition(".")[0]
         if kind not in BEYOND_THE_MODEL and module not in modules:
-            what = f"{clean(kind)} is code of the checkpoint's own, {clean(repr(name))}, which zoo does not run"
-            raise CheckpointError(file, "auto_map", what, why="it may compute something else than this family does")
+            what = f"{clean(kind)} is code from the checkpoint, {clean(repr(name))}, which zoo does not run"
+            raise CheckpointError(file, "auto_map", what, why="it may compute something different from this family")
 
 
 def listed(value: Any) -> list[Any]:

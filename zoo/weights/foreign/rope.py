@@ -39,12 +39,12 @@ def read_rope(hf: ForeignConfig, theta: float, partial: float | None, layer_type
     values["partial"] = _partial(hf, group, partial, layer_type)
     if partial is None and values["partial"] != 1:
         raise _bad(
-            hf, f"a partial_rotary_factor of {clean(repr(values['partial']))} is not known here: all channels rotate"
+            hf, f"a partial_rotary_factor of {clean(repr(values['partial']))} is not supported: all channels rotate"
         )
     if (name := "original_max_position_embeddings") in hf:  # Phi-3 keeps it beside the group
         values["original_max_seq_len"] = hf[name]
         if group.get(name) not in (None, hf[name]):
-            raise _bad(hf, f"{name} is {clean(repr(group[name]))}, and beside it {clean(repr(hf[name]))}")
+            raise _bad(hf, f"{name} is {clean(repr(group[name]))}, but outside the group it is {clean(repr(hf[name]))}")
     known = KEYS.get(kind, ())
     values |= {ours: group.pop(name) for name, ours in known if group.get(name) is not None}
     if kind == "none" and group.get("factor") == 1:
@@ -68,7 +68,7 @@ def write_rope(rope: RopeConfig, *, partial: float | None = None) -> dict[str, A
     if partial is not None:
         out["partial_rotary_factor"] = rope.partial
     elif rope.partial != 1:
-        raise UsageError(f"such a config.json has no word for model.rope.partial={rope.partial}")
+        raise UsageError(f"this kind of config.json cannot store model.rope.partial={rope.partial}")
     values = {theirs: getattr(rope, ours) for theirs, ours in KEYS.get(rope.scaling, ())}
     if rope.scaling == "longrope" and rope.factor == 1.0:
         del values["factor"]  # ours means the stretch that the lengths show, as theirs does where it is absent
@@ -86,7 +86,7 @@ def _beside_or_inside(hf: ForeignConfig, group: dict[str, Any], name: str, defau
             hf.file,
             name,
             f"{clean(repr(beside))}, but rope_parameters says {clean(repr(inside))}",
-            why="readers differ in which of the two they believe",
+            why="programs differ in which of the two they use",
         )
     return inside
 
@@ -96,8 +96,8 @@ def _partial(hf: ForeignConfig, group: dict[str, Any], default: float | None, la
     name = "partial_rotary_factor"
     nulls = [held for held in (group, hf.raw) if name in held]
     if default not in (None, 1.0) and nulls and all(held[name] is None for held in nulls):
-        why = f"transformers would rotate all channels, where without the key it is {default} of them"
-        raise CheckpointError(hf.file, name, "null is no share of the channels", why=why)
+        why = f"transformers would rotate all channels; without the key it rotates {default} of them"
+        raise CheckpointError(hf.file, name, "null is not a share of the channels", why=why)
     value = _beside_or_inside(hf, group, name, default or 1.0, layer_type)
     if default is None:
         hf.assumed.pop(name, None)  # the family has no other
@@ -123,7 +123,7 @@ def _kind(hf: ForeignConfig, group: dict[str, Any]) -> str:
     if kinds[0] != kinds[-1]:
         raise _bad(hf, f"rope_type says {clean(kinds[0])!r} and type says {clean(kinds[-1])!r}")
     if kinds[0] not in ROPE_SCALINGS:
-        raise _bad(hf, f"the scaling {clean(kinds[0])!r} is not known here", did_you_mean(kinds[0], ROPE_SCALINGS))
+        raise _bad(hf, f"the scaling {clean(kinds[0])!r} is not known", did_you_mean(kinds[0], ROPE_SCALINGS))
     return kinds[0]
 
 

@@ -34,15 +34,15 @@ def advice(hf: ForeignConfig, unknown: Sequence[str]) -> tuple[str, str]:
     """Why the `unknown` keys of a config are refused, and what to do about them."""
     why = "a key that is not read could change the model"
     if packed := [name for name in unknown if name in PACKING]:
-        hint = "take the checkpoint in 16 or 32 bits: no --allow makes packed weights readable"
-        return f"{clean(packed[0])} says that its weights are packed in a way that zoo does not unpack", hint
+        hint = "use the checkpoint in 16 or 32 bits: --allow cannot make packed weights readable"
+        return f"{clean(packed[0])} says that its weights are packed in a way that zoo cannot unpack", hint
     if meant := {name: known for name in unknown if (known := meant_by(name, hf.asked - hf.raw.keys()))}:
         told = ", ".join(f"{known} for {clean(name)}" for name, known in meant.items())
-        return why, f"did you mean {told}? Correct the name in the file: the model may hang on it"
+        return why, f"did you mean {told}? Correct the name in the file: the model may depend on it"
     if all(may_pass(hf, name) for name in unknown):
         words = " ".join(f"--allow '{clean(name)}'" for name in unknown)
-        return why, f"zoo cannot know what it does. To go on without it, where you know: {words}"
-    return why, "zoo cannot know what it does: ask whoever wrote the file, or take it out where it changes nothing"
+        return why, f"zoo does not know what it does. If you know that it may be left out: {words}"
+    return why, "zoo does not know what it does: ask the author of the file, or remove it if it changes nothing"
 
 
 def meant_by(name: str, absent: Iterable[str]) -> str:
@@ -55,7 +55,7 @@ def meant_by(name: str, absent: Iterable[str]) -> str:
 def may_pass(hf: ForeignConfig, name: str) -> bool:
     """Whether `name` can be neither a known key under a wrong name nor, by its words, one that is computed with."""
     words = re.findall(r"[a-z]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower())
-    is_plain = re.fullmatch(r"[\w.-]+", name) is not None  # it stands in a shell command
+    is_plain = re.fullmatch(r"[\w.-]+", name) is not None  # it is in a shell command
     return is_plain and not WORDS & set(words) and kind_of(hf.raw[name]) not in kinds_assumed(hf)
 
 

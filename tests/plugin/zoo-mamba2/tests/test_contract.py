@@ -59,7 +59,7 @@ def test_the_state_stays_float32_beside_narrower_weights() -> None:
 
 def test_a_draft_is_refused_before_anything_is_computed() -> None:
     model = zoo.build(TINY, device="cpu")
-    with pytest.raises(UsageError, match="a draft needs a cache that can forget tokens"):
+    with pytest.raises(UsageError, match="a draft needs a cache that can drop tokens"):
         zoo.generate(model, [[5, 6, 7]], max_new_tokens=4, draft=PromptLookup())
 
 

@@ -12,7 +12,7 @@ def zoo_families():
             model=f"{__name__}.model:GPTJ",
             formats={"hf": f"{__name__}.hf:GPTJ"},
             hf_types=("gptj",),
-            summary="attention and MLP side by side behind one norm, rotary on a share of each head",
+            summary="attention and MLP in parallel after one norm, rotary on a share of each head",
         )
     ]
 

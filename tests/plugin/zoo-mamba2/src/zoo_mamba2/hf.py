@@ -73,7 +73,7 @@ def to_config(c: Mamba2Config) -> dict[str, Any]:
     expand, rest = divmod(c.inner_size, c.hidden_size)
     if rest or not expand:
         raise UsageError(
-            f"hf has no word for model.num_heads * model.head_dim = {c.inner_size}",
+            f"hf cannot store model.num_heads * model.head_dim = {c.inner_size}",
             why=f"it must be a multiple of model.hidden_size={c.hidden_size}",
         )
     return {

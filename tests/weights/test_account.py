@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.weights import Table, TensorInfo, alias, ignore, rename, respell, rule, split, stack
-from zoo.weights.ledger import Account, grouped, settle
+from zoo.weights.account import Account, grouped, settle
 
 SHAPES = {
     "embed.weight": (7, 4),
@@ -168,7 +168,7 @@ def test_what_goes_with_an_allowed_missing_tensor_is_not_called_loaded() -> None
     a.allow(["e.1"])
     assert a.is_settled
     assert a.loaded == ["norm"]
-    assert a.ignored == {n: "goes with e.1, allowed by 'e.1'" for n in ("e.0", "e.2")}
+    assert a.ignored == {n: "belongs to e.1, allowed by 'e.1'" for n in ("e.0", "e.2")}
 
 
 @given(st.data())
@@ -214,7 +214,7 @@ def test_an_account_is_json() -> None:
 
 @pytest.mark.slow
 def test_settling_takes_time_in_proportion_to_the_number_of_tensors() -> None:
-    """DeepSeek-V3 has 91,991. Eight times as many may take thrice eight times as long, not eight times eight."""
+    """DeepSeek-V3 has 91,991. Sixteen times as many may take five times sixteen times as long, not sixteen squared."""
 
     def seconds(layers: int, experts: int = 200) -> float:
         table = Table(rule("layers.{i}.e", "h.{i}.{e}", stack(experts), e=experts))
@@ -225,4 +225,20 @@ def test_settling_takes_time_in_proportion_to_the_number_of_tensors() -> None:
         return process_time() - start
 
     seconds(2)
-    assert min(seconds(80) for _ in range(2)) < 24 * max(seconds(10) for _ in range(2))
+    assert min(seconds(80) for _ in range(2)) < 5 * 16 * max(seconds(5) for _ in range(3))
+
+
+def test_only_missing_tensors_that_match_are_left_out() -> None:
+    a = account(without("h.1.qk") | {"wte.weight": (9, 4)})
+    b = account({"h.0.qk": (6, 4)})
+    b.allow(["h.*"])
+    assert set(b.missing) == {"wte.weight"}
+    assert (a.fit, b.fit) == (1 / 3, 1 / 2)
+
+
+def test_weights_that_the_table_does_not_know_count_against_it() -> None:
+    """Of four weights the table reads three; the fourth is a plugin's bug."""
+    a = settle(TABLE, SHAPES | {"layers.0.o": (4, 4)}, infos(WHOLE))
+    assert a.orphans == ["layers.0.o"]
+    assert a.fit == 3 / 4
+    assert not a.is_settled

@@ -77,7 +77,7 @@ class Account:
         self.random |= {ours: pattern for step in dropped for ours in step.ours}
         needed = {self.actual.get(n) for s in self.steps for n in s.theirs}
         useless = {self.actual[n] for s in dropped for n in s.theirs if n in self.actual} - needed
-        self._drop({n: f"goes with {name}, allowed by {pattern!r}" for n in self.loaded if n in useless})
+        self._drop({n: f"belongs to {name}, allowed by {pattern!r}" for n in self.loaded if n in useless})
         self.loaded = [n for n in self.loaded if n not in useless]
 
     def summary(self) -> str:
