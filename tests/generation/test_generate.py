@@ -167,7 +167,7 @@ def test_the_models_mode_is_left_as_it_is():
         ([3], {"top_k": 0}, "top_k=0 is not at least 1"),
         ([3], {"max_new_tokens": 0}, "max_new_tokens=0 is not at least 1"),
         ([3], {"num_beams": 2, "temperature": 0.5}, "do not go together"),
-        ([3], {"num_beams": 2, "return_logits": True}, "return_logitscannot be used with num_beams=2"),
+        ([3], {"num_beams": 2, "return_logits": True}, "return_logits cannot be used with num_beams=2"),
         ([3], {"attention_mask": torch.ones(1, 1)}, "attention_mask is for a tensor"),
     ],
 )
