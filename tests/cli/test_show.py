@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import pytest
 
@@ -68,17 +67,8 @@ def test_show_needs_neither_torch_nor_hydra_for_a_preset_as_it_stands():
         from zoo.cli import main
         main(sys.argv[1:])
     """
-    assert python(code, "show", "llama3").stderr.split() == []
+    assert python(code, "show", "llama3.1-405b").stderr.split() == []
     assert python(code, "show", "llama3", "model.num_layers=2").stderr.split() == ["hydra", "omegaconf"]
-
-
-def test_the_largest_llama_is_shown_in_under_a_second():
-    def seconds() -> float:
-        start = time.perf_counter()
-        assert zoo("show", "llama3.1-405b").returncode == 0
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(3)) < 1
 
 
 HUBS = {"HF_HOME": "hub", "HF_HUB_CACHE": "", "HUGGINGFACE_HUB_CACHE": "", "XDG_CACHE_HOME": "huggingface/hub"}

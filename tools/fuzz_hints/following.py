@@ -24,7 +24,7 @@ LIMIT = 1e-9  # in float64 rounding leaves 1e-14
 WORD = re.compile(
     r"--allow '[^']*'|--allow [^\s']+|family=[\w.-]+|'model\.[\w.]+=[^']*'|model\.[\w.]+=[^\s']*[^\s'.,;:]"
 )
-LOST = "wrong if the files have lost it"  # a hint that says what would be wrong with it
+LOST = "wrong if it is missing from the files"  # a hint that says what would be wrong with it
 
 
 @dataclass(frozen=True)

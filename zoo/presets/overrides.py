@@ -58,7 +58,7 @@ def expand(
 
     checked = [_checked(word, known, kind) for word in words if word != "model=null"]
     if needs_model and not models:
-        raise UsageError("which model?", hint="type a name, for example: zoo build llama3 (zoo list names them all)")
+        raise UsageError("which model?", hint="type a name, for example: zoo build llama3 (zoo list shows all names)")
     return checked
 
 
