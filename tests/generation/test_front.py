@@ -95,6 +95,7 @@ def test_generate_takes_input_ids(tiny: Any) -> None:
 @pytest.mark.parametrize(
     ("settings", "config", "total"),
     [
+        (None, {"max_new_tokens": 11}, 14),
         ({"max_length": 30}, {}, 30),
         ({"max_length": 30, "max_new_tokens": 9}, {}, 12),
         (None, {"max_length": 21}, 21),
@@ -238,3 +239,12 @@ def test_a_stop_text_is_spelt_by_the_models_own_tokenizer(tiny: Any) -> None:
     stop = free[6:9]
     assert tiny.generate("One day", max_new_tokens=12, stop=stop).text == free[: free.index(stop)]
     assert generate(tiny, [1, 5], tokenizer=LetterTokenizer(), max_new_tokens=1, eos_token_id=[]).texts is not None
+
+
+def test_settings_of_a_config_go_along_when_a_model_is_saved_or_converted(tmp_path: Path) -> None:
+    source = copied(tmp_path / "m", None, max_length=9, bad_words_ids=[[14]])
+    zoo.save(zoo.load(source), tmp_path / "saved")
+    zoo.convert(source, tmp_path / "converted", format="hf")
+    for name in ("saved", "converted"):
+        config = zoo.load(tmp_path / name).generation_config
+        assert config == GenerationConfig(max_length=9, bad_words_ids=[[14]])
