@@ -183,18 +183,16 @@ def test_what_was_measured_is_shown_where_it_is_there(five):
 
 
 @pytest.mark.slow
-def test_words_and_arithmetic_import_no_torch_and_take_less_than_a_second():
+def test_words_and_arithmetic_import_no_torch():
     code = f"""if True:
-        import sys, time
+        import sys
         import zoo
         c = zoo.compare({", ".join(map(repr, FIVE))})
         c.table(), c.markdown(), c.to_dict()
         heavy = {{"torch", "hydra", "omegaconf", "transformers", "huggingface_hub"}} & set(sys.modules)
-        print(sorted(heavy), time.process_time())
+        print(sorted(heavy))
     """
-    heavy, seconds = python(code).stdout.rsplit(" ", 1)
-    assert heavy == "[]"
-    assert float(seconds) < 1
+    assert python(code).stdout == "[]\n"
 
 
 @pytest.mark.slow

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import stat
 from pathlib import Path
 
 from zoo.errors import CheckpointError, clean
 from zoo.progress import progress
+from zoo.units import human_bytes
+
+POINTER_BYTES = 1024  # a pointer of git-lfs has fewer
+_POINTER = re.compile(rb"version https://(?:git-lfs|hawser)\.github\.com/spec/[^\n]*\n(?:[^\n]*\n)*?size (\d{1,18})\n")
 
 
 def size_of(path: Path) -> int:
@@ -25,7 +30,20 @@ def size_of(path: Path) -> int:
         raise CheckpointError(path, "", unreadable(error)) from None
     if not stat.S_ISREG(found.st_mode):
         raise CheckpointError(path, "", f"is {_kind(found.st_mode)}, not a regular file")
+    if found.st_size < POINTER_BYTES:
+        _refuse_pointer(path)
     return found.st_size
+
+
+def _refuse_pointer(path: Path) -> None:
+    """What a clone without git-lfs has in the place of a large file is told as that, whatever reads it."""
+    try:
+        found = _POINTER.match(path.read_bytes()[:POINTER_BYTES])
+    except OSError:
+        return  # whoever reads it says so
+    if found:
+        what = f"is a git-lfs pointer to a file of {human_bytes(int(found[1]))}, which is not here yet"
+        raise CheckpointError(path, "", what, hint=f"in {path.parent}: git lfs pull")
 
 
 def own_file(path: Path) -> Path:
