@@ -53,7 +53,7 @@ def said(model: Any, tokenizer: Tokenizer, **settings: Any) -> list[str]:
     return found.texts or []
 
 
-@pytest.mark.parametrize("pattern", some(PATTERNS, "(yes|no|maybe)", r"\d{3}-\d{4}", "[a-z]+", "x|y{40}"))
+@pytest.mark.parametrize("pattern", some(PATTERNS, "(yes|no|maybe)", r"\d{3}-\d{4}", "x|y{40}"))
 def test_a_text_matches_the_pattern_as_a_whole(model: Any, tokenizer: Tokenizer, pattern: str) -> None:
     (greedy,) = said(model, tokenizer, regex=pattern, max_new_tokens=48)
     drawn = said(model, tokenizer, regex=pattern, max_new_tokens=48, temperature=1.0, seed=1, num_return_sequences=2)
