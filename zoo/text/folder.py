@@ -19,7 +19,7 @@ from zoo.text.kinds import Found, find
 from zoo.text.kinds.record import Folder
 from zoo.text.limits import Limits, guarded
 from zoo.text.source import TokenizerSource, check_known, frame, surround
-from zoo.text.special import listed_in, roles_in
+from zoo.text.special import flagged_in, listed_in, roles_in
 from zoo.text.veil import veiled
 from zoo.text.vocabulary import check_added
 from zoo.text.wording import chat_templates, is_llama2
@@ -83,6 +83,9 @@ def _with_config(folder: Path, backend: Backend, limits: Limits, found: Found) -
         extra = listed_in(config, config_file) + (listed_in(special, map_file) if is_rebuilt else [])
         for key, token in extra:
             check_known(whole, {key: token}, config_file)
+        if is_rebuilt and (flagged := [*flagged_in(special), *flagged_in(config)]):
+            check_added([token.content for token in flagged], limits.growth, config_file, "special tokens")
+            backend.add_special_tokens(flagged)
         _mark_special(backend, [*tokens.values(), *(token for _, token in extra)], config_file)
         if config.get("split_special_tokens"):
             backend.encode_special_tokens = True

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tokenizers import AddedToken
+
 from zoo.errors import CheckpointError, clean
 
 ROLES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -24,6 +26,18 @@ def roles_in(config: Mapping[str, Any], file: Path) -> dict[str, str]:
             raise CheckpointError(file, role, f"{clean(repr(value))} is not a token")
         found[role] = token
     return found
+
+
+def flagged_in(config: Mapping[str, Any]) -> list[AddedToken]:
+    """Those tokens that a file describes by more than their spelling: RoBERTa's mask takes the space before it along."""
+    values = [config.get(role) for role in ROLES]
+    values += [value for key in LISTS if isinstance(listed := config.get(key), list) for value in listed]
+    described = [value for value in values if isinstance(value, dict) and isinstance(value.get("content"), str)]
+    flags = ("lstrip", "rstrip", "normalized", "single_word")
+    return [
+        AddedToken(value["content"], special=True, **{flag: bool(value[flag]) for flag in flags if flag in value})
+        for value in described
+    ]
 
 
 def listed_in(config: Mapping[str, Any], file: Path) -> list[tuple[str, str]]:

@@ -66,6 +66,15 @@ def test_byte_pairs_equal_transformers(tmp_path: Path, name: str, special: tuple
     assert_same(name, folder)
 
 
+def test_a_mask_takes_the_space_before_it_along_where_a_file_says_so(tmp_path: Path):
+    # As the released RoBERTa has it; ids are those of RobertaTokenizer of transformers 5.23 for these files.
+    mask = {"content": "<mask>", "lstrip": True, "rstrip": False, "normalized": False, "single_word": False}
+    config = {"tokenizer_class": "RobertaTokenizer"}
+    folder = made.write_pairs(tmp_path, ROBERTA, tokenizer_config=config, special_tokens_map={"mask_token": mask})
+    ours = Tokenizer.from_folder(folder)
+    assert [ours.id_to_token(i) for i in ours.encode("a <mask> b")] == ["<s>", "a", "<mask>", "Ġ", "b", "</s>"]
+
+
 @pytest.mark.slow  # imports transformers
 def test_clip_equals_transformers(tmp_path: Path):
     assert_same("CLIPTokenizer", made.write_clip(tmp_path, tokenizer_config={"tokenizer_class": "CLIPTokenizer"}))
