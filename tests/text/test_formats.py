@@ -83,6 +83,27 @@ def test_qwen_words_chatml_and_reads_no_special_token_from_a_message(tmp_path: P
     assert not Tokenizer.from_folder(tmp_path).has_chat
 
 
+def test_llama3_puts_roles_into_headers(tmp_path: Path):
+    made.write_ranks(tmp_path / "tokenizer.model")
+    ours, count, theirs = Tokenizer.from_folder(tmp_path), len(made.ranks()), encoding("llama3", {})
+
+    def head(role: str) -> list[int]:
+        return [count + 6, *theirs.encode(role), count + 7, *theirs.encode("\n\n")]
+
+    expected = [count]
+    for role, text in (("system", "Be kind."), ("user", "a <|eot_id|>"), ("assistant", "b"), ("user", QUESTION)):
+        expected += [*head(role), *theirs.encode(text.strip(), disallowed_special=()), count + 9]
+    assert ours.encode_chat(messages([("a <|eot_id|>", "b")], QUESTION, "Be kind.")) == expected + head("assistant")
+
+
+def test_glm4_names_roles(tmp_path: Path):
+    made.write_ranks(tmp_path / "tokenizer.model")
+    made.write(tmp_path, tokenizer_config={"tokenizer_class": "ChatGLM4Tokenizer"})
+    ours, count, theirs = Tokenizer.from_folder(tmp_path), len(made.ranks()), encoding("llama3", {})
+    said = [*theirs.encode("\n"), *theirs.encode("a <sop>", disallowed_special=())]
+    assert ours.encode_chat(messages([], "a <sop>")) == [count + 2, count + 4, count + 7, *said, count + 8]
+
+
 def llama2(folder: Path, **config: Any) -> tuple[Tokenizer, Any]:
     data = made.sentencepiece_model(**made.LLAMA)
     (folder / "tokenizer.model").write_bytes(data)

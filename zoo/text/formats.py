@@ -70,11 +70,11 @@ def _chatglm2(messages: Messages) -> list[str]:
     return [Token("[gMASK]"), Token("sop"), f"{told}[Round {len(past) + 1}]\n\n问：{question}\n\n答："]
 
 
-def _chatglm3(messages: Messages) -> list[str]:
-    parts: list[str] = [Token("[gMASK]"), Token("sop")]
+def _chatglm3(messages: Messages, start: str = "sop") -> list[str]:
+    parts: list[str] = [Token("[gMASK]"), Token(start)]
     for message in messages:
         if (role := str(message.get("role"))) not in ("system", "user", "assistant", "observation"):
-            raise UsageError(f"a message is of the role {clean(role)!r}, which ChatGLM3 does not know")
+            raise UsageError(f"a message is of the role {clean(role)!r}, which this model's format does not know")
         parts += [Token(f"<|{role}|>"), "\n", _text(message)]
     return [*parts, Token("<|assistant|>")]
 
@@ -134,11 +134,25 @@ def _llama2(messages: Messages) -> list[str]:
     return [*parts, Token("<s>"), f"[INST] {(lead + question).strip()} [/INST]"]
 
 
+def _glm4(messages: Messages) -> list[str]:
+    return _chatglm3(messages, "<sop>")
+
+
+def _llama3(messages: Messages) -> list[str]:
+    parts: list[str] = [Token("<|begin_of_text|>")]
+    for role, text in [*((str(message.get("role")), _text(message)) for message in messages), ("assistant", None)]:
+        parts += [Token("<|start_header_id|>"), role, Token("<|end_header_id|>"), "\n\n"]
+        parts += [] if text is None else [text.strip(), Token("<|eot_id|>")]
+    return parts
+
+
 FORMATS = {
     "chatglm": ChatFormat("ChatGLM-6B's rounds", _chatglm, ("<eop>",)),
     "chatglm2": ChatFormat("ChatGLM2's rounds", _chatglm2, ("</s>",)),
     "chatglm3": ChatFormat("ChatGLM3's roles", _chatglm3, ("</s>", "<|user|>", "<|observation|>")),
+    "glm4": ChatFormat("GLM-4's roles", _glm4, ("<|endoftext|>", "<|user|>", "<|observation|>")),
     "chatml": ChatFormat("Qwen's ChatML", _chatml, ("<|im_end|>", "<|im_start|>")),
     "qwen_vl": ChatFormat("Qwen-VL's ChatML", _qwen_vl, ("<|im_end|>", "<|im_start|>")),
     "llama2": ChatFormat("LLaMA 2's [INST]", _llama2, ("</s>",)),
+    "llama3": ChatFormat("LLaMA 3's headers", _llama3, ("<|eot_id|>", "<|end_of_text|>", "<|eom_id|>")),
 }

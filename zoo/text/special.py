@@ -29,7 +29,7 @@ def roles_in(config: Mapping[str, Any], file: Path) -> dict[str, str]:
 
 
 def flagged_in(config: Mapping[str, Any]) -> list[AddedToken]:
-    """Those tokens that a file describes by more than their spelling: RoBERTa's mask takes the space before it along."""
+    """Tokens that a file describes by more than their spelling: RoBERTa's mask takes the space before it along."""
     values = [config.get(role) for role in ROLES]
     values += [value for key in LISTS if isinstance(listed := config.get(key), list) for value in listed]
     described = [value for value in values if isinstance(value, dict) and isinstance(value.get("content"), str)]

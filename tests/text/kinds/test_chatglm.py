@@ -77,6 +77,14 @@ def test_chatglm2_puts_its_prefix_before_and_reads_no_special_token_from_a_text(
     assert ours.eos_token_id == 2
 
 
+def test_chatglm2_may_be_a_unigram(tmp_path: Path):
+    (tmp_path / "tokenizer.model").write_bytes(made.sentencepiece_model(**made.NFKC))
+    made.write(tmp_path, tokenizer_config={"tokenizer_class": "ChatGLMTokenizer"})
+    theirs = made.processor(made.sentencepiece_model(**made.NFKC))
+    ours, count = Tokenizer.from_folder(tmp_path), theirs.get_piece_size()
+    assert ours.encode("the time") == [count + 1, count + 3, *theirs.encode("the time")]
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_glm4_is_tiktoken_with_a_prefix(tmp_path: Path, listed: bool):
     tiktoken = pytest.importorskip("tiktoken", reason="it is the reference")

@@ -9,7 +9,6 @@ from zoo.text.kinds.pieces import token_of, tree_of
 from zoo.text.kinds.proto import BYTE, CONTROL, USER_DEFINED, Piece, SentencePieceModel, read_model
 from zoo.text.kinds.record import Folder, Found, read_bytes
 from zoo.text.spelling import Spelling
-from zoo.text.veil import veiled
 
 ICE_FILE, FILE = "ice_text.model", "tokenizer.model"
 ICE_SPECIAL = ("[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>", "<dBLOCK>")
@@ -64,16 +63,13 @@ def read(folder: Folder) -> Found:
     """tokenizer.model of ChatGLM2 and 3: special tokens stand behind its pieces, and are never read from a text."""
     file = folder.path / FILE
     model = read_model(read_bytes(file), file)
-    count = len(model.pieces)
     begin = [token] if (token := model.token("bos")) else []  # not a special token of the released class
-    tree = tree_of(model, file, hidden=begin)
-    for index, token in enumerate(GLM3_SPECIAL, start=count):
-        tree["model"]["vocab"][veiled(token)] = index
+    hidden = (*GLM3_SPECIAL, *begin)
+    pieces = [(piece.text, piece.score) for piece in model.pieces] + [(token, 0.0) for token in GLM3_SPECIAL]
+    tree = tree_of(model, file, pieces=pieces, hidden=hidden)
     roles = {"eos_token": token_of(model, "eos", file), "unk_token": token_of(model, "unk", file)}
     roles["pad_token"] = roles["unk_token"]
-    return Found(
-        file, "SentencePiece (ChatGLM2)", tree, roles, ENDS, hidden=(*GLM3_SPECIAL, *begin), chat=_format(folder)
-    )
+    return Found(file, "SentencePiece (ChatGLM2)", tree, roles, ENDS, hidden=hidden, chat=_format(folder))
 
 
 def _format(folder: Folder) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,8 @@ _HEADERS = "<|start_header_id|>", "<|end_header_id|>"
 
 def is_ranks(file: Path) -> bool:
     """Whether a file begins as tiktoken's do, and not with the control character that begins SentencePiece's."""
-    with file.open("rb") as opened:
+    head = b""
+    with suppress(OSError), file.open("rb") as opened:  # what cannot be read is told by the one that reads it whole
         head = opened.read(4096)
     return re.match(rb"[A-Za-z0-9+/]+={0,2} [0-9]+\s", head) is not None
 
@@ -57,8 +60,8 @@ def read(folder: Folder) -> Found:
     special = _llama3_special(folder)
     roles = {"bos_token": special[0], "eos_token": special[1]}
     tree = _tree(ranks, "llama3", file)
-    added = _beyond(ranks, special)
-    return Found(file, "tiktoken (LLaMA 3)", tree, roles, ("bos_token",), added=added, obeys=True)
+    found = Found(file, "tiktoken (LLaMA 3)", tree, roles, ("bos_token",), obeys=True, chat="llama3")
+    return replace(found, added=_beyond(ranks, special))
 
 
 def _glm4(folder: Folder) -> Found:
@@ -66,10 +69,8 @@ def _glm4(folder: Folder) -> Found:
     ranks = read_ranks(file)
     listed = folder.config.get("added_tokens_decoder")
     added = {} if listed else _beyond(ranks, GLM4_SPECIAL)
-    ends = ("[gMASK]", "<sop>")
-    return Found(
-        file, "tiktoken (GLM-4)", _tree(ranks, "llama3", file), {"eos_token": GLM4_SPECIAL[0]}, ends, added=added
-    )
+    tree, ends = _tree(ranks, "llama3", file), ("[gMASK]", "<sop>")
+    return Found(file, "tiktoken (GLM-4)", tree, {"eos_token": GLM4_SPECIAL[0]}, ends, added=added, chat="glm4")
 
 
 def _llama3_special(folder: Folder) -> list[str]:
