@@ -131,6 +131,29 @@ def test_another_llama_has_no_format(tmp_path: Path, config: dict):
     assert not llama2(tmp_path, **config)[0].has_chat
 
 
+def test_a_chat_by_a_format_ends_with_its_turn(tmp_path: Path):
+    from zoo.cli.chat import ending
+    from zoo.cli.speaker import Speaker
+    from zoo.generation import GenerationConfig
+
+    made.write_ranks(tmp_path / "qwen.tiktoken")
+    made.write(tmp_path, generation_config={"chat_format": "chatml", "eos_token_id": 5})
+    speaker = Speaker(None, ours := Tokenizer.from_folder(tmp_path), GenerationConfig(), None)  # type: ignore[arg-type]
+    turn = [ours.token_to_id("<|im_end|>"), ours.token_to_id("<|im_start|>")]
+    assert ending(speaker, GenerationConfig(eos_token_id=[5])).eos_token_id == [5, *turn]
+    (tmp_path / "chat_template.jinja").write_text("{{ messages }}")
+    speaker.tokenizer = Tokenizer.from_folder(tmp_path)
+    assert ending(speaker, GenerationConfig(eos_token_id=[5])).eos_token_id == [5]
+
+
+def test_a_picture_has_its_place_in_a_message(tmp_path: Path):
+    made.write_ranks(tmp_path / "qwen.tiktoken")
+    made.write(tmp_path, config={"visual": {}}, generation_config={"chat_format": "chatml"})
+    said = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": "What is this?"}]}]
+    told = Tokenizer.from_folder(tmp_path).render_chat(said)
+    assert "<|im_start|>user\nPicture 1: <img></img>\nWhat is this?<|im_end|>\n" in told
+
+
 def test_a_template_comes_before_a_format(tmp_path: Path):
     llama2(tmp_path)
     (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")

@@ -46,7 +46,8 @@ def command(
 ) -> None:
     """Talk with the model SOURCE (default: tiny, which comes with zoo), also about pictures.
 
-    A model without a chat template continues the text without changes.
+    A model without a chat template is asked in its family's own format where that is known, which is told; any other
+    continues the text without changes.
     """
     speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images)
     has_template = speaker.tokenizer.has_chat
