@@ -33,7 +33,7 @@ UNKNOWN = piece("<unk>", 0.0, 2)
     ("data", "message"),
     [
         (b"", "it has no pieces"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "is a git-lfs pointer"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 488\n", "is a git-lfs pointer"),
         (b"\x0a\xff\xff\xff\xff\x0f", "leaves the data"),
         (b"\x0a" + b"\xff" * 11, "a number that does not end"),
         (b"\x0f\x00", "a field of an unknown form"),
