@@ -83,6 +83,8 @@ def open_speaker(
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()  # before torch is imported
     tokenizer = read_tokenizer(ledger)
+    for line in tokenizer.notes:
+        click.echo(f"note: tokenizer: {line}", err=True)
     config, notes = read_settings(ledger)
     seen = read_pictures(ledger, images)
     model = realise(ledger, dtype=dtype, device=device)
