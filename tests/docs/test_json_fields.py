@@ -29,6 +29,7 @@ WORDS = {  # what is typed, and for which of the forms
     "check-plugin": ["check-plugin gpt2 --group registry"],
     "doctor": ["doctor"],
     "generate": ["generate tiny -p x --tokens 2"],
+    "tokenize": ["tokenize tiny -p x"],
     "eval": ["eval tiny --text ./text.txt"],
     "bench": ["bench tiny prompt=4 new=2 repeats=1", "bench -m tiny prompt=4,5 new=2 repeats=1"],
     "plugins": ["plugins"],

@@ -15,7 +15,7 @@ from tests.hub.client import Client
 from tests.hub.server import Hub, serving
 from zoo.errors import UsageError
 from zoo.files.checkpoint import open_checkpoint
-from zoo.hub.listing import choose
+from zoo.hub.listing import COMPANIONS, choose, companions
 from zoo.hub.place import locate
 
 pytestmark = pytest.mark.slow  # talks to a server
@@ -270,6 +270,20 @@ def test_a_local_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert locate(str(tmp_path / "nothing"))[:2] == (tmp_path / "nothing", None)
     with pytest.raises(UsageError, match="no repository of the hub"):
         locate(tmp_path, revision="v1")
+
+
+def test_every_file_of_a_tokenizer_goes_along() -> None:
+    kinds = {
+        "source.spm",
+        "target.spm",
+        "tokenizer.model",
+        "qwen.tiktoken",
+        "ice_text.model",
+        "vocab.txt",
+        "merges.txt",
+    }
+    assert companions([*kinds, "notes.txt"], "") == kinds
+    assert kinds < {*COMPANIONS}
 
 
 def test_companions_come_from_the_weights_own_folder() -> None:

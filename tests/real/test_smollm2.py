@@ -15,6 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import zoo
+from zoo.checkpoint.companions import read_settings
+from zoo.checkpoint.inspection import inspect
+from zoo.text import open_tokenizer
 
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo"
@@ -59,3 +62,15 @@ def test_greedy_text_equals_the_reference(model: nn.Module, numbers: dict[str, T
     prompt, expected = numbers["prompt_ids"].long(), numbers["generated_ids"][0].tolist()
     out = zoo.generate(model, prompt, max_new_tokens=len(expected) - prompt.shape[1], eos_token_id=[])
     assert [*prompt[0].tolist(), *out.new_tokens[0]] == expected
+
+
+def test_a_folder_that_convert_wrote_speaks_as_the_file_does(tmp_path: Path) -> None:
+    zoo.convert(FILE, tmp_path / "out", format="hf", dtype="bfloat16")
+    ours, theirs = open_tokenizer(tmp_path / "out"), open_tokenizer(FILE)
+    message = [{"role": "user", "content": "What is the capital of France?"}]
+    assert ours.encode_chat(message) == theirs.encode_chat(message)
+    config, _ = read_settings(inspect(tmp_path / "out"))
+    assert config.eos_token_id == [theirs.eos_token_id]
+    model = zoo.load(tmp_path / "out", dtype="float32")
+    out = zoo.generate(model, ours.encode_chat(message), tokenizer=ours, config=config, max_new_tokens=12)
+    assert out.texts == ["The capital of France is Paris."]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -157,3 +158,23 @@ def test_metadata_that_cannot_be_is_an_error_that_names_the_key(changes: dict, m
 def test_gemma_is_refused_for_its_scores_are_not_its_merges():
     with pytest.raises(CheckpointError, match="Gemma cannot be rebuilt"):
         Tokenizer.from_gguf(metadata_of(byte_level(), model="llama") | {"general.architecture": "gemma2"})
+
+
+def test_what_a_file_carries_becomes_the_files_of_a_folder(tmp_path: Path):
+    from zoo.text.export import gguf_files
+
+    more = {"tokenizer.chat_template": "{{ bos_token }}hi", "tokenizer.ggml.eot_token_id": 5}
+    more |= {"general.sampling.temp": np.float32(0.6).item(), "general.sampling.top_k": 20}
+    metadata = metadata_of(byte_level(), add_bos_token=True) | more
+    files = gguf_files(metadata, "x.gguf")
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    ours, theirs = Tokenizer.from_folder(tmp_path), Tokenizer.from_gguf(metadata)
+    for text in texts(20):
+        assert ours.encode(text) == theirs.encode(text)
+    assert ours.special_tokens == theirs.special_tokens
+    assert ours.render_chat([{"role": "user", "content": "a"}]) == "<s>hi"
+    settings = json.loads(files["generation_config.json"])
+    assert settings == {
+        "bos_token_id": 0, "eos_token_id": [1, 5], "do_sample": True, "temperature": 0.6, "top_k": 20,
+    }  # fmt: skip

@@ -143,7 +143,7 @@ def test_a_text_that_is_half_a_character_is_refused(tmp_path: Path):
         ({"additional_special_tokens": ["<nope>"]}, "additional_special_tokens: '<nope>' is not in the vocabulary"),
         (
             {"added_tokens_decoder": {"7": {"content": "<s>"}}},
-            "added_tokens_decoder.7: '<s>' is token 0 of tokenizer.json",
+            "added_tokens_decoder.7: '<s>' is token 0 of the vocabulary",
         ),
         ({"added_tokens_decoder": {"400": "new"}}, "added_tokens_decoder.400: 'new' is token 348"),
         (
@@ -197,10 +197,19 @@ def test_a_broken_config_is_an_error_that_names_the_file(tmp_path: Path, text: s
         Tokenizer.from_folder(tmp_path)
 
 
-def test_a_folder_without_tokenizer_json_says_what_it_has_instead(tmp_path: Path):
-    (tmp_path / "tokenizer.model").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"tokenizer.json: is not there\nit has tokenizer.model: save it with"):
+def test_a_folder_without_a_tokenizer_says_so(tmp_path: Path):
+    with pytest.raises(CheckpointError, match=r"tokenizer.json: is not there\nnor is there another file"):
         Tokenizer.from_folder(tmp_path)
+    (tmp_path / "tekken.json").write_bytes(b"{}")
+    with pytest.raises(CheckpointError, match=r"it has tekken.json: save it with transformers"):
+        Tokenizer.from_folder(tmp_path)
+
+
+def test_tokenizer_json_comes_before_other_files(tmp_path: Path):
+    folder = write(tmp_path, byte_level())
+    (folder / "tokenizer.model").write_bytes(b"broken")
+    ours = Tokenizer.from_folder(folder)
+    assert ours.kind == "BPE (tokenizer.json)"
 
 
 def test_a_broken_chat_template_is_told_by_the_file_that_has_it(tmp_path: Path):

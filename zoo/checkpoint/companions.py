@@ -34,8 +34,22 @@ def read_tokenizer(ledger: Ledger) -> Tokenizer:
 
     checkpoint = ledger.checkpoint
     if checkpoint.dialect == "gguf":
-        return Tokenizer.from_gguf(checkpoint.metadata(), checkpoint.files[0])
-    return Tokenizer.from_folder(checkpoint.folder)
+        tokenizer = Tokenizer.from_gguf(checkpoint.metadata(), checkpoint.files[0])
+    else:
+        tokenizer = Tokenizer.from_folder(checkpoint.folder)
+    rows = getattr(ledger.config, "vocab_size", None)
+    if isinstance(rows, int):
+        tokenizer.notes += _unlike(tokenizer.vocab_size, rows)
+    return tokenizer
+
+
+def _unlike(tokens: int, rows: int) -> list[str]:
+    """What to say of a tokenizer and a model of different sizes; models are padded, by an eighth at most."""
+    if tokens > rows:
+        return [f"it has {tokens:,} tokens and the model {rows:,}: the last ids have no embedding"]
+    if 8 * tokens < 7 * rows:
+        return [f"it has {tokens:,} tokens and the model {rows:,}: is it the one that the weights were trained with?"]
+    return []
 
 
 def read_settings(ledger: Ledger, *, ignore: bool = False) -> tuple[GenerationConfig, list[str]]:

@@ -86,7 +86,7 @@ def convert(
             foreign,
             saving.exported(steps, reader(ledger, tensors, dtype)),
             config=saving.foreign_config(ledger.family, format, config) | saving.kept_settings(ledger, format),
-            extra=saving.companions(ledger.checkpoint.path),
+            extra=saving.companions(ledger.checkpoint),
             provenance=provenance(ledger, format, dtype, allow),
             max_shard_size=shard_bytes,
             force=force,

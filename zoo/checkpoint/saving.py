@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 from torch import Tensor, nn
 
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.interpretation import table_for
 from zoo.checkpoint.provenance import origin
-from zoo.errors import UsageError
+from zoo.errors import CheckpointError, UsageError, ZooWarning
+from zoo.files.checkpoint import Checkpoint
 from zoo.files.regular import own_file
 from zoo.files.safetensors_writer import TensorSpec
 from zoo.files.write import write_folder
@@ -59,7 +61,7 @@ def save(
         foreign_specs(steps, specs),
         exported(steps, ours.__getitem__),
         config=foreign_config(family, format, config) | kept_settings(ledger, format),
-        extra=companions(ledger.checkpoint.path) if ledger is not None else {},
+        extra=companions(ledger.checkpoint) if ledger is not None else {},
         provenance=provenance,
         max_shard_size=parse_bytes(max_shard_size),
         force=force,
@@ -119,10 +121,25 @@ def kept_settings(ledger: Ledger | None, format: str) -> dict[str, Any]:
     return {} if has_file else settings_in(ledger.checkpoint.config)
 
 
-def companions(path: Path) -> dict[str, Path]:
-    """The files beside the weights that go along: tokenizer, chat template, generation settings."""
-    folder = path if path.is_dir() else path.parent
-    return {name: own_file(folder / name) for name in COMPANIONS if (folder / name).is_file()}
+def companions(checkpoint: Checkpoint) -> dict[str, bytes | Path]:
+    """What goes along with the weights: tokenizer, chat template, generation settings.
+
+    They are the files beside the weights; a GGUF file has them within.
+    """
+    folder = checkpoint.folder
+    beside: dict[str, bytes | Path] = {
+        name: own_file(folder / name) for name in COMPANIONS if (folder / name).is_file()
+    }
+    if checkpoint.dialect != "gguf" or "tokenizer.ggml.model" not in checkpoint.config:
+        return beside
+    from zoo.text.export import gguf_files
+
+    try:
+        return dict(gguf_files(checkpoint.metadata(), checkpoint.files[0]))
+    except CheckpointError as error:
+        first = str(error).splitlines()[0]
+        warn(f"the tokenizer is not written: {first}", ZooWarning, stacklevel=2)
+        return beside
 
 
 def dtype_name(tensor: Tensor) -> str:

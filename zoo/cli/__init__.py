@@ -48,6 +48,7 @@ COMMANDS = {
     "doctor": Entry("Prove", "zoo.cli.doctor:command", "Environment, plugins, cache, network."),
     "chat": Entry("Run", "zoo.cli.chat:command", "Terminal chat."),
     "generate": Entry("Run", "zoo.cli.generate:command", "One-shot text, all decoding methods."),
+    "tokenize": Entry("Run", "zoo.cli.tokenize:command", "A text as pieces and ids, of two models side by side."),
     "eval": Entry("Run", "zoo.cli.eval:command", "Perplexity on texts; tasks of lm-evaluation-harness."),
     "bench": Entry("Run", "zoo.cli.bench:command", "Prefill and decode speed, memory; -m sweeps."),
     "plugins": Entry("Extend", "zoo.cli.plugins:command", "What is loaded, from where, which version, why not."),
@@ -180,7 +181,7 @@ def take_globals(args: Sequence[str]) -> tuple[list[str], bool, list[str]]:
     before = iter(args[:end])
     for word in before:
         value = next(before, None) if word == "-p" else None
-        is_prompt = "generate" in words  # whose -p is a text, whatever it says
+        is_prompt = "generate" in words or "tokenize" in words  # whose -p is a text, whatever it says
         if value is not None and not is_prompt and (name := re.fullmatch(r"no:([\w.-]+)", value)):
             blocked.append(name[1])
         elif word != "--debug":

@@ -47,18 +47,21 @@ def command(
 ) -> None:
     """Talk with the model SOURCE (default: tiny, which comes with zoo), also about pictures.
 
-    A model without a chat template continues the text without changes. Settings of generation as in zoo generate.
+    A model without a chat template is asked in its family's own format where that is known, which is told; any other
+    continues the text without changes. Settings of generation as in zoo generate.
     """
     speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
     tell_notes(speaker)
-    has_template = bool(speaker.tokenizer.chat_templates)
+    has_template = speaker.tokenizer.has_chat
     if system and not has_template:
         raise UsageError("--system needs a chat template, and this model has none")
     if images and not has_template:
         raise UsageError("--image needs a chat template, and this model has none", hint="use zoo generate")
     manner = "chat" if has_template else "no chat template: it continues your text"
+    if format := speaker.tokenizer.chat_format:
+        manner = f"no chat template: {format.name}, which a model that was not trained to chat does not know"
     click.echo(f"{source} · {human_count(speaker.ledger.num_parameters)} parameters · {manner} · {HELP}", err=True)
-    config = settings(speaker, **chosen)
+    config = ending(speaker, settings(speaker, **chosen))
     conversation = Conversation(speaker, config, system)
     for line in _lines():
         if line == "/help":
@@ -67,6 +70,15 @@ def command(
             conversation = Conversation(speaker, config, system)
         elif line:
             conversation.answer(line)
+
+
+def ending(speaker: Speaker, config: GenerationConfig) -> GenerationConfig:
+    """The settings with the tokens at which a turn ends in the family's own format, where that words the chat."""
+    if (format := speaker.tokenizer.chat_format) is None:
+        return config
+    known = (speaker.tokenizer.token_to_id(token) for token in format.ends)
+    ends = [*(config.eos_token_id or ()), *(index for index in known if index is not None)]
+    return config.updated(eos_token_id=list(dict.fromkeys(ends)))
 
 
 class Conversation:
@@ -111,7 +123,7 @@ class Conversation:
             folder = speaker.ledger.checkpoint.folder
             made = illustrate(speaker.model, self.messages, speaker.images, tokenizer=tokenizer, folder=folder)
             return made.tokens, made.inputs
-        return (tokenizer.encode_chat(self.messages) if tokenizer.chat_templates else tokenizer.encode(line)), {}
+        return (tokenizer.encode_chat(self.messages) if tokenizer.has_chat else tokenizer.encode(line)), {}
 
 
 def _lines() -> Iterator[str]:

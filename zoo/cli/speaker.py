@@ -98,6 +98,8 @@ def open_speaker(
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()  # before torch is imported
     tokenizer = ledger.tokenizer
+    for line in tokenizer.notes:
+        click.echo(f"note: tokenizer: {line}", err=True)
     config, notes = ledger.settings(ignore=ignore_settings)
     config = config.replaced(**given)
     seen = read_pictures(ledger, images)

@@ -12,11 +12,12 @@ from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index
 
 COMPANIONS = (  # what goes along with the weights from folder to folder
     "tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json vocab.json vocab.txt merges.txt "
-    "tokenizer.model spiece.model sentencepiece.bpe.model qwen.tiktoken ice_text.model chat_template.jinja "
+    "tokenizer.model spiece.model sentencepiece.bpe.model qwen.tiktoken ice_text.model source.spm target.spm "
+    "target_vocab.json tekken.json chat_template.jinja "
     "chat_template.json generation_config.json preprocessor_config.json processor_config.json "
     "video_preprocessor_config.json"
 ).split()
-_COMPANION = re.compile(r"(.*\.(json|jinja|model|tiktoken)|vocab\.txt|merges\.txt)")
+_COMPANION = re.compile(r"(.*\.(json|jinja|model|tiktoken|spm)|vocab\.txt|merges\.txt)")
 _TEXT = re.compile(r"(README|LICEN[CS]E|COPYING|NOTICE|USE_POLICY)([.-].*)?", re.IGNORECASE)
 _PARTS = re.compile(r"consolidated\.[0-9]{2}\.pth")
 _WHOLES = ((INDEX, SINGLE), (PICKLE_INDEX, PICKLE))  # an index, and the one file where there is none

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from zoo.text.chat import ChatTemplate
+from zoo.text.opening import open_tokenizer
 from zoo.text.streaming import TextStream
 from zoo.text.tokenizer import Tokenizer
 
-__all__ = ["ChatTemplate", "TextStream", "Tokenizer"]
+__all__ = ["ChatTemplate", "TextStream", "Tokenizer", "open_tokenizer"]

@@ -15,6 +15,7 @@ from tokenizers.models import BPE
 
 from zoo.errors import CheckpointError, clean
 from zoo.text.limits import guarded, is_of_library
+from zoo.text.merging import are_cut_in_bounds, merges_of
 from zoo.text.source import TokenizerSource, frame
 from zoo.text.splitting import SPLITTINGS
 from zoo.text.vocabulary import check_added
@@ -22,7 +23,6 @@ from zoo.text.vocabulary import check_added
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
 MAX_TOKENS = 1 << 20
 MAX_TOKEN_CHARS = 1024
-MAX_CUTS = 1 << 27  # characters of all parts that tokens are cut into; 32,000 tokens of LLaMA have 2 million
 ROLES = {
     "bos_token": "bos_token_id",
     "eos_token": "eos_token_id",
@@ -59,7 +59,7 @@ def read_gguf(metadata: Mapping[str, Any], file: object) -> TokenizerSource:
         for role, default in (("bos_token", add_bos), ("eos_token", False))
     ]
     frame(backend, *ends)
-    return TokenizerSource(backend, file, roles, _chat_templates(metadata, file))
+    return TokenizerSource(backend, file, roles, _chat_templates(metadata, file), kind=f"BPE (GGUF, {clean(kind)})")
 
 
 class _Facts:
@@ -177,20 +177,14 @@ def _pair(merge: str, facts: _Facts) -> tuple[str, str]:
 
 
 def _merges_by_score(facts: _Facts, vocab: dict[str, int]) -> list[tuple[str, str]]:
-    """All ways to put a token together from two, best score first; of equal scores, longer left parts first."""
+    """All ways to put a token together from two, best score first."""
     scores = facts.beside("scores", float, int)
     if not all(score == score for score in scores):
         raise facts.wrong("scores", "holds NaN")
-    if sum(len(token) ** 2 for token in facts.tokens) > MAX_CUTS:
+    if not are_cut_in_bounds(facts.tokens):
         raise facts.wrong("tokens", "are too long: zoo cannot search for the pairs that make them")
-    parts = {t for t, type_ in zip(facts.tokens, facts.types, strict=True) if type_ in (NORMAL, USER_DEFINED)}
-    ranked = []
-    for token, score in zip(facts.tokens, scores, strict=True):
-        if token in parts:
-            cuts = ((token[:i], token[i:]) for i in range(1, len(token)))
-            ranked += [(score, left, right) for left, right in cuts if left in parts and right in parts]
-    ranked.sort(key=lambda m: (-m[0], -len(m[1]), vocab[m[1]], vocab[m[2]]))
-    return [(left, right) for _, left, right in ranked]
+    typed = zip(facts.tokens, facts.types, scores, strict=True)
+    return merges_of({t: -score for t, type_, score in typed if type_ in (NORMAL, USER_DEFINED)}, vocab)
 
 
 def _chat_templates(metadata: Mapping[str, Any], file: object) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A tokenizer as a checkpoint brings it: tokenizer.json, or the vocabulary inside a GGUF file."""
+"""A tokenizer as a checkpoint brings it: tokenizer.json, an older file, or the vocabulary inside a GGUF file."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Any, Self
 
 from tokenizers import Tokenizer as Backend
 
-from zoo.errors import UsageError, clean
+from zoo.errors import CheckpointError, UsageError, clean
 from zoo.text.chat import ChatTemplate
 from zoo.text.folder import read_folder
+from zoo.text.formats import ChatFormat, Token
 from zoo.text.gguf import read_gguf
 from zoo.text.limits import Encoded, encode, guarded
 from zoo.text.source import TokenizerSource
 from zoo.text.streaming import TextStream
+from zoo.text.veil import unveiled, veiled
 
 
 class Tokenizer:
@@ -24,12 +26,17 @@ class Tokenizer:
         self.backend: Backend = source.backend
         self.special_tokens = dict(source.special_tokens)  # bos_token, eos_token, ... -> how it is spelt
         self.chat_templates = dict(source.chat_templates)  # name -> jinja; the usual one is "default"
-        self.file = source.file
+        self.file, self.kind = source.file, source.kind  # the kind of vocabulary, in words
         self._template_files, self._limits = dict(source.template_files), source.limits
         self.notes = list(source.notes)  # where the files disagree, and which one was followed; a line each
+        self.chat_format = source.chat_format  # how the family words conversations, where no template does
         self._compiled: dict[str, ChatTemplate] = {}
+        self._plain: Backend | None = None  # the same, blind to special tokens in a text
         added = self.backend.get_added_tokens_decoder()
-        self._specials = frozenset(index for index, token in added.items() if token.special)
+        hidden = (self.backend.token_to_id(veiled(token)) for token in source.hidden)
+        self._hidden = frozenset(index for index in hidden if index is not None)  # which the backend does not skip
+        self._specials = self._hidden | {index for index, token in added.items() if token.special}
+        self._spelling = source.spelling
         self._byte_tokens = self._find_byte_tokens()
 
     @classmethod
@@ -48,6 +55,11 @@ class Tokenizer:
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     @property
+    def has_chat(self) -> bool:
+        """Whether conversations can be worded: by a template of the checkpoint's, or by the family's format."""
+        return bool(self.chat_templates) or self.chat_format is not None
+
+    @property
     def bos_token_id(self) -> int | None:
         """Token that begins a text."""
         return self.token_to_id(self.special_tokens.get("bos_token", ""))
@@ -59,27 +71,40 @@ class Tokenizer:
 
     def token_to_id(self, token: str) -> int | None:
         """The id of a token as the vocabulary spells it."""
-        return self.backend.token_to_id(token)
+        found = self.backend.token_to_id(token)
+        return self.backend.token_to_id(veiled(token)) if found is None and self._hidden else found
 
     def id_to_token(self, index: int) -> str | None:
         """How the vocabulary spells a token; None for an id that it does not have."""
-        return self.backend.id_to_token(index) if index >= 0 else None
+        token = self.backend.id_to_token(index) if index >= 0 else None
+        return unveiled(token) if token and self._hidden else token
 
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`, with those that the model expects around a text unless told otherwise."""
+        text = self._spelling.written(text)[0] if self._spelling and isinstance(text, str) else text
         return encode(self.backend, text, add_special_tokens, limits=self._limits, file=self.file).ids
 
     def encode_with_offsets(self, text: str, add_special_tokens: bool = True) -> Encoded:
         """The same, with the characters that each token stands for."""
-        limits = self._limits
-        return encode(self.backend, text, add_special_tokens, limits=limits, file=self.file, with_offsets=True)
+        written, places = (text, None)
+        if self._spelling and isinstance(text, str):
+            written, places = self._spelling.written(text)
+        options: dict[str, Any] = {"limits": self._limits, "file": self.file, "with_offsets": True}
+        found = encode(self.backend, written, add_special_tokens, **options)
+        if places is None:
+            return found
+        offsets = [(places[begin], places[end]) for begin, end in found.offsets]
+        return Encoded(found.ids, offsets, found.special_tokens_mask)
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`. Ids beyond the vocabulary, which padded models have, say nothing."""
         if wrong := next((token for token in ids if not 0 <= token < 1 << 32), None):
             raise UsageError(f"{wrong} is not a token id")
+        told = [token for token in ids if token not in self._hidden] if skip_special_tokens else list(ids)
         with guarded(self.file, "decoder", f"cannot decode {len(ids):,} tokens"):
-            return self.backend.decode(list(ids), skip_special_tokens=skip_special_tokens)
+            text = self.backend.decode(told, skip_special_tokens=skip_special_tokens)
+        text = unveiled(text) if self._hidden else text
+        return self._spelling.read(text) if self._spelling else text
 
     def decode_stream(self, context: Sequence[int] = (), skip_special_tokens: bool = True) -> TextStream:
         """A stream for tokens that follow `context`: push them one by one and get text that never changes."""
@@ -104,6 +129,8 @@ class Tokenizer:
         `variables` go to the template beside the special tokens. Raises UsageError where there is no template or it
         refuses the messages, and CheckpointError where the template is broken.
         """
+        if format := self._format(template, tools):
+            return "".join(format.parts(messages))
         if template not in self.chat_templates:
             known = ", ".join(map(clean, self.chat_templates)) or "none"
             raise UsageError(f"{self.file} has no chat template {template!r}; it has: {known}")
@@ -127,11 +154,32 @@ class Tokenizer:
         variables: Mapping[str, Any] | None = None,
         template: str = "default",
     ) -> list[int]:
-        """Token ids of `render_chat`; nothing is added around them, for the template spells its special tokens."""
+        """Token ids of `render_chat`; nothing is added around them, for the template spells its special tokens.
+
+        By a family's format, what stands in a message is never read as a special token.
+        """
+        if format := self._format(template, tools):
+            return [index for part in format.parts(messages) for index in self._encode_part(part, format)]
         text = self.render_chat(
             messages, add_generation_prompt=add_generation_prompt, tools=tools, variables=variables, template=template
         )
         return self.encode(text, add_special_tokens=False)
+
+    def _format(self, template: str, tools: Any) -> ChatFormat | None:
+        """The family's format, where it is what words a conversation."""
+        return None if template != "default" or self.chat_templates or tools else self.chat_format
+
+    def _encode_part(self, part: str, format: ChatFormat) -> list[int]:
+        """Ids of a part of a conversation: a special token, or a text in which none is looked for."""
+        if isinstance(part, Token):
+            if (index := self.token_to_id(part)) is None:
+                raise CheckpointError(self.file, "", f"has no {clean(part)!r}, which {format.name} needs")
+            return [index]
+        if self._plain is None:
+            self._plain = Backend.from_str(self.backend.to_str())
+            self._plain.encode_special_tokens = True
+        text = self._spelling.written(part)[0] if self._spelling else part
+        return encode(self._plain, text, False, limits=self._limits, file=self.file).ids
 
     def _find_byte_tokens(self) -> frozenset[int]:
         """Tokens <0x00> to <0xFF>, where the decoder reads them as bytes."""

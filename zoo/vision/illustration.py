@@ -72,7 +72,7 @@ def seeing(family: Family) -> Family:
 
 def _worded(prompt: str | Messages, pictures: Pictures, tokenizer: Tokenizer) -> tuple[str, bool]:
     """The prompt as a text with markers, and whether a chat template worded it, special tokens and all."""
-    if isinstance(prompt, str) and (pictures.marker in prompt or not tokenizer.chat_templates):
+    if isinstance(prompt, str) and (pictures.marker in prompt or not tokenizer.has_chat):
         return with_leads(prompt, pictures), False
     messages = as_messages(prompt, len(pictures.spans)) if isinstance(prompt, str) else prompt
     return tokenizer.render_chat(messages), True
