@@ -72,3 +72,44 @@ def test_the_text_of_the_best_beam_comes_along():
     tokenizer = LetterTokenizer()
     found = generate(TableModel(eos_token_id=[]), "abc", tokenizer=tokenizer, max_new_tokens=6, num_beams=3)
     assert found.text == tokenizer.decode(found.new_tokens[0])
+
+
+def test_a_stop_text_ends_a_beam_as_an_end_token_does():
+    """A letter that stops is an end token by another name: the same texts and scores, but for the letter."""
+    model, tokenizer = TableModel(eos_token_id=[2]), LetterTokenizer()
+    settings = {"max_new_tokens": 8, "num_beams": 3, "num_return_sequences": 3}
+    for letter in "aeik":
+        token = tokenizer.encode(letter)[0]
+        ends = generate(model, ["abc", "n"], tokenizer=tokenizer, eos_token_id=token, **settings)
+        stops = generate(model, ["abc", "n"], tokenizer=tokenizer, eos_token_id=[], stop=letter, **settings)
+        assert stops.new_tokens == ends.new_tokens
+        assert stops.scores == ends.scores
+        assert stops.texts == ends.texts
+        assert stops.finish_reasons == ["stop" if r == "eos" else r for r in ends.finish_reasons]
+
+
+@pytest.mark.slow
+def test_beams_that_stop_texts_end_equal_transformers():
+    transformers = pytest.importorskip("transformers", reason="beam search is compared with transformers'")
+    from tokenizers import Regex, Tokenizer
+    from tokenizers.decoders import Fuse
+    from tokenizers.models import WordLevel
+    from tokenizers.pre_tokenizers import Split
+
+    letters = "_ .abcdefghijklmnopqrst"
+    own = Tokenizer(WordLevel({letter: i for i, letter in enumerate(letters)}, unk_token="_"))
+    own.pre_tokenizer, own.decoder = Split(Regex("."), "isolated"), Fuse()
+    spelling = transformers.PreTrainedTokenizerFast(tokenizer_object=own)
+    ours = LetterTokenizer()
+    ours.alphabet = letters
+    for seed in range(3):
+        model = foreign_llama(seed, eos_token_id=None)
+        expected = model.model.generate(
+            PROMPTS[1:2], max_new_tokens=10, do_sample=False, num_beams=3, pad_token_id=1, eos_token_id=None,
+            stop_strings=["a", "f", "k", "p"], tokenizer=spelling, return_dict_in_generate=True, output_scores=True,
+        )  # fmt: skip
+        config = GenerationConfig(max_new_tokens=10, num_beams=3, stop=["a", "f", "k", "p"], eos_token_id=[])
+        found = generate(model, PROMPTS[1:2], config=config, tokenizer=ours)
+        row = expected.sequences[0, 4:].tolist()
+        assert found.new_tokens[0] == row[: len(found.new_tokens[0])]
+        torch.testing.assert_close(torch.tensor(found.scores), expected.sequences_scores, atol=1e-4, rtol=0)

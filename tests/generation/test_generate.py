@@ -102,9 +102,16 @@ def test_a_stop_text_ends_the_generation_and_is_cut_off():
     assert tokenizer.decode(found.new_tokens[0]).endswith(stop)
 
 
-def test_max_length_counts_the_prompt():
-    found = generate(TableModel(eos_token_id=[]), [3, 4, 5], config=GenerationConfig(max_length=10))
-    assert len(found.tokens[0]) == 10
+@pytest.mark.parametrize("num_beams", [1, 2])
+def test_max_length_counts_the_prompt_of_each_row(num_beams: int):
+    config = GenerationConfig(max_length=10, num_beams=num_beams)
+    model = TableModel(eos_token_id=[])
+    found = generate(model, [[3, 4, 5], [6]], config=config)
+    assert [len(row) for row in found.tokens] == [10, 10]
+    assert found.new_tokens[0] == generate(model, [3, 4, 5], config=config).new_tokens[0]
+    assert [len(row) for row in generate(model, [[3, 4, 5]], config=config, max_new_tokens=2).new_tokens] == [2]
+    with pytest.raises(UsageError, match="max_length=10 leaves no room after a prompt of 11 tokens"):
+        generate(model, [3] * 11, config=config)
 
 
 def test_min_new_tokens_puts_the_end_token_off():
@@ -166,7 +173,7 @@ def test_the_models_mode_is_left_as_it_is():
         ([3], {"top_p": 1.5}, "top_p=1.5 is not between 0 and 1"),
         ([3], {"top_k": 0}, "top_k=0 is not at least 1"),
         ([3], {"max_new_tokens": 0}, "max_new_tokens=0 is not at least 1"),
-        ([3], {"num_beams": 2, "temperature": 0.5}, "do not go together"),
+        ([3], {"num_beam_groups": 2, "num_beams": 2, "temperature": 0.5}, "do not go together"),
         ([3], {"num_beams": 2, "return_logits": True}, "return_logits cannot be used with num_beams=2"),
         ([3], {"attention_mask": torch.ones(1, 1)}, "attention_mask is for a tensor"),
     ],
@@ -176,9 +183,10 @@ def test_what_cannot_be_is_refused(prompts: object, settings: dict, message: str
         generate(TableModel(), prompts, **({"max_new_tokens": 3} | settings))
 
 
-def test_without_a_length_nothing_is_generated():
-    with pytest.raises(UsageError, match="nothing says when to stop"):
-        generate(TableModel(), [3])
+def test_without_a_length_128_tokens_are_added_or_as_many_as_the_model_was_made_for():
+    assert len(generate(TableModel(eos_token_id=[]), [3]).new_tokens[0]) == 128
+    found = generate(TableModel(eos_token_id=[], max_seq_len=20), [[3], [4, 5, 6]])
+    assert [len(row) for row in found.tokens] == [20, 20]
 
 
 def test_a_model_that_cannot_hold_the_text_refuses_with_the_numbers():

@@ -1,83 +1,28 @@
-"""Sampling: the processors are those of transformers, and tokens are drawn with their probabilities."""
+"""Sampling: tokens are drawn with their probabilities, a row by itself, and where the tail begins."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from torch import Tensor
 
-from zoo.generation import GenerationConfig, generate
-from zoo.generation.sampling import (
-    Sampler,
-    ban,
-    draw,
-    keep_min_p,
-    keep_top_k,
-    keep_top_p,
-    ngram_ends,
-    penalise_repeats,
-    uniforms,
-    warp,
-)
-from zoo.generation.stopping import GrowingRow
+from zoo.generation import generate
+from zoo.generation.history import History
+from zoo.generation.processors import MinP, TopP
+from zoo.generation.sampling import draw, uniforms
 
 from .models import TableModel
 
 PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 3, 3], [12, 5]]
 
 
-def random_logits(seed: int, vocab_size: int = 500) -> Tensor:
-    logits = torch.randn(6, vocab_size, generator=torch.Generator().manual_seed(seed)) * 4
-    logits[0, :5] = logits[0].max() + 1  # ties at the top
-    return logits.round(decimals=1) if seed % 2 else logits  # and everywhere
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
-def test_each_processor_equals_transformers(seed: int):
-    theirs = pytest.importorskip("transformers", reason="the processors are compared with transformers'")
-    logits = random_logits(seed)
-    tokens = torch.randint(500, (6, 30), generator=torch.Generator().manual_seed(seed))
-    for k in (1, 3, 50, 10_000):
-        assert torch.equal(keep_top_k(logits, k), theirs.TopKLogitsWarper(k)(tokens, logits))
-    for p in (0.0, 0.1, 0.5, 0.9, 0.999):
-        assert torch.equal(keep_top_p(logits, p), theirs.TopPLogitsWarper(p)(tokens, logits))
-        assert torch.equal(keep_min_p(logits, p), theirs.MinPLogitsWarper(p)(tokens, logits))
-    for penalty in (0.7, 1.3):
-        seen = torch.zeros_like(logits, dtype=torch.bool).scatter_(1, tokens, True)
-        expected = theirs.RepetitionPenaltyLogitsProcessor(penalty)(tokens, logits)
-        assert torch.equal(penalise_repeats(logits, seen, penalty), expected)
-    few = tokens % 4  # so that runs repeat
-    for size in (1, 2, 3):
-        ours = ban(logits, [ngram_ends(row, size) for row in few.tolist()])
-        assert torch.equal(ours, theirs.NoRepeatNGramLogitsProcessor(size)(few, logits))
-
-
-@pytest.mark.slow
-def test_processors_in_a_row_equal_transformers():
-    theirs = pytest.importorskip("transformers", reason="the order is compared with transformers'")
-    config = theirs.GenerationConfig(
-        do_sample=True, temperature=0.7, top_k=40, top_p=0.9, min_p=0.02, repetition_penalty=1.2, no_repeat_ngram_size=2
-    )
-    ours = GenerationConfig(
-        temperature=0.7, top_k=40, top_p=0.9, min_p=0.02, repetition_penalty=1.2, no_repeat_ngram_size=2, seed=0
-    )
-    mixin = type("Model", (theirs.GenerationMixin,), {"config": theirs.PretrainedConfig()})()
-    for seed in range(4):
-        logits, tokens = random_logits(seed), torch.randint(9, (6, 30), generator=torch.Generator().manual_seed(seed))
-        processors = mixin._get_logits_processor(config, input_ids_seq_length=30)
-        sampler = Sampler(ours, [GrowingRow(row, limit=5) for row in tokens.tolist()])
-        assert torch.equal(warp(sampler.process(logits), ours), processors(tokens, logits))
-
-
 def test_the_tail_begins_where_the_share_is_reached():
     """Halves and quarters are exact: what brings the sum to p is kept, as is what is p times as likely as the best."""
     scores = torch.tensor([[0.25, 0.5, 0.125, 0.125]]).log2() * torch.tensor(2.0).log()
-    quarters = torch.zeros(1, 4)
-    assert keep_top_p(quarters, 0.5).isfinite().sum() == 2
-    assert keep_top_p(scores, 0.5).isfinite().tolist() == [[False, True, False, False]]
-    assert keep_min_p(quarters, 1.0).isfinite().all()
-    assert keep_min_p(scores, 0.26).isfinite().tolist() == [[True, True, False, False]]
+    quarters, nothing = torch.zeros(1, 4), History([[1]], [1])
+    assert TopP(0.5)(nothing, quarters).isfinite().sum() == 2
+    assert TopP(0.5)(nothing, scores).isfinite().tolist() == [[False, True, False, False]]
+    assert MinP(1.0)(nothing, quarters).isfinite().all()
+    assert MinP(0.26)(nothing, scores).isfinite().tolist() == [[True, True, False, False]]
 
 
 @pytest.mark.parametrize("penalty", [1.8, 0.6])

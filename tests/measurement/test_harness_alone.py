@@ -214,8 +214,9 @@ def test_what_a_task_asks_for_goes_before_what_the_checkpoint_sets(harness: Modu
     assert lm.settings({"do_sample": True}).temperature == 1.0
     assert lm.settings({"temperature": 0.7}).temperature == 0.0
     assert lm.settings({"repetition_penalty": 1.1}).repetition_penalty == 1.1
-    with pytest.raises(UsageError, match="asks for num_beams, swoosh, which"):
-        lm.settings({"swoosh": 1, "num_beams": 2})
+    assert lm.settings({"num_beams": 2, "length_penalty": 0.5}).num_beams == 2
+    with pytest.raises(UsageError, match="asks for swoop, swoosh, which"):
+        lm.settings({"swoosh": 1, "swoop": 2})
 
 
 def test_rows_are_padded_on_the_right_and_parted(harness: ModuleType) -> None:

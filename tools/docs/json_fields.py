@@ -52,7 +52,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
     ),
     "generate": (("", True, "prompt text tokens finish_reason"),),
     "tokenize": (("", True, "source kind vocab_size tokens"),),
-    "eval": (("", False, "source family dtype texts tasks environment"),),
+    "eval": (("", False, "source family dtype texts tasks references environment"),),
     "bench": (
         (
             "",

@@ -35,6 +35,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("concepts/configs.md", "Configs and overrides", "配置与覆盖"),
     ("concepts/ledger.md", "The ledger", "账本"),
     ("concepts/caches.md", "Caches", "缓存"),
+    ("concepts/generation.md", "Generation and its settings", "文本生成及其设置"),
     ("concepts/tokenizers.md", "Tokenizers", "分词器"),
     ("concepts/weights.md", "Weight tables", "权重表"),
     ("concepts/proof.md", "How a model is proved right", "如何证明模型是对的"),

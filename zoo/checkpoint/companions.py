@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from zoo.checkpoint.inspection import Ledger
 from zoo.files.json_file import read_json
-from zoo.text import Tokenizer
 
 if TYPE_CHECKING:
+    from zoo.checkpoint.inspection import Ledger
     from zoo.generation import GenerationConfig
+    from zoo.text import Tokenizer
+
+
+class Accompanied:
+    """What a ledger knows of the files beside the weights, read when it is first asked for."""
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer. Raises CheckpointError where there is none, or none that is read."""
+        ledger: Any = self
+        return read_tokenizer(ledger)
+
+    def settings(self, *, ignore: bool = False) -> tuple[GenerationConfig, list[str]]:
+        """How texts are to be generated, and what is to be told of it: see `read_settings`."""
+        ledger: Any = self
+        return read_settings(ledger, ignore=ignore)
 
 
 def read_tokenizer(ledger: Ledger) -> Tokenizer:
     """The tokenizer of a folder or a GGUF file. Raises CheckpointError where there is none, or none that is read."""
+    from zoo.text import Tokenizer
+
     checkpoint = ledger.checkpoint
     if checkpoint.dialect == "gguf":
         tokenizer = Tokenizer.from_gguf(checkpoint.metadata(), checkpoint.files[0])
@@ -34,11 +52,26 @@ def _unlike(tokens: int, rows: int) -> list[str]:
     return []
 
 
-def read_settings(ledger: Ledger) -> tuple[GenerationConfig, list[str]]:
-    """What generation_config.json sets, where there is one, and what of it was assumed or left unread."""
-    from zoo.generation import GenerationConfig, config_from_hf  # torch
+def read_settings(ledger: Ledger, *, ignore: bool = False) -> tuple[GenerationConfig, list[str]]:
+    """What generation_config.json sets, or config.json where there is no such file, and what is to be told of it.
 
-    file = ledger.checkpoint.folder / "generation_config.json"
-    if ledger.checkpoint.dialect in ("meta", "gguf") or not file.is_file():
+    Raises CheckpointError for settings that zoo does not know, unless they are to `ignore`.
+    """
+    from zoo.generation import GenerationConfig, config_from_hf, settings_in  # torch
+
+    checkpoint = ledger.checkpoint
+    if checkpoint.dialect in ("meta", "gguf"):
         return GenerationConfig(), []
-    return config_from_hf(read_json(file), file)
+    file = checkpoint.folder / "generation_config.json"
+    if not file.is_file():
+        return config_from_hf(settings_in(checkpoint.config), checkpoint.config_file, ignore=ignore)
+    raw = read_json(file)
+    config, notes = config_from_hf(raw, file, ignore=ignore)
+    if config.eos_token_id is None:  # transformers asks the file alone, where there is one
+        config, ends = config.updated(eos_token_id=[]), getattr(ledger.config, "eos_token_id", None)
+        if ends:
+            told = (
+                f"eos_token_id is not given: texts end by their length, as in transformers, not at config.json's {ends}"
+            )
+            notes = [*notes, told]
+    return config, notes

@@ -85,7 +85,7 @@ def convert(
             Path(folder),
             foreign,
             saving.exported(steps, reader(ledger, tensors, dtype)),
-            config=saving.foreign_config(ledger.family, format, config),
+            config=saving.foreign_config(ledger.family, format, config) | saving.kept_settings(ledger, format),
             extra=saving.companions(ledger.checkpoint),
             provenance=provenance(ledger, format, dtype, allow),
             max_shard_size=shard_bytes,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.records import Shape
+from zoo.checkpoint.companions import Accompanied
 from zoo.checkpoint.concessions import concessions
 from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, with_a_look_alike
 from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
@@ -34,7 +35,7 @@ UNPACKED = "packed weights need their scales, and --allow cannot skip them: use 
 
 
 @dataclass
-class Ledger:
+class Ledger(Accompanied):
     """A checkpoint's account: every config key used, inert or refused, every tensor in one column."""
 
     source: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from torch import Tensor, nn
@@ -23,6 +23,9 @@ from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.units import parse_bytes
 from zoo.weights.table import Step, foreign_shapes
+
+if TYPE_CHECKING:
+    from zoo.checkpoint.inspection import Ledger
 
 
 def save(
@@ -57,7 +60,7 @@ def save(
         Path(folder),
         foreign_specs(steps, specs),
         exported(steps, ours.__getitem__),
-        config=foreign_config(family, format, config),
+        config=foreign_config(family, format, config) | kept_settings(ledger, format),
         extra=companions(ledger.checkpoint) if ledger is not None else {},
         provenance=provenance,
         max_shard_size=parse_bytes(max_shard_size),
@@ -106,6 +109,16 @@ def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str
 
         return {"zoo": __version__, **config.to_dict()}
     return family.dialect(format).to_config(config)
+
+
+def kept_settings(ledger: Ledger | None, format: str) -> dict[str, Any]:
+    """The settings of generation that config.json held, unless a generation_config.json that goes along holds them."""
+    if ledger is None or format != "hf" or ledger.checkpoint.dialect != "hf":
+        return {}
+    from zoo.generation import settings_in
+
+    has_file = (ledger.checkpoint.folder / "generation_config.json").is_file()
+    return {} if has_file else settings_in(ledger.checkpoint.config)
 
 
 def companions(checkpoint: Checkpoint) -> dict[str, bytes | Path]:

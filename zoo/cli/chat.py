@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.anatomy.size import human_count
-from zoo.cli.inspect import complete, shared_options
-from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
+from zoo.cli.inspect import complete
+from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings, tell_notes, text_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ HELP = "/reset starts again, /help shows this, ctrl-d quits"
 
 @click.command(epilog=EPILOG)
 @click.argument("source", default="tiny", shell_complete=complete)
-@shared_options
+@text_options
 @click.option("--system", help="Instructions for the model before the conversation.")
 @image_option
 @sampling_options
@@ -42,14 +42,16 @@ def command(
     images: tuple[str, ...],
     device: str,
     dtype: str | None,
+    ignore_settings: bool,
     **chosen: object,
 ) -> None:
     """Talk with the model SOURCE (default: tiny, which comes with zoo), also about pictures.
 
     A model without a chat template is asked in its family's own format where that is known, which is told; any other
-    continues the text without changes.
+    continues the text without changes. Settings of generation as in zoo generate.
     """
-    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images)
+    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
+    tell_notes(speaker)
     has_template = speaker.tokenizer.has_chat
     if system and not has_template:
         raise UsageError("--system needs a chat template, and this model has none")

@@ -1,4 +1,4 @@
-"""`zoo eval`: how well a model predicts texts, and what it scores on tasks."""
+"""`zoo eval`: how well a model predicts texts, says what it should, and what it scores on tasks."""
 
 from __future__ import annotations
 
@@ -9,24 +9,27 @@ from typing import TYPE_CHECKING
 import click
 
 from zoo.cli import output
-from zoo.cli.inspect import chosen, complete, shared_options
+from zoo.cli.inspect import chosen, complete
+from zoo.cli.speaker import GROUP, text_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
     from zoo.measurement.evaluation import Score
     from zoo.measurement.perplexity import Reading
+    from zoo.measurement.references import Comparison
 
 EPILOG = """\b
 Examples:
   zoo eval tiny
   zoo eval tiny --text ./book.txt --text ./letters.txt --stride 128
+  zoo eval ./opus-mt-en-de --references ./pairs.jsonl generation.num_beams=4
   zoo eval ./folder --tasks lambada_openai,hellaswag --limit 100 --json
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("source", shell_complete=complete)
-@shared_options
+@text_options
 @click.option(
     "--text",
     "texts",
@@ -42,6 +45,16 @@ Examples:
     help="Tokens that the model sees at once.  [default: the model's context, 1024 at most]",
 )
 @click.option("--stride", type=int, metavar="TOKENS", help="Tokens from one window to the next.  [default: the window]")
+@click.option(
+    "--references",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE",
+    help='Prompts and what the model should say, one per line: {"prompt": "…", "reference": "…"}.',
+)
+@click.option("--metrics", metavar="NAMES", help="Scores against references: bleu, rouge, exact.  [default: all]")
+@click.option("--bleu-tokens", default="13a", show_default=True, help="How BLEU cuts texts: 13a, intl, zh, char, none.")
+@click.option("--ignore-settings", is_flag=True, help="Ignore settings of the checkpoint that zoo does not know.")
 @click.option("--tasks", metavar="NAMES", help="Tasks of lm-evaluation-harness, separated by commas.")
 @click.option(
     "--include-path", type=click.Path(), metavar="DIR", help="A folder with your own tasks; zoo runs the code in it."
@@ -60,6 +73,10 @@ def command(
     texts: tuple[str, ...],
     window: int | None,
     stride: int | None,
+    references: tuple[str, ...],
+    metrics: str | None,
+    bleu_tokens: str,
+    ignore_settings: bool,
     tasks: str | None,
     include_path: str | None,
     limit: int | None,
@@ -69,12 +86,13 @@ def command(
     dtype: str | None,
     is_json: bool,
 ) -> None:
-    """Perplexity of SOURCE on texts (default: the text that zoo ships), or its scores on tasks.
+    """Perplexity of SOURCE on texts (default: the text that zoo ships), or its scores on references or tasks.
 
     A text's tokens are predicted one by one, in windows that do not see each other unless --stride is less than
     --window; BOS is read first if the tokenizer adds it, and is not predicted. Compare models by bits per byte:
-    perplexity is per token of a model's own vocabulary. Tasks of the harness download their data from the hub,
-    unless it is in the cache.
+    perplexity is per token of a model's own vocabulary. What it says against references is generated with the
+    checkpoint's settings; words such as generation.max_new_tokens=40 go before them. Tasks of the harness download
+    their data from the hub, unless it is in the cache.
     """
     names = [name.strip() for name in tasks.split(",") if name.strip()] if tasks is not None else []
     if tasks is not None and not names:
@@ -87,12 +105,18 @@ def command(
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # the harness would fill a log with bars
     from zoo.measurement.evaluation import evaluate
+    from zoo.presets.settings import parted, settings_of
 
-    overrides, family = chosen(choices)
+    words, others = parted(choices, GROUP)
+    if (words or metrics is not None) and not references:
+        raise UsageError("--metrics and generation.SETTING=VALUE need --references")
+    overrides, family = chosen(tuple(others))
     found = evaluate(
-        source, *overrides, text=texts, tasks=names, include_path=include_path, window=window, stride=stride,
-        limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype, device=device, family=family,
-        allow=allow, allow_pickle=allow_pickle, tell=output.note if sys.stderr.isatty() else None,
+        source, *overrides, text=texts, references=references, metrics=measured_by(metrics), bleu_tokens=bleu_tokens,
+        settings=settings_of(words, GROUP), ignore_settings=ignore_settings, tasks=names, include_path=include_path,
+        window=window, stride=stride, limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype,
+        device=device, family=family, allow=allow, allow_pickle=allow_pickle,
+        tell=output.note if sys.stderr.isatty() else None,
     )  # fmt: skip
     if is_json:
         output.as_json(found.to_dict())
@@ -100,8 +124,32 @@ def command(
     output.note(f"{source} · {found.family} · computed in {found.dtype}")
     if found.texts:
         _print_texts(found.texts)
+    if found.references:
+        _print_references(found.references)
     if found.scores:
         _print_scores(found.scores)
+
+
+def measured_by(metrics: str | None) -> list[str]:
+    """The metrics that are named, all of them by default. Raises UsageError where none is."""
+    from zoo.measurement.references import METRICS
+
+    names = list(METRICS) if metrics is None else [name.strip() for name in metrics.split(",") if name.strip()]
+    if not names:
+        raise UsageError("--metrics names none", hint="--metrics bleu,rouge,exact")
+    return names
+
+
+def _print_references(references: dict[str, Comparison]) -> None:
+    names = list(next(iter(references.values())).scores)
+    columns = [
+        output.Column("references"),
+        output.Column("examples", "{:,}".format, is_number=True),
+        *(output.Column(name, ("{:.2f}" if name == "bleu" else "{:.4f}").format, is_number=True) for name in names),
+    ]
+    output.table(columns, ([file, c.examples, *(c.scores[n] for n in names)] for file, c in references.items()))
+    for signature in dict.fromkeys(c.signature for c in references.values() if c.signature):
+        output.note(f"BLEU: {signature}")
 
 
 def _print_texts(texts: dict[str, Reading]) -> None:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zoo.cli import output
-from zoo.cli.inspect import complete, shared_options
-from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings
+from zoo.cli.inspect import complete
+from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings, tell_notes, text_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ EPILOG = """\b
 Examples:
   zoo generate tiny -p "One day"
   zoo generate tiny -p "She had been" --temperature 0.8 --seed 1 --tokens 40
+  zoo generate tiny -p "She said" --regex '"[a-z ]+[.!?]"' generation.no_repeat_ngram_size=3
   zoo generate ./Qwen2.5-VL-3B-Instruct --image cat.png -p "What is this?"
 """
 
 
 @click.command(epilog=EPILOG)
 @click.argument("source", default="tiny", shell_complete=complete)
-@shared_options
+@text_options
 @click.option(
     "-p", "--prompt", "prompts", multiple=True, required=True, help="Text to continue; may be given more than once."
 )
@@ -43,6 +44,7 @@ def command(
     images: tuple[str, ...],
     device: str,
     dtype: str | None,
+    ignore_settings: bool,
     as_json: bool,
     **chosen: object,
 ) -> None:
@@ -51,15 +53,16 @@ def command(
     With pictures the prompt becomes a message in the chat template, if there is one, unless the prompt already has
     markers for the pictures; without a template the pictures come first.
 
-    Other settings come from the checkpoint's generation_config.json; if there is none, decoding is greedy.
+    Other settings come from the checkpoint's generation_config.json, or from its config.json; if there are none,
+    decoding is greedy and adds at most 128 tokens. Settings without an option are given as words:
+    generation.bad_words_ids=[[5]], generation.typical_p=0.9, generation.forced_eos_token_id=null.
     """
     if images and len(prompts) > 1:
         raise UsageError(f"pictures need one prompt, not {len(prompts)}", hint="give -p once")
-    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images)
-    for note in speaker.notes:
-        click.echo(f"note: generation_config.json: {note}", err=True)
+    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
+    tell_notes(speaker)
     config = settings(speaker, **chosen)
-    if len(prompts) == 1 and config.num_beams == 1 and not as_json:
+    if len(prompts) == 1 and config.num_beams == config.num_return_sequences == 1 and not as_json:
         _stream(speaker, prompts[0], config)
         return
     from zoo.generation import generate
@@ -67,6 +70,7 @@ def command(
     given, inputs = _illustrated(speaker, prompts[0]) if images else (list(prompts), {})
     out = generate(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs)
     texts = out.texts or []
+    prompts = tuple(prompt for prompt in prompts for _ in range(config.num_return_sequences))
     if as_json:
         rows = zip(prompts, texts, out.new_tokens, out.finish_reasons, strict=True)
         keys = ("prompt", "text", "tokens", "finish_reason")

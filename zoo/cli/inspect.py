@@ -32,10 +32,10 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     return sources(incomplete)
 
 
-def shared_options(function: F) -> F:
-    """The options of every command that opens a checkpoint."""
+def shared_options(function: F, *, others: str = "") -> F:
+    """The options of every command that opens a checkpoint; `others` are words that one takes besides."""
     for option in (
-        click.argument("choices", nargs=-1, metavar="[family=NAME] [model.FIELD=VALUE]..."),
+        click.argument("choices", nargs=-1, metavar=f"[family=NAME] [model.FIELD=VALUE]{others}..."),
         click.option(
             "--allow", multiple=True, metavar="PATTERN", help="Allow tensors or config keys that match the pattern."
         ),

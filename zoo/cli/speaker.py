@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from zoo.cli.inspect import chosen
+from zoo.cli.inspect import chosen, shared_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from zoo.text import Tokenizer
 
 F = TypeVar("F", bound=Callable[..., Any])
-DEFAULT_NEW_TOKENS = 128
+GROUP = "generation"  # what the words begin with that set one of its settings
 
 
 @dataclass
@@ -28,13 +29,18 @@ class Speaker:
     tokenizer: Tokenizer
     config: GenerationConfig
     ledger: Ledger
-    notes: list[str] = field(default_factory=list)  # what was assumed or left unread in generation_config.json
+    notes: list[str] = field(default_factory=list)  # what was assumed or left out of the checkpoint's settings
     images: list[Any] = field(default_factory=list)  # pictures that were given, read
 
     @property
     def answers(self) -> bool:
         """Whether a prompt is read by an encoder, and what is generated is no continuation of it."""
         return hasattr(self.model, "conditioned")
+
+
+def text_options(function: F) -> F:
+    """The options of every command that opens a checkpoint, and the words that set generation."""
+    return shared_options(function, others=" [generation.SETTING=VALUE]")
 
 
 def image_option(function: F) -> F:
@@ -58,6 +64,11 @@ def sampling_options(function: F) -> F:
         ),
         click.option("--seed", type=int, help="The same seed gives the same text."),
         click.option("--stop", multiple=True, help="Stop before this text; may be given more than once."),
+        click.option("--regex", metavar="PATTERN", help="The whole text matches this regular expression."),
+        click.option("--json-schema", metavar="JSON|FILE", help="The text is JSON of this schema."),
+        click.option(
+            "--ignore-settings", is_flag=True, help="Ignore settings of the checkpoint that zoo does not know."
+        ),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
         click.option("--dtype", help="Cast the weights, to float32 for example."),
     ):
@@ -73,19 +84,24 @@ def open_speaker(
     device: str,
     dtype: str | None,
     images: tuple[str, ...] = (),
+    *,
+    ignore_settings: bool = False,
 ) -> Speaker:
-    """Load model, tokenizer and settings. Raises ZooError for what is wrong with any of them."""
-    from zoo.checkpoint.companions import read_settings, read_tokenizer
+    """Load model, tokenizer and settings, of which `choices` may set some. Raises ZooError for what is wrong."""
     from zoo.checkpoint.inspection import inspect
     from zoo.checkpoint.loading import realise
+    from zoo.presets.settings import parted, settings_of
 
-    overrides, family = chosen(choices)
+    words, others = parted(choices, GROUP)
+    given = settings_of(words, GROUP)
+    overrides, family = chosen(tuple(others))
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()  # before torch is imported
-    tokenizer = read_tokenizer(ledger)
+    tokenizer = ledger.tokenizer
     for line in tokenizer.notes:
         click.echo(f"note: tokenizer: {line}", err=True)
-    config, notes = read_settings(ledger)
+    config, notes = ledger.settings(ignore=ignore_settings)
+    config = config.replaced(**given)
     seen = read_pictures(ledger, images)
     model = realise(ledger, dtype=dtype, device=device)
     if not hasattr(model, "new_cache"):
@@ -105,8 +121,25 @@ def read_pictures(ledger: Ledger, images: tuple[str, ...]) -> list[Any]:
 
 
 def settings(speaker: Speaker, **chosen: Any) -> GenerationConfig:
-    """The file's settings with the user's before them, and an end in sight."""
-    config = speaker.config.updated(**{name: value for name, value in chosen.items() if value not in (None, ())})
-    if config.max_new_tokens is None:
-        config = config.updated(max_new_tokens=DEFAULT_NEW_TOKENS)
-    return config
+    """The file's settings with the user's before them."""
+    given = {name: value for name, value in chosen.items() if value not in (None, ())}
+    if schema := given.get("json_schema"):
+        given["json_schema"] = schema if schema.lstrip().startswith(("{", "true")) else _read_schema(schema)
+    return speaker.config.updated(**given)
+
+
+def tell_notes(speaker: Speaker) -> None:
+    """Say on stderr what of the checkpoint's settings was assumed or left out."""
+    file = speaker.ledger.checkpoint.folder / "generation_config.json"
+    name = file.name if file.is_file() else speaker.ledger.checkpoint.config_name
+    for note in speaker.notes:
+        click.echo(f"note: {name}: {note}", err=True)
+
+
+def _read_schema(file: str) -> str:
+    try:
+        return Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        hint = "--json-schema takes a file, or JSON that begins with {"
+        raise UsageError(f"{file}: {why}", hint=hint) from None

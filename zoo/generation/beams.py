@@ -1,135 +1,155 @@
-"""Beam search with transformers' scores and stopping rules.
+"""Beam search with transformers' scores and stopping rules: the best beams, drawn ones, or groups that keep apart.
 
-Shapes: B prompts, N beams, V vocab.
+Shapes: B prompts, N beams, G groups of n = N / G beams, R = B*N rows, V vocab.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
+from zoo.errors import ZooError
 from zoo.generation.config import GenerationConfig
+from zoo.generation.history import NOTHING, History
 from zoo.generation.loop import check_finite, open_cache
+from zoo.generation.processors import GroupDiversity, Processor, applied, processors_of, warpers_of
 from zoo.generation.prompts import Batch
-from zoo.generation.protocols import LanguageModel
-from zoo.generation.sampling import ban, banned_next, nothing_left, penalise_repeats
-
-DEAD = -1e9  # as good as impossible, yet finite: sums of it stay ordered
-
-
-@dataclass(frozen=True)
-class Hypothesis:
-    """A finished sequence: its new tokens and its score."""
-
-    tokens: list[int]
-    score: float
-
-
-@dataclass
-class Search:
-    """The beams of one prompt: open sequences with their log probabilities, and the best finished ones."""
-
-    prompt: list[int]
-    config: GenerationConfig
-    limit: int
-    beams: list[list[int]]
-    scores: list[float]
-    finished: list[Hypothesis] = field(default_factory=list)
-    can_improve: bool = True
-
-    @property
-    def is_full(self) -> bool:
-        """Whether as many sequences are finished as there are beams."""
-        return len(self.finished) == self.config.num_beams
-
-    @property
-    def is_done(self) -> bool:
-        """Whether nothing that is still open can change the answer."""
-        return not self.can_improve or (self.config.early_stopping is True and self.is_full)
-
-    def advance(self, scores: list[float], choices: list[int], vocab_size: int, eos: frozenset[int]) -> list[int]:
-        """Take the best continuations (beam * V + token), best first; gives the beam that each new one grew from."""
-        is_last = len(self.beams[0]) + 1 == self.limit
-        ended: list[Hypothesis] = []
-        grown: list[tuple[int, int, float]] = []
-        for rank, (score, choice) in enumerate(zip(scores, choices, strict=True)):
-            beam, token = divmod(choice, vocab_size)
-            if token not in eos and not is_last:
-                grown.append((beam, token, score))
-            elif rank < self.config.num_beams and score > -torch.inf:  # the others are spares, so that N stay open
-                ended.append(self._ended([*self.beams[beam], token], score))
-        if not self.is_done:
-            self.finished = sorted(self.finished + ended, key=lambda h: -h.score)[: self.config.num_beams]
-        grown = grown[: self.config.num_beams]
-        if not is_last:
-            self.beams, self.scores = [[*self.beams[b], t] for b, t, _ in grown], [s for _, _, s in grown]
-            self._judge()
-        return [beam for beam, _, _ in grown]
-
-    def _ended(self, tokens: list[int], score: float) -> Hypothesis:
-        return Hypothesis(tokens, score / len(tokens) ** self.config.length_penalty)
-
-    def _judge(self) -> None:
-        """Whether the best open beam can still beat the worst finished one, by the rule early_stopping asks for."""
-        optimist = self.config.early_stopping == "never" and self.config.length_penalty > 0
-        length = self.limit if optimist else len(self.beams[0])
-        best = self.scores[0] / length**self.config.length_penalty
-        self.can_improve &= not self.is_full or best > self.finished[-1].score
+from zoo.generation.protocols import LanguageModel, TokenizerLike
+from zoo.generation.sampling import generators, nothing_left
+from zoo.generation.search import Hypothesis, Search
 
 
 @torch.inference_mode()
 def beam_search(
-    model: LanguageModel, batch: Batch, config: GenerationConfig, *, eos: frozenset[int], limit: int
-) -> list[Hypothesis]:
-    """The best hypothesis for each prompt."""
+    model: LanguageModel,
+    batch: Batch,
+    config: GenerationConfig,
+    *,
+    eos: frozenset[int],
+    limits: Sequence[int],
+    sources: Sequence[Sequence[int]] = (),
+    form: Processor | None = None,
+    tokenizer: TokenizerLike | None = None,
+) -> list[list[Hypothesis]]:
+    """The `num_return_sequences` best hypotheses of each prompt, the best first; `limits` are new tokens of each.
+
+    Stop texts end a hypothesis as end tokens do, where there is a `tokenizer` to spell it.
+    """
     num_beams = config.num_beams
-    cache = open_cache(model, len(batch.rows) * num_beams, batch.width, limit)
-    searches = [_begin(row, config, limit) for row in batch.rows]
+    cache = open_cache(model, len(batch.rows) * num_beams, batch, limits)
+    ends = [_ends(row, config, eos, tokenizer) for row in batch.rows]
+    beams = Beams(batch, config, eos, limits, sources or batch.rows, form, ends)
     tokens = batch.tokens.repeat_interleave(num_beams, 0)
     mask = None if batch.mask is None else batch.mask.repeat_interleave(num_beams, 0)
-    for step in range(limit):
+    for step in range(max(limits)):
         logits = model(tokens, attention_mask=mask, cache=cache, last=True)
-        check_finite(logits, step)
-        origin = _advance_all(searches, logits[:, -1].float().log_softmax(-1), eos)
-        if step + 1 == limit or all(search.is_done for search in searches):
+        if not config.remove_invalid_values:
+            check_finite(logits, step)
+        origin = beams.advance(logits[:, -1].float().log_softmax(-1))
+        if beams.is_done:
             break
         cache.reorder(torch.tensor(origin, device=tokens.device))
-        tokens = torch.tensor([[beam[-1]] for search in searches for beam in search.beams], device=tokens.device)
-        mask = None
-    return [search.finished[0] for search in searches]
+        tokens, mask = beams.history.tokens[:, -1:], None
+    return beams.best()
 
 
-def _begin(prompt: list[int], config: GenerationConfig, limit: int) -> Search:
-    # All beams begin alike: only the first counts, or N times the same sequence would fill them.
-    scores = [0.0] + [DEAD] * (config.num_beams - 1)
-    return Search(prompt, config, limit, [[] for _ in scores], scores)
+def _ends(
+    prompt: list[int], config: GenerationConfig, eos: frozenset[int], tokenizer: TokenizerLike | None
+) -> Callable[[list[int]], bool]:
+    """Whether new tokens end a text: by an end token, or by a stop text that they complete."""
+
+    def is_end(tokens: list[int]) -> bool:
+        if tokens[-1] in eos or not config.stop or tokenizer is None:
+            return tokens[-1] in eos
+        spelt = tokenizer.decode_stream(prompt)
+        text = "".join(map(spelt.push, tokens))
+        return any(stop in text for stop in config.stop)
+
+    return is_end
 
 
-def _advance_all(searches: list[Search], scores: Tensor, eos: frozenset[int]) -> list[int]:
-    """Extend every beam by the log probabilities [B*N, V]; gives the rows that the cache must keep, [B*N]."""
-    num_beams, vocab_size = searches[0].config.num_beams, scores.shape[-1]
-    scores = _process(scores, searches, sorted(eos))
-    scores = scores + torch.tensor([s for search in searches for s in search.scores], device=scores.device)[:, None]
-    count = min(max(2, 1 + len(eos)) * num_beams, num_beams * vocab_size)
-    best = scores.view(len(searches), -1).topk(count)
-    origin: list[int] = []
-    for i, (values, choices) in enumerate(zip(best.values.tolist(), best.indices.tolist(), strict=True)):
-        if values[0] == -torch.inf and not searches[i].is_done:
-            raise nothing_left(len(searches[i].beams[0]))
-        grown = searches[i].advance(values, choices, vocab_size, eos)
-        origin += [i * num_beams + beam for beam in grown]
-    return origin
+class Beams:
+    """The searches of all prompts and groups, in step with the rows of the model's batch."""
 
+    def __init__(
+        self,
+        batch: Batch,
+        config: GenerationConfig,
+        eos: frozenset[int],
+        limits: Sequence[int],
+        sources: Sequence[Sequence[int]],
+        form: Processor | None,
+        ends: Sequence[Callable[[list[int]], bool]],
+    ) -> None:
+        self.config, self.eos, self.groups = config, eos, config.num_beam_groups
+        self.size = config.num_beams // self.groups
+        self.searches = [
+            [Search(config, limit, self.size, is_end) for _ in range(self.groups)]
+            for limit, is_end in zip(limits, ends, strict=True)
+        ]
+        of_beams = [i for i in range(len(batch.rows)) for _ in range(config.num_beams)]
+        device = batch.tokens.device
+        self.history = History([batch.rows[i] for i in of_beams], [limits[i] for i in of_beams], device)
+        self.diversity = GroupDiversity(config.diversity_penalty) if config.diversity_penalty else None
+        self.processors = processors_of(config, eos=sorted(eos), sources=sources, diversity=self.diversity, form=form)
+        self.warpers = warpers_of(config, keep=max(2, 1 + len(eos)))
+        self._generators = [] if config.is_greedy else generators(config.seed, len(batch.rows))
 
-def _process(scores: Tensor, searches: list[Search], eos: list[int]) -> Tensor:
-    config = searches[0].config
-    pairs = [(search.prompt + beam, len(beam)) for search in searches for beam in search.beams]
-    if config.repetition_penalty != 1:
-        seen = torch.zeros_like(scores, dtype=torch.bool)
-        for i, (tokens, _) in enumerate(pairs):
-            seen[i, [t for t in tokens if t < scores.shape[1]]] = True
-        scores = penalise_repeats(scores, seen, config.repetition_penalty)
-    banned = [banned_next(tokens, num_new, config, eos) for tokens, num_new in pairs]
-    return ban(scores, banned) if any(banned) else scores
+    @property
+    def is_done(self) -> bool:
+        """Whether all answers stand."""
+        return all(search.is_done for groups in self.searches for search in groups)
+
+    def advance(self, scores: Tensor) -> list[int]:
+        """Extend every beam by log probabilities [R, V]; gives the rows that the cache must keep, [R]."""
+        rows = torch.arange(scores.shape[0], device=scores.device).view(len(self.searches), self.groups, self.size)
+        origin, chosen = rows.clone(), torch.full_like(rows, NOTHING)
+        for group in range(self.groups):
+            of_group = rows[:, group].flatten()
+            if self.diversity:
+                self.diversity.chosen = chosen[:, :group].flatten(1).repeat_interleave(self.size, 0)
+            best = self._candidates(scores[of_group], self.history.part(of_group), group)
+            for i, (values, choices) in enumerate(best):
+                search = self.searches[i][group]
+                if search.is_done:
+                    continue
+                if max(values) == -torch.inf:
+                    raise nothing_left(self.history.num_new, self.config)
+                grown_from = search.advance(values, choices, scores.shape[1])
+                if not search.is_at_limit:
+                    origin[i, group] = rows[i, group, grown_from]
+                    chosen[i, group] = torch.tensor([beam[-1] for beam in search.beams])
+        self.history.reorder(origin.flatten())
+        self.history.append(chosen.flatten().clamp(min=0))  # a search that is done is fed on with anything
+        return origin.flatten().tolist()
+
+    def best(self) -> list[list[Hypothesis]]:
+        """The best finished sequences of each prompt, of all its groups. Raises ZooError where there are too few."""
+        count = self.config.num_return_sequences
+        found = []
+        for groups in self.searches:
+            ended = sorted((h for search in groups for h in search.finished), key=lambda h: -h.score)[:count]
+            if len(ended) < count:
+                raise ZooError(f"the beams found {len(ended)} texts, and num_return_sequences={count} were asked for")
+            found.append(ended)
+        return found
+
+    def _candidates(self, scores: Tensor, history: History, group: int) -> list[tuple[list[float], list[int]]]:
+        """Of each prompt the best continuations of a group, or drawn ones: summed scores, and beam * V + token."""
+        scores = applied([*self.processors, *self.warpers], history, scores)
+        sums = [score for groups in self.searches for score in groups[group].scores]
+        scores = scores + torch.tensor(sums, device=scores.device)[:, None]
+        count = min(max(2, 1 + len(self.eos)) * self.size, self.size * scores.shape[1])
+        scores = scores.view(len(self.searches), -1)  # [B, n*V]
+        order = self._keys(scores).topk(count).indices
+        return list(zip(scores.gather(1, order).tolist(), order.tolist(), strict=True))
+
+    def _keys(self, scores: Tensor) -> Tensor:
+        """What the candidates are ordered by: scores, or scores with Gumbel noise, which draws without replacement."""
+        if self.config.is_greedy:
+            return scores
+        width = scores.shape[1]
+        draws = torch.stack([torch.rand(width, generator=g, dtype=torch.float64) for g in self._generators])
+        return scores - (-draws.clamp(min=1e-300).log()).log().to(scores.device, scores.dtype)

@@ -3,11 +3,60 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypedDict
 
-from zoo.errors import UsageError
+from zoo.errors import UnknownName, UsageError
+from zoo.generation import ranges
+
+DEFAULT_NEW = 128  # tokens to add at most where nothing says how many
+
+
+class Settings(TypedDict, total=False):
+    """The fields of GenerationConfig as keyword arguments; None leaves what is set otherwise."""
+
+    max_new_tokens: int | None
+    max_length: int | None
+    min_new_tokens: int | None
+    min_length: int | None
+    temperature: float | None
+    top_k: int | None
+    top_p: float | None
+    min_p: float | None
+    top_h: float | None
+    top_n_sigma: float | None
+    typical_p: float | None
+    epsilon_cutoff: float | None
+    eta_cutoff: float | None
+    repetition_penalty: float | None
+    encoder_repetition_penalty: float | None
+    presence_penalty: float | None
+    frequency_penalty: float | None
+    no_repeat_ngram_size: int | None
+    encoder_no_repeat_ngram_size: int | None
+    bad_words_ids: Sequence[Sequence[int]] | None
+    sequence_bias: Sequence[Sequence[Any]] | None
+    suppress_tokens: Sequence[int] | None
+    begin_suppress_tokens: Sequence[int] | None
+    forced_bos_token_id: int | None
+    forced_eos_token_id: int | Sequence[int] | None
+    exponential_decay_length_penalty: Sequence[float] | None
+    guidance_scale: float | None
+    remove_invalid_values: bool | None
+    renormalize_logits: bool | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+    eos_token_id: int | Sequence[int] | None
+    decoder_start_token_id: int | None
+    num_return_sequences: int | None
+    num_beams: int | None
+    num_beam_groups: int | None
+    diversity_penalty: float | None
+    length_penalty: float | None
+    early_stopping: bool | str | None
+    regex: str | None
+    json_schema: dict[str, Any] | str | None
 
 
 @dataclass(frozen=True)
@@ -17,38 +66,47 @@ class GenerationConfig:
     max_new_tokens: int | None = None  # tokens to add at most
     max_length: int | None = None  # tokens in all, prompt included; max_new_tokens goes before
     min_new_tokens: int = 0  # tokens to add before an end token may come
+    min_length: int = 0  # tokens in all, prompt included, before an end token may come
     temperature: float = 0.0  # 0: always the likeliest token; 1: as the model says; above: flatter
     top_k: int | None = None  # draw among the k likeliest tokens
     top_p: float | None = None  # draw among the fewest tokens that hold this share of the probability
     min_p: float | None = None  # draw among tokens at least this share as likely as the likeliest
+    top_h: float | None = None  # draw among the likeliest tokens that hold this share of the entropy
+    top_n_sigma: float | None = None  # draw among logits this many standard deviations below the best at most
+    typical_p: float | None = None  # draw among the tokens of most expected surprise that hold this share
+    epsilon_cutoff: float = 0.0  # draw among tokens of this probability at least
+    eta_cutoff: float = 0.0  # the same, with less asked where the distribution is flat
     repetition_penalty: float = 1.0  # above 1: tokens already in prompt or text become less likely (arXiv:1909.05858)
+    encoder_repetition_penalty: float = 1.0  # above 1: tokens of the source, or the prompt, become likelier
+    presence_penalty: float = 0.0  # taken from the logit of each token that was generated already
+    frequency_penalty: float = 0.0  # the same, once for each time it was generated
     no_repeat_ngram_size: int | None = None  # no run of this many tokens comes twice
+    encoder_no_repeat_ngram_size: int | None = None  # no run of this many tokens of the source, or the prompt, comes
+    bad_words_ids: list[list[int]] = field(default_factory=list)  # runs of tokens that never come
+    sequence_bias: list[Any] = field(default_factory=list)  # [[tokens], bias]: added where a run would be completed
+    suppress_tokens: list[int] = field(default_factory=list)  # tokens that never come
+    begin_suppress_tokens: list[int] = field(default_factory=list)  # tokens that do not come first
+    forced_bos_token_id: int | None = None  # the token after a first one that stands alone: a language, for example
+    forced_eos_token_id: list[int] | None = None  # the tokens of which one comes last where the length ends a text
+    exponential_decay_length_penalty: list[float] | None = None  # [start, factor]: the end grows likelier from there
+    guidance_scale: float | None = None  # above 1: away from what would be said without the prompt (arXiv:2306.17806)
+    remove_invalid_values: bool = False  # NaN and infinite logits become finite instead of an error
+    renormalize_logits: bool = False  # log probabilities again after all else
     seed: int | None = None  # None: drawn from torch's global generator
     stop: list[str] = field(default_factory=list)  # texts that end the generation and are not part of it
     eos_token_id: list[int] | None = None  # tokens that end a text; None: the model config's
+    decoder_start_token_id: int | None = None  # where an encoder-decoder's texts begin; None: the model config's
+    num_return_sequences: int = 1  # continuations of each prompt
     num_beams: int = 1  # sequences that a beam search keeps; 1: no beam search
+    num_beam_groups: int = 1  # beams in groups that avoid each other's tokens (arXiv:1610.02424)
+    diversity_penalty: float = 0.0  # taken from a logit for each beam of the groups before that chose the token
     length_penalty: float = 1.0  # beam search: power of the length that a score is divided by; above 0 favours length
     early_stopping: bool | str = False  # beam search: True, False or "never", as in transformers
+    regex: str | None = None  # the text matches this regular expression as a whole
+    json_schema: Any = None  # the text is JSON of this schema, a dict or its JSON
 
     def __post_init__(self) -> None:
-        for name in ("max_new_tokens", "max_length", "top_k", "no_repeat_ngram_size", "num_beams"):
-            _check(name, getattr(self, name), lambda v: v >= 1, "at least 1")
-        for name in ("top_p", "min_p"):
-            _check(name, getattr(self, name), lambda v: 0 <= v <= 1, "between 0 and 1")
-        _check("min_new_tokens", self.min_new_tokens, lambda v: v >= 0, "at least 0")
-        _check("temperature", self.temperature, lambda v: v >= 0, "at least 0")
-        _check("seed", self.seed, lambda v: -(2**63) <= v < 2**64, "a number of 64 bits")
-        _check("repetition_penalty", self.repetition_penalty, lambda v: v > 0, "above 0")
-        _check("length_penalty", self.length_penalty, math.isfinite, "finite")
-        if self.early_stopping not in (True, False, "never"):
-            raise UsageError(f"early_stopping={self.early_stopping!r} is not true, false or 'never'")
-        if "" in self.stop:
-            raise UsageError("stop contains an empty text: every generation would end at once")
-        if self.num_beams > 1 and self.temperature > 0:
-            raise UsageError(
-                f"num_beams={self.num_beams} and temperature={self.temperature} do not go together",
-                hint="set temperature=0 for beam search, or num_beams=1 to sample",
-            )
+        ranges.check(self)
 
     @property
     def is_greedy(self) -> bool:
@@ -56,32 +114,37 @@ class GenerationConfig:
         return self.temperature == 0
 
     @property
+    def is_constrained(self) -> bool:
+        """Whether the text must be of a form."""
+        return self.regex is not None or self.json_schema is not None
+
+    @property
     def is_plain(self) -> bool:
         """Whether the next token is the likeliest as the model has it, nothing added or banned."""
-        no_bans = self.repetition_penalty == 1 and not self.no_repeat_ngram_size and not self.min_new_tokens
-        return self.is_greedy and self.num_beams == 1 and no_bans
+        is_bare = all(getattr(self, name) == getattr(PLAIN, name) for name in ranges.PROCESSED)
+        return self.is_greedy and self.num_beams == 1 and is_bare and not self.is_constrained
 
-    def updated(
-        self,
-        *,
-        stop: Sequence[str] | None = None,
-        eos_token_id: int | Sequence[int] | None = None,
-        **numbers: int | float | bool | str | None,
-    ) -> GenerationConfig:
-        """A copy with every setting that is not None."""
-        changes: dict[str, object] = {name: value for name, value in numbers.items() if value is not None}
-        if stop is not None:
-            changes["stop"] = [stop] if isinstance(stop, str) else list(stop)
-        if eos_token_id is not None:
-            changes["eos_token_id"] = [eos_token_id] if isinstance(eos_token_id, int) else list(eos_token_id)
+    def updated(self, **settings: Any) -> GenerationConfig:
+        """A copy with every setting that is not None. Raises UnknownName for one that there is not."""
+        return self.replaced(**{name: value for name, value in settings.items() if value is not None})
+
+    def replaced(self, **settings: Any) -> GenerationConfig:
+        """A copy with these settings, None among them as the default. Raises UnknownName for one that there is not."""
+        known = {f.name for f in dataclasses.fields(self)}
+        if wrong := next((name for name in settings if name not in known), None):
+            raise UnknownName(f"there is no setting {wrong!r} of generation", wrong, known)
+        changes = {name: _listed(name, value) for name, value in settings.items()}
         return dataclasses.replace(self, **changes)
 
-    def num_new(self, prompt_len: int) -> int:
-        """Tokens to add at most to a prompt of `prompt_len`. Raises UsageError where nothing says how many."""
+    def num_new(self, prompt_len: int, most: int | None = None) -> int:
+        """Tokens to add at most to a prompt of `prompt_len`, to a model made for `most` where nothing else says it.
+
+        Raises UsageError where `max_length` leaves no room.
+        """
         if self.max_new_tokens is not None:
             return self.max_new_tokens
         if self.max_length is None:
-            raise UsageError("nothing says when to stop", hint="give max_new_tokens")
+            return DEFAULT_NEW if most is None else max(1, min(DEFAULT_NEW, most - prompt_len))
         if self.max_length <= prompt_len:
             raise UsageError(
                 f"max_length={self.max_length} leaves no room after a prompt of {prompt_len} tokens",
@@ -90,9 +153,13 @@ class GenerationConfig:
         return self.max_length - prompt_len
 
 
-def _check(name: str, value: float | None, holds: Callable[[float], bool], range_: str) -> None:
+PLAIN = GenerationConfig()
+
+
+def _listed(name: str, value: Any) -> Any:
+    """A setting as its field holds it: a token or text is a list of one, a tuple a list, None the default."""
     if value is None:
-        return
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not is_number or math.isnan(value) or math.isinf(value) or not holds(value):
-        raise UsageError(f"{name}={value!r} is not {range_}")
+        return getattr(PLAIN, name)
+    if name in ("eos_token_id", "forced_eos_token_id", "stop") and isinstance(value, int | str):
+        return [value]
+    return [*value] if isinstance(value, tuple) else value

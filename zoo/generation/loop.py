@@ -20,17 +20,25 @@ from zoo.generation.stopping import GrowingRow
 
 @torch.inference_mode()  # as a decorator: inside the generator it would stay on for the caller between two steps
 def decode(
-    model: LanguageModel, batch: Batch, rows: Sequence[GrowingRow], choose: Callable[[Tensor], Tensor]
+    model: LanguageModel,
+    batch: Batch,
+    rows: Sequence[GrowingRow],
+    choose: Callable[[Tensor], Tensor],
+    *,
+    is_checked: bool = True,
 ) -> Iterator[Tensor]:
     """Push tokens into `rows` until all are finished; gives the raw logits [B, 1, V] of each step.
 
-    A finished row is fed on, since its column must hold something, but takes nothing more.
+    A finished row is fed on, since its column must hold something, but takes nothing more. Logits that are not numbers
+    are an error unless not `is_checked`.
     """
-    cache = open_cache(model, len(rows), batch.width, rows[0].limit)
+    limits = [row.limit for row in rows]
+    cache = open_cache(model, len(rows), batch, limits)
     tokens, mask, inputs = batch.tokens, batch.mask, batch.inputs
-    for step in range(rows[0].limit):
+    for step in range(max(limits)):
         logits = model(tokens, attention_mask=mask, cache=cache, last=True, **inputs)
-        check_finite(logits, step, [not row.finish_reason for row in rows])
+        if is_checked:
+            check_finite(logits, step, [not row.finish_reason for row in rows])
         chosen = choose(logits[:, -1])
         for row, token in zip(rows, chosen.tolist(), strict=True):
             row.push(token)
@@ -40,15 +48,17 @@ def decode(
         tokens, mask, inputs = chosen[:, None], None, {}
 
 
-def open_cache(model: LanguageModel, batch_size: int, prompt_len: int, num_new: int) -> CacheLike:
-    """A cache for prompt and continuation. Raises UsageError where the model cannot read that far."""
-    total = prompt_len + num_new
-    asked = f"prompt {prompt_len} + max_new_tokens {num_new} = {total} tokens"
+def open_cache(model: LanguageModel, batch_size: int, batch: Batch, limits: Sequence[int]) -> CacheLike:
+    """A cache for prompts and continuations. Raises UsageError where the model cannot read that far."""
+    total = batch.width + max(limits)
     cache = model.new_cache(batch_size, total)
     if cache.max_len < total:
+        asked = f"prompt {batch.width} + max_new_tokens {max(limits)} = {total} tokens"
         raise UsageError(f"{asked}, but the model holds {cache.max_len}", hint="lower max_new_tokens")
     trained = getattr(model.config, "max_seq_len", None)
-    if trained is not None and total > trained:
+    length, limit = max(((len(row), limit) for row, limit in zip(batch.rows, limits, strict=True)), key=sum)
+    if trained is not None and length + limit > trained:
+        asked = f"prompt {length} + max_new_tokens {limit} = {length + limit} tokens"
         warnings.warn(
             f"{asked}, more than model.max_seq_len={trained}: the model was not trained for that",
             ZooWarning,

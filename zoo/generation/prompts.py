@@ -32,6 +32,15 @@ class Batch:
         """Tokens in the longest prompt."""
         return self.tokens.shape[1]
 
+    def repeated(self, count: int) -> Batch:
+        """Every row `count` times, one after the other. Raises UsageError where pictures belong to them."""
+        if self.inputs:
+            raise UsageError(
+                f"num_return_sequences={count} cannot be used with inputs", hint="set num_return_sequences=1"
+            )
+        mask = None if self.mask is None else self.mask.repeat_interleave(count, 0)
+        return Batch([row for row in self.rows for _ in range(count)], self.tokens.repeat_interleave(count, 0), mask)
+
 
 def batch_of(
     prompts: Prompts,
@@ -59,6 +68,11 @@ def batch_of(
     lengths = torch.tensor([len(row) for row in rows], device=device)
     mask = torch.arange(width, device=device) >= width - lengths[:, None]
     return Batch(rows, tokens, None if min(map(len, rows)) == width else mask)
+
+
+def has_text(prompts: Prompts) -> bool:
+    """Whether any prompt is a text, for which a tokenizer is needed."""
+    return isinstance(prompts, str) or (not isinstance(prompts, Tensor) and any(isinstance(p, str) for p in prompts))
 
 
 def rows_of(prompts: Prompts, tokenizer: TokenizerLike | None, attention_mask: Tensor | None) -> list[list[int]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.generation.form import Form
 from zoo.generation.stopping import GrowingRow
 
 
@@ -40,8 +41,9 @@ class Generation:
 class Stream(Iterator[str]):
     """Pieces of one text as it is generated; joined they are exactly `Generation.text`."""
 
-    def __init__(self, row: GrowingRow, steps: Iterator[object]) -> None:
-        self._row, self._steps = row, steps
+    def __init__(self, row: GrowingRow, steps: Iterator[object], form: Form | None = None) -> None:
+        self._row, self._steps, self._form = row, steps, form
+        self._said = ""
 
     @property
     def prompt(self) -> list[int]:
@@ -61,7 +63,10 @@ class Stream(Iterator[str]):
     def __next__(self) -> str:
         while True:
             if piece := self._row.take():
+                self._said += piece
                 return piece
             if self._row.finish_reason:
+                if self._form:
+                    self._form.check(self._row.tokens, self._said)
                 raise StopIteration
             next(self._steps)

@@ -71,7 +71,7 @@ class DraftModel:
 @torch.inference_mode()
 def decode_drafted(model: LanguageModel, batch: Batch, row: GrowingRow, draft: Draft) -> Iterator[Tensor]:
     """Push tokens into the only `row` until it is finished; gives raw logits [1, tokens pushed, V] of each pass."""
-    cache = rewindable(open_cache(model, 1, batch.width, row.limit))
+    cache = rewindable(open_cache(model, 1, batch, [row.limit]))
     new, guess, inputs = batch.rows[0], [], batch.inputs
     while True:
         tokens = torch.tensor([new + guess], device=batch.tokens.device)

@@ -1,9 +1,9 @@
-"""One model on texts (perplexity) and on tasks of lm-evaluation-harness."""
+"""One model on texts (perplexity), on prompts with references, and on tasks of lm-evaluation-harness."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import MissingExtra, UnknownName, UsageError, ZooWarning
 from zoo.measurement.passages import SAMPLE, encode, read_text
 from zoo.measurement.perplexity import Reading, read
+from zoo.measurement.references import METRICS, Comparison, compare, read_examples, scorers
 from zoo.measurement.subject import OpenedSource, main_dtype, open_source
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Evaluation:
     dtype: str  # that it was computed in
     texts: dict[str, Reading] = field(default_factory=dict)  # by file
     scores: list[Score] = field(default_factory=list)
+    references: dict[str, Comparison] = field(default_factory=dict)  # by file
     environment: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,6 +52,7 @@ class Evaluation:
             "dtype": self.dtype,
             "texts": {name: reading.to_dict() for name, reading in self.texts.items()},
             "tasks": [vars(score) for score in self.scores],
+            "references": {name: comparison.to_dict() for name, comparison in self.references.items()},
             "environment": self.environment,
         }
 
@@ -58,6 +61,11 @@ def evaluate(
     source: str | Path,
     *overrides: str,
     text: str | Path | Sequence[str | Path] = (),
+    references: str | Path | Sequence[str | Path] = (),
+    metrics: Iterable[str] = METRICS,
+    bleu_tokens: str = "13a",
+    settings: Mapping[str, Any] | None = None,
+    ignore_settings: bool = False,
     tasks: Sequence[str] = (),
     include_path: str | Path | None = None,
     window: int | None = None,
@@ -74,17 +82,26 @@ def evaluate(
 ) -> Evaluation:
     """Perplexity on texts, by default the one in the box, and the scores of harness tasks, if any are named.
 
-    `text` are files or `sample`; how they are read stands in zoo.measurement. `tasks` are names that the harness knows
-    or that a folder `include_path` of task files describes; it may hold code, which is run. `limit` examples of each
-    task at most. Raises MissingExtra without lm-eval, UnknownName for a task that is not there.
+    `text` are files or `sample`; zoo.measurement says how they are read. `references` are files of prompts and what
+    should be said, scored by `metrics` as zoo.measurement.references says; `settings` of generation go before the
+    checkpoint's, and `ignore_settings` ignores those of it that zoo does not know. `tasks` are names that the harness
+    knows or that a folder `include_path` of task files describes; it may hold code, which is run. `limit` examples of
+    each task at most. Raises MissingExtra without lm-eval, UnknownName for a task that is not there.
     """
     files = [text] if isinstance(text, str | Path) else list(text)
-    files = files or ([] if tasks else [SAMPLE])
+    compared = [references] if isinstance(references, str | Path) else list(references)
+    examples = {str(file): read_examples(file) for file in compared}
+    metrics = scorers(metrics, bleu_tokens) if compared else []
+    files = files or ([] if tasks or compared else [SAMPLE])
     passages = {str(file): read_text(file) for file in files}  # a name mistyped is told before a model is loaded
     manager = _manager(tasks, include_path) if tasks else None
     say = tell or (lambda line: None)
     say(f"loading {source}")
-    subject = open_source(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
+    subject = open_source(
+        source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle,
+        answers=not files and not tasks, ignore_settings=ignore_settings,
+    )  # fmt: skip
+    config = subject.settings.replaced(**(settings or {})) if compared else None  # wrong ones before the model
     model = subject.load(dtype=dtype, device=device)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)
     if (trained := subject.max_seq_len) and size > trained:
@@ -99,9 +116,30 @@ def evaluate(
         say(f"running {', '.join(tasks)}")
         options = {"limit": limit, "num_fewshot": num_fewshot}
         scores = run_tasks(model, subject, tasks, manager, batch_size=batch_size, options=options)
+    found = {}
+    for name, held in examples.items():
+        say(f"answering {name}")
+        texts = answers(model, subject.tokenizer, [example.prompt for example in held], config, batch_size)
+        found[name] = compare(texts, held, metrics, bleu_tokens=bleu_tokens)
     from zoo.measurement.environment import environment
 
-    return Evaluation(str(source), subject.ledger.family.name, main_dtype(model), readings, scores, environment(device))
+    return Evaluation(
+        str(source), subject.ledger.family.name, main_dtype(model), readings, scores, found, environment(device)
+    )
+
+
+def answers(model: Any, tokenizer: Any, prompts: Sequence[str], config: Any, batch_size: int) -> list[str]:
+    """What the model says after each prompt. Raises UsageError where several texts of each are asked for."""
+    from zoo.generation import generate
+
+    if config.num_return_sequences > 1:
+        told = f"num_return_sequences={config.num_return_sequences}: one text of each prompt is compared"
+        raise UsageError(told, hint="generation.num_return_sequences=1")
+    texts: list[str] = []
+    for start in range(0, len(prompts), batch_size):
+        part = list(prompts[start : start + batch_size])
+        texts += generate(model, part, tokenizer=tokenizer, config=config).texts or []
+    return texts
 
 
 def _manager(tasks: Sequence[str], include_path: str | Path | None) -> Any:

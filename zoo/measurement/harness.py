@@ -23,6 +23,7 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.generation import GenerationConfig, generate
+from zoo.generation.config import Settings
 from zoo.text import Tokenizer
 
 MAX_NEW = 256  # tokens, where a task does not say: the harness' own number
@@ -134,12 +135,12 @@ class ZooLM(TemplateLM):
         known: dict[str, Any] = dict(normalize_gen_kwargs(asked, MAX_NEW))
         stop, most = known.pop("until", []), known.pop("max_gen_toks")
         is_sampled, temperature = known.pop("do_sample"), known.pop("temperature", 0.0)
-        taken = {name: known.pop(name, None) for name in ("top_k", "top_p", "min_p", "repetition_penalty")}
+        taken = {name: known.pop(name) for name in [*known] if name in Settings.__annotations__}
         if known:
             raise UsageError(f"the task asks for {', '.join(sorted(known))}, which zoo's generation does not support")
         return self.base.updated(
             max_new_tokens=most, temperature=(temperature or 1.0) if is_sampled else 0.0,
-            stop=[text for text in stop if text], **taken,
+            stop=[text for text in stop if text], num_return_sequences=1, **taken,
         )  # fmt: skip
 
 

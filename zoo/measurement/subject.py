@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from zoo.checkpoint.companions import read_settings, read_tokenizer
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.errors import UsageError
 from zoo.text import Tokenizer
@@ -29,6 +28,8 @@ class OpenedSource:
     tokenizer: Tokenizer
     overrides: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)  # family, allow, allow_pickle, as zoo.load takes them
+    answers: bool = False  # whether it need not predict a text alone: an encoder-decoder will do
+    ignore_settings: bool = False  # whether settings of generation that zoo does not know are left out
 
     @property
     def name(self) -> str:
@@ -53,15 +54,15 @@ class OpenedSource:
 
     @property
     def settings(self) -> GenerationConfig:
-        """What generation_config.json sets, where there is one."""
-        return read_settings(self.ledger)[0]
+        """What the checkpoint says of generation."""
+        return self.ledger.settings(ignore=self.ignore_settings)[0]
 
     def load(self, *, dtype: str | torch.dtype | None = None, device: str = "cpu") -> Any:
-        """The model. Raises UsageError for one that does not predict the next token of a text."""
+        """The model. Raises UsageError for one that does not predict the next token of a text, or answers none."""
         from zoo.checkpoint.loading import load
 
         model = load(self.source, *self.overrides, dtype=dtype, device=device, **self.options)
-        return check_decoder(model, self.source)
+        return check_speaker(model, self.source) if self.answers else check_decoder(model, self.source)
 
 
 def open_source(
@@ -70,20 +71,27 @@ def open_source(
     family: str | None = None,
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
+    answers: bool = False,
+    ignore_settings: bool = False,
 ) -> OpenedSource:
     """Read the headers and the tokenizer of a source. Raises ZooError for what is wrong with either."""
     options: dict[str, Any] = {"family": family, "allow": tuple(allow), "allow_pickle": allow_pickle}
     ledger = inspect(source, *overrides, **options)
     ledger.check()
-    check_kind(ledger, str(source))
-    return OpenedSource(str(source), ledger, read_tokenizer(ledger), overrides, options)
+    check_kind(ledger, str(source), answers=answers)
+    return OpenedSource(str(source), ledger, ledger.tokenizer, overrides, options, answers, ignore_settings)
 
 
-def check_kind(ledger: Ledger, source: str) -> None:
+def check_kind(ledger: Ledger, source: str, *, answers: bool = False) -> None:
     """Raise UsageError for a family that is known to predict no next token, before anything is loaded."""
     from zoo.models.construction import on_meta
 
-    check_decoder(on_meta(ledger.config), source)
+    (check_speaker if answers else check_decoder)(on_meta(ledger.config), source)
+
+
+def check_speaker(model: Any, source: str) -> Any:
+    """The model, if it continues texts or answers them."""
+    return model if hasattr(model, "conditioned") else check_decoder(model, source)
 
 
 def check_decoder(model: Any, source: str) -> Any:

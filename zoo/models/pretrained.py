@@ -1,4 +1,4 @@
-"""The methods by which people know models elsewhere: from_pretrained, save_pretrained, push_to_hub.
+"""The methods by which people know models elsewhere: from_pretrained, save_pretrained, push_to_hub, generate.
 
 Every model that zoo builds or loads has them, and no family's code knows of it: `zoo.build`, `zoo.load` and
 `zoo.model_class` give them to the model's class, once, where it has none of that name of its own. The class stays the
@@ -11,6 +11,8 @@ Imports neither torch nor what loads and saves: the methods ask the public names
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import wraps
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,15 +21,39 @@ if TYPE_CHECKING:
     import torch
 
     from zoo import Ledger, Push
+    from zoo.generation import Generation, GenerationConfig
+    from zoo.text import Tokenizer
 
 T = TypeVar("T")
-METHODS = ("from_pretrained", "save_pretrained", "push_to_hub")
+METHODS = ("from_pretrained", "save_pretrained", "push_to_hub", "generate")
+BROUGHT = ("tokenizer", "generation_config")  # what a model brings from its checkpoint
 
 
 class Pretrained:
-    """Loading, saving and publishing as methods of a model that has a zoo config in `.config`."""
+    """Loading, saving, publishing and generating, as methods of a model that has a zoo config in `.config`."""
 
     config: Any
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer beside the weights, read when it is first asked for. Raises UsageError for a built model."""
+        return _ledger_of(self, "tokenizer").tokenizer
+
+    @property
+    def generation_config(self) -> GenerationConfig:
+        """What the checkpoint says of generation. Raises UsageError for a built model."""
+        return _ledger_of(self, "generation_config").settings()[0]
+
+    def generate(self, prompts: Any = None, *, input_ids: torch.Tensor | None = None, **settings: Any) -> Generation:
+        """`zoo.generate` with this model; `input_ids` [B, T] are another name of the prompts."""
+        import zoo
+        from zoo.errors import UsageError
+
+        given = [one for one in (prompts, input_ids) if one is not None]
+        if len(given) != 1:
+            raise UsageError("prompts and input_ids are two names of one argument", hint="give one of them")
+        model: Any = self
+        return zoo.generate(model, given[0], **settings)
 
     @classmethod
     def from_pretrained(
@@ -93,12 +119,50 @@ class Pretrained:
 
 
 def equip(kind: T) -> T:
-    """Give a model's class those of the three methods that it lacks, and return it; anything else is left alone."""
+    """Give a model's class those of the methods that it lacks, and return it; anything else is left alone.
+
+    A forward whose first argument is called tokens takes it as input_ids too.
+    """
     if isinstance(kind, type):
-        for name in METHODS:
+        for name in (*METHODS, *BROUGHT):
             if not hasattr(kind, name):
                 setattr(kind, name, Pretrained.__dict__[name])
+        model: Any = kind
+        if "input_ids" not in (names := _arguments(model)) and names[1:2] == ["tokens"]:
+            model.forward = _with_input_ids(model.forward)
     return kind
+
+
+def _arguments(kind: Any) -> list[str]:
+    """The names of what `forward` takes, `self` among them."""
+    return getattr(kind.forward, "arguments", None) or [*signature(kind.forward).parameters]
+
+
+def _with_input_ids(forward: Any) -> Any:
+    """The same forward with another name of its first argument. Raises UsageError where both are given."""
+
+    @wraps(forward)
+    def either(self: Any, *args: Any, **named: Any) -> Any:
+        if "input_ids" not in named:
+            return forward(self, *args, **named)
+        if args or "tokens" in named:
+            from zoo.errors import UsageError
+
+            raise UsageError("tokens and input_ids are two names of one argument", hint="give one of them")
+        return forward(self, named.pop("input_ids"), **named)
+
+    either.arguments = [*signature(forward).parameters, "input_ids"]  # pyrefly: ignore[missing-attribute]
+    return either
+
+
+def _ledger_of(model: Any, what: str) -> Ledger:
+    """The account of a model that was loaded."""
+    ledger = model.__dict__.get("ledger")
+    if ledger is None:
+        from zoo.errors import UsageError
+
+        raise UsageError(f"the model was built, not loaded, and brings no {what}", hint="zoo.load brings one along")
+    return ledger
 
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean
 
-# Whatever the family and the value: bookkeeping, training-only settings, and generation settings that old checkpoints
-# keep here, where transformers 5 does not read them either (generation_config.json is where they belong).
+# Whatever the family and the value: bookkeeping, training-only settings, and settings of generation, which change no
+# logits: zoo.generation reads them, as transformers does, where there is no generation_config.json.
 INERT = frozenset(
     "_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset transformers_version model_type "
     "torch_dtype dtype use_cache return_dict output_attentions output_hidden_states "
@@ -20,7 +20,8 @@ INERT = frozenset(
     "temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size "
     "encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id "
     "remove_invalid_values exponential_decay_length_penalty suppress_tokens begin_suppress_tokens "
-    "tf_legacy_loss language".split()
+    "max_new_tokens min_new_tokens min_p top_h epsilon_cutoff eta_cutoff encoder_repetition_penalty renormalize_logits "
+    "sequence_bias guidance_scale force_bos_token_to_be_generated tf_legacy_loss language".split()
 )
 # Keys that would make another model of it, and the values at which they do not. `is_causal` is read by transformers
 # 5's masks, which take null for false.

@@ -1,0 +1,172 @@
+"""One call of `generate` or `stream`: the model as it reads, the rows in the making, and how they are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from zoo.errors import UsageError
+from zoo.generation.beams import beam_search
+from zoo.generation.config import PLAIN, GenerationConfig
+from zoo.generation.form import Form, form_of
+from zoo.generation.guidance import Guidance
+from zoo.generation.loop import decode
+from zoo.generation.prompts import Batch, Prompts, batch_of, has_text
+from zoo.generation.protocols import Draft, LanguageModel, TokenizerLike, device_of
+from zoo.generation.ranges import PROCESSED
+from zoo.generation.result import Generation
+from zoo.generation.sampling import Sampler
+from zoo.generation.speculation import decode_drafted
+from zoo.generation.stopping import GrowingRow
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is needed to make the rows of one call."""
+
+    model: LanguageModel  # of an encoder-decoder its decoder, which has read the sources
+    batch: Batch
+    sources: list[list[int]]  # what an encoder read; the prompts of a decoder
+    rows: list[GrowingRow]  # several of a prompt in a row where several were asked for
+    config: GenerationConfig
+    eos: frozenset[int]
+    tokenizer: TokenizerLike | None
+    form: Form | None
+
+    def steps(self, draft: Draft | None = None) -> Iterator[Tensor]:
+        """Push tokens into the rows until they are finished; gives the raw logits of each pass."""
+        if draft is not None:
+            if len(self.rows) > 1 or not self.config.is_plain:
+                asked = [name for name in PROCESSED if getattr(self.config, name) != getattr(PLAIN, name)]
+                hint = "generate without draft=" + "".join(
+                    f", or with {name}={getattr(PLAIN, name)!r}" for name in asked
+                )
+                raise UsageError("a draft works only with one prompt and plain greedy decoding", hint=hint)
+            return decode_drafted(self.model, self.batch, self.rows[0], draft)
+        scale = self.config.guidance_scale
+        first = [] if scale in (None, 1) else [Guidance(self.model, scale)]
+        sampler = Sampler(
+            self.config, self.rows, sorted(self.eos), device_of(self.model), sources=self.sources, first=first,
+            form=self.form,
+        )  # fmt: skip
+        is_checked = not self.config.remove_invalid_values
+        return decode(self.model, self.batch, self.rows, sampler, is_checked=is_checked)
+
+    def search(self) -> list[float]:
+        """Fill the rows by beam search; gives their scores."""
+        count = self.config.num_return_sequences
+        limits = [row.limit for row in self.rows[::count]]
+        found = beam_search(
+            self.model,
+            self.batch,
+            self.config,
+            eos=self.eos,
+            limits=limits,
+            sources=self.sources,
+            form=self.form,
+            tokenizer=self.tokenizer,
+        )
+        hypotheses = [hypothesis for of_prompt in found for hypothesis in of_prompt]
+        for row, hypothesis in zip(self.rows, hypotheses, strict=True):
+            for token in hypothesis.tokens:
+                row.push(token)
+        return [hypothesis.score for hypothesis in hypotheses]
+
+    def refuse_with_beams(self, **is_asked: bool) -> None:
+        """Raise UsageError for what does not go with a beam search."""
+        scale = self.config.guidance_scale
+        is_asked = {**is_asked, "inputs": bool(self.batch.inputs),
+                    "guidance_scale": scale not in (None, 1)}  # fmt: skip
+        if wrong := [name for name, asked in is_asked.items() if asked]:
+            raise UsageError(
+                f"{wrong[0]} cannot be used with num_beams={self.config.num_beams}", hint="set num_beams=1"
+            )
+
+    def result(self, *, scores: list[float] | None = None, logits: Sequence[Tensor] = ()) -> Generation:
+        """What the rows became. Raises ZooError for a text that is not of the form that was asked for."""
+        joined = torch.cat(list(logits), 1) if logits else None  # [R, steps, V]
+        texts = [row.take() for row in self.rows] if self.tokenizer else None
+        for row, text in zip(self.rows, texts or [], strict=False):
+            if self.form:
+                self.form.check(row.tokens, text)
+        return Generation(
+            prompts=[row.prompt for row in self.rows],
+            new_tokens=[row.tokens for row in self.rows],
+            finish_reasons=[row.finish_reason or "length" for row in self.rows],
+            texts=texts,
+            scores=scores,
+            logits=None if joined is None else [joined[i, : len(row.tokens)] for i, row in enumerate(self.rows)],
+        )
+
+
+def open_job(
+    model: LanguageModel,
+    prompts: Prompts,
+    config: GenerationConfig,
+    *,
+    tokenizer: TokenizerLike | None = None,
+    mask: Tensor | None = None,
+    inputs: Mapping[str, Any] | None = None,
+    needs_text: bool = False,
+) -> Job:
+    """Read what a caller hands over. Raises UsageError for what cannot be."""
+    _check_model(model)
+    if tokenizer is None and (needs_text or config.stop or config.is_constrained or has_text(prompts)):
+        tokenizer = _tokenizer_of(model)
+    if config.stop and tokenizer is None:
+        raise UsageError("stop is text and needs a tokenizer", hint="give tokenizer=")
+    vocab_size, device = getattr(model.config, "vocab_size", None), device_of(model)
+    batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
+    reader, begun = _begun(model, replace(batch, inputs=inputs or {}), config)
+    eos = _eos(model, config)
+    most = getattr(model.config, "max_seq_len", None)
+    count = config.num_return_sequences
+    rows = [
+        GrowingRow(
+            prompt, limit=config.num_new(len(prompt), most), eos=eos, stop=config.stop,
+            text=tokenizer.decode_stream(prompt) if tokenizer else None,
+        )
+        for prompt in begun.rows for _ in range(count)
+    ]  # fmt: skip
+    form = form_of(config, tokenizer, eos, vocab_size)
+    if config.num_beams == 1 and count > 1:
+        begun = begun.repeated(count)
+    return Job(reader, begun, batch.rows, rows, config, eos, tokenizer, form)
+
+
+def _check_model(model: Any) -> None:
+    if device_of(model).type == "meta":
+        raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
+    if not hasattr(model, "new_cache") and not hasattr(model, "conditioned"):
+        family = getattr(getattr(model, "config", None), "family", type(model).__name__)
+        raise UsageError(f"a {family} does not generate text", hint="decoders and encoder-decoders do")
+
+
+def _tokenizer_of(model: Any) -> TokenizerLike | None:
+    """The tokenizer that a model brings which was loaded."""
+    ledger = getattr(model, "ledger", None)
+    return None if ledger is None else ledger.tokenizer
+
+
+def _begun(model: Any, batch: Batch, config: GenerationConfig) -> tuple[LanguageModel, Batch]:
+    """The model and batch as they are, or an encoder-decoder that has read the batch, and the beginnings of texts."""
+    if not hasattr(model, "conditioned"):
+        return model, batch
+    if config.guidance_scale not in (None, 1):
+        raise UsageError(f"guidance_scale={config.guidance_scale} works only with decoders")
+    own = getattr(model.config, "decoder_start_token_id", None)
+    start = own if config.decoder_start_token_id is None else config.decoder_start_token_id
+    if start is None:
+        raise UsageError(f"a {model.config.family} has no decoder_start_token_id, the token that its texts start with")
+    with torch.inference_mode():
+        reader = model.conditioned(batch.tokens, batch.mask)
+    return reader, batch_of([[start]] * len(batch.rows), device=batch.tokens.device)
+
+
+def _eos(model: LanguageModel, config: GenerationConfig) -> frozenset[int]:
+    known = config.eos_token_id if config.eos_token_id is not None else getattr(model.config, "eos_token_id", None)
+    return frozenset([known] if isinstance(known, int) else known or ())
