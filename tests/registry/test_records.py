@@ -1,0 +1,507 @@
+"""What a plugin hands the registry, held to its form: each field wrong once; and what metadata say of it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from zoo.errors import UnknownName, ZooError, ZooWarning
+from zoo.registry import Command, Family, Format, Registry, metadata, plugins
+from zoo.registry.additions import check_additions
+from zoo.registry.claims import checked_match
+from zoo.registry.hookspecs import hookimpl
+from zoo.registry.isolation import PluginError, isolated
+from zoo.registry.metadata import entry_points_of, identity, loading_order, unmet_requirement
+from zoo.registry.preset_folder import MAX_FOLDERS, options_in, presets_in
+from zoo.registry.records import Plugin, Preset
+from zoo.version import __version__
+from zoo.weights.dialect import Match
+
+GOOD = {"name": "beast", "config": "a.b:C", "model": "a.b:M"}
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"name": "a" * 64},
+        {"name": "0_.-"},
+        {"config": "a:b.C"},
+        {"pictures": "a:b"},
+        {"formats": {"hf": "a.b", "mine": "a.b:C"}},
+        {"hf_types": ["a"]},
+        {"near": {"a": "b"}},
+        {"summary": "words"},
+    ],
+)
+def test_a_family_of_the_right_form_has_no_problem(fields: dict[str, Any]) -> None:
+    assert Family(**(GOOD | fields)).problem() == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"name": "Beast"}, "'Beast' is no family name"),
+        ({"name": "a" * 65}, "is no family name"),
+        ({"name": ""}, "is no family name"),
+        ({"name": "_a"}, "is no family name"),
+        ({"name": 5}, "5 is no family name"),
+        ({"config": "a.b"}, "config='a.b' is not of the form"),
+        ({"config": "a.b:"}, "config='a.b:'"),
+        ({"config": ":C"}, "config=':C'"),
+        ({"config": "a.0:C"}, "config='a.0:C'"),
+        ({"config": "a:C!"}, "config='a:C!'"),
+        ({"config": None}, "config=None"),
+        ({"model": "a b:C"}, "model='a b:C'"),
+        ({"pictures": "a"}, "pictures='a'"),
+        ({"formats": [("hf", "a")]}, "formats="),
+        ({"formats": {"hf": 5}}, "formats="),
+        ({"formats": {5: "a"}}, "formats="),
+        ({"formats": {"zoo": "a.b"}}, "'zoo': 'a.b'"),
+        ({"formats": {"hf": "a b"}}, "'hf': 'a b'"),
+        ({"formats": {"hf": "a:b:c"}}, "'hf': 'a:b:c'"),
+        ({"near": ["a"]}, "near="),
+        ({"near": {"a": None}}, "near="),
+        ({"hf_types": "llama"}, "hf_types='llama'"),
+        ({"hf_types": (5,)}, "hf_types="),
+        ({"summary": None}, "summary=None"),
+    ],
+)
+def test_a_family_of_another_form_is_told_by_its_field(fields: dict[str, Any], told: str) -> None:
+    assert told in Family(**(GOOD | fields)).problem()
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (Format("llama", "mine", "a.b:C"), ""),
+        (Format("llama", "a" * 32, "a:C"), ""),
+        (Format("llama", "Mine", "a.b:C"), "no name of a format"),
+        (Format("llama", "a" * 33, "a:C"), "no name of a format"),
+        (Format("llama", 5, "a:C"), "no name of a format"),
+        (Format("llama", "mine", "a.b"), "the format 'mine': 'a.b' is not of the form"),
+        (Format("llama", "mine", None), "the format 'mine': None"),
+        (Command("mine", "a.b:c", "does"), ""),
+        (Command("9", "a.b:c", "does"), "no name of a command"),
+        (Command(None, "a.b:c", "does"), "no name of a command"),
+        (Command("inspect", "a.b:c", "does"), "'inspect' is zoo's own"),
+        (Command("in-spect", "a.b:c", "does"), ""),
+        (Command("mine", "a.b:c d", "does"), "the command 'mine': 'a.b:c d' is not"),
+        (Command("mine", 5, "does"), "the command 'mine': 5 is not"),
+    ],
+)  # fmt: skip
+def test_an_addition_is_held_to_its_form(one: Any, told: str) -> None:
+    problem = one.problem()
+    assert told in problem if told else problem == ""
+    if told:
+        with pytest.raises(ZooError, match="is"):
+            check_additions("hook", (one,), type(one))
+    else:
+        check_additions("hook", (one,), type(one))
+
+
+def test_a_command_of_two_words_is_zoos_own_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.registry import additions
+
+    asked: list[str] = []
+    monkeypatch.setattr(additions, "find_spec", lambda name: asked.append(name))
+    assert Command("two-words", "a:b", "").problem() == ""
+    assert asked == ["zoo.cli.two_words"]
+
+
+def test_additions_are_of_their_kind_and_named_once() -> None:
+    one = Format("llama", "mine", "a:C")
+    check_additions("hook", (one, Format("gpt2", "mine", "a:C"), Format("llama", "other", "a:C")), Format)
+    for wrong, told in (((one, one), "'mine' twice"), (("x",), "'x', which is not a zoo.Format")):
+        with pytest.raises(ZooError, match=told):
+            check_additions("hook", wrong, Format)
+    with pytest.raises(ZooError, match=r"not a zoo\.Command"):
+        check_additions("hook", (one,), Command)
+
+
+@pytest.mark.parametrize("score", [0, 1, 0.5])
+def test_a_claim_has_a_score_from_0_to_1(score: Any) -> None:
+    family, claim = Family(**GOOD), Match(score, ())
+    assert checked_match(claim, family) is claim
+    assert checked_match(None, family) is None
+    for wrong in (Match(-0.1, ()), Match(1.1, ()), Match(float("nan"), ()), Match("1", ()), 1.0):
+        with pytest.raises(PluginError, match=r"^beast: matches\(\) returned"):
+            checked_match(wrong, family)
+
+
+def distribution(*requires: str, **named: str) -> Any:
+    return SimpleNamespace(requires=list(requires) or None, metadata=named)
+
+
+def point(dist: Any, name: str = "a") -> Any:
+    return SimpleNamespace(dist=dist, name=name)
+
+
+@pytest.mark.parametrize(
+    ("lines", "is_met"),
+    [
+        ((), True),
+        (("torch>=99",), True),
+        (("zoo-lm",), True),
+        (("torch>=99", f"Zoo_LM=={__version__}"), True),
+        (("zoo-lm>=99",), False),
+        (("torch", "ZOO_lm<0.0.1"), False),
+        (("zoo-lm>=99; extra == 'x'", "zoo-lm>=99; python_version < '3'"), True),
+        (("zoo-lm>=99; python_version > '3'",), False),
+        (("zoo-lm>=99; extra == 'x'", "zoo-lm>=98"), False),
+    ],
+)
+def test_a_plugin_may_require_another_zoo(lines: tuple[str, ...], is_met: bool) -> None:
+    told = unmet_requirement(point(distribution(*lines)))
+    assert (told == "") is is_met
+    assert is_met or f"this is zoo-lm {__version__}" in told
+    assert unmet_requirement(point(None)) == ""
+
+
+def test_a_distribution_is_known_by_name_and_version_or_not_at_all() -> None:
+    class Broken:
+        @property
+        def metadata(self) -> Any:
+            raise OSError
+
+    class Named:
+        def __init__(self, **metadata: Any) -> None:
+            self.metadata = {"Name": None, "Version": None} | metadata
+
+    assert identity(Named(Name="zoo-x", Version="1")) == ("zoo-x", "1")  # type: ignore[arg-type]  # a stand-in
+    assert identity(Named(Name="zoo-x")) == ("zoo-x", "?")  # type: ignore[arg-type]  # a stand-in
+    assert identity(Named()) == identity(Broken()) == identity(None) == ("?", "?")  # type: ignore[arg-type]
+
+
+def test_our_own_plugins_come_first_and_then_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metadata, "identity", lambda dist: (dist, "1"))
+    points = [point("b", "y"), point("a", "z"), point("b", "x"), point("zoo-lm", "zz"), point("zoo-lm", "m")]
+    named = [(p.dist, p.name) for p in sorted(points, key=loading_order)]
+    assert named == [("zoo-lm", "m"), ("zoo-lm", "zz"), ("a", "z"), ("b", "x"), ("b", "y")]
+
+
+def test_metadata_that_cannot_be_read_hides_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dist:
+        def __init__(self, name: str, *points: Any) -> None:
+            self._path, self._points = SimpleNamespace(name=name), points
+
+        @property
+        def entry_points(self) -> Any:
+            if not self._points:
+                raise ValueError("garbled")
+            return self._points
+
+    def fails(group: str) -> Any:
+        raise ValueError("garbled")
+
+    one = EntryPoint("a", "b", "zoo")
+    monkeypatch.setattr(metadata, "entry_points", fails)
+    found = [Dist("bad.dist-info"), Dist("x", one, EntryPoint("o", "b", "other")), Dist("y", one)]
+    monkeypatch.setattr(metadata, "distributions", lambda: found)
+    points, unreadable = entry_points_of("zoo")
+    assert list(points) == [one]
+    assert unreadable == {"bad.dist-info": "its metadata: ValueError: garbled"}
+    monkeypatch.setattr(plugins, "entry_points_of", lambda group: ([], unreadable))
+    broken = [(p.distribution, p.state, p.reason) for p in Registry(blocked=frozenset()).plugins]
+    assert broken == [("bad.dist-info", "broken", "its metadata: ValueError: garbled")]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: [group])
+    assert entry_points_of("zoo") == (["zoo"], {})
+
+
+class Hooks:
+    """A plugin as an object: what its hooks return."""
+
+    def __init__(self, **returned: Any) -> None:
+        for name, value in returned.items():
+            setattr(self, name, hookimpl(self.returning(value)))
+
+    @staticmethod
+    def returning(value: Any) -> Callable[[], Any]:
+        return lambda: value
+
+
+def registry(*strangers: tuple[str, Any]) -> Registry:
+    """Of plugins whose entry points give these objects."""
+    points = [SimpleNamespace(name=name, dist=None, load=lambda hooks=hooks: hooks) for name, hooks in strangers]
+    return Registry(points=points, blocked=frozenset())  # type: ignore[arg-type]  # stand-ins
+
+
+BEAST, OTHER = Family(**GOOD), Family(**(GOOD | {"name": "other"}))
+
+
+@pytest.mark.parametrize(
+    ("returned", "reason"),
+    [
+        ({}, "it implements no hook"),
+        ({"zoo_families": []}, "it implements no hook"),
+        ({"zoo_families": "x"}, "zoo_families returned 'x', which is not a list"),
+        ({"zoo_families": {}}, "which is not a list"),
+        ({"zoo_families": 5}, "which is not a list"),
+        ({"zoo_families": ["x"]}, "'x', which is not a zoo.Family"),
+        ({"zoo_families": [Family("B", "a:b", "a:b")]}, "no family name"),
+        ({"zoo_families": [BEAST, BEAST]}, "zoo_families returned 'beast' twice"),
+        ({"zoo_families": [OTHER] * 4}, "more than 3 items"),
+        ({"zoo_config_packages": [5]}, "5, which is not the name of a package"),
+        ({"zoo_config_packages": ["zoo.conf"]}, "'zoo.conf' is that of zoo-lm"),
+        ({"zoo_config_packages": ["zoo.box"]}, "'zoo.box' is not its own"),
+        ({"zoo_formats": [5]}, "not a zoo.Format"),
+        ({"zoo_formats": [Format("nobody", "mine", "a:C")]}, "no family is called 'nobody'"),
+        ({"zoo_formats": [Format("first", "hf", "a:C")]}, "'hf' is there already"),
+        ({"zoo_formats": [Format("first", "zoo", "a:C")]}, "'zoo' is there already"),
+        ({"zoo_commands": [5]}, "not a zoo.Command"),
+        ({"zoo_commands": [Command("ours", "a:b", "")]}, "the command 'ours' is taken"),
+        ({"zoo_families": [Family("first", "a:b", "a:b")]}, "the family name 'first' is taken by ?:afirst"),
+    ],
+)
+def test_a_plugin_that_answers_wrongly_is_broken_and_provides_nothing(
+    returned: dict[str, Any], reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins, "MAX_ANSWERS", 3)
+    family = Family("first", "a:b", "a:b", {"hf": "a"})
+    kept = Hooks(zoo_families=[family, OTHER], zoo_commands=[Command("ours", "a:b", "")])
+    found = registry(("afirst", kept), ("stranger", Hooks(**returned)))
+    first, second = found.plugins
+    assert (first.state, second.state) == ("loaded", "broken")
+    assert reason in second.reason
+    assert (set(found.families), found.origin["first"]) == ({"first", "other"}, first)
+    if not second.formats:  # a format that clashes leaves the rest of what was read
+        assert not (second.families or second.config_packages or second.commands)
+        assert not found.manager.has_plugin(second.id)
+    assert second.seconds > 0
+
+
+def test_a_plugin_brings_families_formats_and_commands() -> None:
+    format_, command = Format("beast", "mine", "a:C"), Command("mine", "a:b", "")
+    found = registry(("b", Hooks(zoo_families=(BEAST,))), ("a", Hooks(zoo_formats=[format_], zoo_commands=[command])))
+    one, two = found.plugins
+    assert (one.name, one.formats, one.commands, two.families) == ("a", (format_,), (command,), (BEAST,))
+    assert found["beast"].formats == {"mine": "a:C"}  # though the plugin of the format came first
+    assert {p.state for p in found.plugins} == {"loaded"}
+    with pytest.raises(UnknownName, match="beest"):
+        found["beest"]
+
+
+def test_a_plugin_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    points: Any = [SimpleNamespace(name=name, dist=None, load=lambda: Hooks(zoo_families=[BEAST])) for name in "ab"]
+    for environment, blocked, states in (
+        ({}, {"a"}, ["blocked", "loaded"]),
+        ({"ZOO_BLOCK": "a, c"}, None, ["blocked", "loaded"]),
+        ({"ZOO_BLOCK": "a"}, {"b"}, ["loaded", "blocked"]),
+        ({"ZOO_PLUGINS": "a"}, None, ["loaded", "blocked"]),
+        ({"ZOO_PLUGINS": ""}, None, ["blocked", "blocked"]),
+    ):
+        with monkeypatch.context() as patch:
+            for name in ("ZOO_BLOCK", "ZOO_PLUGINS"):
+                patch.delenv(name, raising=False)
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            found = Registry(points=points, blocked=blocked and frozenset(blocked))
+        assert [p.state for p in found.plugins] == states
+        assert all(p.reason for p in found.plugins if p.state == "blocked")
+    with pytest.raises(ZooError, match="the plugin 'b' of . is blocked"):
+        Registry(points=points, blocked=frozenset("ab"))["b"]
+
+
+def test_what_fails_when_it_is_asked_takes_its_plugin_along() -> None:
+    found = registry(("a", Hooks(zoo_families=[BEAST, OTHER])), ("b", Hooks(zoo_families=[Family("third", "a:b", "a:b")])))
+
+    def ask(family: Family) -> str:
+        if family.name == "beast":
+            raise ValueError("on a Monday")
+        return family.name
+
+    with pytest.warns(ZooWarning, match="'a' of .* is broken: beast: ValueError: on a Monday") as told:
+        answers = list(found.each(ask))
+    assert [answer for _, answer in answers] == ["third"]
+    assert (found.plugins[0].lost, set(found.families)) == (("beast", "other"), {"third"})
+    with pytest.raises(ZooError, match="the plugin 'a' .* is broken"):
+        found["other"]
+    assert len(told) == 1
+
+
+def test_a_claim_is_sorted_by_its_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = registry(("a", Hooks(zoo_families=[BEAST, OTHER, Family("third", "a:b", "a:b")])))
+    scores = {"beast": Match(0.5, ()), "other": None, "third": Match(0.75, ())}
+    asked: list[Any] = []
+    monkeypatch.setattr(Family, "match", lambda self, raw, dialect: asked.append((raw, dialect)) or scores[self.name])
+    assert [family.name for family, _ in found.detect({"x": 1}, "gguf")] == ["third", "beast"]
+    assert asked == [({"x": 1}, "gguf")] * 3
+
+
+def test_a_family_is_claimed_by_its_model_type_its_own_words_or_an_added_format(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    claims: dict[str, Any] = {"hf": None, "gguf": lambda raw: Match(0.25, ()), "mine": lambda raw: raw.get("mine")}
+    monkeypatch.setattr(Family, "dialect", lambda self, name: SimpleNamespace(matches=claims[name]))
+    family = Family(**GOOD, formats={"hf": "a", "gguf": "a", "mine": "a"}, hf_types=("beast", "monster"))
+    assert family.match({"model_type": "monster"}) == Match(1.0, ("model_type is 'monster'",))
+    assert family.match({"model_type": "other"}) is None
+    assert family.match({}, "gguf") == Match(0.25, ())
+    assert family.match({"model_type": "beast"}, "meta") is None
+    assert family.match({"mine": Match(0.5, ())}) == Match(0.5, (), format="mine")
+    assert family.match({"mine": Match(0.5, ())}, "gguf") == Match(0.25, ())  # only a config.json may be an added one
+
+
+def test_a_reference_is_what_it_names() -> None:
+    family = Family("beast", "json:JSONDecoder", "json.nothing:M", {"hf": "json:loads", "gguf": "json"}, pictures="json:dumps")
+    import json
+
+    assert (family.config_class, family.picture_reader) == (json.JSONDecoder, json.dumps)
+    with pytest.raises(PluginError, match=r"'beast' cannot be used: json.nothing:M"):
+        _ = family.model_class
+    for name in ("hf", "gguf"):
+        with pytest.raises(ZooError, match=f"beast's {name} format, .* is no zoo.weights.Dialect"):
+            family.dialect(name)
+    assert Family("beast", "wsgiref:x", "a:b", {"x": "wsgiref"})._imported("wsgiref").__name__ == "wsgiref"
+
+
+# What a stranger's code may do to the process.
+
+
+def test_warnings_that_a_plugin_silences_are_heard_again() -> None:
+    with warnings.catch_warnings():
+        warnings.resetwarnings()
+        warnings.simplefilter("always", DeprecationWarning)
+        before = [*warnings.filters]
+        with isolated("x"):
+            warnings.simplefilter("ignore")  # any
+            warnings.filterwarnings("ignore", category=ZooWarning)  # ours
+            warnings.filterwarnings("ignore", category=BytesWarning)  # others
+            warnings.filterwarnings("ignore", "words of its own")
+        added = [found for found in warnings.filters if found not in before]
+        assert sorted(f[2].__name__ for f in added) == ["BytesWarning", "Warning"]
+        assert [f[1] is None for f in added if f[2] is Warning] == [False]
+        with pytest.warns(ZooWarning):
+            warnings.warn("heard", ZooWarning, stacklevel=1)
+
+
+def test_python_looks_at_the_filters_again() -> None:
+    def tell() -> None:
+        warnings.warn("heard", ZooWarning, stacklevel=1)
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.resetwarnings()
+        warnings.simplefilter("always")
+        with isolated("x"):
+            warnings.simplefilter("ignore")
+            tell()
+        tell()
+    assert len(told) == 1
+
+
+def test_the_streams_the_folder_and_the_signal_stay(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    here, out, err = Path.cwd(), sys.stdout, sys.stderr
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(PluginError, match="^x: SystemExit: 5$"), isolated("x"):
+        os.chdir(tmp_path)
+        print("python says")
+        os.write(1, b"c says\n")
+        sys.stdout, sys.stderr = None, None  # type: ignore[assignment]
+        raise SystemExit(5)
+    assert (Path.cwd(), sys.stdout, sys.stderr, signal.getsignal(signal.SIGINT)) == (here, out, err, handler)
+    os.write(1, b"zoo says\n")
+    found = capfd.readouterr()
+    assert found.out == "zoo says\n"
+    assert {"python says", "c says"} <= set(found.err.splitlines())
+
+
+@pytest.mark.parametrize("what", ["x", ""])
+def test_an_error_begins_with_what_was_done(what: str) -> None:
+    with pytest.raises(PluginError) as caught, isolated(what):
+        raise KeyError("y")
+    assert caught.value.what == ("x: KeyError: 'y'" if what else "KeyError: 'y'")
+    for error in (ZooError("mine"), MemoryError("mine")):
+        with pytest.raises(type(error), match="^mine$"), isolated(what):
+            raise error
+
+
+def test_a_users_ctrl_c_goes_through_and_a_plugins_own_does_not() -> None:
+    with pytest.raises(PluginError, match="KeyboardInterrupt"), isolated("x"):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), isolated("x"):
+        signal.raise_signal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with isolated("x"):
+            assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_in_another_thread_signals_are_left_alone() -> None:
+    found: list[Any] = []
+
+    def work() -> None:
+        with isolated("x"):
+            found.append(signal.getsignal(signal.SIGINT))
+
+    before = signal.getsignal(signal.SIGINT)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [before]
+
+
+def test_a_folder_that_is_gone_is_no_obstacle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with isolated("x"):
+        os.chdir(tmp_path)
+
+
+# Folders of presets.
+
+
+def test_presets_lie_so_deep_at_most(tmp_path: Path) -> None:
+    deep = tmp_path / "model" / "/".join("abcdefgh")
+    (deep / "i").mkdir(parents=True)
+    (deep / "x.yaml").touch()
+    (deep / "i" / "y.yaml").touch()
+    assert MAX_FOLDERS == 8
+    found = {entry.name: entry.problem for entry in presets_in(tmp_path, is_package=False)}
+    assert found == {"a/b/c/d/e/f/g/h/x": "", "a/b/c/d/e/f/g/h/i/": "lies more than 8 folders deep"}
+
+
+@pytest.mark.parametrize(("name", "is_plain"), [("a" * 100, True), ("a" * 101, False), ("a b+c-d.e", True), ("é", True)])
+def test_a_plain_name_has_letters_of_words(tmp_path: Path, name: str, is_plain: bool) -> None:
+    (tmp_path / "rope").mkdir()
+    (tmp_path / "rope" / f"{name}.yaml").touch()
+    (tmp_path / "rope" / "_hidden.yaml").touch()
+    for hidden in ("_dir", ".dir"):
+        (tmp_path / "rope" / hidden).mkdir()
+        (tmp_path / "rope" / hidden / "x.yaml").touch()
+    (tmp_path / "rope" / "x.yml").touch()
+    found = {entry.name: bool(entry.problem) for entry in options_in(tmp_path, is_package=False)}
+    assert found == {name: not is_plain, "_hidden": False}
+
+
+def test_groups_have_plain_names_and_are_not_keys_of_commands(tmp_path: Path) -> None:
+    for group in ("rope", "model", "seed", "prompt", "9x", "a-b", "x" * 100, "x" * 101):
+        (tmp_path / group).mkdir()
+        (tmp_path / group / "o.yaml").touch()
+    (tmp_path / "file.yaml").touch()
+    assert [entry.group for entry in options_in(tmp_path, is_package=False)] == ["rope", "x" * 100]
+    assert options_in(tmp_path / "nothing", is_package=True) == []
+
+
+def test_a_preset_with_a_problem_is_not_read_and_describes_nothing(tmp_path: Path) -> None:
+    for text, said in (("# a   b \nx", "a b"), ("x: 1", ""), ("", ""), ("#\n", "")):
+        (tmp_path / "x.yaml").write_text(text)
+        preset = Preset("x", "p", tmp_path / "x.yaml", "d")
+        assert preset.description.split() == said.split()
+    broken = Preset("x", "p", tmp_path / "x.yaml", "d", problem="is odd")
+    assert broken.description == ""
+    with pytest.raises(ZooError, match=r"x.yaml: is odd"):
+        broken.data()
+    assert Plugin("a", "b", "1").id == "b:a"
