@@ -261,7 +261,9 @@ def test_texts_are_those_of_the_folder_that_the_weights_lie_in(tmp_path: Path, p
     assert texts(["README.md", "sub/a"], "sub") == {"README.md"}
 
 
-@pytest.mark.parametrize("name", ["README.md", "LICENSE", "licence.txt", "LICENSE-MIT", "NOTICE", "COPYING", "USE_POLICY.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "LICENSE", "licence.txt", "LICENSE-MIT", "NOTICE", "COPYING", "USE_POLICY.md"]
+)
 def test_texts_have_their_names(name: str) -> None:
     assert is_text(name)
     assert not is_text(f"x{name}")

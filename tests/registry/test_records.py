@@ -313,7 +313,9 @@ def test_a_plugin_is_left_out_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_fails_when_it_is_asked_takes_its_plugin_along() -> None:
-    found = registry(("a", Hooks(zoo_families=[BEAST, OTHER])), ("b", Hooks(zoo_families=[Family("third", "a:b", "a:b")])))
+    found = registry(
+        ("a", Hooks(zoo_families=[BEAST, OTHER])), ("b", Hooks(zoo_families=[Family("third", "a:b", "a:b")]))
+    )
 
     def ask(family: Family) -> str:
         if family.name == "beast":
@@ -353,7 +355,9 @@ def test_a_family_is_claimed_by_its_model_type_its_own_words_or_an_added_format(
 
 
 def test_a_reference_is_what_it_names() -> None:
-    family = Family("beast", "json:JSONDecoder", "json.nothing:M", {"hf": "json:loads", "gguf": "json"}, pictures="json:dumps")
+    family = Family(
+        "beast", "json:JSONDecoder", "json.nothing:M", {"hf": "json:loads", "gguf": "json"}, pictures="json:dumps"
+    )
     import json
 
     assert (family.config_class, family.picture_reader) == (json.JSONDecoder, json.dumps)
@@ -473,7 +477,9 @@ def test_presets_lie_so_deep_at_most(tmp_path: Path) -> None:
     assert found == {"a/b/c/d/e/f/g/h/x": "", "a/b/c/d/e/f/g/h/i/": "lies more than 8 folders deep"}
 
 
-@pytest.mark.parametrize(("name", "is_plain"), [("a" * 100, True), ("a" * 101, False), ("a b+c-d.e", True), ("é", True)])
+@pytest.mark.parametrize(
+    ("name", "is_plain"), [("a" * 100, True), ("a" * 101, False), ("a b+c-d.e", True), ("é", True)]
+)
 def test_a_plain_name_has_letters_of_words(tmp_path: Path, name: str, is_plain: bool) -> None:
     (tmp_path / "rope").mkdir()
     (tmp_path / "rope" / f"{name}.yaml").touch()
