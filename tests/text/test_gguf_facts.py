@@ -111,7 +111,7 @@ def test_tokens_are_cut_into_so_many_parts_at_most(monkeypatch: pytest.MonkeyPat
 def test_a_chat_template_is_a_text() -> None:
     metadata = byte_level() | {"tokenizer.chat_template.x": "1", "tokenizer.chat_templates": 5, "tokenizer.chat": 5}
     assert Tokenizer.from_gguf(metadata).chat_templates == {"x": "1"}
-    with pytest.raises(CheckpointError, match="tokenizer.chat_template.y: is not a text"):
+    with pytest.raises(CheckpointError, match=r"tokenizer.chat_template.y: is not a text"):
         Tokenizer.from_gguf(metadata | {"tokenizer.chat_template.y": 5})
 
 
@@ -149,3 +149,8 @@ DIGITS = {"gpt-2": ["1234"], "smollm": [*"1234"], "llama3": ["123", "4"], "qwen2
 def test_digits_are_cut_as_the_rule_says(name: str) -> None:
     pieces = SPLITTINGS[name].pre_tokenizer().pre_tokenize_str("a1234")
     assert [piece for piece, _ in pieces] == ["a", *DIGITS.get(name, ["123", "4"])]
+
+
+def test_a_token_with_a_role_is_special_whatever_its_type() -> None:
+    ours = Tokenizer.from_gguf(byte_level(eos_token_id=3))
+    assert (ours.decode([0, 3]), ours.decode([0, 3], skip_special_tokens=False)) == ("a", "aab")

@@ -1,9 +1,9 @@
+# ruff: noqa: E501 - each case is a line, to be read as one
 """When a text is looked at before it is encoded, when that is done apart, and what is told where the library fails."""
 
 from __future__ import annotations
 
 import base64
-import io
 import json
 import os
 import resource
@@ -165,7 +165,7 @@ def test_a_copy_says_what_became_of_its_work(work: Any, told: dict[str, Any], mo
     with pytest.raises(Left) as left:
         module._work_and_leave(work, os.dup(reader), writer, 3)
     os.close(writer)
-    with io.open(reader, "rb") as said:
+    with open(reader, "rb") as said:
         assert json.loads(said.read()) == told
     assert (left.value.args, quiet) == ((0,), [2, -3])
 
@@ -217,7 +217,7 @@ TABLES: list[tuple[Any, Any]] = [  # read, refused
 @pytest.mark.parametrize(("read", "refused"), TABLES, ids=range(len(TABLES)))
 def test_a_table_is_read_that_leads_nowhere_else(read: Any, refused: Any) -> None:
     longest_replacement(read, "normalizer", "x")
-    with pytest.raises(CheckpointError, match="^x: normalizer.precompiled_charsmap: "):
+    with pytest.raises(CheckpointError, match=r"^x: normalizer.precompiled_charsmap: "):
         longest_replacement(refused, "normalizer", "x")
 
 
@@ -327,7 +327,7 @@ def test_a_chat_template_is_told_by_name_and_given_the_special_tokens(tmp_path: 
     assert ours.render_chat(said, add_generation_prompt=False, variables={"bos_token": "z"}) == "z1False"
     assert ours.render_chat(said, template="tools", tools=[{"a": 1}]) == "[{'a': 1}]None<s>"
     assert ours.encode_chat(said, template="tools")[-1] == 2
-    with pytest.raises(UsageError, match="'other'.* default, tools"):
+    with pytest.raises(UsageError, match=r"'other'.* default, tools"):
         ours.render_chat(said, template="other")
     (tmp_path / "chat_template.jinja").write_text("{{ 1 }}")
     assert Tokenizer.from_folder(tmp_path).render_chat(said) == "1"

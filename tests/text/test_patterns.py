@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - each case is a line, to be read as one
 """What a regular expression is understood as: its shortest match, whether it can fail, and the steps that it costs."""
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def test_the_number_of_tokens_has_a_limit(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(vocabulary, "MAX_TOKENS", 3)
     for three, four in (({"a": 0, "b": 1, "c": 2}, dict.fromkeys("abcd", 0)), ([["a", 0]] * 3, [["a", 0]] * 4)):
         check_model(model(three), "x")
-        with pytest.raises(CheckpointError, match="model.vocab"):
+        with pytest.raises(CheckpointError, match=r"model.vocab"):
             check_model(model(four), "x")
 
 
@@ -85,7 +85,7 @@ def test_unigram_has_so_many_nodes_as_its_pieces_have_beginnings(monkeypatch: py
         beginnings = len({piece[:i] for piece in raw for i in range(1, len(piece) + 1)})
         for most in (beginnings, beginnings - 1):
             monkeypatch.setattr(vocabulary, "MAX_TRIE_NODES", most)
-            with nullcontext() if most >= beginnings else pytest.raises(CheckpointError, match="model.vocab"):
+            with nullcontext() if most >= beginnings else pytest.raises(CheckpointError, match=r"model.vocab"):
                 check_model(model([[piece, -1.0] for piece in pieces]), "x")
 
 
@@ -118,7 +118,7 @@ def test_added_tokens_at_a_limit_are_read_and_beyond_it_refused(
     monkeypatch.setattr(vocabulary, "MAX_ADDED_TOKENS", 3)
     monkeypatch.setattr(vocabulary, "MAX_ADDED_BYTES", 1024 if "x" * 1024 in str(at_the_limit) else 20)
     check_added(at_the_limit, 64, "x")
-    with pytest.raises(CheckpointError, match="^x: added_tokens"):
+    with pytest.raises(CheckpointError, match=r"^x: added_tokens"):
         check_added(beyond, 64, "x")
 
 
@@ -136,5 +136,5 @@ def test_only_tokens_that_are_normalized_grow(
     token: Any, growth: float, is_read: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vocabulary, "MAX_ADDED_BYTES", 10)
-    with nullcontext() if is_read else pytest.raises(CheckpointError, match="^x: extra: "):
+    with nullcontext() if is_read else pytest.raises(CheckpointError, match=r"^x: extra: "):
         check_added([token], growth, "x", "extra")
