@@ -80,6 +80,28 @@ def test_only_what_belongs_to_the_config_is_kept_unless_all_is_asked_for(tmp_pat
     assert list(read_raw_header(file, longest=None).metadata) == ["long", "tokenizer.x", "short", "names", "end"]
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_least_that_a_key_and_a_tensor_take_is_enough(tmp_path: Path, count: int) -> None:
+    """A key without a name and one byte, a tensor without a name and without dimensions."""
+    (tmp_path / "k").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key("", 0, b"\5"))
+    assert read_raw_header(tmp_path / "k", longest=9).metadata == {"": 5}
+    (tmp_path / "t").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor("", ()))
+    assert read_raw_header(tmp_path / "t", longest=9).end == 48
+    for name in "kt":
+        data = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(data[:-1])
+        refused(
+            "the header claims 1 tensors and 0 keys|0 tensors and 1 keys", read_raw_header, tmp_path / name, longest=9
+        )
+    both = b"GGUF" + struct.pack("<IQQ", 3, count, count) + b"".join(key(f"{i}", 0, b"\5") for i in range(count))
+    whole = both + b"".join(tensor(f"{i}", ()) for i in range(count))
+    (tmp_path / "b").write_bytes(whole)
+    found = read_raw_header(tmp_path / "b", longest=9)
+    assert (found.end, found.size, len(found.tensors)) == (len(whole), len(whole), count)
+    (tmp_path / "b").write_bytes(whole[: 24 + 37 * count - 1])
+    refused(f"claims {count} tensors and {count} keys", read_raw_header, tmp_path / "b", longest=9)
+
+
 NESTED = struct.pack("<IQ", 9, 1)
 BROKEN: list[tuple[tuple[bytes, ...], str]] = [
     ((key("a", 7, b"\2"),), "a: 2 is not a boolean"),
@@ -92,6 +114,8 @@ BROKEN: list[tuple[tuple[bytes, ...], str]] = [
     ((key("a", 0, b"\1"), key("a", 0, b"\1")), "a: stands twice"),
     ((key("a", 9, array(2, 1 << 40)),), "a: the header claims 1,099,511,627,776 elements, and the file ends"),
     ((key("a", 9, array(8, 9, text("x" * 100))),), "a: the header claims more, and the file ends"),
+    ((key("a", 9, array(4, 20)),), "a: the header claims 20 elements"),
+    ((key("tokenizer.a", 9, array(4, 20)),), "a: the header claims 20 elements"),
     ((key("a", 8, struct.pack("<Q", 999)),), "a: the header claims a string of 999 bytes"),
     ((key("tokenizer.a", 9, array(8, 2, text("x") + struct.pack("<Q", 1 << 40))),), "tokenizer.a: the header claims 2 strings"),
 ]  # fmt: skip

@@ -423,6 +423,28 @@ def test_the_streams_the_folder_and_the_signal_stay(tmp_path: Path, capfd: pytes
     assert {"python says", "c says"} <= set(found.err.splitlines())
 
 
+def test_what_is_still_in_a_buffer_goes_where_it_belongs(capfd: pytest.CaptureFixture[str]) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None)
+
+    def say(words: str) -> None:
+        libc.puts(f"c {words}".encode())
+        assert sys.__stdout__ is not None
+        sys.__stdout__.write(f"python {words}\n")
+        sys.stdout.write(f"stream {words}\n")
+
+    say("before")
+    with isolated("x"):
+        say("within")
+    libc.fflush(None)
+    assert sys.__stdout__ is not None
+    sys.__stdout__.flush()
+    found = capfd.readouterr()
+    for text, words in ((found.out, "before"), (found.err, "within")):
+        assert sorted(text.splitlines()) == [f"{who} {words}" for who in ("c", "python", "stream")]
+
+
 @pytest.mark.parametrize("what", ["x", ""])
 def test_an_error_begins_with_what_was_done(what: str) -> None:
     with pytest.raises(PluginError) as caught, isolated(what):
