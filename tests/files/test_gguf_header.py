@@ -83,6 +83,8 @@ def test_only_what_belongs_to_the_config_is_kept_unless_all_is_asked_for(tmp_pat
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_least_that_a_key_and_a_tensor_take_is_enough(tmp_path: Path, count: int) -> None:
     """A key without a name and one byte, a tensor without a name and without dimensions."""
+    (tmp_path / "0").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 0))
+    assert read_raw_header(tmp_path / "0", longest=9).end == 24
     (tmp_path / "k").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + key("", 0, b"\5"))
     assert read_raw_header(tmp_path / "k", longest=9).metadata == {"": 5}
     (tmp_path / "t").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1, 0) + tensor("", ()))

@@ -410,6 +410,12 @@ def test_only_who_may_connect_does(asked: list[Any], source: str, options: Any, 
     assert asked == [(how, "v1", "", *([("allow_pickle", True)] if how == "fetch" else []))]
 
 
+def test_no_door_is_open_unless_asked_for(asked: list[Any]) -> None:
+    place.locate("hf://a/b")
+    assert asked == [("fetch", None, "", ("allow_pickle", False))]
+    assert Spy.made == ("a/b", None, None)
+
+
 def test_a_dry_run_asks_for_what_would_be_fetched(asked: list[Any]) -> None:
     assert place.dry_run("hf://a/b@v1/c", token="t", cache_dir="/c", allow_pickle=True) == ["file"]
     assert asked == [("commit", "v1", "c"), ("wanted", "v1", "c", COMMIT, ("allow_pickle", True))]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -383,3 +384,16 @@ def test_named_arguments_and_every_field_of_a_format_count() -> None:
             1000 + 3
         )  # each as wide as three digits say, and its text
     assert cost_of_operator(Budget(), "%", "%s %s {}", ("ab", "c")).chars == 8 + 2 * (1000 + 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "owner", "args"),
+    [
+        ("split", "a " * 100, ()), ("rsplit", "a " * 100, ()), ("split", "a," * 100, (",",)), ("rsplit", "a," * 100, (",",)),
+        ("splitlines", "a\n" * 100, ()), ("splitlines", "a\u2028\n" * 2000, ()), ("split", "aaaa" * 100, ("a",)),
+    ],
+)  # fmt: skip
+def test_the_memory_of_pieces_is_reckoned(name: str, owner: str, args: tuple[Any, ...]) -> None:
+    cost, pieces = call(name, owner, *args), getattr(owner, name)(*args)
+    assert cost.bytes + 4 * cost.chars >= sys.getsizeof(pieces) + sum(map(sys.getsizeof, pieces))
+    assert cost.items >= len(pieces)
