@@ -198,6 +198,7 @@ def test_a_storage_of_bytes_is_told_its_type_by_the_tensor(dtype: str, is_read: 
     refused("a tensor that torch.save does not write", read_state, b"\x80\x02" + plain, FILE)
 
 
+@pytest.mark.filterwarnings("ignore:TypedStorage")
 @pytest.mark.parametrize(
     ("storage", "dtype"),
     [

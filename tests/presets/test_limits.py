@@ -493,6 +493,7 @@ def test_a_bracket_that_is_not_closed_is_told(override: str, closes: bool) -> No
 
 def test_a_mistake_is_met_with_what_is_near_or_known() -> None:
     assert mistakes.suggest("yarm", ["yarn", "linear"]) == "did you mean: yarn?"
+    assert mistakes.suggest("yarm", ["yara", "yarb", "yarc", "yard"]).count(",") == 2
     assert mistakes.suggest("yarm", ["yarn", "barn"], 1, "p.") == "did you mean: p.yarn?"
     assert "p.one" in mistakes.suggest("zzzzzz", ["one", "two"], 1, "p.")
     assert "'a.kex' is not a field of Owner (did you mean key?)" in mistakes.no_field(
