@@ -41,7 +41,7 @@ def test_a_header_says_so_many_things_at_most(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(safetensors_file, "HEADER_BYTES", size_of(file) - 11)
     read_header(file)
     monkeypatch.setattr(safetensors_file, "HEADER_BYTES", size_of(file) - 12)
-    refused("header claims", read_header, file)
+    refused(" bytes", read_header, file)
     monkeypatch.undo()
     monkeypatch.setattr(safetensors_file, "MAX_TENSORS", 1)
     refused("lists 2 tensors, more than the 1", read_header, file)
@@ -70,7 +70,7 @@ def test_a_header_says_so_many_things_at_most(tmp_path: Path, monkeypatch: pytes
         ({"a": {"dtype": [], "shape": [1], "data_offsets": [0, 1]}}, b"1", "is not known"),
         ({"a": make.entry("U8", [2], 0, 1)}, b"1", "takes 2 bytes, its data_offsets span 1"),
         ({"a": make.entry("U8", [1], 0, 1), "b": make.entry("U8", [1], 0, 1)}, b"1", "overlaps"),
-        ({"a": make.entry("U8", [1], 1, 2)}, b"12", "leaves a hole"),
+        ({"a": make.entry("U8", [1], 1, 2)}, b"12", "a: .* 69, not 68"),
         ({"a": make.entry("U8", [2], 0, 2)}, b"1", "a: the file is cut off"),
         ({"a": make.entry("U8", [1], 0, 1)}, b"12", "has 1 bytes after the last"),
         ({}, b"1", "has 1 bytes after the last"),
@@ -93,16 +93,16 @@ def test_each_entry_of_a_header_is_held_to_its_form(tmp_path: Path, header: Any,
 def test_too_few_bytes_and_too_long_a_claim(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"1234567")
     refused("has 7 bytes, too few", read_header, tmp_path / "x")
-    refused(r"claims 3 bytes, 2 are there", read_header, make.raw(tmp_path / "x", b"{}", length=3))
+    refused(" 3 bytes, .*2 are", read_header, make.raw(tmp_path / "x", b"{}", length=3))
 
 
 def test_a_writer_takes_each_tensor_once_as_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = SafetensorsWriter(tmp_path / "x", {"a": ("float32", (2,)), "e": ("int8", (0,)), "b": ("int8", (3,))})
     one = torch.tensor([1.0, 2.0])
     for wrong in (one.double(), one[:1]):
-        refused(r"a: came as .* announced was float32 \[2\]", made.write, "a", wrong)
+        refused(r"a: .*float32 \[2\]", made.write, "a", wrong)
     made.write("a", one)
-    refused("a: came as", made.write, "a", one)
+    refused("^a: ", made.write, "a", one)
     assert not made.is_complete
     with pytest.raises(AssertionError):
         made.finish()

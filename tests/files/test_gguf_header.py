@@ -113,7 +113,7 @@ BROKEN: list[tuple[tuple[bytes, ...], str]] = [
     ((key("a", 9, array(9, 1, NESTED)),), "a: is an array of type 9"),
     ((key("a", 9, array(13, 0)),), "a: is an array of type 13"),
     ((key("a", 8, text(b"\xff")),), "a: .* is not UTF-8"),
-    ((key("a", 0, b"\1"), key("a", 0, b"\1")), "a: stands twice"),
+    ((key("a", 0, b"\1"), key("a", 0, b"\1")), "a: .*twice"),
     ((key("a", 9, array(2, 1 << 40)),), "a: the header claims 1,099,511,627,776 elements, and the file ends"),
     ((key("a", 9, array(8, 9, text("x" * 100))),), "a: the header claims more, and the file ends"),
     ((key("a", 9, array(4, 20)),), "a: the header claims 20 elements"),
@@ -143,7 +143,7 @@ def test_the_counts_and_sizes_of_a_header_have_limits(tmp_path: Path, monkeypatc
             if name == "MAX_ITEMS":
                 read_raw_header(file, longest=None)
     for tensors, told in (
-        ((tensor("t"), tensor("t")), "t: stands twice"),
+        ((tensor("t"), tensor("t")), "t: .*twice"),
         ((tensor("t", (1,) * 33),), "t: has 33 dimensions"),
     ):
         refused(told, read_raw_header, gguf(tmp_path / "x", tensors=tensors), longest=9)
@@ -153,7 +153,7 @@ def test_the_counts_and_sizes_of_a_header_have_limits(tmp_path: Path, monkeypatc
     (tmp_path / "x").write_bytes(b"GGUF" + bytes(19))
     refused("has 23 bytes, too few", read_raw_header, tmp_path / "x", longest=9)
     (tmp_path / "x").write_bytes(b"GGUG" + bytes(20))
-    refused("does not begin with GGUF", read_raw_header, tmp_path / "x", longest=9)
+    refused("GGUF file", read_raw_header, tmp_path / "x", longest=9)
     for counts in ((1, 0), (0, 1)):
         (tmp_path / "x").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, *counts) + bytes(12))
         refused("the header claims", read_raw_header, tmp_path / "x", longest=9)

@@ -40,9 +40,9 @@ def test_what_zoo_wrote_says_so_and_lists_its_files(tmp_path: Path) -> None:
         manifest_text({}, {"x": float("nan")})
     good = {"sha256": "x", "size": 1}
     for wrong, told in (
-        ({"files": {"a": good}}, "is not one that zoo wrote"),
-        ({"zoo": "1", "files": []}, "is not one that zoo wrote"),
-        ({"zoo": "1"}, "is not one that zoo wrote"),
+        ({"files": {"a": good}}, "zoo.json: "),
+        ({"zoo": "1", "files": []}, "zoo.json: "),
+        ({"zoo": "1"}, "zoo.json: "),
         ({"zoo": "1", "files": {"a": 5}}, "files.a: has no sha256 and size"),
         ({"zoo": "1", "files": {"a": good | {"size": True}}}, "files.a"),
         ({"zoo": "1", "files": {"a": good | {"sha256": 5}}}, "files.a"),

@@ -48,7 +48,7 @@ def test_bytes_are_those_of_the_file_or_none(tmp_path: Path) -> None:
     scaled = {"w": torch.ones(2, 2).to(torch.float8_e4m3fn), "w_scale_inv": torch.ones(1, 1)}
     config = make.CONFIG | {"quantization_config": {"quant_method": "fp8"}}
     shown = open_checkpoint(make.folder(tmp_path / "q", scaled, config))
-    refused("w: does not lie in the file as it is shown", shown.raw_bytes, "w")
+    refused("w: ", shown.raw_bytes, "w")
     with shown.open() as tensors:
         assert torch.equal(tensors["w"], torch.ones(2, 2).bfloat16())
 
@@ -56,7 +56,7 @@ def test_bytes_are_those_of_the_file_or_none(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "told"),
     [
-        ("config.json", "has no weights that zoo reads"),
+        ("config.json", "has no weights"),
         ("config.json x.h5 y.txt", "it has config.json, x.h5"),
         ("x.txt", "has no config.json\nlooked for"),
         ("x.onnx", "has no config.json\nit has x.onnx"),
@@ -161,10 +161,10 @@ STORED = StoredTensor("0", "float16", 0, (2,), (1,))
         (b"}" + A + b"ctorch._utils\n_rebuild_parameter\n" + MARK + TENSOR + b"\x88NtRs.", {"a": STORED}),
         (b"]K\x01a0}.", None),  # POP is no opcode of torch.save
         (b"}" + MARK + A + b"u.", None),
-        (b"}" + A + TENSOR + b"s" + A + TENSOR + b"s.", "a: stands twice"),
-        (b"}" + MARK + A + TENSOR + A + TENSOR + b"u.", "a: stands twice"),
+        (b"}" + A + TENSOR + b"s" + A + TENSOR + b"s.", "a: .*twice"),
+        (b"}" + MARK + A + TENSOR + A + TENSOR + b"u.", "a: .*twice"),
         (b"]K\x01s.", None),
-        (b"}" + A + b"ctorch._utils\n_rebuild_parameter\n" + MARK + b"K\x01\x88NtRs.", "a parameter without a tensor"),
+        (b"}" + A + b"ctorch._utils\n_rebuild_parameter\n" + MARK + b"K\x01\x88NtRs.", "a parameter"),
         (b"}" + A + NAME + b"K\x01Rs.", "a call of something"),
         (b"}" + A + b"ctorch\nHalfStorage\n)Rs.", "a call of something"),
         (b"}" + A + b"K\x01)Rs.", "a call of something"),
@@ -195,7 +195,7 @@ def test_a_storage_of_bytes_is_told_its_type_by_the_tensor(dtype: str, is_read: 
     found = read_state(b"\x80\x02" + body, FILE)["a"]
     assert found == StoredTensor("0", {"FloatStorage": "float32"}.get(dtype, dtype), 0, (2,), (1,))
     plain = b"}" + A + NAME + MARK + BYTES + b"K\x00K\x02\x85K\x01\x85\x89NtRs."
-    refused("a tensor that torch.save does not write", read_state, b"\x80\x02" + plain, FILE)
+    refused("torch.save does not write", read_state, b"\x80\x02" + plain, FILE)
 
 
 @pytest.mark.filterwarnings("ignore:TypedStorage")
@@ -243,32 +243,30 @@ def test_a_folder_has_what_was_given_and_a_list_of_it(tmp_path: Path) -> None:
     assert "model.safetensors.index.json" in json.loads((sharded / MANIFEST).read_text())["files"]
     one = write_folder(tmp_path / "p", two, [("b#00", ONE["a"])], config={}, pickle_name="c.pth", max_shard_size=8)
     assert list(torch.load(one / "c.pth", weights_only=True)) == ["b"]
-    refused("c: a tensor that was not announced", write_folder, tmp_path / "g", two, [("c", ONE["a"])], config={})
-    refused(
-        "model.safetensors: not all of its tensors", write_folder, tmp_path / "g", two, [("a", ONE["a"])], config={}
-    )
+    refused("^c: ", write_folder, tmp_path / "g", two, [("c", ONE["a"])], config={})
+    refused("model.safetensors: ", write_folder, tmp_path / "g", two, [("a", ONE["a"])], config={})
 
 
 def test_only_a_folder_of_ours_is_replaced_and_only_by_force(tmp_path: Path) -> None:
     folder = written(tmp_path / "f")
-    refused("is there already", written, folder)
+    refused("--force", written, folder)
     written(folder, force=True, extra={"new": b""})
     assert (folder / "new").exists()
     (folder / "strange").mkdir()
-    refused("holds what zoo did not write: strange", written, folder, force=True)
+    refused("zoo did not write.*: strange", written, folder, force=True)
     (folder / "strange").rmdir()
     (folder / "new").unlink()
     (folder / "new").mkdir()
-    refused("holds what zoo did not write: new", written, folder, force=True)
+    refused("zoo did not write.*: new", written, folder, force=True)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "x").touch()
-    refused("is not empty, and zoo did not write it", written, tmp_path / "other", force=True)
+    refused("zoo did not write", written, tmp_path / "other", force=True)
     refused("is not a folder", written, tmp_path / "other" / "x", force=True)
     (tmp_path / "link").symlink_to("f")
     refused("is not a folder", written, tmp_path / "link", force=True)
     copied = copy_folder(tmp_path / "c", {"y": tmp_path / "other" / "x"}, provenance={"a": 1})
     assert json.loads((copied / MANIFEST).read_text())["provenance"] == {"a": 1}
-    refused("is there already", copy_folder, copied, {}, provenance={})
+    refused("--force", copy_folder, copied, {}, provenance={})
     copy_folder(copied, {}, provenance={}, force=True)
     assert [p.name for p in copied.iterdir()] == [MANIFEST]
     refused("names the file", copy_folder, tmp_path / "d", {"a/b": FILE}, provenance={})
@@ -278,6 +276,6 @@ def test_a_target_lies_apart_from_its_sources(tmp_path: Path) -> None:
     for target, source in ((tmp_path, tmp_path), (tmp_path / "a", tmp_path), (tmp_path / "b", tmp_path / "b" / "c")):
         check_target(tmp_path / "free", [], False)
         if target != tmp_path:
-            refused("overlaps the source", check_target, target, [tmp_path / "x", source], False)
+            refused("overlaps", check_target, target, [tmp_path / "x", source], False)
             check_target(target, [source], True)
     check_target(tmp_path / "a", [tmp_path / "ab"], False)

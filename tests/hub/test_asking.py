@@ -83,7 +83,7 @@ def test_a_branch_is_asked_for_its_commit(hub: Hub, client: HubClient) -> None:
 @pytest.mark.parametrize("wrong", ["0" * 39, "A" * 40, None, 5])
 def test_a_commit_is_forty_digits(client: HubClient, wrong: Any) -> None:
     assert client.checked_commit(COMMIT) == COMMIT
-    with pytest.raises(NetworkError, match="which is none"):
+    with pytest.raises(NetworkError, match="acme/tiny: .*commit"):
         client.checked_commit(wrong)
 
 
@@ -124,7 +124,7 @@ def test_files_are_listed_by_the_cache_or_else_by_the_hub(hub: Hub, client: HubC
         ([entry("a", None)], "None bytes"),
         ([entry("a"), entry("b"), entry("a")], "lists a file twice"),
         ([entry(name) for name in "abcd"], "more than 3 files"),
-        ([entry("a", 1, oops=1), 5], "not of the form"),
+        ([entry("a", 1, oops=1), 5], "acme/tiny: the hub's answer"),
     ],
 )
 def test_a_listing_that_cannot_be_is_refused(
@@ -168,17 +168,17 @@ def test_what_was_not_fetched_is_named_with_what_kept_it(hub: Hub, client: HubCl
     wrapped.__cause__ = full
     for error in (full, wrapped):
         hub.answers |= {"snapshot_download": error, "try_to_load_from_cache": None}
-        with pytest.raises(NetworkError, match=r"acme/tiny: a, b: .* does not take it: full"):
+        with pytest.raises(NetworkError, match=r"acme/tiny: a, b: .*: full"):
             client.download(COMMIT, ["a", "b"])
     hub.answers["try_to_load_from_cache"] = "/here"
-    with pytest.raises(NetworkError, match=r"acme/tiny: /.* does not take it: full"):
+    with pytest.raises(NetworkError, match=r"acme/tiny: /.*: full"):
         client.download(COMMIT, ["a", "b"])
     hub.answers["snapshot_download"] = errors.LocalEntryNotFoundError("x")
     with pytest.raises(Unreachable):
         client.download(COMMIT, ["a", "b"])
     for error in (TypeError("x"), KeyError("x"), AttributeError("x"), ValueError("x"), AssertionError("x")):
         hub.answers["snapshot_download"] = error
-        with pytest.raises(NetworkError, match="not of the form"):
+        with pytest.raises(NetworkError, match="acme/tiny: the hub's answer"):
             client.download(COMMIT, ["a"])
 
 
@@ -219,8 +219,8 @@ def test_a_hub_in_trouble_is_asked_thrice(
         ("hf://models/a/b/c/", ("a/b", None, "c")),
         ("hf://datasets/a/b", "is a dataset, not a model"),
         ("hf://spaces/a/b", "is a space, not a model"),
-        ("hf://", "is no address"),
-        ("hf://a", "is no address"),
+        ("hf://", "hf://org/name@revision"),
+        ("hf://a", "hf://org/name@revision"),
     ],
 )
 def test_an_address_of_the_hub(text: str, found: Any) -> None:
@@ -356,12 +356,12 @@ def test_what_the_hub_keeps_is_held_against_what_was_sent(
         (errors.LocalTokenNotFoundError("x"), NetworkError, "does not know who you are"),
         (http(errors.HfHubHTTPError, 401), NetworkError, "does not know who you are"),
         (http(errors.HfHubHTTPError, 403), NetworkError, "may not write to acme/tiny"),
-        (http(errors.HfHubHTTPError, 409), NetworkError, "has changed meanwhile"),
-        (http(errors.HfHubHTTPError, 412), NetworkError, "has changed meanwhile"),
+        (http(errors.HfHubHTTPError, 409), NetworkError, "acme/tiny has changed"),
+        (http(errors.HfHubHTTPError, 412), NetworkError, "acme/tiny has changed"),
         (http(errors.HfHubHTTPError, 410), NetworkError, "the hub answered 410"),
-        (ValueError("no such licence"), ZooError, "(?s)does not take it.*no such licence"),
+        (ValueError("no such licence"), ZooError, "no such licence"),
         (ZooError("mine"), ZooError, "^mine$"),
-        (errors.HFValidationError("x"), ZooError, "does not take it"),
+        (errors.HFValidationError("x"), ZooError, "acme/tiny: "),
     ],
 )
 def test_a_hub_that_does_not_take_it_says_why(

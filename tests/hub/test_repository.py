@@ -280,8 +280,8 @@ SHA = hashlib.sha256(b"ab").hexdigest()
         (HubFile("w", 2, False, SHA), ""),
         (HubFile("w", 2, False, SHA, "x"), ""),  # git's name is of the pointer to a large file
         (HubFile("w", 2, False, "", git_oid(b"ab")), ""),
-        (HubFile("w", 3, False), "has 2 bytes, the hub announced 3"),
-        (HubFile("w", 1, False), "has 2 bytes, the hub announced 1"),
+        (HubFile("w", 3, False), "has 2 bytes, .* 3"),
+        (HubFile("w", 1, False), "has 2 bytes, .* 1"),
         (HubFile("w", 2, False, SHA[::-1]), "its sha256 differs"),
         (HubFile("w", 2, False, "", "x"), "its hash differs"),
         (HubFile("v", 2, False), "is not there"),
@@ -331,7 +331,7 @@ def test_the_files_of_a_checkpoint_are_chosen(names: str, path: str, allow_pickl
     [
         ("config.json", "a", False, "", ""),
         ("config.json x.py", "", False, "it has no weights at all", ""),
-        ("b.gguf a.gguf config.json x.bin", "", False, "it has a.gguf", "give the one that you mean: hf://a/b/a.gguf"),
+        ("b.gguf a.gguf config.json x.bin", "", False, "it has a.gguf", "hf://a/b/a.gguf"),
         ("config.json pytorch_model.bin", "", False, "it has pytorch_model.bin", "--allow-pickle fetches"),
         ("config.json x.pth", "", True, "it has x.pth", "--allow-pickle fetches"),
         ("config.json x.pt", "", False, "it has x.pt", ""),
@@ -346,7 +346,8 @@ def test_a_repository_without_weights_says_what_it_has(
     with pytest.raises(CheckpointError) as caught:
         chosen(names, path, allow_pickle=allow_pickle)
     assert why in caught.value.why
-    assert caught.value.hint.startswith(hint) if hint else caught.value.hint == ""
+    assert hint in caught.value.hint
+    assert bool(hint) is bool(caught.value.hint)
     assert ("not in the repository" in str(caught.value)) is (path == "a")
 
 
@@ -442,7 +443,7 @@ def test_a_source_of_another_kind_is_where_it_says(tmp_path: Path) -> None:
 def test_a_revision_may_be_named_once_or_twice_the_same(named: Any, asked_for: Any, taken: Any) -> None:
     source = Source("hub", "a/b", named, "c")
     if taken == "refused":
-        with pytest.raises(UsageError, match="'v1', and 'v2'"):
+        with pytest.raises(UsageError, match="'v1', .*'v2'"):
             place.repository_of(source, revision=asked_for)
     else:
         found = place.repository_of(source, revision=asked_for, token=False, cache_dir="/c")

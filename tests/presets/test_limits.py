@@ -240,7 +240,7 @@ def test_what_is_extended_lies_beneath_or_above_as_the_list_says(made: Files) ->
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("defaults: [a]", "in a circle: a -> a"),
+        ("defaults: [a]", "a -> a"),
         ("defaults: [b]", "no config 'b' in group 'model'"),
         ("defaults: x", "its defaults are not a list"),
         ("defaults: [_self_, _self_]", "_self_ is named twice"),
@@ -278,7 +278,7 @@ def test_options_of_groups_stand_where_their_head_says(made: Files) -> None:
         theirs = made(f"{head}theta: 1", "yarn", "rope")
         assert option("rope/yarn", of(ours, theirs)) == ("model.rope", {"theta": 1})
     refused("expected # @package model.rope", option, "rope/yarn", of(ours, rope))
-    for head, told in (("", "its head names no package"), ("# @package hydra\n", "line 1: @package hydra")):
+    for head, told in (("", "expected # @package model"), ("# @package hydra\n", "line 1: @package hydra")):
         refused(told, option, "x/yarn", of(made(f"{head}a: 1", "yarn", "x")))
     assert option("x/yarn", of(made("# @package model\na: 1", "yarn", "x"))) == ("model", {"a": 1})
 
@@ -401,8 +401,8 @@ def test_a_word_is_made_whole(word: str, whole: str) -> None:
     ("words", "told"),
     [
         (["model"], "'model' has no value"), (["seed"], "'seed' has no value"), (["rope"], "'rope' has no value"),
-        (["model.x"], "'model.x' has no value"), (["+x"], "'[+]x' has no value"), (["=5"], "names no key"),
-        (["rope@hydra=yarn"], "puts rope where nothing reads it"), (["rope@model.a:hydra=yarn"], "puts rope"),
+        (["model.x"], "'model.x' has no value"), (["+x"], "'[+]x' has no value"), (["=5"], "'=5'"),
+        (["rope@hydra=yarn"], "rope@hydra"), (["rope@model.a:hydra=yarn"], "rope@model.a"),
         (["rope.x=1"], "no key 'rope.x'"), (["sead=1"], "no key 'sead'(?s:.*)seed=1"), (["a", "b"], "two models: a and b"),
         (["model='a'", "b"], "two models: a and b"), (["zzzzzz=1"], "no key 'zzzzzz'(?s:.*)known: "),
         (["ropes=yarn"], "did you mean rope=yarn"),
@@ -522,7 +522,7 @@ def test_the_home_of_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UnknownName, match="neither a folder, a file nor a preset"):
         homes.home_of("gpt2x")
     monkeypatch.setattr(homes, "config", lambda name: Odd(hidden=1))
-    with pytest.raises(UsageError, match="'gpt2' names no home"):
+    with pytest.raises(UsageError, match="'gpt2' .*weights"):
         homes.home_of("gpt2")
 
 

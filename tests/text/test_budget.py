@@ -15,7 +15,7 @@ from zoo.text import budget as module
 from zoo.text import costs
 from zoo.text.budget import Budget
 from zoo.text.costs import Cost, cost_of_call, cost_of_operator, cost_of_slice
-from zoo.text.sandbox import Sandbox, SecurityError
+from zoo.text.sandbox import SecurityError, TemplateSandbox
 from zoo.text.template_names import to_json
 
 
@@ -300,11 +300,12 @@ def test_joining_and_comparing_are_reckoned_before(small: Budget) -> None:
          '{"b": "<é>", "a": [1]}{"a": "\\u00e9", "b": 1}'),
         ("{{ [1, 2]|tojson(indent=1) }}{{ [1, 2]|tojson(separators=(',', ':')) }}", "[\n 1,\n 2\n][1,2]"),
         ("{% for x in [1, 2] %}{% if x == 2 %}{% break %}{% endif %}{{ x }}{% endfor %}", "1"),
+        ("{{ '-'.join([1, 2]|map('string')) }}{{ ['a', 'b']|map('upper')|join }}", "1-2AB"),
         ("{% if true %}\n  a\n  {% endif %}\nb", "  a\nb"),  # blocks leave no line and no spaces of their own
     ],
 )  # fmt: skip
 def test_a_template_says_what_jinja_says(source: str, said: str) -> None:
-    assert Sandbox(source).render({}) == said
+    assert TemplateSandbox(source).render({}) == said
 
 
 def test_a_template_of_too_many_words_is_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,15 +313,15 @@ def test_a_template_of_too_many_words_is_not_compiled(monkeypatch: pytest.Monkey
 
     words = "{{ 1 }}" * 4  # {{, 1 and }}: twelve, for spaces are none
     monkeypatch.setattr(sandbox, "MAX_WORDS", 12)
-    assert Sandbox(words).render({}) == "1111"
+    assert TemplateSandbox(words).render({}) == "1111"
     with pytest.raises(Exception, match="more than 12 words"):
-        Sandbox(words + "x")
+        TemplateSandbox(words + "x")
 
 
 @pytest.mark.parametrize("name", ["__init__", "_x"])
 def test_no_namespace_has_a_name_of_python(name: str) -> None:
     for source in (f"{{% set n = namespace({name}=1) %}}", f"{{% set n = namespace() %}}{{% set n.{name} = 1 %}}"):
-        refused(Sandbox(source).render, {})
+        refused(TemplateSandbox(source).render, {})
 
 
 @pytest.mark.parametrize("table", [costs.GROWTH, costs.NANOSECONDS])
@@ -372,7 +373,7 @@ def test_whatever_a_template_writes_down_is_counted_however_deep(
     seen: list[str] = []
     monkeypatch.setattr(_Environment, "built", lambda self, value: seen.append("built") or value)
     monkeypatch.setattr(_Environment, "tick", lambda self: seen.append("tick"))
-    Sandbox(source).render({})
+    TemplateSandbox(source).render({})
     assert (seen.count("built"), seen.count("tick")) == (built, ticks)
 
 
