@@ -13,6 +13,7 @@ from huggingface_hub import errors
 
 from zoo.errors import CheckpointError, NetworkError, UsageError
 from zoo.hub import guard as module
+from zoo.hub.card import Facts, card_text, license_in, metadata_in
 from zoo.hub.errors import Absent, Telling, Trouble, Unreachable
 from zoo.hub.guard import Guard, is_plain_path, look
 
@@ -210,3 +211,67 @@ def test_a_revision_that_is_not_there_is_met_with_the_nearest(monkeypatch: pytes
     assert "v1.0" in told.why
     monkeypatch.setattr(huggingface_hub, "HfApi", None)
     assert telling.of(error, None).why == ""  # type: ignore[union-attr]
+
+
+HEAD = "---\nlicense: mit\n---\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (HEAD, {"license": "mit"}),
+        (HEAD.replace("\n", "\r\n"), {"license": "mit"}),
+        (HEAD + "x" * (1_000_000 - len(HEAD)), {"license": "mit"}),
+        (HEAD + "x" * (1_000_001 - len(HEAD)), {}),
+        ("x" + HEAD, {}),
+        ("---\na: &b 1\nc: *b\n---\n", {}),
+        ("---\n- a\n---\n", {}),
+        ("---\na: [\n---\n", {}),
+        ("---\na: !!python/none x\n---\n", {}),
+    ],
+    ids=range(9),
+)
+def test_the_head_of_a_card_is_plain_metadata_of_a_file_of_a_megabyte(tmp_path: Path, text: str, found: Any) -> None:
+    (tmp_path / "README.md").write_bytes(text.encode())
+    assert metadata_in(tmp_path / "README.md") == found
+    assert license_in(tmp_path / "README.md") == found.get("license", "")
+
+
+@pytest.mark.parametrize(
+    ("head", "licence"),
+    [
+        ("license: other\nlicense_name: my-own.1", "my-own.1"),
+        ("license: other", ""),
+        ("license: mit\nlicense_name: x", "mit"),
+        ("license: [mit]", ""),
+        (f"license: {'a' * 64}", "a" * 64),
+        (f"license: {'a' * 65}", ""),
+        ("license: -x", ""),
+    ],
+)
+def test_a_licence_is_one_name(tmp_path: Path, head: str, licence: str) -> None:
+    (tmp_path / "README.md").write_text(f"---\n{head}\n---\n")
+    assert license_in(tmp_path / "README.md") == licence
+    assert metadata_in(tmp_path / "none.md") == {}
+
+
+def test_a_card_says_what_is_known_and_nothing_else(tmp_path: Path) -> None:
+    bare = Facts("a/b", "f", "", "hf", 1234, 5678, "bfloat16")
+    full = Facts("a/b", "f", "sum|mary", "hf", 1234, 5678, "bfloat16", "My Own (2)", "c/d", "0" * 40)
+    (tmp_path / "bare.md").write_text(card_text(bare))
+    (tmp_path / "full.md").write_text(card_text(full))
+    assert metadata_in(tmp_path / "bare.md") == {"library_name": "zoo", "tags": ["f"]}
+    assert metadata_in(tmp_path / "full.md") == {
+        "library_name": "zoo", "license": "other", "license_name": "my-own-2", "base_model": "c/d", "tags": ["f"],
+    }  # fmt: skip
+    for text in (card_text(bare), card_text(full)):
+        assert "# b\n" in text
+        assert "1,234" in text
+        assert "5,678 bytes" in text
+        assert "bfloat16" in text
+    assert card_text(bare).count("not stated") == 2
+    assert "f: sum mary" in card_text(full)
+    assert f"c/d at commit {'0' * 40}" in card_text(full)
+    known = Facts("a/b", "f", "", "hf", 1, 1, "x", "apache-2.0")
+    assert "license: apache-2.0" in card_text(known)
+    assert "license_name" not in card_text(known)

@@ -83,7 +83,7 @@ def test_a_branch_is_asked_for_its_commit(hub: Hub, client: HubClient) -> None:
 @pytest.mark.parametrize("wrong", ["0" * 39, "A" * 40, None, 5])
 def test_a_commit_is_forty_digits(client: HubClient, wrong: Any) -> None:
     assert client.checked_commit(COMMIT) == COMMIT
-    with pytest.raises(NetworkError, match="acme/tiny: .*commit"):
+    with pytest.raises(NetworkError, match=r"acme/tiny: .*commit"):
         client.checked_commit(wrong)
 
 

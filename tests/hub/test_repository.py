@@ -443,7 +443,7 @@ def test_a_source_of_another_kind_is_where_it_says(tmp_path: Path) -> None:
 def test_a_revision_may_be_named_once_or_twice_the_same(named: Any, asked_for: Any, taken: Any) -> None:
     source = Source("hub", "a/b", named, "c")
     if taken == "refused":
-        with pytest.raises(UsageError, match="'v1', .*'v2'"):
+        with pytest.raises(UsageError, match=r"'v1', .*'v2'"):
             place.repository_of(source, revision=asked_for)
     else:
         found = place.repository_of(source, revision=asked_for, token=False, cache_dir="/c")

@@ -522,7 +522,7 @@ def test_the_home_of_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UnknownName, match="neither a folder, a file nor a preset"):
         homes.home_of("gpt2x")
     monkeypatch.setattr(homes, "config", lambda name: Odd(hidden=1))
-    with pytest.raises(UsageError, match="'gpt2' .*weights"):
+    with pytest.raises(UsageError, match=r"'gpt2' .*weights"):
         homes.home_of("gpt2")
 
 
