@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from zoo.errors import CheckpointError
-from zoo.text import Tokenizer, gguf
+from zoo.text import Tokenizer, gguf, merging
 from zoo.text.splitting import SPLITTINGS
 
 
@@ -101,9 +101,9 @@ def test_a_fact_that_cannot_be_is_refused_by_its_key(
 
 def test_tokens_are_cut_into_so_many_parts_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
     squares = sum(len(token) ** 2 for token in llama()["tokenizer.ggml.tokens"])
-    monkeypatch.setattr(gguf, "MAX_CUTS", squares)
+    monkeypatch.setattr(merging, "MAX_CUTS", squares)
     Tokenizer.from_gguf(llama())
-    monkeypatch.setattr(gguf, "MAX_CUTS", squares - 1)
+    monkeypatch.setattr(merging, "MAX_CUTS", squares - 1)
     with pytest.raises(CheckpointError, match="too long"):
         Tokenizer.from_gguf(llama())
 
