@@ -301,6 +301,7 @@ def test_joining_and_comparing_are_reckoned_before(small: Budget) -> None:
         ("{{ [1, 2]|tojson(indent=1) }}{{ [1, 2]|tojson(separators=(',', ':')) }}", "[\n 1,\n 2\n][1,2]"),
         ("{% for x in [1, 2] %}{% if x == 2 %}{% break %}{% endif %}{{ x }}{% endfor %}", "1"),
         ("{{ '-'.join([1, 2]|map('string')) }}{{ ['a', 'b']|map('upper')|join }}", "1-2AB"),
+        ("{{ namespace({'a': 1}).a }}{{ namespace([('b', 2)], c=3).c }}", "13"),
         ("{% if true %}\n  a\n  {% endif %}\nb", "  a\nb"),  # blocks leave no line and no spaces of their own
     ],
 )  # fmt: skip
