@@ -59,7 +59,7 @@ def read_raw_header(path: Path, *, longest: int | None) -> RawHeader:
 class _Walk:
     def __init__(self, data: mmap.mmap, path: Path, longest: int | None) -> None:
         self.data, self.path, self.longest = data, path, longest
-        self.at, self.end = 0, min(len(data), HEADER_BYTES)
+        self.at, self.end = 4, min(len(data), HEADER_BYTES)
         self.items = 0
 
     def header(self) -> RawHeader:
@@ -83,7 +83,6 @@ class _Walk:
     def _counts(self) -> tuple[int, int]:
         if self.data[:4] != b"GGUF":
             raise CheckpointError(self.path, "", "is not a GGUF file: it does not start with GGUF")
-        self.at = 4
         if (version := self._number(_U32, "version")) not in VERSIONS:
             what = "is for big-endian machines" if version & 0xFFFF == 0 else f"has GGUF version {version}"
             raise CheckpointError(self.path, "", what, why=f"zoo reads versions {VERSIONS[0]} and {VERSIONS[1]}")

@@ -47,14 +47,14 @@ def _refuse_pointer(path: Path) -> None:
 
 
 def own_file(path: Path) -> Path:
-    """`path`, unless it is a link out of its folder; the cache of Hugging Face may link to its own blobs.
+    """`path`, unless it is a link out of its folder; a snapshot of Hugging Face's cache may link to its own blobs.
 
     What is copied from folder to folder may be published one day. Raises CheckpointError for a link that leads away.
     """
     size_of(path)
     home, target = path.parent.resolve(), path.resolve()
-    cache = next((parent.parents[1] for parent in home.parents if parent.name == "snapshots"), home)
-    if not any(target.is_relative_to(root) for root in (home, cache)):
+    blobs = next((parent.parent / "blobs" for parent in home.parents if parent.name == "snapshots"), home)
+    if not any(target.is_relative_to(root) for root in (home, blobs)):
         hint = "if you want the file that the link points to, replace the link by a copy"
         raise CheckpointError(path, "", "is a link to a file outside the folder", hint=hint)
     return path

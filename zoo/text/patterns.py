@@ -50,8 +50,8 @@ def cost_of(pattern: str) -> PatternCost:
     rare = [branch for branch in branches if not known.intersection(FAMILIAR.get(branch.source, ()))]
     found = [_cost(branch, is_last=True) for branch in rare]
     return PatternCost(
-        max((cost.degree for cost in found), default=0),
-        max((cost.factor for cost in found), default=1),
+        max(cost.degree for cost in found),  # some are rare: what is familiar has a companion that is not
+        max(cost.factor for cost in found),
         min(branch.min_bytes for branch in branches),
     )
 
