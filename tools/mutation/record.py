@@ -87,6 +87,10 @@ def _run(scratch: Path, files: Iterable[str], marks: str, **environment: str) ->
         command = [sys.executable, "-m", "pytest", "-q", "-m", marks, "-n", "2", "-p", "watch", *files]
         path = os.pathsep.join(map(str, (scratch, HERE, HERE / "child")))
         given = os.environ | {"PYTHONPATH": path, "MUTATION_ROOT": str(scratch), "MUTATION_OUT": out} | environment
-        subprocess.run([*command, "-p", "no:cacheprovider"], cwd=scratch, env=given, check=False, stdout=sys.stderr)
+        done = subprocess.run(
+            [*command, "-p", "no:cacheprovider"], cwd=scratch, env=given, check=False, stdout=sys.stderr
+        )
+        if done.returncode not in (0, 1, 5):  # passed, some failed, none is so marked
+            raise SystemExit(f"pytest ended with {done.returncode}: nothing is recorded of {', '.join(files)}")
         lines = [line for file in Path(out).glob("*.jsonl") for line in file.read_text(encoding="utf-8").splitlines()]
     return [json.loads(line) for line in lines]

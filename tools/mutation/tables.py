@@ -30,7 +30,7 @@ ORDERED = (ast.Sub, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.MatMult)
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any", "float32": "bfloat16", "float64": "float32"}
 # What these are given is read by people, or changes nothing that is computed.
 SPOKEN = re.compile(
-    r"(?:Error|Warning|warn|note|say|tell|echo|print|write|clean|shorten|Text|add_argument|option|advance|progress|told)$"
+    r"(?:Error|Warning|warn|note|say|tell|echo|print|write|clean|shorten|Text|add_argument|option|advance|progress|told|set_lineno|simplefilter|bytearray)$"
 )
 SPOKEN_KEYS = {"help", "title", "why", "hint", "what", "label", "style", "metavar", "message", "description", "unit"}
 SPOKEN_KEYS |= {"encoding", "timeout", "justify", "no_wrap", "err", "color"}
