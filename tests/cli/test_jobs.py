@@ -393,9 +393,14 @@ def test_the_process_is_put_back_as_it_was(before: str | None, monkeypatch: pyte
     if before is not None:
         monkeypatch.setenv("HYDRA_FULL_ERROR", before)
     argv = sys.argv
-    with pytest.raises(KeyError), hydra_front._process(["zoo build", "x"]):
-        assert (sys.argv, os.environ["HYDRA_FULL_ERROR"]) == (["zoo build", "x"], "1")
-        raise KeyError
+
+    def fail() -> None:
+        with hydra_front._process(["zoo build", "x"]):
+            assert (sys.argv, os.environ["HYDRA_FULL_ERROR"]) == (["zoo build", "x"], "1")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
     assert sys.argv is argv
     assert os.environ.get("HYDRA_FULL_ERROR") == before
 
