@@ -293,7 +293,7 @@ def test_a_foreign_model_is_seen_by_our_names(monkeypatch: pytest.MonkeyPatch) -
     whole = side_of(b, Named(fc=nn.Linear(3, 6)), Table(rename("fc", "fc")), inputs)
     assert torch.equal(whole.weight("fc.weight"), b.fc.weight)  # type: ignore[arg-type]
     assert whole.weight("fc.missing") is None
-    with pytest.raises(ZooError, match="transformers stops: .*too many"):
+    with pytest.raises(ZooError, match="too many"):
         side_of(b, a, table, Inputs({"tokens": torch.tensor([[7]])}, "")).run()
     given = Inputs({"tokens": torch.tensor([[1, 9, 3]]), "grid": torch.ones(1)}, "")
     heard: dict[str, Tensor] = {}
