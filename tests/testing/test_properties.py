@@ -221,7 +221,8 @@ class Fake(nn.Module):
 def subject(model: nn.Module, windows: tuple[int, ...] = (), **more: Any) -> Any:
     specs = [SimpleNamespace(window=w) for w in windows]
     told: dict[str, Any] = {
-        "model": model, "inputs": ("tokens",), "can_decode": True, "is_encoder_decoder": False, "longest": 9, "is_causal": True,
+        "model": model, "inputs": ("tokens",), "can_decode": True, "is_encoder_decoder": False,
+        "longest": 9, "is_causal": True,
         "anatomy": SimpleNamespace(attention=specs), "config": SimpleNamespace(),
         "tokens": lambda rows, n, seed=0: torch.arange(rows * n).view(rows, n) + seed + 1,
         "decoder": lambda rows: model,
