@@ -163,7 +163,7 @@ def test_rates_ratios_and_agreement_follow_from_the_seconds() -> None:
     }  # fmt: skip
     assert found.same_tokens == 3 / 4
     assert [p.job.dtype for p in Fake.made] == [None, "bfloat16"]
-    assert heard[-1] == "run 3 of 3"
+    assert heard[-3:] == ["run 1 of 3", "run 2 of 3", "run 3 of 3"]
     assert len(heard) == 5
     told = json.loads(json.dumps(found.to_dict()))
     assert told | {"models": 0, "environment": 0} == {
