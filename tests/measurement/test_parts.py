@@ -27,7 +27,7 @@ from zoo.measurement.benchmark import Benchmark, duel
 from zoo.measurement.continuations import Continuation, first_difference, parted
 from zoo.measurement.job import Job, prompt_of, run
 from zoo.measurement.own import ZooRunner
-from zoo.measurement.passages import Passage
+from zoo.measurement.passages import Passage, Window, windows
 from zoo.measurement.perplexity import Reading
 from zoo.measurement.record import Measured
 from zoo.measurement.subject import check_decoder, main_dtype, open_source
@@ -582,3 +582,9 @@ def test_a_record_says_what_there_is() -> None:
     assert Measured("x", reading=None).pieces() == []
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         zoo.measurement.nothing  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_a_window_that_predicts_nothing_is_left_out() -> None:
+    text = Passage("x" * 8, [0] * 8, [(i, i + 1) for i in range(8)], 4, True)
+    assert list(windows(text, 3, 3)) == [Window(3, 6, 3), Window(6, 7, 6)]
+    assert list(windows(text, 7, 7)) == [Window(0, 7, 3)]
