@@ -428,7 +428,7 @@ def test_each_model_is_held_to_the_first_that_can_be_measured(read_as: list[Any]
         [(p * np.log(p / q)).sum()] * 3, rel=1e-5
     )  # of logarithms in float32
     assert (two.agreement.share, two.agreement.losses.tolist()) == (2 / 3, [1.0] * 3)
-    assert two.continuations[0].parts_at == 1
+    assert (two.continuations[0].parts_at, two.continuations[0].tokens) == (1, [1, 0])
     assert "cut the text" in cut.unlike
     assert "9 and 10" in far.unlike
     assert cut.agreement is far.agreement is None
