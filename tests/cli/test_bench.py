@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from zoo.cli import main
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_jobs")]  # each composes with Hydra
+jobs = pytest.mark.usefixtures("quick_jobs")
 
 SMALL = "model.num_layers=1 model.vocab_size=64 model.hidden_size=24 model.intermediate_size=32 model.num_heads=3"
 SMALL += " model.num_kv_heads=1 model.head_dim=8 model.bos_token_id=null model.eos_token_id=[]"
@@ -40,7 +40,13 @@ def run(tmp_path, monkeypatch):
     return lambda words: CliRunner().invoke(main, ["bench", *words.split()])
 
 
-@pytest.mark.parametrize(("typed", "printed"), MISTAKES, ids=[typed for typed, _ in MISTAKES])
+CHEAP = {"llama3 gpt2", "./folder model.num_layers=2", "llama3,./folder -m", "llama3 --against vllm"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "printed"),
+    [pytest.param(*row, id=row[0], marks=[] if row[0] in CHEAP else pytest.mark.slow) for row in MISTAKES],
+)
 def test_a_mistake_prints_these_lines_and_no_traceback(run, typed: str, printed: str) -> None:
     result: Result = run(typed)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -48,6 +54,7 @@ def test_a_mistake_prints_these_lines_and_no_traceback(run, typed: str, printed:
 
 
 @pytest.mark.slow
+@jobs
 def test_a_preset_runs_with_random_weights_and_says_so(run) -> None:
     result = run(f"llama3 {SMALL} --prompt 4 --new 2 --repeats 2")
     assert result.exit_code == 0, result.stderr
@@ -57,6 +64,7 @@ def test_a_preset_runs_with_random_weights_and_says_so(run) -> None:
 
 
 @pytest.mark.slow
+@jobs
 def test_json_holds_every_run_with_machine_versions_and_commit(run) -> None:
     told = json.loads(run("tiny --prompt 8 --new 2 --repeats 2 --json").stdout)
     assert (told["model"], told["weights"], told["is_random"]) == ("tiny", "tiny", False)
@@ -67,6 +75,7 @@ def test_json_holds_every_run_with_machine_versions_and_commit(run) -> None:
 
 
 @pytest.mark.slow
+@jobs
 def test_a_sweep_prints_a_line_for_each_and_tells_which_failed(run) -> None:
     result = run(f"-m llama3 {SMALL} prompt=2,9000 new=2 repeats=1")
     assert result.exit_code == 2

@@ -14,8 +14,6 @@ from zoo.cli import main
 from zoo.cli.summary import lines
 from zoo.presets.composition import compose
 
-pytestmark = pytest.mark.slow  # each composes with Hydra
-
 TABLE = [  # what is typed, what is printed: the table of mistakes that the documentation promises
     ("model=lama3", "no config 'lama3' in group 'model'\ndid you mean: llama3, llama2, llama1?"),
     ("llama3 model.hiden_size=3", "no key 'model.hiden_size'\ndid you mean: model.hidden_size?"),
@@ -51,13 +49,20 @@ def run(tmp_path, monkeypatch):
     return lambda words: CliRunner().invoke(main, ["build", *words.split()])
 
 
-@pytest.mark.parametrize(("typed", "printed"), TABLE, ids=[typed for typed, _ in TABLE])
+CHEAP = {"-m llama3 save=out model.num_layers=1,2", "llama3 format=gg", "llama3 save=out", "model=a,b", ""}
+
+
+@pytest.mark.parametrize(
+    ("typed", "printed"),
+    [pytest.param(*row, id=row[0], marks=[] if row[0] in CHEAP else pytest.mark.slow) for row in TABLE],
+)
 def test_a_mistake_prints_these_lines_and_no_traceback(run, typed, printed):
     result = run(typed)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr == f"error: {printed}\n"
 
 
+@pytest.mark.slow
 def test_a_bare_word_is_the_model(run):
     bare, whole = (json.loads(run(f"{model} --json").stdout) for model in ("smollm2-135m", "model=smollm2-135m"))
     assert bare | {"seconds": 0} == whole | {"seconds": 0}
@@ -181,6 +186,7 @@ def own():
     return write
 
 
+@pytest.mark.slow
 def test_all_of_hydra_works_on_presets_that_are_data(run, own):
     own("own")
     words = "mine attention=two depth=deep ++model.norm.eps=1e-6 -cd own"
@@ -200,6 +206,7 @@ def test_all_of_hydra_works_on_presets_that_are_data(run, own):
     assert {job["config"]["attention"]["kind"] for job in jobs} == {"heads", "mla"}
 
 
+@pytest.mark.slow
 def test_a_folder_is_hydras_only_where_the_user_says_so(run, own):
     own("own")
     refused = run("tiny seeds=nine -cd own")
@@ -212,6 +219,7 @@ def test_a_folder_is_hydras_only_where_the_user_says_so(run, own):
     assert run(f"tiny seeds=nine hydra.searchpath=[file://{Path('own').resolve()}] -cd own").exit_code == 1
 
 
+@pytest.mark.slow
 def test_what_acts_may_come_from_the_command_line(run, own):
     own("own")
     assert run("sub/small -cd own device=cpu dtype=bfloat16 save=saved").exit_code == 0
@@ -220,6 +228,7 @@ def test_what_acts_may_come_from_the_command_line(run, own):
     assert Path("there", "x", "config.yaml").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", ["hub: ${oc.env:HOME}", "_target_: os.system", "hub: &a x", "hub: !!python/name:os.x"])
 def test_a_folders_presets_are_data(run, line):
     Path("own/model").mkdir(parents=True)

@@ -15,8 +15,6 @@ from tests.testing.install import SOURCE, Plant, plant  # noqa: F401 - a fixture
 from zoo.cli import main
 from zoo.testing import GROUPS, NUMBERS
 
-pytestmark = pytest.mark.slow  # holds whole families to the contract
-
 
 def check(*words: str) -> Result:
     return CliRunner().invoke(main, ["check-plugin", *words])
@@ -32,6 +30,7 @@ NAMED = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", NAMED)
 def test_a_planted_fault_is_a_line_that_names_it(fault: str, plant: Plant) -> None:  # noqa: F811
     planted = FAULTS[fault]
@@ -44,6 +43,7 @@ def test_a_planted_fault_is_a_line_that_names_it(fault: str, plant: Plant) -> No
     assert " failed" in done.stderr
 
 
+@pytest.mark.slow
 def test_every_property_is_a_line_with_its_number_grouped(plant: Plant) -> None:  # noqa: F811
     plant()
     done = check("stranger", "--json")
@@ -67,6 +67,7 @@ def test_a_plugin_that_passes_is_told_how_to_be_published(plant: Plant) -> None:
     assert check("stranger", "--group", "docs", "-q").output == ""
 
 
+@pytest.mark.slow
 def test_a_preset_may_be_held_to_it_instead() -> None:
     found = {
         row["property"]: row["found"] for row in rows(check("gpt2", "--preset", "gpt2", "--group", "config").stdout)

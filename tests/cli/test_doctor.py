@@ -11,8 +11,6 @@ import pytest
 
 from tests.distributions import good_plugin, install, python, zoo
 
-pytestmark = pytest.mark.slow  # starts processes
-
 
 def words(*args, **environment) -> dict[str, str]:
     done = zoo("doctor", *args, **environment)
@@ -20,6 +18,7 @@ def words(*args, **environment) -> dict[str, str]:
     return dict(line.split("\t") for line in done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_doctor_tells_versions_without_importing_what_they_are_of():
     code = """if True:
         import atexit, sys
@@ -37,6 +36,7 @@ def test_doctor_tells_versions_without_importing_what_they_are_of():
     assert found["memory_bytes"] > 1 << 28
 
 
+@pytest.mark.slow
 def test_broken_plugins_and_presets_and_clashes_are_told(tmp_path):
     texts = {
         "good": "# Good (x)\ndefaults: [/schema/good@_here_, _self_]\nnum_layers: many\n",
@@ -52,15 +52,18 @@ def test_broken_plugins_and_presets_and_clashes_are_told(tmp_path):
     assert [b["preset"] for b in found["broken_presets"]] == ["good"]
 
 
+@pytest.mark.slow
 def test_a_sound_environment_has_no_complaints():
     assert not {"clash", "broken"} & set(words(ZOO_PLUGINS=""))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "told"), [("1", "offline (HF_HUB_OFFLINE=1)"), ("0", "network not tested")])
 def test_the_offline_switch_is_told(value, told):
     assert words(HF_HUB_OFFLINE=value)["hub"].startswith(f"{told} · cached: ")
 
 
+@pytest.mark.slow
 def test_cached_models_are_counted(tmp_path):
     for name, size in (("a--b", 2048), ("c--d", 1024)):
         snapshot = tmp_path / f"models--{name}" / "snapshots" / "1"
@@ -79,6 +82,7 @@ def test_a_missing_extra_comes_with_the_command_that_installs_it(monkeypatch):
     assert "gguf no   pip install 'zoo-lm[gguf]'" in dict(doctor.in_words(doctor.examine()))["extras"]
 
 
+@pytest.mark.slow
 def test_completion_is_found_where_shells_look(tmp_path):
     assert "not installed" in words(HOME=str(tmp_path))["completion"]
     (tmp_path / ".zshrc").write_text('eval "$(zoo completion zsh)"\n')

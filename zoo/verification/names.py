@@ -71,7 +71,10 @@ def _tied(
     name: str, ours: nn.Module, steps: Sequence[Step], table: Table, modules: dict[str, nn.Module]
 ) -> View | None:
     """A head that shares the embedding's weight, under the name that the table lets a second copy of it have."""
-    weight = getattr(ours.get_submodule(name), "weight", None)
+    module = ours.get_submodule(name)
+    if isinstance(module, nn.Embedding):  # its copy is the head
+        return None
+    weight = getattr(module, "weight", None)
     twins = {n for n, p in ours.named_parameters(remove_duplicate=False) if p is weight}
     of = {n for s in steps if twins & set(s.ours) for n in s.theirs}
     copies = (a.theirs.rpartition(".")[0] for a in table.aliases if a.of in of and "embed" not in a.theirs)

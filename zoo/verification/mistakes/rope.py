@@ -92,7 +92,7 @@ def share(case: Case) -> Iterator[Repair]:
         own, head_dim = attn.rope, attn.head_dim
         whole = frequencies(head_dim, own.rope, own.max_seq_len)[: own.dim // 2]
         widths = {head_dim * n // 16 for n in range(1, 17)} | {2**n for n in range(1, 9)} | {own.dim}
-        for width in sorted(w for w in widths if not w % 2 and w <= head_dim):
+        for width in sorted(w for w in widths if not w % 2 and 0 < w <= head_dim):
             for over in {width, head_dim}:
                 short = frequencies(over, own.rope, own.max_seq_len)[: width // 2]
                 if short != own.short and ((width, over) != (own.dim, own.dim) or own.short == whole):
