@@ -32,7 +32,9 @@ FAMILIES = sorted(installed().families)
 KEPT = [f"{name}-{group}" for name in FAMILIES for group in GROUPS]
 
 
-@pytest.mark.parametrize("kept", some(KEPT, *(k for k in KEPT if k.startswith("t5-") or k.endswith("-cache"))))
+@pytest.mark.parametrize(
+    "kept", some(KEPT, *(k for k in KEPT if k.startswith("t5-") or k.endswith(("-cache", "-docs"))))
+)
 def test_family_keeps_the_contract(kept: str) -> None:
     name, _, group = kept.partition("-")
     assert not failed(check_family(name, groups=[group]))

@@ -135,6 +135,12 @@ def test_generations_are_told_apart_by_what_their_configs_hold() -> None:
     assert installed().detect({"model_type": "chatglm"}) == []
 
 
+def test_biases_are_there_only_where_the_config_says_so() -> None:
+    """The released ChatGLMConfig has add_qkv_bias=False by default."""
+    without = {key: value for key, value in raw().items() if key != "add_qkv_bias"}
+    assert not installed()["chatglm2"].dialect("hf").from_config(ForeignConfig(without)).attention_bias
+
+
 def test_rope_ratio_multiplies_the_base_of_GLM_4() -> None:
     assert rope_of(**GLM4, rope_ratio=500) == RopeConfig(theta=5_000_000.0, partial=0.5)
     assert rope_of(rope_ratio=1) == RopeConfig(partial=0.5)

@@ -178,6 +178,7 @@ def test_mixture_has_the_weights_that_its_anatomy_names(name: str) -> None:
     config = mixture(**MIXTURES[name])
     shapes = {parameter: tuple(p.shape) for parameter, p in on_meta(config).named_parameters()}
     assert shapes == config.anatomy().shapes()
+    assert {"attention", "position", "norm", "block", "mlp"} <= config.anatomy().traits.keys()
 
 
 @pytest.mark.slow
