@@ -10,7 +10,7 @@ import pytest
 
 from zoo.errors import CheckpointError
 from zoo.generation import GenerationConfig, config_from_hf, settings_in
-from zoo.generation.config import Settings
+from zoo.generation.config import GenerationSettings
 
 
 def test_a_released_file_is_read():  # Llama 3.1 8B Instruct's
@@ -161,4 +161,4 @@ def test_every_setting_is_documented_and_can_be_given_to_a_call(language: str):
     page = (Path(__file__).parents[2] / "docs" / language / "concepts" / "generation.md").read_text(encoding="utf-8")
     names = [f.name for f in fields(GenerationConfig)]
     assert not [name for name in names if f"`{name}`" not in page]
-    assert names == [*Settings.__annotations__]
+    assert names == [*GenerationSettings.__annotations__]

@@ -268,7 +268,7 @@ def test_a_revision_named_twice_must_be_the_same(hub: Hub, client: Calls) -> Non
 def test_a_local_path_is_taken_as_it_is(tmp_path: Path) -> None:
     assert locate(tmp_path)[:2] == (tmp_path, None)
     assert locate(str(tmp_path / "nothing"))[:2] == (tmp_path / "nothing", None)
-    with pytest.raises(UsageError, match="no repository of the hub"):
+    with pytest.raises(UsageError, match="not a repository on the hub"):
         locate(tmp_path, revision="v1")
 
 

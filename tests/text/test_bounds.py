@@ -26,7 +26,7 @@ MAX_SECONDS = 3  # of CPU; measured: at most 1 but for what is slow by its size,
 MAX_MEGABYTES = 520  # measured: 503 for half a million merges, which are as many as the largest vocabulary in use has
 REFUSED = (
     r"refused: (tokenizer.json: ((normalizer|pre_tokenizer|post_processor|decoder|model|added_tokens)[\w.\[\]…]*: "
-    r"|[\w.]+: occurs twice|has [\d,]+ bytes|has more than [\d,]+ values|has too many values|is nested|begins with)"
+    r"|[\w.]+: occurs twice|has [\d,]+ bytes|has more than [\d,]+ values|has too many values|is nested|starts with)"
     r"|tokenizer_config.json: [\w.…]+: )"
 )
 

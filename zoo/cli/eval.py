@@ -16,11 +16,10 @@ from zoo.errors import UsageError
 if TYPE_CHECKING:
     from zoo.measurement.evaluation import Score
     from zoo.measurement.perplexity import Reading
-    from zoo.measurement.references import Comparison
+    from zoo.measurement.references import ReferenceScores
 
 EPILOG = """\b
 Examples:
-  zoo eval tiny
   zoo eval tiny --text ./book.txt --text ./letters.txt --stride 128
   zoo eval ./opus-mt-en-de --references ./pairs.jsonl generation.num_beams=4
   zoo eval ./folder --tasks lambada_openai,hellaswag --limit 100 --json
@@ -140,7 +139,7 @@ def measured_by(metrics: str | None) -> list[str]:
     return names
 
 
-def _print_references(references: dict[str, Comparison]) -> None:
+def _print_references(references: dict[str, ReferenceScores]) -> None:
     names = list(next(iter(references.values())).scores)
     columns = [
         output.Column("references"),

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  zoo generate tiny -p "One day"
   zoo generate tiny -p "She had been" --temperature 0.8 --seed 1 --tokens 40
   zoo generate tiny -p "She said" --regex '"[a-z ]+[.!?]"' generation.no_repeat_ngram_size=3
   zoo generate ./Qwen2.5-VL-3B-Instruct --image cat.png -p "What is this?"

@@ -13,7 +13,7 @@ from zoo.generation import ranges
 DEFAULT_NEW = 128  # tokens to add at most where nothing says how many
 
 
-class Settings(TypedDict, total=False):
+class GenerationSettings(TypedDict, total=False):
     """The fields of GenerationConfig as keyword arguments; None leaves what is set otherwise."""
 
     max_new_tokens: int | None

@@ -10,7 +10,7 @@ from typing import Any, Unpack
 from torch import Tensor
 
 from zoo.errors import UsageError, ZooWarning
-from zoo.generation.config import GenerationConfig, Settings
+from zoo.generation.config import GenerationConfig, GenerationSettings
 from zoo.generation.job import open_job
 from zoo.generation.prompts import Prompts
 from zoo.generation.protocols import Draft, LanguageModel, TokenizerLike
@@ -28,7 +28,7 @@ def generate(
     draft: Draft | None = None,
     return_logits: bool = False,
     ignore_settings: bool = False,
-    **settings: Unpack[Settings],
+    **settings: Unpack[GenerationSettings],
 ) -> Generation:
     """Continue every prompt: texts, lists of token ids, or a tensor [B, T] of them with its attention_mask [B, T].
 
@@ -62,7 +62,7 @@ def stream(
     inputs: Mapping[str, Any] | None = None,
     draft: Draft | None = None,
     ignore_settings: bool = False,
-    **settings: Unpack[Settings],
+    **settings: Unpack[GenerationSettings],
 ) -> Stream:
     """The continuation of one prompt, in pieces of text that never change; arguments and errors as in `generate`."""
     config = _config(model, config, ignore_settings, settings)
@@ -76,7 +76,9 @@ def stream(
     return Stream(job.rows[0], job.steps(draft), job.form)
 
 
-def _config(model: Any, config: GenerationConfig | None, ignore_settings: bool, settings: Settings) -> GenerationConfig:
+def _config(
+    model: Any, config: GenerationConfig | None, ignore_settings: bool, settings: GenerationSettings
+) -> GenerationConfig:
     """What the call says, before what its config says, or, where it has none, the file beside the model."""
     if config is None:
         config = GenerationConfig()

@@ -25,7 +25,7 @@ from zoo.generation.stopping import GrowingRow
 
 
 @dataclass(frozen=True)
-class Job:
+class GenerationJob:
     """What is needed to make the rows of one call."""
 
     model: LanguageModel  # of an encoder-decoder its decoder, which has read the sources
@@ -112,7 +112,7 @@ def open_job(
     mask: Tensor | None = None,
     inputs: Mapping[str, Any] | None = None,
     needs_text: bool = False,
-) -> Job:
+) -> GenerationJob:
     """Read what a caller hands over. Raises UsageError for what cannot be."""
     _check_model(model)
     if tokenizer is None and (needs_text or config.stop or config.is_constrained or has_text(prompts)):
@@ -135,7 +135,7 @@ def open_job(
     form = form_of(config, tokenizer, eos, vocab_size)
     if config.num_beams == 1 and count > 1:
         begun = begun.repeated(count)
-    return Job(reader, begun, batch.rows, rows, config, eos, tokenizer, form)
+    return GenerationJob(reader, begun, batch.rows, rows, config, eos, tokenizer, form)
 
 
 def _check_model(model: Any) -> None:

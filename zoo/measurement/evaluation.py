@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import MissingExtra, UnknownName, UsageError, ZooWarning
 from zoo.measurement.passages import SAMPLE, encode, read_text
 from zoo.measurement.perplexity import Reading, read
-from zoo.measurement.references import METRICS, Comparison, compare, read_examples, scorers
+from zoo.measurement.references import METRICS, ReferenceScores, compare, read_examples, scorers
 from zoo.measurement.subject import OpenedSource, main_dtype, open_source
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Evaluation:
     dtype: str  # that it was computed in
     texts: dict[str, Reading] = field(default_factory=dict)  # by file
     scores: list[Score] = field(default_factory=list)
-    references: dict[str, Comparison] = field(default_factory=dict)  # by file
+    references: dict[str, ReferenceScores] = field(default_factory=dict)  # by file
     environment: dict[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:

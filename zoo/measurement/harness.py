@@ -23,7 +23,7 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.generation import GenerationConfig, generate
-from zoo.generation.config import Settings
+from zoo.generation.config import GenerationSettings
 from zoo.text import Tokenizer
 
 MAX_NEW = 256  # tokens, where a task does not say: the harness' own number
@@ -135,7 +135,7 @@ class ZooLM(TemplateLM):
         known: dict[str, Any] = dict(normalize_gen_kwargs(asked, MAX_NEW))
         stop, most = known.pop("until", []), known.pop("max_gen_toks")
         is_sampled, temperature = known.pop("do_sample"), known.pop("temperature", 0.0)
-        taken = {name: known.pop(name) for name in [*known] if name in Settings.__annotations__}
+        taken = {name: known.pop(name) for name in [*known] if name in GenerationSettings.__annotations__}
         if known:
             raise UsageError(f"the task asks for {', '.join(sorted(known))}, which zoo's generation does not support")
         return self.base.updated(

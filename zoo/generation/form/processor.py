@@ -17,7 +17,7 @@ from torch import Tensor
 
 from zoo.errors import MissingExtra, UsageError, ZooError, clean
 from zoo.generation.config import GenerationConfig
-from zoo.generation.form.reading import Closing, Reading, unpacked
+from zoo.generation.form.reading import Closing, FormState, unpacked
 from zoo.generation.form.spelling import spelling_of
 from zoo.generation.form.ways import Ways
 from zoo.generation.form.within import Within
@@ -76,14 +76,14 @@ class Form:
     ) -> None:
         """`reserve` are tokens at the end that are not the form's: a forced end token."""
         self.name, self.eos, self.spelling, self.closing, self.reserve = name, eos, spelling, closing, reserve
-        self._begin = Reading((), matcher)
-        self._readings: dict[tuple[int, ...], Reading] = {(): self._begin}  # by what was read
+        self._begin = FormState((), matcher)
+        self._states: dict[tuple[int, ...], FormState] = {(): self._begin}  # by what was read
 
     def __call__(self, history: History, scores: Tensor) -> Tensor:
         """Scores [R, V]; a row whose text has ended is left alone."""
         added, left = history.added.tolist(), (history.limits - history.num_new).tolist()
         allowed = torch.ones_like(scores, dtype=torch.bool)
-        reached: dict[tuple[int, ...], Reading] = {}
+        reached: dict[tuple[int, ...], FormState] = {}
         for i, tokens in enumerate(map(tuple, added)):
             if left[i] <= 0 or not self.eos.isdisjoint(tokens):
                 continue
@@ -91,7 +91,7 @@ class Form:
             mask = unpacked(reading.matcher.compute_bitmask(), scores.shape[1]).to(scores.device)
             allowed[i] = self.closing.narrowed(reading, mask, scores[i], left[i] - self.reserve)
         late = history.num_new - 1  # groups of beams come one after the other, and read on from the same texts
-        self._readings = {key: r for key, r in (self._readings | reached).items() if len(key) >= late}
+        self._states = {key: r for key, r in (self._states | reached).items() if len(key) >= late}
         return scores.masked_fill(~allowed, -torch.inf)
 
     def check(self, tokens: Sequence[int], text: str) -> None:
@@ -105,8 +105,8 @@ class Form:
             what = f"{self.name}: the tokenizer says {clean(repr(text))} for {clean(repr(spelt))}, which is of the form"
             raise ZooError(what, hint="write the form without a blank at its beginning")
 
-    def _after(self, tokens: tuple[int, ...]) -> Reading:
+    def _after(self, tokens: tuple[int, ...]) -> FormState:
         """What has read `tokens`, of which all but the last were read before."""
-        if tokens in self._readings:
-            return self._readings[tokens]
-        return self._readings[tokens[:-1]].after(tokens[-1])
+        if tokens in self._states:
+            return self._states[tokens]
+        return self._states[tokens[:-1]].after(tokens[-1])

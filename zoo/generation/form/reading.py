@@ -12,7 +12,7 @@ FAR = 64  # tokens left beyond which nothing is looked for
 
 
 @dataclass
-class Reading:
+class FormState:
     """A matcher that has read a text, and what is known of its end."""
 
     tokens: tuple[int, ...]
@@ -20,7 +20,7 @@ class Reading:
     tight: Any = None  # a matcher of the form within a length, that has read the same
     way: tuple[int, ...] | None = None  # tokens that are known to complete the text
 
-    def after(self, token: int) -> Reading:
+    def after(self, token: int) -> FormState:
         """The reading with one token more, which must be allowed."""
         both = [None if m is None else m.deep_copy() for m in (self.matcher, self.tight)]
         for matcher in both:
@@ -33,7 +33,7 @@ class Reading:
 class Closing(Protocol):
     """Finds which tokens leave a text that can be completed."""
 
-    def narrowed(self, reading: Reading, allowed: Tensor, scores: Tensor, left: int) -> Tensor:
+    def narrowed(self, state: FormState, allowed: Tensor, scores: Tensor, left: int) -> Tensor:
         """Those of the `allowed` tokens, bool [V], from which `left` tokens with them can complete the text.
 
         Where none is found all stay: the text ends unfinished, and `Form.check` says so.

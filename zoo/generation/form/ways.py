@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.generation.form.reading import FAR, Reading
+from zoo.generation.form.reading import FAR, FormState
 
 SLACK = 8  # tokens left beyond the way that is known, at which every token of the form may come
 TRIED = 12  # likeliest tokens of which one may come that leaves enough room
@@ -32,20 +32,20 @@ class Ways:
         ascii_alone = [i for i in short if told[i].isascii()]
         self._short, self._many = (ascii_alone, short), spelling.vocab_size // 4
 
-    def narrowed(self, reading: Reading, allowed: Tensor, scores: Tensor, left: int) -> Tensor:
+    def narrowed(self, state: FormState, allowed: Tensor, scores: Tensor, left: int) -> Tensor:
         """See `Closing`."""
         if left > FAR:
             return allowed
-        reading.way = self._way(reading.matcher, reading.way, left)
-        if reading.way is None or len(reading.way) + SLACK <= left:
+        state.way = self._way(state.matcher, state.way, left)
+        if state.way is None or len(state.way) + SLACK <= left:
             return allowed
         kept = torch.zeros_like(allowed)
-        kept[[*reading.way[:1], *(token for token in self.eos if token < len(kept))]] = True
+        kept[[*state.way[:1], *(token for token in self.eos if token < len(kept))]] = True
         likeliest = scores.masked_fill(~allowed, -torch.inf).topk(min(TRIED, len(scores)))
         for token, score in zip(likeliest.indices.tolist(), likeliest.values.tolist(), strict=True):
-            child = reading.matcher.deep_copy()
+            child = state.matcher.deep_copy()
             if score > -torch.inf and token not in self.eos and child.try_consume_tokens([token]):
-                kept[token] = self._way(child, reading.way, left - 1) is not None
+                kept[token] = self._way(child, state.way, left - 1) is not None
         return kept & allowed
 
     def _way(self, matcher: Any, known: tuple[int, ...] | None, most: int) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from zoo.generation.form.reading import FAR, Reading, unpacked
+from zoo.generation.form.reading import FAR, FormState, unpacked
 
 
 class Within:
@@ -20,28 +20,28 @@ class Within:
     def __init__(self, pattern: str, spelling: Any) -> None:
         self.pattern, self.spelling = pattern, spelling
 
-    def narrowed(self, reading: Reading, allowed: Tensor, scores: Tensor, left: int) -> Tensor:
+    def narrowed(self, state: FormState, allowed: Tensor, scores: Tensor, left: int) -> Tensor:
         """See `Closing`."""
         if left > FAR:
             return allowed
-        reading.tight = reading.tight or self._tight(reading, left)
-        if reading.tight is None:
+        state.tight = state.tight or self._tight(state, left)
+        if state.tight is None:
             return allowed
-        near = unpacked(reading.tight.compute_bitmask(), len(allowed)).to(allowed.device)
+        near = unpacked(state.tight.compute_bitmask(), len(allowed)).to(allowed.device)
         if not near.equal(allowed):  # the length binds: what was said since leaves a longer one
-            reading.tight = self._tight(reading, left) or reading.tight
-            near = unpacked(reading.tight.compute_bitmask(), len(allowed)).to(allowed.device)
+            state.tight = self._tight(state, left) or state.tight
+            near = unpacked(state.tight.compute_bitmask(), len(allowed)).to(allowed.device)
         return near & allowed
 
-    def _tight(self, reading: Reading, left: int) -> Any:
+    def _tight(self, state: FormState, left: int) -> Any:
         """A matcher of the form within the length; None where nothing completes the text within it."""
         from llguidance import LLMatcher, regex_to_lark
 
-        said = len(self.spelling.decode_str(list(reading.tokens)))
+        said = len(self.spelling.decode_str(list(state.tokens)))
         length = rf"(?s:.{{0,{said}}})([\x00-\x7f]{{0,{left}}}|(?s:.{{0,{left // 4}}}))"
         grammar = f"start: TEXT\nTEXT: /{regex_to_lark(self.pattern)}/ & /{length}/\n"
         matcher = LLMatcher(self.spelling, LLMatcher.grammar_from_lark(grammar), log_level=0)
-        if matcher.is_error() or matcher.try_consume_tokens(list(reading.tokens)) < len(reading.tokens):
+        if matcher.is_error() or matcher.try_consume_tokens(list(state.tokens)) < len(state.tokens):
             return None
         if matcher.is_accepting():
             return matcher

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from zoo.generation.config import Settings
+from zoo.generation.config import GenerationSettings
 
 # transformers' word -> ours; only those that we spell differently
 RENAMED = {"stop_strings": "stop"}
 OURS_ALONE = ("seed", "stop", "regex", "json_schema")  # of a call, not of a file
-READ = frozenset(Settings.__annotations__) - {*OURS_ALONE} | {*RENAMED}
+READ = frozenset(GenerationSettings.__annotations__) - {*OURS_ALONE} | {*RENAMED}
 
 # What transformers assumes where the file is silent and do_sample is true.
 ASSUMED = {"temperature": 1.0, "top_k": 50}

@@ -8,6 +8,6 @@ references, averaged; an exact match is that of the text less the blanks around 
 from __future__ import annotations
 
 from zoo.measurement.references.examples import Example, read_examples
-from zoo.measurement.references.scores import METRICS, Comparison, compare, scorers
+from zoo.measurement.references.scores import METRICS, ReferenceScores, compare, scorers
 
-__all__ = ["METRICS", "Comparison", "Example", "compare", "read_examples", "scorers"]
+__all__ = ["METRICS", "Example", "ReferenceScores", "compare", "read_examples", "scorers"]

@@ -20,7 +20,7 @@ Scorer = Callable[[Sequence[str], Sequence[Example]], dict[str, float]]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReferenceScores:
     """What one file's examples scored."""
 
     examples: int
@@ -48,7 +48,7 @@ def scorers(metrics: Iterable[str], bleu_tokens: str = "13a") -> list[str]:
 
 def compare(
     texts: Sequence[str], examples: Sequence[Example], metrics: Iterable[str] = METRICS, *, bleu_tokens: str = "13a"
-) -> Comparison:
+) -> ReferenceScores:
     """The scores of what was said. `bleu_tokens` is sacrebleu's way to cut texts, one of BLEU_TOKENS."""
     scores: dict[str, float] = {}
     signature = ""
@@ -61,7 +61,7 @@ def compare(
             pairs = zip(texts, examples, strict=True)
             right = sum(text.strip() in [r.strip() for r in example.references] for text, example in pairs)
             scores["exact"] = right / len(examples)
-    return Comparison(len(examples), scores, signature, list(texts))
+    return ReferenceScores(len(examples), scores, signature, list(texts))
 
 
 def _bleu(texts: Sequence[str], examples: Sequence[Example], tokens: str) -> tuple[float, str]:
