@@ -31,6 +31,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave files that are slow as a whole unread by the fast tests: reading one takes longer than many a test."""
+    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+        return None
+    return "\npytestmark = pytest.mark.slow" in collection_path.read_text(encoding="utf-8") or None
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Numbers from original implementations, kept beside the repository; tests that need them skip without."""

@@ -24,6 +24,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_a_bar_tells_what_and_how_much_and_leaves_nothing_behind() -> None:
     shown = _on_a_terminal(WORK.format(patience=0))
     assert "write [it]" in shown

@@ -70,6 +70,7 @@ def test_only_what_is_needed_comes_at_one_commit(hub: Hub, client: Client) -> No
     assert "fetching" not in again.stderr
 
 
+@pytest.mark.slow
 def test_a_copy_lists_its_files_and_says_where_they_come_from(hub: Hub, client: Client, tmp_path: Path) -> None:
     commit = hub.publish("acme/copied", FILES | CARD)
     target = tmp_path / "copy"

@@ -89,6 +89,7 @@ def test_a_dry_run_checks_and_connects_to_nothing(hub: Hub, client: Client, fold
     assert hub.requests == []
 
 
+@pytest.mark.slow
 def test_a_branch_is_made_and_main_stays(hub: Hub, client: Client, folder: Path) -> None:
     first = client.zoo("push", str(folder), "acme/model")
     main = hub.repos["acme/model"]["main"]
@@ -200,6 +201,7 @@ def test_what_the_hub_changes_or_refuses_is_told(hub: Hub, client: Client, folde
     assert (card.exit_code, "no such licence" in card.stderr) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_card_tells_what_is_known_and_where_it_comes_from(hub: Hub, client: Client, tmp_path: Path) -> None:
     files = {path.name: path.read_bytes() for path in TINY.iterdir()}
     commit = hub.publish("acme/base", files)

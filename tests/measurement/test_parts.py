@@ -405,6 +405,7 @@ def read_as(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     return asked  # type: ignore[return-value]
 
 
+@pytest.mark.slow
 def test_each_model_is_held_to_the_first_that_can_be_measured(read_as: list[Any]) -> None:
     sources = [
         UsageError("not here", why="because"), opened("one"), opened("two", longest=40), opened("cut", vocabulary="w"),
@@ -555,6 +556,7 @@ def test_another_librarys_checkpoint_is_read_where_it_lies_or_written_for_it(sav
     assert json.loads((Path(other) / "config.json").read_text())["rms_norm_eps"] == 0.001
 
 
+@pytest.mark.slow
 def test_the_other_library_does_the_same_work() -> None:
     pytest.importorskip("transformers", reason="the reference extra is not installed")
     tiny = str(Path(zoo.__file__).parent / "box" / "tiny")

@@ -8,13 +8,14 @@ import torch
 from zoo.registry import installed
 from zoo.testing import Subject
 
-FAMILIES = [name for name, family in sorted(installed().families.items()) if Subject(family).is_encoder_decoder]
+FAMILIES = ("t5", "transformer")
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("name", FAMILIES)
 def test_padding_before_a_target_changes_nothing(name: str) -> None:
     subject = Subject(installed()[name])
+    assert subject.is_encoder_decoder
     model, source, target = subject.model, subject.tokens(2, 9), subject.tokens(2, 6)
     is_real = torch.ones(2, 6, dtype=torch.bool)
     is_real[1, :2] = False

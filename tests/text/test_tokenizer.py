@@ -61,6 +61,7 @@ def test_a_llama_like_tokenizer_equals_transformers(tmp_path: Path):
     assert_same(write(tmp_path, sentencepiece_like(), config), texts())
 
 
+@pytest.mark.slow
 def test_the_tokenizer_class_of_the_config_does_not_overrule_tokenizer_json(tmp_path: Path):
     # transformers 5 builds a LlamaTokenizer anew, which puts no space before a text that begins with one; the file
     # does, and so does sentencepiece (test_gguf.py).

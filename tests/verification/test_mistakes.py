@@ -49,11 +49,8 @@ def test_a_mistake_in_one_layer_is_named_with_its_layer(seed: Seed) -> None:
     check(verify(wrong(seed, model), against=model), seed)
 
 
-@pytest.mark.parametrize(
-    "seed",
-    [pytest.param(seed, marks=[] if seed.name == "one norm for two" else pytest.mark.slow) for seed in SEEDS],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", SEEDS, ids=str)
 def test_it_is_named_against_transformers_too(seed: Seed, tmp_path: Path) -> None:
     pytest.importorskip("transformers", reason="the reference extra is not installed")
     zoo.save(right(seed.config), tmp_path / "model")

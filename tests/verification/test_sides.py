@@ -365,6 +365,7 @@ def test_outputs_of_transformers_go_by_our_names() -> None:
 # goldens
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["gpt2", "vit"])
 def test_a_golden_is_written_again_as_it_lies_there(
     family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
