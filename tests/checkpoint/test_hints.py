@@ -218,6 +218,7 @@ def test_no_hint_leads_to_another_model(tmp_path: Path) -> None:
     assert walked(tmp_path, 12, 7, ("llama", "t5")) == []
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_no_hint_of_two_hundred_broken_folders_leads_to_another_model(tmp_path: Path) -> None:
     families = ("llama", "qwen2", "qwen3", "mistral", "gemma", "gpt2", "t5", "bert", "mixtral", "glm")

@@ -125,6 +125,7 @@ def test_a_folder_that_is_not_there_is_said_so(tmp_path: Path) -> None:
     assert "absent is not a folder" in done.stderr
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_its_readme_holds_from_an_empty_folder_to_a_wheel_in_a_second_environment(tmp_path: Path) -> None:
     """Every command of the README, word for word, but that nothing is fetched: see `run`."""

@@ -19,6 +19,7 @@ pytestmark = pytest.mark.slow
 PAGE = ROOT / "docs" / "en" / "add-a-family.md"
 
 
+@pytest.mark.long
 def test_the_tutorial_ends_with_a_wheel_in_a_second_environment(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="the build backend of plugins is in the dev extra")
     home, folder, told = tmp_path / "home", tmp_path, {}

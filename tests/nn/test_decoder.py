@@ -176,6 +176,7 @@ def test_compiles_into_one_graph_with_a_cache(model: Decoder) -> None:
     close(torch.cat(parts, 1), model(tokens))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @torch.inference_mode()

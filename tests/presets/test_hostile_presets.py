@@ -52,6 +52,7 @@ def test_hostile_presets_are_refused_or_are_data(tmp_path: Path) -> None:
     hold(tmp_path, "--seed=7", "--light", count=12)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_300_hostile_presets_are_refused_or_are_data(tmp_path: Path) -> None:
     hold(tmp_path, "--seed=9", count=300)

@@ -31,6 +31,7 @@ REFUSED = (
 )
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("QUICK", "HEAVY")])
 def test_a_hostile_tokenizer_is_refused_by_its_component_or_read_in_bounds(kind: str) -> None:
     seconds = MAX_SECONDS if kind == "QUICK" else 3 * MAX_SECONDS  # a million tokens are read in 4.3 s

@@ -20,6 +20,7 @@ MAX_SECONDS = 2.5  # of CPU; the budget has 1.5, and a step may take as long aga
 MAX_MEGABYTES = 350  # the budget has 256
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("QUICK", "HEAVY", "SMALLER")])
 def test_every_filter_method_and_form_is_bounded_at_every_size(kind: str) -> None:
     for name, came in measure(MODULE, kind).items():
