@@ -34,8 +34,8 @@ SPOKEN = re.compile(
 )
 SPOKEN_KEYS = {"help", "title", "why", "hint", "what", "label", "style", "metavar", "message", "description", "unit"}
 SPOKEN_KEYS |= {"encoding", "timeout", "justify", "no_wrap", "err", "color"}
-# How a table or a page looks, how many names are listed, and seeds, of which each draws as well as another.
-SPOKEN_KEYS |= {"is_number", "is_wide", "repr", "most", "shorten", "width", "class_", "id", "aria_label", "seed"}
+# How a table or a page looks, and how many names are listed.
+SPOKEN_KEYS |= {"is_number", "is_wide", "repr", "most", "class_", "aria_label"}
 SYMMETRIC = ("isinstance", "map", "filter", "min", "max", "equal", "set", "array_equal", "isclose", "allclose", "gcd")
 SYMMETRIC += ("samestat", "samefile")
 # Numbers of which none is the right one: a bound may be one more, or twice as much, and nothing comes out otherwise.

@@ -17,9 +17,7 @@ def read(folder: Folder) -> Found:
     The space that the model file asks for stands before every part of a text between special tokens where the folder
     says legacy=true, and before the first part only where it does not, as transformers 5 takes it.
     """
-    named = folder.tokenizer_class
-    if (named and named not in CLASSES) or (not named and (folder.model_type or TYPES[0]) not in TYPES):
-        raise folder.refuse(FILE, ", ".join(CLASSES))
+    folder.hold_to(FILE, CLASSES, TYPES)
     file = folder.path / FILE
     model = read_model(read_bytes(file), file)
     tree = tree_of(_asked(model, folder), file, first_only=not folder.flag("legacy", False))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,12 @@ class Folder:
             what = f"{clean(repr(value))} is not true or false"
             raise CheckpointError(self.path / "tokenizer_config.json", name, what)
         return default if value is None else value
+
+    def hold_to(self, file: str, classes: Collection[str], types: Collection[str]) -> None:
+        """Raise CheckpointError where a class is named, or else a type of model, that is none of these."""
+        named = self.tokenizer_class
+        if (named and named not in classes) or (not named and self.model_type and self.model_type not in types):
+            raise self.refuse(file, ", ".join(classes))
 
     def refuse(self, file: str, known: str) -> CheckpointError:
         """What to say of a class that zoo cannot rebuild."""

@@ -15,9 +15,7 @@ MAX_SENTINELS = 1000
 
 def read(folder: Folder) -> Found:
     """The tokenizer of a spiece.model by T5's rules. Raises CheckpointError for a folder of other rules."""
-    named = folder.tokenizer_class
-    if (named and named not in CLASSES) or (not named and (folder.model_type or TYPES[0]) not in TYPES):
-        raise folder.refuse(FILE, ", ".join(CLASSES))
+    folder.hold_to(FILE, CLASSES, TYPES)
     file = folder.path / FILE
     model = read_model(read_bytes(file), file)
     count = folder.config.get("extra_ids", 100)

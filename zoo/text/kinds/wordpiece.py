@@ -20,10 +20,7 @@ DEFAULTS = {
 
 def read(folder: Folder) -> Found:
     """The tokenizer of vocab.txt. Raises CheckpointError where the folder names a class of other rules."""
-    if (folder.tokenizer_class or CLASSES[0]) not in CLASSES or (
-        not folder.tokenizer_class and (folder.model_type or TYPES[0]) not in TYPES
-    ):
-        raise folder.refuse(FILE, ", ".join(CLASSES))
+    folder.hold_to(FILE, CLASSES, TYPES)
     file = folder.path / FILE
     if not folder.flag("do_basic_tokenize", True):
         raise CheckpointError(folder.path / "tokenizer_config.json", "do_basic_tokenize", "false is not rebuilt by zoo")

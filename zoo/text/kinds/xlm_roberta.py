@@ -24,9 +24,7 @@ DEFAULTS = {
 
 def read(folder: Folder) -> Found:
     """The tokenizer of XLM-R. Raises CheckpointError for a folder of other rules, which shift ids otherwise."""
-    named = folder.tokenizer_class
-    if (named and named not in CLASSES) or (not named and (folder.model_type or TYPES[0]) not in TYPES):
-        raise folder.refuse(FILE, ", ".join(CLASSES))
+    folder.hold_to(FILE, CLASSES, TYPES)
     file = folder.path / FILE
     model = read_model(read_bytes(file), file)
     if [piece.text for piece in model.pieces[:3]] != ["<unk>", "<s>", "</s>"]:
