@@ -9,11 +9,14 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError, clean
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 MAX_FILES = 1_000  # presets of a folder or package, or options of a group, and the folders that they lie in
 MAX_LISTED = 10_000  # of whatever kind
