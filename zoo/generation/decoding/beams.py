@@ -12,13 +12,13 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.generation.config import GenerationConfig
+from zoo.generation.decoding.loop import check_finite, open_cache
+from zoo.generation.decoding.sampling import generators, nothing_left
+from zoo.generation.decoding.search import Hypothesis, Search
 from zoo.generation.history import NOTHING, History
-from zoo.generation.loop import check_finite, open_cache
 from zoo.generation.processors import GroupDiversity, Processor, applied, processors_of, warpers_of
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import LanguageModel, TokenizerLike
-from zoo.generation.sampling import generators, nothing_left
-from zoo.generation.search import Hypothesis, Search
 
 
 @torch.inference_mode()

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from zoo.generation import generate
+from zoo.generation.decoding.sampling import draw, uniforms
 from zoo.generation.history import History
 from zoo.generation.processors import MinP, TopP
-from zoo.generation.sampling import draw, uniforms
 
-from .models import TableModel
+from ..models import TableModel
 
 PROMPTS = [[3, 4, 5], [6], [7, 8, 9, 10, 11, 3, 3], [12, 5]]
 

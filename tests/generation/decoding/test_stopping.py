@@ -10,9 +10,9 @@ import torch
 
 from zoo.errors import UsageError, ZooError
 from zoo.generation import GenerationConfig, generate, stream
-from zoo.generation.stopping import StopStrings
+from zoo.generation.decoding.stopping import StopStrings
 
-from .models import LetterTokenizer, TableModel
+from ..models import LetterTokenizer, TableModel
 
 
 def run(stop: StopStrings, pieces: list[str]) -> str:

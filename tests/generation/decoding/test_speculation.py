@@ -7,7 +7,7 @@ import pytest
 from zoo.errors import UsageError
 from zoo.generation import DraftModel, PromptLookup, generate, stream
 
-from .models import LetterTokenizer, TableModel, foreign_llama
+from ..models import LetterTokenizer, TableModel, foreign_llama
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -9,7 +9,7 @@ import torch
 
 from zoo.generation import GenerationConfig, generate
 
-from .models import LetterTokenizer, TableModel, foreign_llama
+from ..models import LetterTokenizer, TableModel, foreign_llama
 
 PROMPTS = torch.tensor([[0, 0, 3, 4], [7, 8, 9, 10], [0, 6, 6, 7]])
 MASK = PROMPTS > 0

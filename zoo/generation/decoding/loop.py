@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError, ZooError, ZooWarning
+from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import CacheLike, LanguageModel
-from zoo.generation.stopping import GrowingRow
 
 
 @torch.inference_mode()  # as a decorator: inside the generator it would stay on for the caller between two steps

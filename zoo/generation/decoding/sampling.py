@@ -12,9 +12,9 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.generation.config import GenerationConfig
+from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.history import History
 from zoo.generation.processors import Processor, applied, processors_of, warpers_of
-from zoo.generation.stopping import GrowingRow
 
 BANNING = (  # settings that take tokens away
     "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_new_tokens", "min_length", "bad_words_ids",

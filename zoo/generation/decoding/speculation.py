@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.generation.loop import check_finite, open_cache
+from zoo.generation.decoding.loop import check_finite, open_cache
+from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import Draft, LanguageModel, device_of
-from zoo.generation.stopping import GrowingRow
 
 
 class PromptLookup:
