@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from zoo.errors import UsageError, ZooError, clean
-from zoo.measurement.job import Job
+from zoo.measurement.speed.job import Job
 
-MODULE = "zoo.measurement.worker"
+MODULE = "zoo.measurement.speed.worker"
 
 
 class Process:

@@ -30,8 +30,8 @@ def main() -> None:
 def _serve(answers: IO[str]) -> None:
     import torch
 
-    from zoo.measurement.job import Job, prompt_of, run
-    from zoo.measurement.memory import peak, peak_bytes
+    from zoo.measurement.speed.job import Job, prompt_of, run
+    from zoo.measurement.speed.memory import peak, peak_bytes
 
     job = Job.from_dict(json.loads(sys.stdin.readline()))
     kind = _runner(job.engine)
@@ -60,10 +60,10 @@ def _serve(answers: IO[str]) -> None:
 def _runner(engine: str) -> Any:
     """The class that runs an engine's models, its library imported."""
     if engine == "transformers":
-        from zoo.measurement.theirs import TransformersRunner
+        from zoo.measurement.speed.theirs import TransformersRunner
 
         return TransformersRunner
-    from zoo.measurement.own import ZooRunner
+    from zoo.measurement.speed.own import ZooRunner
 
     return ZooRunner
 

@@ -10,8 +10,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, ZooWarning
-from zoo.measurement.job import ENGINES, Job
-from zoo.measurement.process import Process
+from zoo.measurement.speed.job import ENGINES, Job
+from zoo.measurement.speed.process import Process
 
 if TYPE_CHECKING:
     import torch

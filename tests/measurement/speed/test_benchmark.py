@@ -8,10 +8,10 @@ import pytest
 
 import zoo
 from zoo.errors import UsageError, ZooError
-from zoo.measurement.benchmark import _ratios, duel, is_source, spread
-from zoo.measurement.job import Job, prompt_of, run
-from zoo.measurement.memory import peak_bytes
-from zoo.measurement.own import ZooRunner
+from zoo.measurement.speed.benchmark import _ratios, duel, is_source, spread
+from zoo.measurement.speed.job import Job, prompt_of, run
+from zoo.measurement.speed.memory import peak_bytes
+from zoo.measurement.speed.own import ZooRunner
 from zoo.presets.composition import compose
 from zoo.registry import installed
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from zoo.checkpoint.inspection import inspect
 from zoo.errors import UsageError
-from zoo.measurement.job import Job
-from zoo.measurement.own import config_of
+from zoo.measurement.speed.job import Job
+from zoo.measurement.speed.own import config_of
 from zoo.measurement.subject import main_dtype
 from zoo.models.transformers_library import first_line, library, make_model, read_model
 from zoo.registry import installed

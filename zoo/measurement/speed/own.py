@@ -8,7 +8,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.size import Size
 from zoo.checkpoint.loading import load
 from zoo.errors import UsageError, ZooError
-from zoo.measurement.job import Job
+from zoo.measurement.speed.job import Job
 from zoo.measurement.subject import check_decoder, main_dtype
 from zoo.models.construction import as_dtype, build, count
 from zoo.registry import installed
