@@ -17,6 +17,7 @@ from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, 
 from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
 from zoo.checkpoint.notes import assumed_in, notes_of
 from zoo.checkpoint.repairs import Remedy, repair_of
+from zoo.checkpoint.wrappers import unwrapped
 from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
 from zoo.presets.homes import home_of
@@ -185,6 +186,7 @@ def inspect(
     chosen, match = family_of(checkpoint, family)
     if match.format:  # one that a plugin added, in a folder like those of the hub
         checkpoint = replace(checkpoint, dialect=match.format)
+    checkpoint = unwrapped(checkpoint, chosen)
     try:
         keys, config = read_config(chosen, checkpoint, allow)
     except CheckpointError as error:

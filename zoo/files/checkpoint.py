@@ -46,6 +46,7 @@ class Checkpoint:
     config_file: Path
     _open: Callable[[], OpenTensors] = field(repr=False)
     notes: tuple[str, ...] = ()  # what is odd about the files
+    undone: tuple[str, ...] = ()  # what was done to them to find the model, to be told wherever its weights go
 
     @property
     def folder(self) -> Path:
