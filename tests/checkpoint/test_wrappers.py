@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 import zoo
@@ -27,8 +28,10 @@ def renamed(change: Callable[[str], str]) -> Callable[[Tensors], None]:
 
 
 PREFIXES = [
-    "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.", "_fsdp_wrapped_module.", "model.",
-    "_forward_module.model.", "model.module.", "net.",
+    "module._orig_mod.", "model.", *(pytest.param(prefix, marks=pytest.mark.slow) for prefix in (
+        "module.", "_orig_mod.", "_orig_mod.module.", "_fsdp_wrapped_module.", "_forward_module.model.",
+        "model.module.", "net.",
+    )),
 ]  # fmt: skip
 
 
@@ -44,6 +47,28 @@ def test_one_prefix_on_every_name_is_taken_off_and_told(prefix: str, broken: Cal
     assert set(model.ledger.checkpoint.tensors) == set(zoo.inspect(TINY).checkpoint.tensors)
 
 
+@pytest.mark.parametrize(("name", "is_zip"), [("last.ckpt", True), ("pytorch_model.bin", False), ("old.pth", False)])
+def test_a_trainers_checkpoint_is_the_model_that_is_in_it(
+    name: str, is_zip: bool, broken: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = broken("tiny")
+    state = {f"model.{name}": tensor for name, tensor in load_file(folder / "model.safetensors").items()}
+    (folder / "model.safetensors").unlink()
+    tree = {"epoch": 3, "state_dict": state, "optimizer_states": [{"state": {0: {"step": torch.ones(1)}}}]}
+    torch.save(tree, folder / name, _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(CheckpointError, match="is a pickle"):
+        zoo.load(folder / name)
+    with pytest.warns(ZooWarning) as warned:
+        model = zoo.load(folder / name, allow_pickle=True)
+    told = " ".join(str(w.message) for w in warned)
+    assert f"{name}: the weights are those under 'state_dict'; left out: epoch, optimizer_states" in told
+    assert "every tensor name begins with 'model.'" in told
+    assert torch.equal(logits(model), logits(zoo.load(TINY)))
+    done = run("convert", folder / name, tmp_path / "out", "--to", "hf", "--allow-pickle")
+    assert done.exit_code == 0, done.output
+    assert len(json.loads((tmp_path / "out" / "zoo.json").read_text())["provenance"]["concessions"]) == 2
+
+
 @pytest.mark.parametrize("name", ["gpt2", "mistral"])
 def test_it_is_so_in_other_families(name: str, broken: Callable[..., Path], saved: Callable[[str], Path]) -> None:
     folder = broken(name, renamed(lambda n: f"model.{n}"))
@@ -51,6 +76,7 @@ def test_it_is_so_in_other_families(name: str, broken: Callable[..., Path], save
         assert torch.equal(logits(zoo.load(folder)), logits(zoo.load(saved(name))))
 
 
+@pytest.mark.slow  # torch.compile is slow to import
 def test_what_torch_itself_makes_of_the_names_is_undone(broken: Callable[..., Path]) -> None:
     def names_of(module: nn.Module) -> list[str]:
         return [name for name, _ in module.named_parameters()]
@@ -114,7 +140,7 @@ def test_two_names_that_become_one_are_refused(broken: Callable[..., Path]) -> N
     def double(tensors: Tensors) -> None:
         tensors["model._orig_mod.norm.weight"] = tensors["model.norm.weight"].clone()
 
-    with pytest.raises(CheckpointError, match="are both model.norm.weight without what wrappers add"):
+    with pytest.raises(CheckpointError, match=r"are both model\.norm\.weight without what wrappers add"):
         zoo.inspect(broken("tiny", double))
 
 

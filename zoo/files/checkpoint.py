@@ -15,8 +15,8 @@ checkpoints: zoo asks which. The path of a weight file or of an index picks it, 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from zoo.files.gguf_file import GGUFReader, read_gguf_header, read_gguf_metadata
 from zoo.files.json_file import read_json
 from zoo.files.meta_folder import PARTS, open_parts, read_parts
 from zoo.files.open_tensors import OpenTensors
-from zoo.files.pickle_file import PickleReader, read_pickle_header, refuse_pickle
+from zoo.files.pickle_file import PICKLES, PickleReader, read_pickle, refuse_pickle
 from zoo.files.regular import sha256_of, size_of, unreadable
 from zoo.files.safetensors_file import SafetensorsReader, read_header
 from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index, read_shards, wrong_size
@@ -117,14 +117,14 @@ _LOOKED_FOR = f"looked for {SINGLE}, {INDEX}, {PICKLE}, {PICKLE_INDEX}, params.j
 def _open_file(path: Path, allow_pickle: bool) -> Checkpoint:
     if path.suffix == ".gguf":
         return _open_gguf(path, path)
-    if path.name.endswith((".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")):
-        return _beside_config(path, path, allow_pickle)
     if PARTS.fullmatch(path.name):
         hint = f"name the folder: {path.parent}"
         raise CheckpointError(path, "", "is one of the parts of a checkpoint in Meta's format", hint=hint)
+    if path.name.endswith((".safetensors", ".safetensors.index.json", *PICKLES, ".bin.index.json")):
+        return _beside_config(path, path, allow_pickle)
     if not path.exists():
         raise CheckpointError(path, "", "is not there")
-    why = "zoo reads folders, and files that end in .safetensors, .gguf, .bin or .index.json"
+    why = "zoo reads folders, and files that end in .safetensors, .gguf, .index.json, or .bin, .pth, .pt, .ckpt"
     raise CheckpointError(path, "", "is not the name of a checkpoint", why=why)
 
 
@@ -141,20 +141,29 @@ def _weights(folder: Path, names: set[str]) -> Path:
 
 def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
     size_of(weights)
-    is_pickle = weights.name.endswith((".bin", ".bin.index.json"))
+    is_pickle = weights.name.endswith((*PICKLES, ".bin.index.json"))
     if is_pickle and not allow_pickle:
         raise refuse_pickle(weights)
     config_file = weights.parent / "config.json"
     config = read_json(config_file)
-    read = read_pickle_header if is_pickle else lambda file: read_header(file).tensors
+    undone: list[str] = []
+
+    def read(file: Path) -> Mapping[str, TensorInfo]:
+        if not is_pickle:
+            return read_header(file).tensors
+        tensors, told = read_pickle(file)
+        undone.extend(told)
+        return tensors
+
     is_index = weights.suffix == ".json"
-    stored = read_shards(weights, read) if is_index else read(weights)
+    stored = read_shards(weights, read) if is_index else dict(read(weights))
     notes = wrong_size(weights, stored) if is_index else ()
     block = block_size(config, config_file)
     shown = unscaled_infos(stored, block) if block else stored
 
     opener = partial(_open_stored, stored, shown, block, is_pickle)  # no closure: a model with its ledger is pickled
-    return _checkpoint(path, "zoo" if "zoo" in config else "hf", config_file, config, shown, opener, notes)
+    dialect = "zoo" if "zoo" in config else "hf"
+    return replace(_checkpoint(path, dialect, config_file, config, shown, opener, notes), undone=tuple(undone))
 
 
 def _open_stored(
@@ -166,9 +175,10 @@ def _open_stored(
 
 
 def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
-    tensors = read_parts(folder, allow_pickle=allow_pickle)
+    tensors, undone = read_parts(folder, allow_pickle=allow_pickle)
     file = folder / "params.json"
-    return _checkpoint(folder, "meta", file, read_json(file), tensors, partial(open_parts, tensors))
+    found = _checkpoint(folder, "meta", file, read_json(file), tensors, partial(open_parts, tensors))
+    return replace(found, undone=undone)
 
 
 def _open_gguf(path: Path, file: Path) -> Checkpoint:
