@@ -88,12 +88,8 @@ def _rebuild_typed(storage: Any, start: Any, shape: Any, strides: Any, *rest: An
     return _view(storage, kind.dtype, start, shape, strides)
 
 
-def _size(sizes: Any) -> tuple[Any, ...]:
-    return tuple(sizes) if isinstance(sizes, list | tuple) else ()
-
-
-def _device(kind: Any, *rest: Any) -> str:
-    return str(kind) if isinstance(kind, str) else ""
+def _size(*sizes: Any) -> tuple[Any, ...]:
+    return sizes  # torch.Size or torch.device, beside the weights: never looked at
 
 
 def _parameter(tensor: Any, *rest: Any) -> StoredTensor:
@@ -125,7 +121,7 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch.storage", "UntypedStorage"): _Name(None),
     ("torch", "Size"): _size,
-    ("torch", "device"): _device,
+    ("torch", "device"): _size,
     **{("torch", name): _Name(dtype) for name, dtype in _STORAGES.items()},
     **{("torch", dtype): _Name(dtype) for dtype in ITEM_BYTES},
 }
@@ -208,7 +204,7 @@ class _Machine(_Unpickler):  # type: ignore[misc]
     dispatch = {code[0]: _Unpickler.dispatch[code[0]] for code in _OPCODES}  # noqa: RUF012 - the name that pickle reads
 
 
-_CALLABLE: tuple[Callable[..., Any], ...] = (_table, _rebuild, _rebuild_typed, _parameter, _size, _device)
+_CALLABLE: tuple[Callable[..., Any], ...] = (_table, _rebuild, _rebuild_typed, _parameter, _size)
 
 
 def _override(code: bytes, method: Callable[[_Machine], None]) -> None:
