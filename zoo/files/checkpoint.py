@@ -9,7 +9,8 @@ A folder is, in this order:
 
 Weights beside a config.json are model.safetensors, or what model.safetensors.index.json names; else, with consent,
 pytorch_model.bin or what its index names. A folder with both a single file and an index that does not name it holds two
-checkpoints: zoo asks which. The path of a weight file or of an index picks it, with the config of its folder.
+checkpoints: zoo asks which. Where there is none of these, the only file that may be the weights is taken, and told. The
+path of a weight file or of an index picks it, with the config of its folder.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import CheckpointError, some
+from zoo.errors import CheckpointError
 from zoo.files.block_fp8 import BlockFP8, block_size, unscaled_infos
+from zoo.files.folders import absent, beside, no_checkpoint, odd_weights, present, several
 from zoo.files.gguf_file import GGUFReader, read_gguf_header, read_gguf_metadata
 from zoo.files.json_file import read_json
 from zoo.files.meta_folder import PARTS, open_parts, read_parts
@@ -100,7 +102,9 @@ def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoi
         return _open_file(path, allow_pickle)
     ggufs = sorted(name for name in names if name.endswith(".gguf"))
     if "config.json" in names:
-        return _beside_config(path, _weights(path, names), allow_pickle)
+        weights = _weights(path, names)
+        found = _beside_config(path, weights, allow_pickle)
+        return replace(found, notes=(*found.notes, *beside(weights, names)))
     if "params.json" in names and any(PARTS.fullmatch(name) for name in names):
         return _open_meta(path, allow_pickle)
     if len(ggufs) == 1:
@@ -108,13 +112,15 @@ def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoi
     if ggufs:
         hint = f"name the one that you want: {path / ggufs[0]}"
         raise CheckpointError(path, "", f"holds {len(ggufs)} GGUF files and no config.json", hint=hint)
-    raise CheckpointError(path, "", "has no config.json", why=_present(names) or _LOOKED_FOR)
+    raise no_checkpoint(path, names, "has no config.json", why=present(names) or _LOOKED_FOR)
 
 
 _LOOKED_FOR = f"looked for {SINGLE}, {INDEX}, {PICKLE}, {PICKLE_INDEX}, params.json with consolidated.*.pth, and *.gguf"
 
 
 def _open_file(path: Path, allow_pickle: bool) -> Checkpoint:
+    if not path.exists() and not path.is_symlink():
+        raise absent(path)
     if path.suffix == ".gguf":
         return _open_gguf(path, path)
     if PARTS.fullmatch(path.name):
@@ -122,8 +128,6 @@ def _open_file(path: Path, allow_pickle: bool) -> Checkpoint:
         raise CheckpointError(path, "", "is one of the parts of a checkpoint in Meta's format", hint=hint)
     if path.name.endswith((".safetensors", ".safetensors.index.json", *PICKLES, ".bin.index.json")):
         return _beside_config(path, path, allow_pickle)
-    if not path.exists():
-        raise CheckpointError(path, "", "is not there")
     why = "zoo reads folders, and files that end in .safetensors, .gguf, .index.json, or .bin, .pth, .pt, .ckpt"
     raise CheckpointError(path, "", "is not the name of a checkpoint", why=why)
 
@@ -136,7 +140,12 @@ def _weights(folder: Path, names: set[str]) -> Path:
             raise CheckpointError(folder, "", f"holds two checkpoints, {single} and {index}", hint=hint)
         if found := [name for name in (index, single) if name in names]:
             return folder / found[0]
-    raise CheckpointError(folder, "", "has no weights that zoo can read", why=_present(names) or _LOOKED_FOR)
+    odd = odd_weights(names)
+    if len(odd) > 1:
+        raise several(folder, odd)
+    if odd:
+        return folder / odd[0]
+    raise no_checkpoint(folder, names, "has no weights that zoo can read", why=present(names) or _LOOKED_FOR)
 
 
 def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
@@ -204,9 +213,3 @@ def _checkpoint(
         raise CheckpointError(path, "", "holds no tensors")
     files = tuple(dict.fromkeys(info.file for info in tensors.values()))
     return Checkpoint(path, dialect, config, tensors, files, config_file, opener, notes)
-
-
-def _present(names: set[str]) -> str:
-    endings = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".h5", ".msgpack", ".onnx", ".json")
-    found = sorted(name for name in names if name.endswith(endings))
-    return f"it has {some(found, most=6)}" if found else ""
