@@ -155,6 +155,7 @@ class Ledger(Accompanied):
             "tensors": self.account.to_dict() | {"random": self.account.random, "dropped": self.account.dropped},
             "parameters": self.num_parameters,
             "bytes": self.nbytes,
+            "packed": packing.to_dict(self.checkpoint.tensors) if (packing := self.checkpoint.packing) else None,
             "dtypes": self.dtypes,
             "looks_like": self.looks_like,
             "concessions": self.concessions,
@@ -196,7 +197,7 @@ def inspect(
     own, config = config, overridden(config, overrides)
     table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)
     shapes = our_shapes(chosen, config)
-    account = settle(table, shapes, checkpoint.tensors)
+    account = settle(table, shapes, checkpoint.tensors, spare=checkpoint.spare)
     account.allow(allow)
     ledger = Ledger(
         place.source if isinstance(source, Place) else str(source), chosen, checkpoint.dialect, match.reasons, config,

@@ -97,7 +97,12 @@ def _renamed(checkpoint: Checkpoint, prefix: str, names: Names) -> Checkpoint:
     tensors = {name: replace(checkpoint.tensors[old], name=name) for name, old in names.items()}
     opener = partial(_open_renamed, checkpoint, tensors, names)  # no closure: a model with its ledger is pickled
     undone = (*checkpoint.undone, *_told(prefix, names))
-    return replace(checkpoint, tensors=tensors, _open=opener, undone=undone)
+    packing = checkpoint.packing
+    if packing is not None:
+        matrices = {name: packing.matrices[old] for name, old in names.items() if old in packing.matrices}
+        spare = frozenset(name for name, old in names.items() if old in packing.spare)
+        packing = replace(packing, matrices=matrices, spare=spare)
+    return replace(checkpoint, tensors=tensors, _open=opener, undone=undone, packing=packing)
 
 
 def _open_renamed(checkpoint: Checkpoint, tensors: Mapping[str, TensorInfo], names: Names) -> OpenTensors:

@@ -23,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.files.block_fp8 import BlockFP8, block_size, unscaled_infos
 from zoo.files.folders import absent, beside, no_checkpoint, odd_weights, present, several
 from zoo.files.gguf_file import GGUFReader, read_gguf_header, read_gguf_metadata
 from zoo.files.json_file import read_json
 from zoo.files.meta_folder import PARTS, open_parts, read_parts
 from zoo.files.open_tensors import OpenTensors
+from zoo.files.packed import Packing, recognise
+from zoo.files.packed.view import Unpacking
 from zoo.files.pickle_file import PICKLES, PickleReader, read_pickle, refuse_pickle
 from zoo.files.regular import sha256_of, size_of, unreadable
 from zoo.files.safetensors_file import SafetensorsReader, read_header
@@ -49,6 +50,8 @@ class Checkpoint:
     _open: Callable[[], OpenTensors] = field(repr=False)
     notes: tuple[str, ...] = ()  # what is odd about the files
     undone: tuple[str, ...] = ()  # what was done to them to find the model, to be told wherever its weights go
+    packing: Packing | None = None  # of weights that `tensors` shows unpacked
+    _open_raw: Callable[[], OpenTensors] | None = field(default=None, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -60,9 +63,18 @@ class Checkpoint:
         """What messages about the config call it."""
         return self.config_file.name
 
+    @property
+    def spare(self) -> frozenset[str]:
+        """Tensors that a model may lack if they are all 0."""
+        return self.packing.spare if self.packing else frozenset()
+
     def open(self) -> OpenTensors:
         """The tensors, read when asked for and not copied where the file has them as they are. Imports torch."""
         return self._open()
+
+    def open_parts(self) -> OpenTensors:
+        """The tensors by the names that they have in the files, packed weights as the parts that they lie in."""
+        return (self._open_raw or self._open)()
 
     def raw_bytes(self, name: str) -> memoryview:
         """The bytes of one tensor as they lie in the file. Raises CheckpointError for one that is computed."""
@@ -167,20 +179,26 @@ def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
     is_index = weights.suffix == ".json"
     stored = read_shards(weights, read) if is_index else dict(read(weights))
     notes = wrong_size(weights, stored) if is_index else ()
-    block = block_size(config, config_file)
-    shown = unscaled_infos(stored, block) if block else stored
-
-    opener = partial(_open_stored, stored, shown, block, is_pickle)  # no closure: a model with its ledger is pickled
+    packing = recognise(config, config_file, stored)
+    opener = partial(_open_stored, stored, is_pickle)  # no closure: a model with its ledger is pickled
     dialect = "zoo" if "zoo" in config else "hf"
-    return replace(_checkpoint(path, dialect, config_file, config, shown, opener, notes), undone=tuple(undone))
+    if packing is None:
+        found = _checkpoint(path, dialect, config_file, config, stored, opener, notes)
+        return replace(found, undone=tuple(undone))
+    shown = packing.shown(stored)
+    found = _checkpoint(path, dialect, config_file, config, shown, partial(_open_packed, opener, shown, packing), notes)
+    files = tuple(dict.fromkeys(info.file for info in stored.values()))
+    return replace(found, undone=tuple(undone), files=files, packing=packing, _open_raw=opener)
 
 
-def _open_stored(
-    stored: dict[str, TensorInfo], shown: dict[str, TensorInfo], block: tuple[int, int] | None, is_pickle: bool
-) -> OpenTensors:
+def _open_stored(stored: dict[str, TensorInfo], is_pickle: bool) -> OpenTensors:
     reader = (PickleReader if is_pickle else SafetensorsReader)(stored)
-    opened = OpenTensors(stored, reader, reader.close)
-    return OpenTensors(shown, BlockFP8(opened, block).__getitem__, opened.close) if block else opened
+    return OpenTensors(stored, reader, reader.close)
+
+
+def _open_packed(opener: Callable[[], OpenTensors], shown: dict[str, TensorInfo], packing: Packing) -> OpenTensors:
+    opened = opener()
+    return OpenTensors(shown, Unpacking(opened, packing), opened.close)
 
 
 def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
