@@ -11,7 +11,16 @@ import click
 
 from zoo.anatomy.size import human_count
 from zoo.cli.inspect import complete
-from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings, tell_notes, text_options
+from zoo.cli.speaker import (
+    Speaker,
+    image_option,
+    open_speaker,
+    sampling_options,
+    settings,
+    tell_notes,
+    tell_ways,
+    text_options,
+)
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -43,6 +52,8 @@ def command(
     device: str,
     dtype: str | None,
     ignore_settings: bool,
+    compile: bool,
+    draft: str | None,
     **chosen: object,
 ) -> None:
     """Talk with the model SOURCE (default: tiny, which comes with zoo), also about pictures.
@@ -50,7 +61,10 @@ def command(
     A model without a chat template is asked in its family's own format where that is known, which is told; any other
     continues the text without changes. Settings of generation as in zoo generate.
     """
-    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
+    speaker = open_speaker(
+        source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings, draft=draft,
+        is_compiled=compile,
+    )  # fmt: skip
     tell_notes(speaker)
     has_template = speaker.tokenizer.has_chat
     if system and not has_template:
@@ -96,7 +110,8 @@ class Conversation:
         start = time.perf_counter()
         tokens, inputs = self._prompt(line)
         tokenizer = self.speaker.tokenizer
-        pieces = stream(self.speaker.model, tokens, tokenizer=tokenizer, config=self.config, inputs=inputs)
+        ways = self.speaker.ways
+        pieces = stream(self.speaker.model, tokens, tokenizer=tokenizer, config=self.config, inputs=inputs, **ways)
         said = ""
         for piece in pieces:
             said += piece
@@ -104,6 +119,7 @@ class Conversation:
         click.echo()
         speed = len(pieces.new_tokens) / (time.perf_counter() - start)
         click.echo(f"[{len(pieces.new_tokens)} tok, {speed:.0f} tok/s]", err=True)
+        tell_ways(pieces)
         self.messages.append({"role": "assistant", "content": said})
         return said
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.generation.compilation import CompiledReader
 from zoo.generation.config import GenerationConfig
 from zoo.generation.decoding.beams import beam_search
 from zoo.generation.decoding.guidance import Guidance
@@ -124,6 +125,7 @@ class GenerationJob:
             scores=scores,
             logits=[torch.cat(steps)[: len(row.tokens)] for row, steps in zip(self.rows, by_row, strict=False)] or None,
             draft=self.report if self.draft is not None else None,
+            compile_seconds=self.model.seconds if isinstance(self.model, CompiledReader) else None,
         )
 
 
@@ -136,6 +138,7 @@ def open_job(
     mask: Tensor | None = None,
     inputs: Mapping[str, Any] | None = None,
     draft: Draft | LanguageModel | str | None = None,
+    compile: bool = False,
     needs_text: bool = False,
 ) -> GenerationJob:
     """Read what a caller hands over. Raises UsageError for what cannot be."""
@@ -147,6 +150,9 @@ def open_job(
     vocab_size, device = getattr(model.config, "vocab_size", None), device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
     reader, begun = _begun(model, replace(batch, inputs=inputs or {}), config)
+    if compile and draft is not None:
+        raise UsageError("compile=True and a draft do not go together: what is compiled is a step of one token")
+    reader = CompiledReader(reader, model) if compile else reader
     eos = _eos(model, config)
     most = getattr(model.config, "max_seq_len", None)
     count = config.num_return_sequences

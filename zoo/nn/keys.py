@@ -124,5 +124,16 @@ class LatestKeys(Keys):
         return mask.is_plain and (self.spare == 0 or places.start < self.window)
 
 
+@dataclass(frozen=True)
+class TracedKeys(Keys):
+    """The same with every slot, empty ones too: one graph for rings that are full and such that are not."""
+
+    size: int  # slots
+
+    def positions(self, places: Places) -> Tensor:
+        slots = torch.arange(self.size, device=places.device)[None]
+        return places.start - (places.start - slots) % self.size
+
+
 NEW = NewKeys()
 SLOTS = SlotKeys()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.nn.keys import NEW, SLOTS, Keys, LatestKeys, RingKeys
+from zoo.nn.keys import NEW, SLOTS, Keys, LatestKeys, RingKeys, TracedKeys
 from zoo.nn.places import Places
 
 
@@ -118,6 +118,8 @@ class SlidingKVCache(KVCache):
     def append(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
         if span.num_new == 1 and span.counts is None:
             self._store(k, v, span)
+            if torch.compiler.is_compiling():
+                return self.k.transpose(1, 2), self.v.transpose(1, 2), TracedKeys(self._size)
             seen = min(span.start + 1, self._size)  # the ring's order does not matter to one query
             return self.k[:, :, :seen].transpose(1, 2), self.v[:, :, :seen].transpose(1, 2), self._latest
         if span.start == 0:
