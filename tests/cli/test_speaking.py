@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from zoo import presets
 from zoo.anatomy.size import Size
+from zoo.checkpoint import loading  # before a test puts something else in the place of what it imports
 from zoo.cli import chat, datasheet, main, speaker
 from zoo.comparison import compare, page, rows
 from zoo.errors import UsageError, ZooWarning
@@ -278,7 +279,7 @@ def test_a_draft_is_named_or_loaded_and_another_tokenizer_is_told(
     )
     small = SimpleNamespace(ledger=SimpleNamespace(tokenizer=Tokens(1, 2)))
     asked: list[Any] = []
-    monkeypatch.setattr("zoo.checkpoint.loading.load", lambda *given, **more: asked.append((given, more)) or small)
+    monkeypatch.setattr(loading, "load", lambda *given, **more: asked.append((given, more)) or small)
     assert speaker.open_draft(None, model) is None
     assert speaker.open_draft("ngram", model) == "ngram"
     assert speaker.open_draft("./small", model, dtype="float16") is small
@@ -289,6 +290,7 @@ def test_a_draft_is_named_or_loaded_and_another_tokenizer_is_told(
     assert "note: ./small has another tokenizer: few of its guesses will be right" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_what_a_draft_was_good_for_is_told_after_the_text() -> None:
     words = ["generate", "tiny", "-p", "She had been the friend", "--tokens", "30", "--draft"]
     plain = CliRunner().invoke(main, words[:-1]).stdout
