@@ -196,7 +196,7 @@ def test_a_cache_that_says_it_cannot_forget_is_refused_before_anything_is_read()
 
 class CroppedCache(ForeignCache):
     def rewind(self, length: int) -> None:
-        self.held.crop(length)
+        self.held.crop(length - self.length)
         self.mask, self.length = self.mask[:, :length], length
 
 
