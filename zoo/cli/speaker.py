@@ -81,7 +81,11 @@ def sampling_options(function: F) -> F:
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
         click.option("--dtype", help="Cast the weights, to float32 for example."),
         click.option("--compile", is_flag=True, help="Compile the step of one token; the first time takes a while."),
-        click.option("--draft", metavar="ngram|SOURCE", help="Guess from the text so far, or with a small model."),
+        click.option(
+            "--draft",
+            metavar="ngram|mtp|SOURCE",
+            help="Guess from the text so far, with own modules, or a small model.",
+        ),
     ):
         function = option(function)
     return function

@@ -12,7 +12,7 @@ from zoo.generation.prompts import Batch
 from zoo.generation.protocols import Draft, LanguageModel
 from zoo.generation.speculation.drafts import DraftModel, PromptLookup
 
-NAMED = ("ngram",)
+NAMED = ("ngram", "mtp")
 
 
 def draft_of(
@@ -28,6 +28,8 @@ def draft_of(
     if isinstance(given, str):
         if given not in NAMED:
             raise UnknownName(f"there is no draft {given!r}", given, NAMED, hint="or give a model as draft=")
+        if given == "mtp":
+            return _own(model)
         return PromptLookup(config.num_draft_tokens, config.draft_ngram_size)
     reads_sources = hasattr(given, "conditioned")
     if not reads_sources and not hasattr(given, "new_cache"):
@@ -44,3 +46,13 @@ def draft_of(
         with torch.inference_mode():
             given = given.conditioned(sources.tokens, sources.mask)
     return DraftModel(given, config.num_draft_tokens)
+
+
+def _own(model: Any) -> Draft:
+    own = model.own_draft() if hasattr(model, "own_draft") else None
+    if own is None:
+        raise UsageError(
+            "draft='mtp' needs a model with multi-token prediction modules, and this one has none",
+            hint="zoo.load(source, 'model.num_mtp_layers=1') loads those of DeepSeek-V3; draft='ngram' needs none",
+        )
+    return own

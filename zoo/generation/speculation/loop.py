@@ -40,7 +40,7 @@ def decode_drafted(
     """
     rows = [judge.row for judge in judges]
     ahead = num_tokens or MOST
-    logits, reader = _begun(model, batch, rows, ahead)
+    logits, reader = _begun(model, batch, rows, ahead, draft)
     guesses, paces = [Guess()] * len(rows), [Pace(num_tokens) for _ in rows]
     while True:
         counts = [len(guess.tokens) + 1 for guess in guesses]
@@ -66,12 +66,14 @@ def decode_drafted(
         )  # fmt: skip
 
 
-def _begun(model: LanguageModel, batch: Batch, rows: list[GrowingRow], ahead: int) -> tuple[Tensor, Reader]:
+def _begun(model: LanguageModel, batch: Batch, rows: list[GrowingRow], ahead: int, draft: Any) -> tuple[Tensor, Reader]:
     """Logits [R, 1, V] after the prompts, and what reads on from there."""
     cache = open_cache(model, batch, [row.limit for row in rows], spare=ahead)
     rewindable(cache, len(rows))
     if hasattr(cache, "look_ahead"):
         cache.look_ahead(ahead)
+    if hasattr(draft, "watch"):  # a draft that guesses from what the model itself makes of the text
+        draft.watch(cache)
     logits = read_prompts(model, cache, batch, len(rows))
     return logits, Reader(model, cache, [len(row.prompt) for row in rows])
 
