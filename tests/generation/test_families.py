@@ -133,3 +133,10 @@ def test_texts_that_share_a_prompts_cache_go_on_as_each_would_alone(model: nn.Mo
         assert found.new_tokens == alone.new_tokens
         for a, b in zip(found.logits or [], alone.logits or [], strict=True):
             assert (a - b).abs().max() < 1e-9  # float64 sums in another order
+
+
+def test_a_draft_of_another_kind_is_refused(model: nn.Module, prompts: list[list[int]]):
+    """A decoder knows nothing of what an encoder has read."""
+    other = build(installed()["gpt2" if isinstance(model, EncoderDecoder) else "t5"].config_class.tiny(), device="cpu")
+    with pytest.raises(UsageError, match=r"the draft is of another kind: an? "):
+        generate(model, prompts, max_new_tokens=3, draft=other)

@@ -140,7 +140,11 @@ def test_the_number_of_guesses_grows_while_they_are_right_and_falls_when_not():
 
 @pytest.mark.parametrize(
     ("draft", "message"),
-    [("mpt", "there is no draft 'mpt'"), (3, "a int cannot be a draft"), (object(), "a object cannot be a draft")],
+    [
+        ("mpt", "there is no draft 'mpt'"),
+        (3, "a draft of type int cannot guess"),
+        ("mtp", "needs a model with multi-token"),
+    ],
 )
 def test_what_cannot_guess_is_refused(draft: Any, message: str):
     with pytest.raises(UsageError, match=message):

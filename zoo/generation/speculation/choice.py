@@ -34,13 +34,14 @@ def draft_of(
     reads_sources = hasattr(given, "conditioned")
     if not reads_sources and not hasattr(given, "new_cache"):
         raise UsageError(
-            f"a {type(given).__name__} cannot be a draft", hint="give a model, 'ngram' or a zoo.generation.DraftModel"
+            f"a draft of type {type(given).__name__} cannot guess",
+            hint="give a model, 'ngram' or a zoo.generation.DraftModel",
         )
     if reads_sources != hasattr(model, "conditioned"):
-        kinds = ("decoder", "encoder-decoder")
+        kinds = ("a decoder", "an encoder-decoder")
         raise UsageError(
-            f"the draft is a {kinds[reads_sources]}, the model a {kinds[not reads_sources]}",
-            hint="give one of its kind",
+            f"the draft is of another kind: {kinds[reads_sources]}, where the model is {kinds[not reads_sources]}",
+            hint="give a smaller model of the same kind",
         )
     if reads_sources:
         with torch.inference_mode():
