@@ -201,7 +201,7 @@ def test_pictures_that_cannot_be_read_are_refused(folder: Path, tmp_path: Path) 
         assert "Traceback" not in done.stderr
     image = pictures(folder, "cat")[0]
     assert run("generate", str(folder), "--image", image, "-p", "hi", "-p", "ho").exit_code == 2
-    assert run("generate", str(folder), "--image", image, "-p", "hi", "--beams", "2").exit_code == 2
+    assert run("generate", str(folder), "--image", image, "-p", "hi", "--tokens", "3", "--beams", "2").exit_code == 0
 
 
 def test_a_model_of_text_alone_refuses_pictures(folder: Path) -> None:
