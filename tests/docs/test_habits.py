@@ -35,7 +35,8 @@ def test_the_readmes_commands_are_those_that_are_run() -> None:
     blocks = re.findall(r"```bash\n(.*?)```", text("README.md"), re.DOTALL)
     begin, *_, tests = blocks
     lines = [line for line in begin.splitlines() if not line.startswith(("git clone ", "python3 -m venv"))]
-    assert len(lines) == 2 and begin.startswith("git clone ")
+    assert len(lines) == 2
+    assert begin.startswith("git clone ")
     for line in [*lines, *tests.splitlines()]:
         for part in line.split(" && "):
             shown = part.replace("pip install", "pip install -q")

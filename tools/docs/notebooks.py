@@ -26,7 +26,7 @@ def cells(file: Path, kind: str = "code") -> list[str]:
 
 
 def run(file: Path) -> list[object]:
-    """Run a notebook's code in a module of its own; what the last line of each cell is worth, as a notebook shows it."""
+    """Run a notebook's code in a module of its own: the value of each cell's last line, which a notebook shows."""
     module = ModuleType("__notebook__")
     sys.modules[module.__name__] = module  # dataclasses look their module up
     try:
