@@ -19,7 +19,7 @@ from .deviations import ROOT
 
 ASSETS = ROOT / "docs" / "theme" / "assets"
 FILES = {"light": ASSETS / "compare-light.svg", "dark": ASSETS / "compare-dark.svg"}
-MODELS = ("gpt2", "llama3.1-8b", "gemma3-4b", "deepseek-v3")
+MODELS = ("llama3.1-8b", "gemma3-4b", "deepseek-v3")
 TOP, GAP, EDGE = 112, 16, 14  # above a layer, between two cards, and inside one, in pixels
 RULES = """
 text{font-family:system-ui,-apple-system,"Segoe UI",sans-serif;fill:INK}
@@ -102,7 +102,7 @@ def layer(preset: str) -> str:
 
 def layer_css() -> str:
     """The style of `layer` under the site's light and dark scheme."""
-    rules = ".zoo-layer{max-width:16rem;margin:1em 0}\n"
+    rules = ".zoo-layer{width:14rem;max-width:100%;margin:1em 0}.zoo-layer svg{display:block;width:100%}\n"
     for ground, scheme in (("", LIGHT), ('[data-md-color-scheme="slate"] ', DARK)):
         rules += re.sub(r"(?m)(^|\})(?=[.\w])", rf"\1{ground}.zoo-layer ", _style(scheme, 1).strip())
         rules += "\n"
