@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
-from pathlib import Path
 
 import click
 from click.shell_completion import CompletionItem
@@ -15,8 +13,7 @@ from zoo.anatomy.adapters import RANK
 from zoo.cli import output
 from zoo.comparison import Comparison, compare
 from zoo.comparison.record import LENGTH
-from zoo.errors import UsageError, clean
-from zoo.units import human_bytes
+from zoo.errors import UsageError
 
 EPILOG = """\b
 Examples:
@@ -79,7 +76,7 @@ def command(
     """
     if is_json and is_markdown:
         raise UsageError("--json and --md cannot be used together", hint="leave one of them out")
-    file = _html_file(page) if page is not None else None
+    file = output.html_file(page) if page is not None else None
     measuring = {"speed": speed, "window": window, "stride": stride, "dtype": dtype}
     if text is None and any(measuring.values()):
         raise UsageError(
@@ -92,7 +89,7 @@ def command(
         **(measuring | {"device": device, "tell": tell} if text is not None else {}),
     )  # fmt: skip
     if file is not None:
-        _write(file, found.html())
+        output.write_page(file, found.html())
     if is_json:
         output.as_json(found.to_dict())
     elif is_markdown:
@@ -110,24 +107,3 @@ def _print(found: Comparison) -> None:
     click.echo(found.table(shutil.get_terminal_size((100, 24)).columns))
     names = " ".join(shlex.quote(s.name) for s in found.subjects)
     output.note(f"Pictures: zoo compare {names} --html out.html")
-
-
-def _html_file(text: str) -> Path:
-    """Where the page goes: a file that ends as such do, so that a slip overwrites nothing else."""
-    file = Path(text)
-    if file.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--html {clean(text)!r} does not end in .html", hint="type: --html report.html")
-    if not file.parent.is_dir():
-        raise UsageError(f"--html {clean(text)!r}: there is no folder {clean(file.parent)!r}")
-    return file
-
-
-def _write(file: Path, text: str) -> None:
-    """Write all of it or nothing: beside the file first."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}.incomplete")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
-    output.note(f"wrote {clean(file, 200)}, {human_bytes(file.stat().st_size)}")

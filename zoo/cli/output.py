@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from zoo.errors import clean
+from zoo.errors import UsageError, clean
 
 
 class Column(NamedTuple):
@@ -51,6 +53,29 @@ def names(found: Iterable[str]) -> None:
 def note(text: str) -> None:
     """Tell people something beside the answer."""
     click.echo(text, err=True)
+
+
+def html_file(text: str) -> Path:
+    """Where the page goes: a file that ends as such do, so that a slip overwrites nothing else."""
+    file = Path(text)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--html {clean(text)!r} does not end in .html", hint="type: --html report.html")
+    if not file.parent.is_dir():
+        raise UsageError(f"--html {clean(text)!r}: there is no folder {clean(file.parent)!r}")
+    return file
+
+
+def write_page(file: Path, text: str) -> None:
+    """Write all of it or nothing: beside the file first."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}.incomplete")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+    from zoo.units import human_bytes
+
+    note(f"wrote {clean(file, 200)}, {human_bytes(file.stat().st_size)}")
 
 
 def _plain(value: Any) -> str:
