@@ -133,7 +133,7 @@ def test_debug_shows_the_traceback_before_or_after_the_command(words):
     done = run_zoo(*words)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "no config 'lama3' in group 'model'" in done.stderr
+    assert "no model is called 'lama3'" in done.stderr
 
 
 def test_a_reader_that_had_enough_is_no_error():

@@ -97,7 +97,7 @@ def test_weights_in_the_cache_are_found_where_they_are_loaded_from(tmp_path, mon
 def test_an_unknown_model_is_met_with_the_nearest():
     done = zoo("show", "lama3")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: no config 'lama3' in group 'model'\ndid you mean: llama3")
+    assert done.stderr.startswith("error: no model is called 'lama3'\ndid you mean: llama3")
 
 
 def test_a_checkpoint_is_pointed_to_inspect():

@@ -312,7 +312,7 @@ def test_a_defaults_list_with_anything_else_is_refused(tmp_path, entry):
 
 
 def test_an_unknown_preset_is_met_with_the_nearest():
-    with pytest.raises(UnknownName, match="no config 'lama3' in group 'model'\ndid you mean: llama3"):
+    with pytest.raises(UnknownName, match="no model is called 'lama3'\ndid you mean: llama3"):
         presets.config("lama3")
 
 

@@ -114,6 +114,8 @@ class Zoo(click.Group):
         address_space.watch()
         gc.set_threshold(50_000)  # starting up makes much and frees little: a tenth of `zoo list`
         words, is_debugging, blocked = take_globals(given)
+        if words[:1] == ["help"]:  # as git and others have it; `-h` and `--help` say the same
+            words = [*words[1:2], "--help"]
         if blocked:
             block(blocked)
         options = {"prog_name": "zoo", **options, "complete_var": COMPLETION, "standalone_mode": False}
@@ -148,7 +150,10 @@ def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> Non
 @click.option("--debug", is_flag=True, expose_value=False, help="Show an error's traceback. Also after the command.")
 @click.version_option(__version__, "--version", prog_name="zoo", message="%(prog)s %(version)s")
 def main() -> None:
-    """zoo: language and vision-language models from presets and checkpoints, never a wrong one quietly."""
+    """zoo: language and vision-language models from presets and checkpoints, never a wrong one quietly.
+
+    Of a command: zoo help COMMAND.
+    """
 
 
 @contextmanager

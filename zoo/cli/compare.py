@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 import shutil
 import sys
+from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,7 +15,7 @@ from zoo.anatomy.adapters import RANK
 from zoo.cli import output
 from zoo.comparison import Comparison, compare
 from zoo.comparison.record import LENGTH
-from zoo.errors import UsageError
+from zoo.errors import UsageError, clean
 
 EPILOG = """\b
 Examples:
@@ -48,6 +50,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="Tokens from one window to the next.")
 @click.option("--dtype", metavar="DTYPE", help="With --text: cast the weights before they are measured.")
 @click.option("--device", default="cpu", show_default=True, help="What measures: cpu, cuda, ...")
+@click.option("--only", type=click.Choice(["differing"]), help="Only rows that differ, in --json and in pipes too.")
 @click.option("--json", "is_json", is_flag=True, help="Configs, traits and exact numbers as JSON.")
 @click.option("--md", "is_markdown", is_flag=True, help="The table as Markdown.")
 @click.option(
@@ -64,6 +67,7 @@ def command(
     stride: int | None,
     dtype: str | None,
     device: str,
+    only: str | None,
     is_json: bool,
     is_markdown: bool,
     page: str | None,
@@ -83,6 +87,7 @@ def command(
             "--speed, --window, --stride and --dtype need --text",
             hint="add --text sample; to count bytes in another type: --bytes-dtype",
         )
+    refuse_loose(subjects)
     tell = output.note if sys.stderr.isatty() else None
     found = compare(
         *subjects, length=length, lora_rank=lora_rank, bytes_dtype=bytes_dtype, text=text,
@@ -91,19 +96,40 @@ def command(
     if file is not None:
         output.write_page(file, found.html())
     if is_json:
-        output.as_json(found.to_dict())
+        output.as_json(_shortened(found.to_dict()) if only else found.to_dict())
     elif is_markdown:
-        click.echo(found.markdown())
+        click.echo(found.markdown(is_short=only is not None))
     elif file is None:
-        _print(found)
+        _print(found, is_short=only is not None)
 
 
-def _print(found: Comparison) -> None:
+def _shortened(told: dict[str, Any]) -> dict[str, Any]:
+    """The JSON values without the rows in which all are alike."""
+    return told | {"rows": [row for row in told["rows"] if not row["same"]]}
+
+
+def refuse_loose(subjects: tuple[str, ...]) -> None:
+    """Overrides belong to one model, and here there are several: they stand within its quotes."""
+    for i, word in enumerate(subjects):
+        key, equals, _ = word.partition("=")
+        is_model = key == "model" or any(c in key for c in " /") or Path(word).exists()
+        if not equals or is_model:
+            continue
+        end = next((k for k in range(i, len(subjects)) if "=" not in subjects[k]), len(subjects))
+        what = f"{clean(word)!r} is an override, and it is not said of which model"
+        if i == 0:
+            raise UsageError(what, hint=f"type it in quotes behind a model: 'MODEL {clean(word)}'")
+        quoted = shlex.quote(" ".join(subjects[i - 1 : end]))
+        words = [*map(shlex.quote, subjects[: i - 1]), quoted, *map(shlex.quote, subjects[end:])]
+        raise UsageError(what, hint=f"put it in quotes with its model: zoo compare {clean(' '.join(words), 200)}")
+
+
+def _print(found: Comparison, *, is_short: bool) -> None:
     if not sys.stdout.isatty():
         from zoo.comparison.table import as_tsv
 
-        click.echo(as_tsv(found))
+        click.echo(as_tsv(found, is_short=is_short))
         return
-    click.echo(found.table(shutil.get_terminal_size((100, 24)).columns))
+    click.echo(found.table(shutil.get_terminal_size((100, 24)).columns, is_short=is_short))
     names = " ".join(shlex.quote(s.name) for s in found.subjects)
     output.note(f"Pictures: zoo compare {names} --html out.html")
