@@ -129,6 +129,25 @@ def test_on_a_terminal_labels_are_aligned():
     assert shown[1].startswith("  Shape       32 layers")
 
 
+@pytest.mark.parametrize("width", [30, 47, 80])
+def test_no_line_is_broken_within_a_word(width):
+    words = " ".join(line.split("\t")[1] for line in zoo("show", "deepseek-v2-lite").stdout.splitlines()).split()
+    shown = on_terminal("show", "deepseek-v2-lite", width=width)
+    assert [word for line in shown.splitlines() for word in line[19:].split()] == words
+    long = [line for line in shown.splitlines() if len(line) > max(width, 43)]
+    assert not [line for line in long if " " in line[19:].strip()]  # of one long word
+
+
+def test_names_are_bold_on_a_terminal_alone():
+    assert "\x1b[1mAttention" in on_terminal("show", "llama3-8b", has_style=True)
+    assert "\x1b[" not in zoo("show", "llama3-8b").stdout
+
+
+def test_training_is_told_without_recomputation_and_with():
+    assert "44.98 GiB without recomputation, 7.26 GiB with" in lines("llama3-8b")["Training"]
+    assert lines("deepseek-v2-lite")["Short forms"].startswith("MLA 512 + 64: a token keeps 512 numbers")
+
+
 def test_two_towers_show_the_shape_of_the_one_for_texts():
     assert "Shape\ttext: 12 layers × 512 · heads 8 · vocab 49,408 · context 77\n" in zoo("show", "clip-vit-b32").stdout
     assert "Shape\t\n" not in zoo("show", "clip-vit-b32").stdout

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,10 +35,18 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Any]], *, truncate:
 
 
 def fields(rows: Sequence[tuple[str, str]]) -> None:
-    """Print what belongs to each of a few names: aligned on a terminal, else TSV."""
+    """Print what belongs to each of a few names: aligned and broken between words on a terminal, else TSV."""
+    if not sys.stdout.isatty():
+        for name, text in rows:
+            click.echo(f"{name}\t{text}")
+        return
     width = max((len(name) for name, _ in rows), default=0)
+    room = max(shutil.get_terminal_size((100, 24)).columns - width - 4, 24)
     for name, text in rows:
-        click.echo(f"  {name:{width}}  {text}" if sys.stdout.isatty() else f"{name}\t{text}")
+        lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
+        click.echo(f"  {click.style(f'{name:{width}}', bold=True)}  {lines[0]}".rstrip())
+        for line in lines[1:]:
+            click.echo(f"{'':{width + 4}}{line}")
 
 
 def as_json(value: Any) -> None:

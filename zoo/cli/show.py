@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import costs
+from zoo.anatomy.glossary import meanings
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import rows, weights
@@ -107,7 +108,16 @@ def _provider(config: ModelConfig) -> str:
     return f"plugin {plugin.name} {plugin.version} ({where})"
 
 
+def _words(config: ModelConfig) -> list[tuple[str, str]]:
+    """What the short forms above stand for."""
+    try:
+        told = " · ".join(meanings(Size.of(config).anatomy.traits))
+    except ZooError:
+        return []
+    return [("Short forms", told)] if told else []
+
+
 def _ends(model: str, config: ModelConfig) -> list[tuple[str, str]]:
     source = [("Source", clean(config.source, 200))] if config.source else []
     fewer = " model.num_layers=2" if hasattr(config, "num_layers") else ""
-    return [*source, ("Weights", weights(model, config)), ("Try", f"zoo build {model}{fewer}")]
+    return [*source, *_words(config), ("Weights", weights(model, config)), ("Try", f"zoo build {model}{fewer}")]
