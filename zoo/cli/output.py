@@ -15,6 +15,8 @@ import click
 
 from zoo.errors import UsageError, clean
 
+NARROW = 24  # columns that a text has at least beside its name
+
 
 class Column(NamedTuple):
     """A column of a table; `show` words a value for people, pipes get it plain."""
@@ -41,12 +43,15 @@ def fields(rows: Sequence[tuple[str, str]]) -> None:
             click.echo(f"{name}\t{text}")
         return
     width = max((len(name) for name, _ in rows), default=0)
-    room = max(shutil.get_terminal_size((100, 24)).columns - width - 4, 24)
+    columns = shutil.get_terminal_size((100, 24)).columns
+    is_narrow = columns - width - 4 < NARROW  # then each text stands below its name
+    indent = 4 if is_narrow else width + 4
     for name, text in rows:
-        lines = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
-        click.echo(f"  {click.style(f'{name:{width}}', bold=True)}  {lines[0]}".rstrip())
-        for line in lines[1:]:
-            click.echo(f"{'':{width + 4}}{line}")
+        lines = textwrap.wrap(text, max(columns - indent, 1), break_long_words=False, break_on_hyphens=False) or [""]
+        first = [] if is_narrow else [lines.pop(0)]
+        click.echo("  ".join([f"  {click.style(f'{name:{width}}', bold=True)}", *first]).rstrip())
+        for line in lines:
+            click.echo(f"{'':{indent}}{line}")
 
 
 def as_json(value: Any) -> None:

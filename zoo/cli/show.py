@@ -114,7 +114,7 @@ def _words(config: ModelConfig) -> list[tuple[str, str]]:
         told = " · ".join(meanings(Size.of(config).anatomy.traits))
     except ZooError:
         return []
-    return [("Short forms", told)] if told else []
+    return [("In words", told)] if told else []
 
 
 def _ends(model: str, config: ModelConfig) -> list[tuple[str, str]]:
