@@ -82,7 +82,8 @@ def _training(size: Size) -> str:
     again = size.recomputed_activations(1, length)
     return (
         f"AdamW {human_bytes(need.total - need.activations)} · activations for 1 × {length:,} tokens "
-        f"{human_bytes(need.activations)} without recomputation, {human_bytes(again)} with · compute-optimal on {human_count(size.optimal_tokens)} tokens"
+        f"{human_bytes(need.activations)} without recomputation, {human_bytes(again)} with · "
+        f"compute-optimal on {human_count(size.optimal_tokens)} tokens"
     )
 
 

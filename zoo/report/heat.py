@@ -34,7 +34,7 @@ def heat(name: str, rows: Sequence[str], columns: Sequence[str], cells: Sequence
         at = left + (i + 0.5) * width
         parts.append(label(at, len(rows) * HEIGHT + 16, columns[i], size=TYPE, anchor="middle", class_="muted"))
     whole = left + max(len(columns) * width, 60) + 12
-    return picture(whole, len(rows) * HEIGHT + 24, name, *parts, class_="heat m0")
+    return picture(whole, len(rows) * HEIGHT + 24, name, *parts, class_="heat m0", narrowest=whole * 0.75)
 
 
 def scale() -> Markup:
