@@ -56,7 +56,7 @@ def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
         return
     causes = _causes(model, overrides, rows(config)) if overrides else {}
     title = f"{clean(find_preset(model).description, 200)} · {_provider(config)}"
-    told = [(model, title), *rows(config), *_ends(model, config)]
+    told = [(model, title), *rows(config), *_words(config), *_ends(model, config)]
     output.fields([(name, text + causes.get(name, "")) for name, text in told])
 
 
@@ -120,4 +120,4 @@ def _words(config: ModelConfig) -> list[tuple[str, str]]:
 def _ends(model: str, config: ModelConfig) -> list[tuple[str, str]]:
     source = [("Source", clean(config.source, 200))] if config.source else []
     fewer = " model.num_layers=2" if hasattr(config, "num_layers") else ""
-    return [*source, *_words(config), ("Weights", weights(model, config)), ("Try", f"zoo build {model}{fewer}")]
+    return [*source, ("Weights", weights(model, config)), ("Try", f"zoo build {model}{fewer}")]
