@@ -33,8 +33,9 @@ def as_text(d: WeightDifference, *, is_whole: bool = False) -> str:
 
 def as_tsv(d: WeightDifference) -> str:
     """A line for each weight, numbers whole: for pipes."""
+    lines: list[str] = []
     names = "tensor role shape dtype_a dtype_b verdict elements changed relative max_abs cosine".split()
-    lines = ["\t".join(names)]
+    lines.append("\t".join(names))
     for t in d.tensors:
         n = t.tally
         cells = (t.name, t.role, _shape(t.shape), *t.dtypes, t.verdict, n.numel, n.changed, n.relative, n.largest)
