@@ -307,7 +307,8 @@ def test_self_stands_where_the_defaults_list_puts_it(tmp_path):
 @pytest.mark.parametrize("entry", ["/rope/yarn", "rope: yarn", "override x: y", "1"])
 def test_a_defaults_list_with_anything_else_is_refused(tmp_path, entry):
     (file := tmp_path / "some.yaml").write_text(f"defaults:\n  - {entry}\n")
-    with pytest.raises(ZooError, match=r"is neither /schema/FAMILY@_here_, another preset nor _self_|no model is called '1'"):
+    known = r"is neither /schema/FAMILY@_here_, another preset nor _self_|no model is called '1'"
+    with pytest.raises(ZooError, match=known):
         resolve("some", {"some": Preset("some", "pkg", file, "dist")})
 
 

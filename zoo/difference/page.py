@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from shlex import quote
 
-from zoo.difference.record import Side, Total, WeightDifference
+from zoo.difference.record import ComparedWeights, Total, WeightDifference
 from zoo.difference.table import HEAD, cells, changed, columns, cosine, dtypes, headline, mark, number, sides, worst
 from zoo.report import frame
 from zoo.report.heat import Cell, heat, scale
@@ -41,7 +41,7 @@ def _title(d: WeightDifference) -> list[Markup]:
     ]
 
 
-def _side(side: Side) -> str:
+def _side(side: ComparedWeights) -> str:
     kinds = ", ".join(f"{dtype} ({count})" for dtype, count in side.dtypes.items())
     return f"{side.name} · {side.family} · {side.format} · {side.num_tensors} weights · {kinds}"
 

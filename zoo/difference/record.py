@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
-class Side:
+class ComparedWeights:
     """One of the two checkpoints, in words that are safe to print."""
 
     name: str
@@ -76,8 +76,8 @@ class Total:
 class WeightDifference:
     """B against A: every weight that both have, and what only one has."""
 
-    a: Side
-    b: Side
+    a: ComparedWeights
+    b: ComparedWeights
     tensors: tuple[TensorChange, ...]
     only_a: dict[str, Shape] = field(default_factory=dict)
     only_b: dict[str, Shape] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.interpretation import differing
 from zoo.checkpoint.notes import tell
 from zoo.comparison.subject import is_path, words_of
-from zoo.difference.record import Side, TensorChange, WeightDifference
+from zoo.difference.record import ComparedWeights, TensorChange, WeightDifference
 from zoo.difference.tally import measure
 from zoo.errors import UsageError, clean
 from zoo.progress import progress
@@ -159,9 +159,9 @@ def _settings(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]
     return {path: values for path, values in differing(one, other).items() if path not in about}
 
 
-def _side(source: str | Path, ledger: Ledger) -> Side:
+def _side(source: str | Path, ledger: Ledger) -> ComparedWeights:
     count = sum(len(step.ours) for step in ledger.account.steps)
-    return Side(clean(source, 60), ledger.family.name, ledger.dialect, count, ledger.dtypes)
+    return ComparedWeights(clean(source, 60), ledger.family.name, ledger.dialect, count, ledger.dtypes)
 
 
 def _notes(one: Ledger, other: Ledger, rows: Mapping[str, int]) -> Iterator[str]:

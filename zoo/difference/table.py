@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 
 from zoo.anatomy.records import Shape
-from zoo.difference.record import Side, TensorChange, Total, WeightDifference
+from zoo.difference.record import ComparedWeights, TensorChange, Total, WeightDifference
 from zoo.errors import clean
 from zoo.units import human_count
 from zoo.weights.account import grouped
@@ -129,7 +129,7 @@ def columns(d: WeightDifference) -> list[str]:
     return list(d.by_role)
 
 
-def _side(letter: str, side: Side) -> str:
+def _side(letter: str, side: ComparedWeights) -> str:
     kinds = ", ".join(f"{dtype} ({count})" for dtype, count in side.dtypes.items())
     return f"  {letter}         {side.name} · {side.family} · {side.format} · {side.num_tensors} weights · {kinds}"
 
