@@ -10,7 +10,7 @@ def zoo_families():
             name="bert",
             config=f"{__name__}.config:BertConfig",
             model=f"{__name__}.model:Bert",
-            formats={"hf": f"{__name__}.hf.bert:BERT"},
+            formats={"hf": f"{__name__}.hf.bert:BERT", "gguf": f"{__name__}.gguf:BERT"},
             hf_types=("bert",),
             summary="post-norm encoder with token types; masked-LM, next-sentence and classification heads",
         ),

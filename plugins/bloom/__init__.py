@@ -10,7 +10,7 @@ def zoo_families():
             name="bloom",
             config=f"{__name__}.config:BloomConfig",
             model=f"{__name__}.model:Bloom",
-            formats={"hf": f"{__name__}.hf:BLOOM"},
+            formats={"hf": f"{__name__}.hf:BLOOM", "gguf": f"{__name__}.gguf:BLOOM"},
             hf_types=("bloom",),
             summary="ALiBi in place of positions, a norm after the embedding, biases everywhere",
         )

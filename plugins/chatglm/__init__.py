@@ -18,7 +18,7 @@ def zoo_families():
             name="chatglm2",
             config=f"{__name__}.chatglm2.config:ChatGLM2Config",
             model=f"{__name__}.chatglm2.model:ChatGLM2",
-            formats={"hf": f"{__name__}.chatglm2.hf:CHATGLM2"},
+            formats={"hf": f"{__name__}.chatglm2.hf:CHATGLM2", "gguf": f"{__name__}.chatglm2.gguf:CHATGLM2"},
             hf_types=("chatglm",),
             summary="ChatGLM2, ChatGLM3 and GLM-4-9B: LLaMA's block, half of each head rotary in interleaved pairs",
         ),

@@ -10,7 +10,7 @@ def zoo_families():
             name="deepseek",
             config=f"{__name__}.config:DeepSeekConfig",
             model=f"{__name__}.model:DeepSeek",
-            formats={"hf": f"{__name__}.hf:DEEPSEEK"},
+            formats={"hf": f"{__name__}.hf:DEEPSEEK", "gguf": f"{__name__}.gguf:DEEPSEEK"},
             hf_types=("deepseek_v2", "deepseek_v3"),
             summary="latent attention, many small experts of which groups are chosen, and shared ones",
         )

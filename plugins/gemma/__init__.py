@@ -13,7 +13,7 @@ def zoo_families():
             name="gemma",
             config=f"{__name__}.config:GemmaConfig",
             model=f"{__name__}.model:Gemma",
-            formats={"hf": f"{__name__}.hf:GEMMA"},
+            formats={"hf": f"{__name__}.hf:GEMMA", "gguf": f"{__name__}.gguf:GEMMA"},
             hf_types=("gemma", "gemma2", "gemma3_text"),
             near={**dict.fromkeys(("gemma3n", "gemma3n_text"), NANO), **dict.fromkeys(("gemma4", "gemma4_text"), FOUR)},
             summary="(1 + w) RMSNorm, GeGLU, scaled embeddings; local and global layers from Gemma 2 on",

@@ -10,7 +10,7 @@ def zoo_families():
             name="gpt2",
             config=f"{__name__}.config:GPT2Config",
             model=f"{__name__}.model:GPT2",
-            formats={"hf": f"{__name__}.hf:GPT2"},
+            formats={"hf": f"{__name__}.hf:GPT2", "gguf": f"{__name__}.gguf:GPT2"},
             hf_types=("gpt2",),
             summary="LayerNorm, learned positions, multi-head attention, GELU, biases everywhere",
         )

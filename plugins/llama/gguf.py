@@ -1,9 +1,11 @@
-"""LLaMA as llama.cpp stores it, which zoo reads and does not write. Rotary channels pair (0, 1), (2, 3), ..."""
+"""LLaMA as llama.cpp stores it. Rotary channels pair (0, 1), (2, 3), ..."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from zoo.weights import Dialect, ForeignConfig, Table, rope_halves, rule
-from zoo.weights.gguf_layout import by_architecture, decoder_table, read_decoder
+from zoo.weights.gguf.layout import by_architecture, decoder_table, read_decoder, write_decoder
 
 from .config import LlamaConfig
 
@@ -16,6 +18,10 @@ def from_config(hf: ForeignConfig) -> LlamaConfig:
     )
 
 
+def to_config(c: LlamaConfig) -> dict[str, Any]:
+    return write_decoder(c, "llama", has_divisors=True)
+
+
 def mapping(c: LlamaConfig) -> Table:
     return decoder_table(
         c,
@@ -24,4 +30,9 @@ def mapping(c: LlamaConfig) -> Table:
     )
 
 
-LLAMA = Dialect(from_config=from_config, mapping=mapping, matches=by_architecture("llama"))
+LLAMA = Dialect(
+    from_config=from_config,
+    to_config=to_config,
+    mapping=mapping,
+    matches=by_architecture("llama", has_experts=False),
+)

@@ -10,7 +10,7 @@ def zoo_families():
             name="t5",
             config=f"{__name__}.config:T5Config",
             model=f"{__name__}.model:T5",
-            formats={"hf": f"{__name__}.hf:T5"},
+            formats={"hf": f"{__name__}.hf:T5", "gguf": f"{__name__}.gguf:T5"},
             hf_types=("t5", "mt5", "umt5"),
             summary="encoder-decoder with a learned bias per distance and unscaled scores",
         )

@@ -11,7 +11,7 @@ import pytest
 import zoo
 from zoo.registry import installed
 from zoo.weights import rename
-from zoo.weights.gguf_layout import decoder_table
+from zoo.weights.gguf.layout import decoder_table
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "zoo"
 SMOLLM2 = Path(os.environ.get("ZOO_SMOLLM2") or CACHE / "SmolLM2-135M-Instruct.Q4_1.gguf")

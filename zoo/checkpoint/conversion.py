@@ -32,6 +32,7 @@ class Conversion:
     num_tensors: int
     nbytes: int  # of the tensors written
     dtype: str | None
+    notes: tuple[str, ...] = ()  # what is odd about what was written
 
 
 def convert(
@@ -46,10 +47,12 @@ def convert(
     max_shard_size: int | str = "5GB",
     force: bool = False,
     dry_run: bool = False,
+    encoding: str | None = None,
 ) -> Conversion:
-    """Write the checkpoint `source` to `folder` in its family's `format` (zoo, hf, meta, ...), all or nothing.
+    """Write the checkpoint `source` to `folder` in its family's `format` (zoo, hf, meta, gguf, ...), all or nothing.
 
-    Weights keep their dtype unless `dtype` casts them; files hold at most `max_shard_size` (bytes or 5GB, 1GiB).
+    Weights keep their dtype unless `dtype` casts them; files hold at most `max_shard_size` (bytes or 5GB, 1GiB). As
+    gguf it becomes one file, whose matrices are of the type `encoding` (q8_0, q4_0, bf16, ...; None: as they are).
     With `dry_run` nothing is read but headers and nothing is written. Raises UsageError for a format that the family
     does not write, CheckpointError if a tensor or key has no place, holds NaN or infinity, or overflows `dtype`;
     ZooError if the folder is not zoo's to replace.
@@ -59,41 +62,34 @@ def convert(
     _refuse_random(ledger)
     if format not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
+    if encoding is not None and format != "gguf":
+        raise UsageError(f"the type {clean(encoding)!r} is for GGUF files", hint="add format='gguf' (--to gguf)")
     shard_bytes = parse_bytes(max_shard_size)
     dtype = str(dtype).removeprefix("torch.") if dtype else None
     from zoo.checkpoint import saving
-    from zoo.files.shards import bytes_of
-    from zoo.files.write import check_target, write_folder
+    from zoo.checkpoint.checks import check_tied, check_witnesses
+    from zoo.checkpoint.target import Target
 
     tell(ledger)
     specs = our_specs(ledger, dtype)
     dtypes = {d for d, _ in specs.values()}
     config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
+    saving.check_written(ledger.family, format, config)  # first: it says what the format cannot store
     steps = saving.export_steps(ledger.family, format, config, specs)
-    names = saving.file_names(ledger.family, format)
     foreign = saving.foreign_specs(steps, specs)
-    result = Conversion(ledger, Path(folder), format, len(foreign), sum(map(bytes_of, foreign.values())), dtype)
+    target = Target(
+        Path(folder), ledger.family, format, config, foreign, provenance(ledger, format, dtype, allow),
+        ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=encoding,
+    )  # fmt: skip
+    done = Conversion(ledger, Path(folder), format, target.num_tensors, target.nbytes, dtype, target.notes)
     if dry_run:
-        check_target(Path(folder), [ledger.checkpoint.path], force)
-        return result
-    from zoo.checkpoint.checks import check_tied, check_witnesses
-
+        target.check()
+        return done
     with ledger.checkpoint.open() as tensors:
         check_tied(ledger, tensors)
         check_witnesses(ledger, tensors)
-        write_folder(
-            Path(folder),
-            foreign,
-            saving.exported(steps, reader(ledger, tensors, dtype)),
-            config=saving.foreign_config(ledger.family, format, config) | saving.kept_settings(ledger, format),
-            extra=saving.companions(ledger.checkpoint),
-            provenance=provenance(ledger, format, dtype, allow),
-            max_shard_size=shard_bytes,
-            force=force,
-            sources=[ledger.checkpoint.path],
-            **names,
-        )
-    return result
+        target.write(saving.exported(steps, reader(ledger, tensors, dtype)))
+    return done
 
 
 def our_specs(ledger: Ledger, dtype: str | None) -> dict[str, TensorSpec]:

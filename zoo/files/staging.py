@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import re
 import shutil
@@ -42,6 +43,24 @@ def staged(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
             sync_folder(target.parent)
         finally:
             shutil.rmtree(folder, ignore_errors=True)  # what failed, or what was replaced
+
+
+@contextmanager
+def staged_file(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
+    """As `staged`, of a file: yield a path that is free, whose file becomes `target` when the block ends well."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(target) as is_locked:
+        if is_locked:
+            for path in target.parent.glob(f".{glob.escape(target.name)}.*.incomplete"):
+                path.unlink()  # of a writer that was killed
+        check(target)
+        file = _sibling(target, "incomplete")
+        try:
+            yield file
+            file.replace(target)
+            sync_folder(target.parent)
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

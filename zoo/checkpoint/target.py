@@ -1,0 +1,143 @@
+"""Where a checkpoint goes, in one of its family's formats: a folder, or one GGUF file, with what goes along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from warnings import warn
+
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.gguf import GGUFPlan, check_file, planned, put, words_of
+from zoo.errors import CheckpointError, ZooWarning
+from zoo.files.checkpoint import Checkpoint
+from zoo.files.regular import own_file
+from zoo.files.safetensors_writer import TensorSpec
+from zoo.files.shards import bytes_of
+from zoo.files.write import check_target, write_folder
+from zoo.hub.listing import COMPANIONS
+from zoo.registry.family import Family
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from zoo.checkpoint.inspection import Ledger
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is to be written and where, known before a tensor is computed."""
+
+    path: Path
+    family: Family
+    format: str
+    config: ModelConfig
+    tensors: Mapping[str, TensorSpec]  # dtype and shape of each, as the format calls them
+    provenance: Mapping[str, Any]
+    ledger: Ledger | None  # of the checkpoint that it comes from
+    max_shard_size: int  # bytes
+    force: bool  # replace what zoo wrote
+    encoding: str | None  # the type of a GGUF file's matrices; None: as they are
+
+    @cached_property
+    def gguf(self) -> GGUFPlan | None:
+        """The plan of a GGUF file; None for a folder."""
+        if self.format != "gguf":
+            return None
+        return planned(
+            self.family,
+            self.config,
+            self.tensors,
+            encoding=self.encoding,
+            companions=words_of(self.ledger, getattr(self.config, "vocab_size", 0)),
+            provenance=self.provenance,
+        )
+
+    @property
+    def num_tensors(self) -> int:
+        return len(self.gguf.specs if self.gguf else self.tensors)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tensors."""
+        return self.gguf.nbytes if self.gguf else sum(map(bytes_of, self.tensors.values()))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is odd about it, a sentence each."""
+        return tuple(self.gguf.notes) if self.gguf else ()
+
+    def check(self) -> None:
+        """Raise ZooError unless it may be written there."""
+        (check_file if self.gguf else check_target)(self.path, self._sources, self.force)
+
+    def write(self, stream: Iterable[tuple[str, Tensor]]) -> Path:
+        """Write it, of the tensors that `stream` yields: all or nothing."""
+        if self.gguf:
+            return put(self.gguf, self.path, stream, force=self.force, sources=self._sources)
+        return write_folder(
+            self.path,
+            self.tensors,
+            stream,
+            config=foreign_config(self.family, self.format, self.config) | kept_settings(self.ledger, self.format),
+            extra=companions(self.ledger.checkpoint) if self.ledger else {},
+            provenance=self.provenance,
+            max_shard_size=self.max_shard_size,
+            force=self.force,
+            sources=self._sources,
+            **_file_names(self.family, self.format),
+        )
+
+    @property
+    def _sources(self) -> list[Path]:
+        return [self.ledger.checkpoint.path] if self.ledger else []
+
+
+def _file_names(family: Family, format: str) -> dict[str, Any]:
+    """What the files of a format are called."""
+    if format == "zoo":
+        return {}
+    files = family.dialect(format).files
+    return {"config_name": files.config, "pickle_name": files.pickle}
+
+
+def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str, Any]:
+    """What config.json says in this format. Raises UsageError for what it cannot store."""
+    if format == "zoo":
+        from zoo.version import __version__
+
+        return {"zoo": __version__, **config.to_dict()}
+    return family.dialect(format).to_config(config)
+
+
+def kept_settings(ledger: Ledger | None, format: str) -> dict[str, Any]:
+    """The settings of generation that config.json held, unless a generation_config.json that goes along holds them."""
+    if ledger is None or format != "hf" or ledger.checkpoint.dialect != "hf":
+        return {}
+    from zoo.generation import settings_in
+
+    has_file = (ledger.checkpoint.folder / "generation_config.json").is_file()
+    return {} if has_file else settings_in(ledger.checkpoint.config)
+
+
+def companions(checkpoint: Checkpoint) -> dict[str, bytes | Path]:
+    """What goes along with the weights: tokenizer, chat template, generation settings.
+
+    They are the files beside the weights; a GGUF file has them within.
+    """
+    folder = checkpoint.folder
+    beside: dict[str, bytes | Path] = {
+        name: own_file(folder / name) for name in COMPANIONS if (folder / name).is_file()
+    }
+    if checkpoint.dialect != "gguf" or checkpoint.config.get("tokenizer.ggml.model", "none") == "none":
+        return beside
+    from zoo.text.export import gguf_files
+
+    try:
+        return dict(gguf_files(checkpoint.metadata(), checkpoint.files[0]))
+    except CheckpointError as error:
+        first = str(error).splitlines()[0]
+        warn(f"the tokenizer is not written: {first}", ZooWarning, stacklevel=2)
+        return beside

@@ -1,0 +1,1 @@
+"""The format of llama.cpp: what its files call things, read both ways."""
