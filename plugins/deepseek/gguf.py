@@ -35,6 +35,7 @@ KEYS: tuple[Key, ...] = (
     key("groups_per_token", f"{ARCH}.expert_group_used_count", default=1, is_told=False),
 )
 GATING = f"{ARCH}.expert_gating_func"
+LITE = (26, 27)  # layers of the models whose queries are not squeezed
 SCORING = {SOFTMAX: "softmax", SIGMOID: "sigmoid"}
 NAMES = {
     "q_proj": "attn_q", "q_down": "attn_q_a", "q_norm": "attn_q_a_norm", "q_up": "attn_q_b",
@@ -65,6 +66,9 @@ def to_config(c: DeepSeekConfig) -> dict[str, Any]:
     must_be(c, WHERE, attention_bias=False, moe_layer_freq=1, num_mtp_layers=0, rope_interleaved=True)
     if not c.num_shared_experts:
         raise UsageError(f"{WHERE} of {ARCH} cannot store model.num_shared_experts=0: llama.cpp wants one at least")
+    if c.q_lora_rank is None and c.num_layers not in LITE:
+        what = f"{WHERE} of {ARCH} cannot store model.q_lora_rank=null with model.num_layers={c.num_layers}"
+        raise UsageError(what, why=f"llama.cpp reads such queries in models of {' or '.join(map(str, LITE))} layers only")
     if c.scoring == "softmax" and c.is_renormalised:
         must_be(c, f"{WHERE} with model.is_renormalised", routed_scale=1.0)
     if c.scoring == "softmax" and c.num_groups > 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.weights import Dialect, ForeignConfig, Table, rename, rule, split
-from zoo.weights.gguf.layout import by_architecture, decoder_table, read_decoder, write_decoder
+from zoo.weights.gguf.layout import by_architecture, decoder_table, read_decoder, refuse_wide, write_decoder
 
 from .config import GLMConfig
 
@@ -24,6 +24,8 @@ def from_config(hf: ForeignConfig) -> GLMConfig:
 
 
 def to_config(c: GLMConfig) -> dict[str, Any]:
+    if not c.is_sandwiched:
+        refuse_wide(c, "chatglm")
     return write_decoder(c, arch_of(c.is_sandwiched), has_partial=True)
 
 

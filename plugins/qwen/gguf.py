@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.weights import Dialect, ForeignConfig, Table, must_be, rename
-from zoo.weights.gguf.layout import WHERE, by_architecture, decoder_table, read_decoder, refuse_window, write_decoder
+from zoo.weights.gguf.layout import (
+    WHERE,
+    by_architecture,
+    decoder_table,
+    read_decoder,
+    refuse_wide,
+    refuse_window,
+    write_decoder,
+)
 
 from .config import DualChunkConfig, Qwen2Config, Qwen3Config
 
@@ -25,6 +33,7 @@ def from_config(hf: ForeignConfig) -> Qwen2Config:
 
 def to_config(c: Qwen2Config) -> dict[str, Any]:
     check_plain(c)
+    refuse_wide(c, "qwen2")
     return write_decoder(c, "qwen2")
 
 

@@ -20,6 +20,7 @@ from zoo.files.gguf_header import read_raw_header
 from zoo.files.safetensors_writer import TensorSpec
 from zoo.files.staging import staged_file
 from zoo.registry.family import Family
+from zoo.weights.gguf.layout import ENDS
 from zoo.weights.table import Table
 
 if TYPE_CHECKING:
@@ -68,11 +69,20 @@ def planned(
     metadata |= {"general.file_type": FILE_TYPES[most]}
     if kind in BLOCKS:
         metadata["general.quantization_version"] = 2
-    metadata |= {"tokenizer.ggml.model": "none"} | dict(companions)
+    metadata = _with_ends({"tokenizer.ggml.model": "none"} | dict(companions) | metadata, companions)
     metadata[OURS] = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
     odd = [name for name, (found, _) in specs.items() if kind in BLOCKS and found == "F16"]
     told = f"{some(odd)}: rows that are not whole blocks of {kind}, written as float16"
     return GGUFPlan(metadata, specs, extra, [told] if odd else [])
+
+
+def _with_ends(metadata: dict[str, Any], companions: Mapping[str, Any]) -> dict[str, Any]:
+    """The ends of a text that the model's config lists, the tokenizer's first."""
+    keys = [f"tokenizer.ggml.{name}_token_id" for name in ENDS]
+    ends = [metadata[key] for key in keys if key in metadata]
+    if (own := companions.get(keys[0])) in ends:
+        metadata |= dict(zip(keys, [own, *(end for end in ends if end != own)], strict=False))
+    return metadata
 
 
 def put(

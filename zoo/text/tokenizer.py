@@ -55,6 +55,11 @@ class Tokenizer:
         return self.backend.get_vocab_size(with_added_tokens=True)
 
     @property
+    def is_respelt(self) -> bool:
+        """Whether texts are spelt anew before the backend reads them, or special tokens hidden from it."""
+        return bool(self._spelling or self._hidden)
+
+    @property
     def has_chat(self) -> bool:
         """Whether conversations can be worded: by a template of the checkpoint's, or by the family's format."""
         return bool(self.chat_templates) or self.chat_format is not None

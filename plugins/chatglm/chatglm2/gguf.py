@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.weights import Dialect, ForeignConfig, Table, rule, split
-from zoo.weights.gguf.layout import by_architecture, decoder_table, read_decoder, write_decoder
+from zoo.weights.gguf.layout import by_architecture, decoder_table, read_decoder, refuse_wide, write_decoder
 
 from .config import ChatGLM2Config
 
@@ -17,6 +17,7 @@ def from_config(hf: ForeignConfig) -> ChatGLM2Config:
 
 
 def to_config(c: ChatGLM2Config) -> dict[str, Any]:
+    refuse_wide(c, "chatglm")
     return write_decoder(c, "chatglm", has_partial=True)
 
 

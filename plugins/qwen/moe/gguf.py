@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.weights import Dialect, ForeignConfig, Key, Table, key, must_be, rename, reshape, rule
 from zoo.weights.gguf.experts import EXPERTS, expert_keys, width_key
-from zoo.weights.gguf.layout import WHERE, by_architecture, decoder_table, read_decoder, write_decoder
+from zoo.weights.gguf.layout import WHERE, by_architecture, decoder_table, read_decoder, refuse_wide, write_decoder
 
 from ..gguf import check_plain
 from .config import Qwen2MoEConfig, Qwen3MoEConfig
@@ -34,6 +34,7 @@ def to_qwen2(c: Qwen2MoEConfig) -> dict[str, Any]:
     must_be(c, WHERE, is_renormalised=False, dense_layers=[])
     if c.shared_intermediate_size is None:
         must_be(c, f"{WHERE} of qwen2moe", shared_intermediate_size=c.intermediate_size)
+    refuse_wide(c, "qwen2moe")
     return write_decoder(c, "qwen2moe", *keys("qwen2moe"), SHARED)
 
 

@@ -91,7 +91,7 @@ def _value(value: Any) -> bytes:
     if isinstance(value, bytes):
         return struct.pack("<IIQ", ARRAY, U8, len(value)) + value
     if isinstance(value, list):
-        kind = _kind(value[0], is_item=True) if value else U32
+        kind = _kind(value[0], is_item=True) if value else STRING
         items = b"".join(_text(item) if kind == STRING else struct.pack(f"<{CODES[kind]}", item) for item in value)
         return struct.pack("<IIQ", ARRAY, kind, len(value)) + items
     kind = _kind(value)

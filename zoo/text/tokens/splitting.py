@@ -20,6 +20,13 @@ _TEKKEN = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*|\p{{N}}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+_BLOOM = r" ?[^(\s|[.,!?…。，、।۔،])]+"
+_DEEPSEEK3 = (
+    r"\p{N}{1,3}",
+    "[一-龥\u3040-ゟ゠-ヿ]+",
+    r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"""
+    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+)
 _GPT4O = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
     rf"|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
@@ -29,9 +36,9 @@ _GPT4O = (
 
 @dataclass(frozen=True)
 class Splitting:
-    """One rule: cut by `pattern`, or by GPT-2's where there is none."""
+    """One rule: cut by `pattern`, by several in turn, or by GPT-2's where there is none."""
 
-    pattern: str | None = None
+    pattern: str | tuple[str, ...] | None = None
     single_digits: bool = False  # every digit is a word of its own
     whole_words: bool = False  # a word that is a token is taken whole, whatever the merges say
     add_bos: bool = False  # a file that does not say wants the begin token
@@ -40,8 +47,8 @@ class Splitting:
     def pre_tokenizer(self) -> Any:
         """The rule as `tokenizers` has it."""
         steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if self.single_digits else []
-        if self.pattern is not None:
-            steps.append(pre_tokenizers.Split(Regex(self.pattern), behavior="isolated"))
+        patterns = (self.pattern,) if isinstance(self.pattern, str) else self.pattern or ()
+        steps += [pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in patterns]
         steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=self.pattern is None))
         return pre_tokenizers.Sequence(steps)
 
@@ -56,5 +63,6 @@ SPLITTINGS = {
     "llama-bpe": _LLAMA3_RULE, "llama3": _LLAMA3_RULE, "llama-v3": _LLAMA3_RULE,
     "qwen2": Splitting(_QWEN2, is_normalized=True),
     "tekken": Splitting(_TEKKEN, whole_words=True, add_bos=True),
+    "glm4": Splitting(_LLAMA3), "bloom": Splitting(_BLOOM), "deepseek-v3": Splitting(_DEEPSEEK3),
     "gpt-4o": Splitting(_GPT4O), "llama4": Splitting(_GPT4O),
 }  # fmt: skip

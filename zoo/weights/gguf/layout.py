@@ -15,7 +15,7 @@ from zoo.anatomy.config import DecoderConfig, ModelConfig
 from zoo.errors import UsageError
 from zoo.weights.dialect import Match
 from zoo.weights.entries import Entry, ignore, rename, under
-from zoo.weights.foreign.config import ForeignConfig, Key, key, write_keys
+from zoo.weights.foreign.config import ForeignConfig, Key, key, must_be, write_keys
 from zoo.weights.gguf.rope import DIVISORS, divisors_of, is_divided, read_rope, write_rope
 from zoo.weights.table import Table
 
@@ -126,6 +126,11 @@ def write_decoder(
         **write_rope(c.rope, arch, has_divisors=has_divisors),
         **{f"{arch}.{name}": value for name, value in only.items()},
     }
+
+
+def refuse_wide(c: DecoderConfig, arch: str) -> None:
+    """Raise UsageError for heads that are not hidden_size together, where llama.cpp takes it that they are."""
+    must_be(c, f"{WHERE} of {arch}", head_dim=c.hidden_size // c.num_heads)
 
 
 def refuse_window(c: Any, whose: str) -> None:
