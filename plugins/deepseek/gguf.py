@@ -68,7 +68,9 @@ def to_config(c: DeepSeekConfig) -> dict[str, Any]:
         raise UsageError(f"{WHERE} of {ARCH} cannot store model.num_shared_experts=0: llama.cpp wants one at least")
     if c.q_lora_rank is None and c.num_layers not in LITE:
         what = f"{WHERE} of {ARCH} cannot store model.q_lora_rank=null with model.num_layers={c.num_layers}"
-        raise UsageError(what, why=f"llama.cpp reads such queries in models of {' or '.join(map(str, LITE))} layers only")
+        raise UsageError(
+            what, why=f"llama.cpp reads such queries in models of {' or '.join(map(str, LITE))} layers only"
+        )
     if c.scoring == "softmax" and c.is_renormalised:
         must_be(c, f"{WHERE} with model.is_renormalised", routed_scale=1.0)
     if c.scoring == "softmax" and c.num_groups > 1:

@@ -83,6 +83,4 @@ def mapping(c: GemmaConfig) -> Table:
     return decoder_table(c, norms=norms, norm=rule("norm", "output_norm", plus_one))
 
 
-GEMMA = Dialect(
-    from_config=from_config, to_config=to_config, mapping=mapping, matches=by_architecture(*ARCHS.values())
-)
+GEMMA = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=by_architecture(*ARCHS.values()))

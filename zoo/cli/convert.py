@@ -15,6 +15,7 @@ EPILOG = """\b
 Examples:
   zoo convert tiny ./tiny --to zoo --dry-run
   zoo convert tiny ./tiny-fp32 --to hf --dtype float32
+  zoo convert tiny tiny.gguf --type q8_0
   zoo convert --prove llama gpt2
 """
 
@@ -24,8 +25,10 @@ Examples:
 @click.argument("folder", type=click.Path(), required=False)
 @shared_options
 @click.option(
-    "--to", "format", default="zoo", show_default=True, metavar="FORMAT", help="zoo, hf, meta or another of the family."
-)
+    "--to", "format", metavar="FORMAT",
+    help="zoo, hf, gguf, meta or another of the family. [default: zoo; gguf for a FOLDER that ends in .gguf]",
+)  # fmt: skip
+@click.option("--type", "encoding", metavar="TYPE", help="Of a GGUF file's matrices: q8_0, q4_0, bf16, ...")
 @click.option("--dtype", help="Cast the weights; a value that overflows is an error.")
 @click.option(
     "--max-shard-size", default="5GB", show_default=True, metavar="SIZE",
@@ -41,7 +44,8 @@ def command(
     choices: tuple[str, ...],
     allow: tuple[str, ...],
     allow_pickle: bool,
-    format: str,
+    format: str | None,
+    encoding: str | None,
     dtype: str | None,
     max_shard_size: str,
     force: bool,
@@ -49,13 +53,15 @@ def command(
     prove: bool,
     as_json: bool,
 ) -> None:
-    """Write the checkpoint SOURCE to FOLDER in another format.
+    """Write the checkpoint SOURCE to FOLDER, or a file that ends in .gguf, in another format.
 
     Nothing is written unless every tensor and config key matches; FOLDER is replaced completely or not at all.
 
     --prove first shows that every number goes to exactly one place and can be restored: for all families and formats,
     for the families named in the place of SOURCE, or for a SOURCE at its own sizes.
     """
+    if format is None:
+        format = "gguf" if folder is not None and folder.endswith(".gguf") else "zoo"
     if prove:
         from zoo.cli.proving import proven
 
@@ -72,7 +78,7 @@ def command(
     start = time.perf_counter()
     done = convert(
         source, folder, *overrides, format=format, dtype=dtype, family=family, allow=allow, allow_pickle=allow_pickle,
-        max_shard_size=max_shard_size, force=force, dry_run=dry_run,
+        max_shard_size=max_shard_size, force=force, dry_run=dry_run, encoding=encoding,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     if as_json:
@@ -84,6 +90,8 @@ def command(
         return
     click.echo("\n".join(lines(done.ledger)))
     verb = "would write" if dry_run else "wrote     "
+    for note in done.notes:
+        click.echo(f"note       {note}")
     click.echo(
         f"{verb} {done.folder}  as {format}: {done.num_tensors} tensors, {human_bytes(done.nbytes)}  {seconds:.1f} s"
     )

@@ -32,7 +32,9 @@ def type_named(name: str) -> str:
     """`q8_0` as the format spells it. Raises UsageError for a type that zoo does not write."""
     if name.upper() not in NUMBERS:
         known = ", ".join(sorted(n.lower() for n in NUMBERS))
-        raise UsageError(f"{name!r} is not a type that zoo writes", why=did_you_mean(name, known.split(", ")), hint=known)
+        raise UsageError(
+            f"{name!r} is not a type that zoo writes", why=did_you_mean(name, known.split(", ")), hint=known
+        )
     return name.upper()
 
 

@@ -62,8 +62,8 @@ def _has_prefix(tree: dict[str, Any], columns: Columns) -> bool:
         match step:
             case {"type": "Prepend", "prepend": "▁"}:
                 prefix = True
-            case {"type": "Metaspace", "replacement": "▁", "prepend_scheme": scheme}:
-                prefix = scheme != "never"
+            case {"type": "Metaspace", "replacement": "▁" | " ", "prepend_scheme": scheme}:
+                prefix |= scheme != "never"
                 if scheme == "first":
                     told = "llama.cpp puts a space after every special token, this tokenizer before the first word only"
                     warn(told, ZooWarning, stacklevel=2)

@@ -13,7 +13,11 @@ def word_pieces(tree: dict[str, Any], columns: Columns) -> dict[str, Any]:
     """The metadata. Raises UsageError for a vocabulary that keeps capitals: llama.cpp lowers all letters."""
     model, normal = tree["model"], tree["normalizer"] or {}
     usual = normal.get("type") == "BertNormalizer" and normal["lowercase"] and normal["strip_accents"] is not False
-    if not usual or not normal["handle_chinese_chars"] or (tree["pre_tokenizer"] or {}).get("type") != "BertPreTokenizer":
+    if (
+        not usual
+        or not normal["handle_chinese_chars"]
+        or (tree["pre_tokenizer"] or {}).get("type") != "BertPreTokenizer"
+    ):
         raise columns.refuse("it does not lower letters and strip accents as BERT's uncased models do")
     if model["continuing_subword_prefix"] != "##":
         raise columns.refuse(f"parts of words begin with {model['continuing_subword_prefix']!r}, not with ##")

@@ -19,6 +19,7 @@ from zoo.text.bounds.vocabulary import check_added
 from zoo.text.reading.source import TokenizerSource, frame
 from zoo.text.tokens.merging import are_cut_in_bounds, merges_of
 from zoo.text.tokens.splitting import SPLITTINGS
+from zoo.text.gguf_kinds import pieces, word_pieces
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
 MAX_TOKENS = 1 << 20
@@ -28,6 +29,7 @@ ROLES = {
     "eos_token": "eos_token_id",
     "unk_token": "unknown_token_id",
     "pad_token": "padding_token_id",
+    "cls_token": "cls_token_id",
     "sep_token": "seperator_token_id",  # spelt so in the format
     "mask_token": "mask_token_id",
 }
@@ -35,14 +37,20 @@ ROLES = {
 
 def read_gguf(metadata: Mapping[str, Any], file: object) -> TokenizerSource:
     """What `metadata` says; see `Tokenizer.from_gguf`."""
-    facts = _Facts(metadata, file)
+    facts = Facts(metadata, file)
     kind = facts.text("model")
     if kind == "gpt2":
         backend, add_bos = _byte_level(facts)
     elif kind == "llama":
-        backend, add_bos = _sentencepiece(facts), True
+        # Of Gemma's tokens, runs of spaces and lines are symbols, looked for before anything is merged.
+        is_gemma = str(metadata.get("general.architecture", "")).startswith("gemma")
+        backend, add_bos = pieces(facts, is_unigram=False) if is_gemma else _sentencepiece(facts), True
+    elif kind == "t5":
+        backend, add_bos = pieces(facts, is_unigram=True), False
+    elif kind == "bert":
+        backend, add_bos = word_pieces(facts), True
     else:
-        raise facts.wrong("model", f"zoo rebuilds gpt2 and llama, not {clean(kind)!r}")
+        raise facts.wrong("model", f"zoo rebuilds gpt2, llama, t5 and bert, not {clean(kind)!r}")
     typed = zip(facts.tokens, facts.types, strict=True)
     added = [
         AddedToken(token, normalized=False, special=type_ == CONTROL)
@@ -54,15 +62,17 @@ def read_gguf(metadata: Mapping[str, Any], file: object) -> TokenizerSource:
     with guarded(file, "tokenizer.ggml", "is not a vocabulary"):
         backend.add_tokens(added)  # all at once: the library builds its search anew with every call
         backend.add_special_tokens(list(roles.values()))
-    ends = [
-        roles.get(role) if facts.flag(f"add_{role}", default) else None
-        for role, default in (("bos_token", add_bos), ("eos_token", False))
-    ]
-    frame(backend, *ends)
-    return TokenizerSource(backend, file, roles, _chat_templates(metadata, file), kind=f"BPE (GGUF, {clean(kind)})")
+    first, last = (("cls_token", "[CLS]"), ("sep_token", "[SEP]")) if kind == "bert" else (("bos_token",), ("eos_token",))
+    if kind == "bert":
+        roles = dict((first, last)) | roles  # llama.cpp knows them by their places in Google's vocabulary
+    begins = facts.flag("add_bos_token", add_bos)
+    ends = facts.flag("add_eos_token", kind in ("t5", "bert"))
+    frame(backend, roles.get(first[0]) if begins else None, roles.get(last[0]) if ends else None)
+    name = {"bert": "WordPiece", "t5": "Unigram"}.get(kind, "BPE")
+    return TokenizerSource(backend, file, roles, _chat_templates(metadata, file), kind=f"{name} (GGUF, {clean(kind)})")
 
 
-class _Facts:
+class Facts:
     """The keys under tokenizer.ggml, checked."""
 
     def __init__(self, metadata: Mapping[str, Any], file: object) -> None:
@@ -77,6 +87,10 @@ class _Facts:
 
     def wrong(self, key: str, what: str, hint: str = "") -> CheckpointError:
         return CheckpointError(self.file, f"tokenizer.ggml.{key}", what, hint=hint)
+
+    def has(self, key: str) -> bool:
+        """Whether there is such a key."""
+        return self.metadata.get(f"tokenizer.ggml.{key}") is not None
 
     def text(self, key: str) -> str:
         value = self.metadata.get(f"tokenizer.ggml.{key}")
@@ -121,7 +135,7 @@ class _Facts:
         return found
 
 
-def _byte_level(facts: _Facts) -> tuple[Backend, bool]:
+def _byte_level(facts: Facts) -> tuple[Backend, bool]:
     name = facts.text("pre")
     if name not in SPLITTINGS:
         known = ", ".join(sorted(SPLITTINGS))
@@ -137,14 +151,8 @@ def _byte_level(facts: _Facts) -> tuple[Backend, bool]:
     return backend, rule.add_bos
 
 
-def _sentencepiece(facts: _Facts) -> Backend:
+def _sentencepiece(facts: Facts) -> Backend:
     """SentencePiece's BPE: merges are not listed, the better-scored token is merged first."""
-    if str(facts.metadata.get("general.architecture", "")).startswith("gemma"):
-        raise facts.wrong(
-            "model",
-            "the tokenizer of Gemma cannot be rebuilt from a GGUF file",
-            hint="use tokenizer.json from its Hugging Face folder",
-        )
     vocab = {token: index for index, token in enumerate(facts.tokens)}
     unknown = facts.roles().get("unk_token")
     merges = _merges_by_score(facts, vocab)
@@ -160,7 +168,7 @@ def _sentencepiece(facts: _Facts) -> Backend:
     return backend
 
 
-def _bpe(facts: _Facts, vocab: dict[str, int], merges: list[tuple[str, str]], **options: Any) -> BPE:
+def _bpe(facts: Facts, vocab: dict[str, int], merges: list[tuple[str, str]], **options: Any) -> BPE:
     try:
         return BPE(vocab=vocab, merges=merges, **options)
     except BaseException as error:
@@ -169,14 +177,14 @@ def _bpe(facts: _Facts, vocab: dict[str, int], merges: list[tuple[str, str]], **
         raise facts.wrong("merges", f"do not fit the tokens: {clean(error)}") from None
 
 
-def _pair(merge: str, facts: _Facts) -> tuple[str, str]:
+def _pair(merge: str, facts: Facts) -> tuple[str, str]:
     left, _, right = merge.partition(" ")
     if not left or not right or " " in right:
         raise facts.wrong("merges", f"{clean(merge)!r} is not two tokens")
     return left, right
 
 
-def _merges_by_score(facts: _Facts, vocab: dict[str, int]) -> list[tuple[str, str]]:
+def _merges_by_score(facts: Facts, vocab: dict[str, int]) -> list[tuple[str, str]]:
     """All ways to put a token together from two, best score first."""
     scores = facts.beside("scores", float, int)
     if not all(score == score for score in scores):
