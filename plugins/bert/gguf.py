@@ -39,12 +39,14 @@ def from_config(hf: ForeignConfig) -> BertConfig:
 
 
 def to_config(c: BertConfig) -> dict[str, Any]:
-    must_be(c, WHERE, head="none", has_pooler=False, activation="gelu")
+    must_be(c, WHERE, activation="gelu")
+    must_be(c, WHERE, head="none", has_pooler=False)
     sizes = {"bert.attention.head_count_kv": c.num_heads, "bert.vocab_size": c.vocab_size, TYPES: c.type_vocab_size}
     return {**write_rest(c, "bert"), **write_keys(c, KEYS), **sizes, CAUSAL: False}
 
 
 def mapping(c: BertConfig) -> Table:
+    must_be(c, WHERE, head="none", has_pooler=False)
     d = c.hidden_size
     return Table(
         rename("embed.tokens", "token_embd"),

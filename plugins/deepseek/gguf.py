@@ -58,7 +58,12 @@ def from_config(hf: ForeignConfig) -> DeepSeekConfig:
     read = {k.theirs for k in KEYS}
     rest = read_rest(hf, ARCH, **{n: value for n, value in fixed(ARCH).items() if n not in read}, **known)
     rope = read_rope(hf, ARCH, c["rope_head_dim"], c["max_seq_len"], temperature_key(ARCH))
-    own = {"nope_head_dim": width - c["rope_head_dim"], "v_head_dim": v, "scoring": SCORING[gating], "rope": rope}
+    own: dict[str, Any] = {
+        "nope_head_dim": width - c["rope_head_dim"],
+        "v_head_dim": v,
+        "scoring": SCORING[gating],
+        "rope": rope,
+    }
     return DeepSeekConfig(**c | rest | own | {"norm_eps": norm_eps(c)})
 
 

@@ -26,8 +26,8 @@ LOCAL_BASE = "gemma3.rope.freq_base_swa"
 
 
 def sliding_keys(arch: str) -> tuple[Any, ...]:
-    """Of Gemma 2, where an absent key means what its released models have; Gemma 3's key says it, or no layer slides."""
-    window = {"default": 4096} if arch == "gemma2" else {}
+    """Of Gemma 2, where an absent key means what was released; without Gemma 3's no layer slides."""
+    window: dict[str, Any] = {"default": 4096} if arch == "gemma2" else {}
     keys = (key("sliding_window", f"{arch}.{WINDOW}", **window),)
     if arch == "gemma3":
         return keys
@@ -41,7 +41,9 @@ def from_config(hf: ForeignConfig) -> GemmaConfig:
     slides = generation == 2 or (generation == 3 and bool(hf.get(f"{arch}.{WINDOW}")))
     hf.assumed.pop(f"{arch}.{WINDOW}", None)
     share = LOCAL_PER_GLOBAL[generation] if slides else 0
-    pattern = {f"{WINDOW}_pattern": share + 1, "final_logit_softcapping": 0.0} if generation == 3 else {}
+    pattern: dict[str, Any] = (
+        {f"{WINDOW}_pattern": share + 1, "final_logit_softcapping": 0.0} if generation == 3 else {}
+    )
     values = read_decoder(hf, arch, GemmaConfig, *(sliding_keys(arch) if slides else ()), **{**pattern})
     local = RopeConfig(hf.as_type(float, hf.get(LOCAL_BASE, 10_000.0), LOCAL_BASE)) if generation == 3 else None
     hf.assumed.pop(LOCAL_BASE, None)  # llama.cpp's converter never wrote it before 2025-11
@@ -73,7 +75,7 @@ def to_config(c: GemmaConfig) -> dict[str, Any]:
         must_be(c, f"{WHERE} of {arch}", attn_softcap=None, final_softcap=None)
     elif None in (c.attn_softcap, c.final_softcap, c.sliding_window):
         must_be(c, f"{WHERE} of {arch}", attn_softcap=50.0, final_softcap=30.0, sliding_window=4096)
-    only = {"rope.freq_base_swa": float(c.local_rope.theta)} if c.generation == 3 else {}
+    only: dict[str, Any] = {"rope.freq_base_swa": float(c.local_rope.theta)} if c.generation == 3 else {}
     return write_decoder(c, arch, *(sliding_keys(arch) if slides else ()), **only)
 
 

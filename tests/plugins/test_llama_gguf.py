@@ -13,7 +13,7 @@ from torch import Tensor, nn
 import zoo
 from zoo.anatomy.config import RopeConfig
 from zoo.checkpoint.interpretation import overridden
-from zoo.errors import CheckpointError, UsageError
+from zoo.errors import CheckpointError
 from zoo.registry import installed
 
 gguf = pytest.importorskip("gguf", reason="the extra gguf is not installed")
@@ -126,7 +126,7 @@ def test_rope_scaling_is_read(tmp_path: Path, metadata: dict[str, Any], rope: Ro
 @pytest.mark.parametrize(
     ("metadata", "message"),
     [
-        ({"llama__expert_count": 8}, "llama.expert_count: 8 is not supported, only 0 is"),
+        ({"llama__expert_count": 8}, "llama.expert_used_count: the key is missing"),
         ({"llama__rope__dimension_count": 8}, "llama.rope.dimension_count: 8 is not supported, only 16 is"),
         ({"llama__rope__scaling__type": "longrope"}, "llama.rope.scaling.type='longrope' is not one of"),
         ({"llama__rope__scaling__attn_factor": 2.0}, "llama.rope.scaling.attn_factor: 2.0 is not supported"),
@@ -148,8 +148,3 @@ def test_divisors_that_make_no_sense_are_refused(tmp_path: Path, divisors: list[
     path = llama_cpp.write(tmp_path / "m.gguf", built(), divisors=np.array(divisors, np.float32))
     with pytest.raises(CheckpointError, match=r"rope_freqs\.weight"):
         zoo.inspect(path)
-
-
-def test_gguf_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="not write it"):
-        zoo.save(built(), tmp_path / "out", format="gguf")

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import zoo
 from zoo.anatomy.config import RopeConfig
-from zoo.errors import CheckpointError, UsageError
+from zoo.errors import CheckpointError
 from zoo.registry import installed
 from zoo.testing.subject import peaked
 
@@ -55,8 +55,8 @@ def test_stretched_positions_are_read(tmp_path: Path) -> None:
 
 
 def test_an_architecture_that_is_not_known_is_refused(tmp_path: Path) -> None:
-    path = llama_cpp.write(tmp_path / "m.gguf", built("qwen3"), arch="qwen3moe")
-    with pytest.raises(CheckpointError, match="qwen3moe"):
+    path = llama_cpp.write(tmp_path / "m.gguf", built("qwen3"), arch="qwen9")
+    with pytest.raises(CheckpointError, match="qwen9"):
         zoo.inspect(path)
 
 
@@ -64,9 +64,3 @@ def test_norms_that_the_metadata_does_not_promise_are_found(tmp_path: Path) -> N
     path = llama_cpp.write(tmp_path / "m.gguf", built("qwen3"), arch="qwen2")
     with pytest.raises(CheckpointError, match=r"unexpected +blk\.\{0\.\.2\}\.attn_q_norm"):
         zoo.load(path)
-
-
-@pytest.mark.parametrize("name", ["qwen2", "qwen3"])
-def test_it_is_not_written(tmp_path: Path, name: str) -> None:
-    with pytest.raises(UsageError, match="can read this format but not write it"):
-        installed()[name].dialect("gguf").to_config(installed()[name].config_class.tiny())

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zoo.anatomy.config import ModelConfig, RopeConfig
-from zoo.errors import UsageError, ZooError
+from zoo.errors import ZooError
 from zoo.files.tensor_info import TensorInfo
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
@@ -144,6 +144,10 @@ def test_biases_are_told_by_the_first_layers_tensors() -> None:
     assert read("llama", {"blk.0.ffn_up.bias": info("blk.0.ffn_up.bias", (40,))}).mlp_bias
 
 
-def test_gguf_is_not_written() -> None:
-    with pytest.raises(UsageError, match="not write it"):
-        installed()["llama"].dialect("gguf").to_config(read("llama"))
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_what_is_read_is_written_again(arch: str) -> None:
+    c = read(arch, attention__key_length=6, **{f"{SCALING}.type": "yarn", f"{SCALING}.factor": 4.0})
+    raw = installed()[arch].dialect("gguf").to_config(c)
+    keys = ForeignConfig(raw, "m.gguf")
+    assert installed()[arch].dialect("gguf").from_config(keys) == c
+    keys.check()

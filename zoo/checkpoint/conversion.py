@@ -47,12 +47,12 @@ def convert(
     max_shard_size: int | str = "5GB",
     force: bool = False,
     dry_run: bool = False,
-    encoding: str | None = None,
+    type: str | None = None,
 ) -> Conversion:
     """Write the checkpoint `source` to `folder` in its family's `format` (zoo, hf, meta, gguf, ...), all or nothing.
 
     Weights keep their dtype unless `dtype` casts them; files hold at most `max_shard_size` (bytes or 5GB, 1GiB). As
-    gguf it becomes one file, whose matrices are of the type `encoding` (q8_0, q4_0, bf16, ...; None: as they are).
+    gguf it becomes one file, whose matrices are of this `type` (q8_0, q4_0, bf16, ...; None: as they are).
     With `dry_run` nothing is read but headers and nothing is written. Raises UsageError for a format that the family
     does not write, CheckpointError if a tensor or key has no place, holds NaN or infinity, or overflows `dtype`;
     ZooError if the folder is not zoo's to replace.
@@ -62,8 +62,8 @@ def convert(
     _refuse_random(ledger)
     if format not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
-    if encoding is not None and format != "gguf":
-        raise UsageError(f"the type {clean(encoding)!r} is for GGUF files", hint="add format='gguf' (--to gguf)")
+    if type is not None and format != "gguf":
+        raise UsageError(f"the type {clean(type)!r} is for GGUF files", hint="add format='gguf' (--to gguf)")
     shard_bytes = parse_bytes(max_shard_size)
     dtype = str(dtype).removeprefix("torch.") if dtype else None
     from zoo.checkpoint import saving
@@ -79,7 +79,7 @@ def convert(
     foreign = saving.foreign_specs(steps, specs)
     target = Target(
         Path(folder), ledger.family, format, config, foreign, provenance(ledger, format, dtype, allow),
-        ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=encoding,
+        ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
     )  # fmt: skip
     done = Conversion(ledger, Path(folder), format, target.num_tensors, target.nbytes, dtype, target.notes)
     if dry_run:

@@ -30,12 +30,12 @@ def save(
     format: str = "hf",
     max_shard_size: int | str = "5GB",
     force: bool = False,
-    encoding: str | None = None,
+    type: str | None = None,
 ) -> Path:
     """Write config, weights and zoo.json of `model` as its family's `format` (hf, zoo, meta, ...), all or nothing.
 
     Files hold at most `max_shard_size`: bytes or 5GB, 200MB, 1GiB. As gguf it is one file, whose matrices are of the
-    type `encoding` (q8_0, bf16, ...; None: as they are). Raises UsageError for a model on meta or of no
+    given `type` (q8_0, bf16, ...; None: as they are). Raises UsageError for a model on meta or of no
     family, ZooError if the folder exists and zoo did not write it, or if the disk refuses.
     """
     config = getattr(model, "config", None)
@@ -56,7 +56,7 @@ def save(
         provenance |= origin(ledger)
     target = Target(
         Path(folder), family, format, config, foreign_specs(steps, specs), provenance,
-        ledger=ledger, max_shard_size=parse_bytes(max_shard_size), force=force, encoding=encoding,
+        ledger=ledger, max_shard_size=parse_bytes(max_shard_size), force=force, encoding=type,
     )  # fmt: skip
     return target.write(exported(steps, ours.__getitem__))
 

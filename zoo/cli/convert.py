@@ -28,7 +28,7 @@ Examples:
     "--to", "format", metavar="FORMAT",
     help="zoo, hf, gguf, meta or another of the family. [default: zoo; gguf for a FOLDER that ends in .gguf]",
 )  # fmt: skip
-@click.option("--type", "encoding", metavar="TYPE", help="Of a GGUF file's matrices: q8_0, q4_0, bf16, ...")
+@click.option("--type", metavar="TYPE", help="Of a GGUF file's matrices: q8_0, q4_0, bf16, ...")
 @click.option("--dtype", help="Cast the weights; a value that overflows is an error.")
 @click.option(
     "--max-shard-size", default="5GB", show_default=True, metavar="SIZE",
@@ -45,7 +45,7 @@ def command(
     allow: tuple[str, ...],
     allow_pickle: bool,
     format: str | None,
-    encoding: str | None,
+    type: str | None,
     dtype: str | None,
     max_shard_size: str,
     force: bool,
@@ -78,7 +78,7 @@ def command(
     start = time.perf_counter()
     done = convert(
         source, folder, *overrides, format=format, dtype=dtype, family=family, allow=allow, allow_pickle=allow_pickle,
-        max_shard_size=max_shard_size, force=force, dry_run=dry_run, encoding=encoding,
+        max_shard_size=max_shard_size, force=force, dry_run=dry_run, type=type,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     if as_json:

@@ -88,7 +88,7 @@ def _formats(s: Subject) -> tuple[str, ...]:
 def _saved_and_loaded(s: Subject, dialect: str) -> str:
     model = s.built("float32")
     with TemporaryDirectory() as folder:
-        path = save(model, Path(folder) / "saved", format=dialect)
+        path = save(model, Path(folder) / ("saved.gguf" if dialect == "gguf" else "saved"), format=dialect)
         back = load(path, family=s.family.name)
         ours, found = dict(model.named_parameters()), dict(back.named_parameters())
         require(

@@ -14,13 +14,13 @@ from zoo.text.kinds.proto import BPE, BYTE, UNIGRAM, UNKNOWN, UNUSED, Piece, Sen
 from zoo.text.limits import is_of_library
 
 if TYPE_CHECKING:
-    from zoo.text.gguf import Facts
+    from zoo.text.gguf import VocabularyFacts
 
 SPACE = "▁"
 UNLIKELY = -1e6
 
 
-def word_pieces(facts: Facts) -> Backend:
+def word_pieces(facts: VocabularyFacts) -> Backend:
     """BERT's. The file marks the words that begin, and not those that go on."""
     facts.tokens = [_unmarked(token) for token in facts.tokens]
     vocab = {token: index for index, token in enumerate(facts.tokens)}
@@ -38,7 +38,7 @@ def word_pieces(facts: Facts) -> Backend:
     return backend
 
 
-def pieces(facts: Facts, *, is_unigram: bool) -> Backend:
+def pieces(facts: VocabularyFacts, *, is_unigram: bool) -> Backend:
     """SentencePiece's: T5's Unigram, or merges by score that keep symbols whole, as Gemma's do."""
     scores = facts.beside("scores", float, int)
     if not all(score == score for score in scores):
@@ -49,7 +49,9 @@ def pieces(facts: Facts, *, is_unigram: bool) -> Backend:
     model = SentencePieceModel(
         listed,
         UNIGRAM if is_unigram else BPE,
-        bytes(x & 0xFF for x in facts.column("precompiled_charsmap", int)) if facts.has("precompiled_charsmap") else b"",
+        bytes(x & 0xFF for x in facts.column("precompiled_charsmap", int))
+        if facts.has("precompiled_charsmap")
+        else b"",
         facts.flag("add_space_prefix", True),
         facts.flag("remove_extra_whitespaces", is_unigram),
         byte_fallback=any(piece.type == BYTE for piece in listed),
@@ -64,7 +66,7 @@ def pieces(facts: Facts, *, is_unigram: bool) -> Backend:
         raise facts.wrong("tokens", f"are not pieces: {clean(error)}") from None
 
 
-def _unknown(facts: Facts) -> int:
+def _unknown(facts: VocabularyFacts) -> int:
     if UNKNOWN not in facts.types:
         raise facts.wrong("token_type", "names no unknown token")
     return facts.types.index(UNKNOWN)

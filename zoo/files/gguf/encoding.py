@@ -60,7 +60,8 @@ def encoded(name: str, tensor: Tensor, kind: str) -> Iterator[memoryview]:
     step = max(1, CHUNK // max(rows.shape[1], 1))
     for start in range(0, rows.shape[0], step):
         part = rows[start : start + step]
-        yield memoryview(_blocks(name, part, kind) if kind in BLOCKS else _plain(name, part, kind)).cast("B")
+        found = _blocks(name, part, kind) if kind in BLOCKS else _plain(name, part, kind)
+        yield found.data.cast("B")
 
 
 def _plain(name: str, rows: Tensor, kind: str) -> NDArray:

@@ -1,7 +1,7 @@
 """Writes a GGUF file one tensor at a time, and reads it back.
 
-The package `gguf` keeps every tensor in memory, or in a copy on disk, until all are there. Here the header, which names,
-types and shapes determine, comes first, and each tensor goes to its place as it arrives.
+The package `gguf` keeps every tensor in memory, or in a copy on disk, until all are there. Here the header comes first,
+which names, types and shapes determine, and each tensor goes to its place as it arrives.
 """
 
 from __future__ import annotations

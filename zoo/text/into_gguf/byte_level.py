@@ -47,9 +47,10 @@ def rule_of(tree: dict[str, Any]) -> Splitting | None:
             return None
     if not has_bytes:
         return None
-    pattern = None if not patterns else patterns[0] if len(patterns) == 1 else tuple(patterns)
+    *before, pattern = patterns or [None]
     whole = bool(tree["model"].get("ignore_merges"))
-    return Splitting(pattern, single_digits=has_digits, whole_words=whole, is_normalized=bool(normal))
+    flags = {"single_digits": has_digits, "whole_words": whole, "is_normalized": bool(normal)}
+    return Splitting(pattern, before=tuple(before), **flags)
 
 
 def _is_plain(step: dict[str, Any]) -> bool:

@@ -37,7 +37,7 @@ ROLES = {
 
 def read_gguf(metadata: Mapping[str, Any], file: object) -> TokenizerSource:
     """What `metadata` says; see `Tokenizer.from_gguf`."""
-    facts = Facts(metadata, file)
+    facts = VocabularyFacts(metadata, file)
     kind = facts.text("model")
     if kind == "gpt2":
         backend, add_bos = _byte_level(facts)
@@ -62,17 +62,17 @@ def read_gguf(metadata: Mapping[str, Any], file: object) -> TokenizerSource:
     with guarded(file, "tokenizer.ggml", "is not a vocabulary"):
         backend.add_tokens(added)  # all at once: the library builds its search anew with every call
         backend.add_special_tokens(list(roles.values()))
-    first, last = (("cls_token", "[CLS]"), ("sep_token", "[SEP]")) if kind == "bert" else (("bos_token",), ("eos_token",))
-    if kind == "bert":
-        roles = dict((first, last)) | roles  # llama.cpp knows them by their places in Google's vocabulary
+    first, last = ("cls_token", "sep_token") if kind == "bert" else ("bos_token", "eos_token")
+    if kind == "bert":  # llama.cpp knows them by their places in Google's vocabulary
+        roles = {first: "[CLS]", last: "[SEP]"} | roles
     begins = facts.flag("add_bos_token", add_bos)
     ends = facts.flag("add_eos_token", kind in ("t5", "bert"))
-    frame(backend, roles.get(first[0]) if begins else None, roles.get(last[0]) if ends else None)
+    frame(backend, roles.get(first) if begins else None, roles.get(last) if ends else None)
     name = {"bert": "WordPiece", "t5": "Unigram"}.get(kind, "BPE")
     return TokenizerSource(backend, file, roles, _chat_templates(metadata, file), kind=f"{name} (GGUF, {clean(kind)})")
 
 
-class Facts:
+class VocabularyFacts:
     """The keys under tokenizer.ggml, checked."""
 
     def __init__(self, metadata: Mapping[str, Any], file: object) -> None:
@@ -135,7 +135,7 @@ class Facts:
         return found
 
 
-def _byte_level(facts: Facts) -> tuple[Backend, bool]:
+def _byte_level(facts: VocabularyFacts) -> tuple[Backend, bool]:
     name = facts.text("pre")
     if name not in SPLITTINGS:
         known = ", ".join(sorted(SPLITTINGS))
@@ -151,7 +151,7 @@ def _byte_level(facts: Facts) -> tuple[Backend, bool]:
     return backend, rule.add_bos
 
 
-def _sentencepiece(facts: Facts) -> Backend:
+def _sentencepiece(facts: VocabularyFacts) -> Backend:
     """SentencePiece's BPE: merges are not listed, the better-scored token is merged first."""
     vocab = {token: index for index, token in enumerate(facts.tokens)}
     unknown = facts.roles().get("unk_token")
@@ -168,7 +168,7 @@ def _sentencepiece(facts: Facts) -> Backend:
     return backend
 
 
-def _bpe(facts: Facts, vocab: dict[str, int], merges: list[tuple[str, str]], **options: Any) -> BPE:
+def _bpe(facts: VocabularyFacts, vocab: dict[str, int], merges: list[tuple[str, str]], **options: Any) -> BPE:
     try:
         return BPE(vocab=vocab, merges=merges, **options)
     except BaseException as error:
@@ -177,14 +177,14 @@ def _bpe(facts: Facts, vocab: dict[str, int], merges: list[tuple[str, str]], **o
         raise facts.wrong("merges", f"do not fit the tokens: {clean(error)}") from None
 
 
-def _pair(merge: str, facts: Facts) -> tuple[str, str]:
+def _pair(merge: str, facts: VocabularyFacts) -> tuple[str, str]:
     left, _, right = merge.partition(" ")
     if not left or not right or " " in right:
         raise facts.wrong("merges", f"{clean(merge)!r} is not two tokens")
     return left, right
 
 
-def _merges_by_score(facts: Facts, vocab: dict[str, int]) -> list[tuple[str, str]]:
+def _merges_by_score(facts: VocabularyFacts, vocab: dict[str, int]) -> list[tuple[str, str]]:
     """All ways to put a token together from two, best score first."""
     scores = facts.beside("scores", float, int)
     if not all(score == score for score in scores):

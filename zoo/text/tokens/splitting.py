@@ -38,16 +38,17 @@ _GPT4O = (
 class Splitting:
     """One rule: cut by `pattern`, by several in turn, or by GPT-2's where there is none."""
 
-    pattern: str | tuple[str, ...] | None = None
+    pattern: str | None = None
     single_digits: bool = False  # every digit is a word of its own
     whole_words: bool = False  # a word that is a token is taken whole, whatever the merges say
     add_bos: bool = False  # a file that does not say wants the begin token
+    before: tuple[str, ...] = ()  # patterns that cut first
     is_normalized: bool = False  # text is composed first (Unicode NFC)
 
     def pre_tokenizer(self) -> Any:
         """The rule as `tokenizers` has it."""
         steps: list[Any] = [pre_tokenizers.Digits(individual_digits=True)] if self.single_digits else []
-        patterns = (self.pattern,) if isinstance(self.pattern, str) else self.pattern or ()
+        patterns = (*self.before, *([] if self.pattern is None else [self.pattern]))
         steps += [pre_tokenizers.Split(Regex(pattern), behavior="isolated") for pattern in patterns]
         steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=self.pattern is None))
         return pre_tokenizers.Sequence(steps)
@@ -63,6 +64,6 @@ SPLITTINGS = {
     "llama-bpe": _LLAMA3_RULE, "llama3": _LLAMA3_RULE, "llama-v3": _LLAMA3_RULE,
     "qwen2": Splitting(_QWEN2, is_normalized=True),
     "tekken": Splitting(_TEKKEN, whole_words=True, add_bos=True),
-    "glm4": Splitting(_LLAMA3), "bloom": Splitting(_BLOOM), "deepseek-v3": Splitting(_DEEPSEEK3),
+    "glm4": Splitting(_LLAMA3), "bloom": Splitting(_BLOOM), "deepseek-v3": Splitting(_DEEPSEEK3[-1], before=_DEEPSEEK3[:-1]),
     "gpt-4o": Splitting(_GPT4O), "llama4": Splitting(_GPT4O),
 }  # fmt: skip

@@ -48,7 +48,7 @@ def temperature_key(arch: str) -> Key:
 
 
 def read_rope(hf: ForeignConfig, arch: str, head_dim: int, max_seq_len: int, *more: Key, **known: Any) -> RopeConfig:
-    """The rotary settings of heads of `head_dim` channels; `more` keys an architecture knows, `known` fields it sets."""
+    """Those of heads of `head_dim` channels; `more` are keys of this architecture, `known` fields that it sets."""
     keys = [k for k in (*rope_keys(arch), *more) if any(name in hf for name in (k.theirs, *k.also))]
     m = RopeMetadata(**hf.read(RopeMetadata, keys))
     one_of(f"{arch}.rope.scaling.type", m.scaling, ("none", "linear", "yarn"))

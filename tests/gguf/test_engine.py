@@ -1,0 +1,84 @@
+"""llama.cpp reads what zoo wrote: the same text, and the same probabilities, as the model that was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import zoo
+
+pytest.importorskip("gguf", reason="the extra gguf is not installed")
+pytest.importorskip("xllamacpp", reason="llama.cpp, as xllamacpp brings it, is not installed")
+
+from tests.gguf.engine import llama_cpp
+from tests.gguf.models import CASES, ROWS, greedy, in_folder
+
+PROMPTS = ([5, 9, 3, 17, 22, 200, 100, 31], [40, 41, 42, 60, 61, 62, 63, 64, 65])
+COUNT = 12
+END = 257  # which the server leaves out when it is to go on after it
+# llama.cpp keeps gelu as a table of float16; a sum of float32 in another order moves the rest by 1e-5.
+CLOSE = {torch.float32: 2e-3, torch.bfloat16: 0.15}  # it rounds what enters a product with bfloat16 to bfloat16, too
+
+
+def written(tmp_path: Path, case: str, dtype: torch.dtype, **more: object) -> tuple[nn.Module, Path]:
+    model, folder = in_folder(case, tmp_path / "hf", dtype)
+    done = zoo.convert(folder, tmp_path / "m.gguf", format="gguf", **more)
+    return model.float(), done.folder
+
+
+@torch.inference_mode()
+def gap(model: nn.Module, prompt: list[int], chosen: list[int]) -> float:
+    """By how much at most a chosen token is less probable than the most probable one, given those before it."""
+    scores = model(torch.tensor([prompt + chosen[:-1]]))[0, len(prompt) - 1 :].log_softmax(-1)
+    scores[:, END] = -torch.inf
+    return float((scores.max(-1).values - scores[range(len(chosen)), chosen]).max())
+
+
+def check(model: nn.Module, file: Path, dtype: torch.dtype) -> None:
+    is_compared = False
+    with llama_cpp(file) as engine:
+        for prompt in PROMPTS:
+            chosen = engine.greedy(prompt, COUNT)
+            if dtype == torch.float32:
+                assert chosen == greedy(model, prompt, COUNT)
+            assert gap(model, prompt, chosen) < CLOSE[dtype]
+            found = engine.log_probabilities(prompt, ROWS)
+            with torch.inference_mode():
+                expected = model(torch.tensor([prompt]))[0, -1].log_softmax(-1)
+            known = ~found.isnan()
+            is_compared |= int(known.sum()) > ROWS // 2
+            if known.any():
+                assert float((found - expected)[known].abs().max()) < CLOSE[dtype]
+    assert is_compared or dtype != torch.float32
+
+
+def test_llama_cpp_continues_a_llama_as_zoo_does(tmp_path: Path) -> None:
+    check(*written(tmp_path, "llama", torch.float32), torch.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::zoo.ZooWarning")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
+@pytest.mark.parametrize("case", [case for case in CASES if case != "llama"])
+def test_llama_cpp_continues_every_family_as_zoo_does(tmp_path: Path, case: str, dtype: torch.dtype) -> None:
+    check(*written(tmp_path, case, dtype), dtype)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["f16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"])
+def test_llama_cpp_computes_with_the_blocks_that_zoo_wrote(tmp_path: Path, kind: str) -> None:
+    """Against zoo with the numbers that the blocks stand for: llama.cpp also rounds what enters to 8 bits."""
+    _, file = written(tmp_path, "llama", torch.float32, type=kind)
+    model = zoo.load(file, dtype="float32")
+    with llama_cpp(file) as engine:
+        for prompt in PROMPTS:
+            found = engine.log_probabilities(prompt, ROWS)
+            with torch.inference_mode():
+                expected = model(torch.tensor([prompt]))[0, -1].log_softmax(-1)
+            known = ~found.isnan()
+            kl = (expected.exp() * (expected - found))[known].sum()
+            assert float(kl) < 0.01
