@@ -5,7 +5,7 @@ A folder is, in this order:
   config.json with a key `zoo`            our own format (dialect zoo)
   config.json                             Hugging Face's (hf)
   params.json and consolidated.NN.pth     Meta's (meta); shard 0's slice of `x` is called `x#00`, and so on
-  one .gguf file                          llama.cpp's (gguf)
+  one .gguf file, or one model in parts   llama.cpp's (gguf)
 
 Weights beside a config.json are model.safetensors, or what model.safetensors.index.json names; else, with consent,
 pytorch_model.bin or what its index names. A folder with both a single file and an index that does not name it holds two
@@ -24,7 +24,8 @@ from typing import Any
 
 from zoo.errors import CheckpointError
 from zoo.files.folders import absent, beside, no_checkpoint, odd_weights, present, several
-from zoo.files.gguf_file import GGUFReader, read_gguf_header, read_gguf_metadata
+from zoo.files.gguf.parts import chosen_of, read_gguf
+from zoo.files.gguf_file import GGUFReader, read_gguf_metadata
 from zoo.files.json_file import read_json
 from zoo.files.meta_folder import PARTS, open_parts, read_parts
 from zoo.files.open_tensors import OpenTensors
@@ -92,7 +93,7 @@ class Checkpoint:
 
     def metadata(self) -> dict[str, Any]:
         """The config and, for a GGUF file, the vocabulary and all else that `config` leaves out for its length."""
-        return read_gguf_metadata(self.files[0]) if self.dialect == "gguf" else self.config
+        return read_gguf_metadata(self.config_file) if self.dialect == "gguf" else self.config
 
     def hashes(self) -> dict[str, str]:
         """sha256 of the config and of every file of weights, by name. Reads all of them."""
@@ -119,8 +120,8 @@ def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoi
         return replace(found, notes=(*found.notes, *beside(weights, names)))
     if "params.json" in names and any(PARTS.fullmatch(name) for name in names):
         return _open_meta(path, allow_pickle)
-    if len(ggufs) == 1:
-        return _open_gguf(path, path / ggufs[0])
+    if ggufs and (chosen := chosen_of(path, ggufs)):
+        return _open_gguf(path, chosen)
     if ggufs:
         hint = f"name the one that you want: {path / ggufs[0]}"
         raise CheckpointError(path, "", f"holds {len(ggufs)} GGUF files and no config.json", hint=hint)
@@ -209,8 +210,8 @@ def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
 
 
 def _open_gguf(path: Path, file: Path) -> Checkpoint:
-    config, tensors = read_gguf_header(file)
-    return _checkpoint(path, "gguf", file, config, tensors, partial(_open_quantised, tensors))
+    (config, tensors), parts = read_gguf(file)
+    return _checkpoint(path, "gguf", parts[0], config, tensors, partial(_open_quantised, tensors))
 
 
 def _open_quantised(tensors: dict[str, TensorInfo]) -> OpenTensors:

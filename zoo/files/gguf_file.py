@@ -46,9 +46,6 @@ def read_gguf_header(path: Path) -> GGUFHeader:
     """The checked header of one file. Raises CheckpointError, or MissingExtra without the package `gguf`."""
     types = _quantisations(path)
     raw = read_raw_header(path, longest=SHORT)
-    if raw.metadata.get("split.count", 1) not in (0, 1):
-        hint = "join the parts with llama-gguf-split --merge"
-        raise CheckpointError(path, "split.count", "the file is one part of several", hint=hint)
     alignment = raw.metadata.get("general.alignment", ALIGNMENT)
     if type(alignment) is not int or not 0 < alignment <= 1 << 20 or alignment & (alignment - 1):
         raise CheckpointError(path, "general.alignment", f"{clean(repr(alignment))} is not a power of two")

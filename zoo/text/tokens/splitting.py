@@ -36,7 +36,7 @@ _GPT4O = (
 
 @dataclass(frozen=True)
 class Splitting:
-    """One rule: cut by `pattern`, by several in turn, or by GPT-2's where there is none."""
+    """One rule: cut by the patterns in turn, or by GPT-2's where there is none."""
 
     pattern: str | None = None
     single_digits: bool = False  # every digit is a word of its own
@@ -64,6 +64,7 @@ SPLITTINGS = {
     "llama-bpe": _LLAMA3_RULE, "llama3": _LLAMA3_RULE, "llama-v3": _LLAMA3_RULE,
     "qwen2": Splitting(_QWEN2, is_normalized=True),
     "tekken": Splitting(_TEKKEN, whole_words=True, add_bos=True),
-    "glm4": Splitting(_LLAMA3), "bloom": Splitting(_BLOOM), "deepseek-v3": Splitting(_DEEPSEEK3[-1], before=_DEEPSEEK3[:-1]),
+    "glm4": Splitting(_LLAMA3), "bloom": Splitting(_BLOOM),
+    "deepseek-v3": Splitting(_DEEPSEEK3[-1], before=_DEEPSEEK3[:-1]),
     "gpt-4o": Splitting(_GPT4O), "llama4": Splitting(_GPT4O),
 }  # fmt: skip
