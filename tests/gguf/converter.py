@@ -1,4 +1,4 @@
-"""GGUF files of transformers' models, laid out as llama.cpp's convert_hf_to_gguf.py does it: by its own package's names.
+"""GGUF files of transformers' models, laid out as llama.cpp's convert_hf_to_gguf.py does it, by its package's names.
 
 Nothing of zoo is used here: what zoo reads from these files is held to the models themselves.
 """

@@ -61,7 +61,7 @@ def test_llama_cpp_continues_a_llama_as_zoo_does(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.long
-@pytest.mark.filterwarnings("ignore::zoo.ZooWarning")
+@pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["f32", "bf16"])
 @pytest.mark.parametrize("case", [case for case in CASES if case != "llama"])
 def test_llama_cpp_continues_every_family_as_zoo_does(tmp_path: Path, case: str, dtype: torch.dtype) -> None:

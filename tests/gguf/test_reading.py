@@ -13,8 +13,8 @@ import zoo
 pytest.importorskip("gguf", reason="the extra gguf is not installed")
 transformers = pytest.importorskip("transformers", reason="the extra reference is not installed")
 
-from tests.gguf.converter import convert
-from tests.gguf.models import ROWS, in_folder
+from tests.gguf.converter import convert  # noqa: E402  (it needs gguf)
+from tests.gguf.models import ROWS, in_folder  # noqa: E402
 
 ARCHS = {
     "llama": "llama", "llama tied": "llama", "llama yarn": "llama", "mistral": "llama", "mixtral": "llama",

@@ -69,7 +69,7 @@ def planned(
     metadata |= {"general.file_type": FILE_TYPES[most]}
     if kind in BLOCKS:
         metadata["general.quantization_version"] = 2
-    metadata = _with_ends({"tokenizer.ggml.model": "none"} | dict(companions) | metadata, companions)
+    metadata = _with_ends({"tokenizer.ggml.model": "none"} | metadata, companions)
     metadata[OURS] = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
     odd = [name for name, (found, _) in specs.items() if kind in BLOCKS and found == "F16"]
     told = f"{some(odd)}: rows that are not whole blocks of {kind}, written as float16"
@@ -77,12 +77,12 @@ def planned(
 
 
 def _with_ends(metadata: dict[str, Any], companions: Mapping[str, Any]) -> dict[str, Any]:
-    """The ends of a text that the model's config lists, the tokenizer's first."""
+    """The special tokens that both name are the tokenizer's, and its end of a text is the first."""
     keys = [f"tokenizer.ggml.{name}_token_id" for name in ENDS]
     ends = [metadata[key] for key in keys if key in metadata]
-    if (own := companions.get(keys[0])) in ends:
-        metadata |= dict(zip(keys, [own, *(end for end in ends if end != own)], strict=False))
-    return metadata
+    own = [companions[keys[0]]] if keys[0] in companions else []
+    ordered = dict.fromkeys([*own, *ends])
+    return metadata | dict(companions) | dict(zip(keys, ordered, strict=False))
 
 
 def put(

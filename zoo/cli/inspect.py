@@ -13,6 +13,7 @@ from zoo.checkpoint.inspection import Ledger
 from zoo.checkpoint.notes import MOST, PACKED
 from zoo.cli import output
 from zoo.errors import clean, some
+from zoo.units import ITEM_BYTES
 from zoo.weights.foreign.config import ForeignConfig
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,6 +86,16 @@ def chosen(words: tuple[str, ...]) -> tuple[list[str], str | None]:
     return overrides, family
 
 
+def packing(ledger: Ledger) -> list[str]:
+    """What the blocks of a GGUF file come to; nothing where all numbers are stored as they are."""
+    infos = [info for info in ledger.checkpoint.tensors.values() if info.numel]
+    kinds = sorted({info.dtype: 8 * info.nbytes / info.numel for info in infos}.items(), key=lambda kind: kind[1])
+    if all(kind in ITEM_BYTES for kind, _ in kinds):
+        return []
+    mean = 8 * sum(info.nbytes for info in infos) / sum(info.numel for info in infos)
+    return [f"packed     {mean:.2f} bits per weight: {', '.join(f'{kind} {bits:.3g}' for kind, bits in kinds)}"]
+
+
 def lines(ledger: Ledger) -> list[str]:
     """The ledger in words, a line per account."""
     keys = ledger.keys
@@ -99,6 +110,7 @@ def lines(ledger: Ledger) -> list[str]:
         *(f"           {group.name}: {keys_in_words(group)}" for group in keys.groups),
         f"tensors    {ledger.account.summary()}",
         f"dtype      {dtypes}",
+        *packing(ledger),
         f"parameters {human_count(ledger.num_parameters)}",
     ]
     out += [f"packed     {note.removeprefix(PACKED)}" for note in ledger.notes if note.startswith(PACKED)]

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.size import Size
 from zoo.errors import UsageError, ZooError, clean
 from zoo.presets.hub_ids import preset_of
 from zoo.registry import installed
+
+if TYPE_CHECKING:
+    from zoo.checkpoint.inspection import Ledger
 
 MAX_NAME = 60
 FILES = (".gguf", ".safetensors", ".bin", ".pth")
@@ -25,6 +29,7 @@ class ComparedModel:
     config: ModelConfig
     size: Size | None
     description: str = ""
+    stored: int | None = None  # bytes of a checkpoint's weights, as they lie in its files
 
     @classmethod
     def of(cls, what: str | Path | ModelConfig) -> ComparedModel:
@@ -37,12 +42,17 @@ class ComparedModel:
         if isinstance(what, ModelConfig):
             return cls._sized(what.family, what)
         if isinstance(what, Path) or is_path(what):
-            return cls._sized(str(what), _of_checkpoint(what, ()))
+            return cls._of_checkpoint(str(what), what, ())
         name, *overrides = words_of(what)
         name = preset_of(name)
         if name not in installed().presets() and ("/" in name or name.endswith(FILES) or Path(name).exists()):
-            return cls._sized(what, _of_checkpoint(name, overrides))
+            return cls._of_checkpoint(what, name, overrides)
         return cls._sized(what, _of_preset(name, overrides), _description(name))
+
+    @classmethod
+    def _of_checkpoint(cls, name: str, source: str | Path, words: Sequence[str]) -> ComparedModel:
+        ledger = _ledger_of(source, words)
+        return replace(cls._sized(name, ledger.config), stored=ledger.nbytes)
 
     @classmethod
     def _sized(cls, name: str, config: ModelConfig, description: str = "") -> ComparedModel:
@@ -59,7 +69,7 @@ def distinct(subjects: Sequence[ComparedModel]) -> tuple[ComparedModel, ...]:
     out = []
     for s in subjects:
         seen[s.name] = number = seen.get(s.name, 0) + 1
-        out.append(s if number == 1 else ComparedModel(f"{s.name} ({number})", s.config, s.size, s.description))
+        out.append(s if number == 1 else replace(s, name=f"{s.name} ({number})"))
     return tuple(out)
 
 
@@ -90,7 +100,7 @@ def _of_preset(name: str, overrides: Sequence[str]) -> ModelConfig:
     return compose(name, *overrides)
 
 
-def _of_checkpoint(source: str | Path, words: Sequence[str]) -> ModelConfig:
+def _ledger_of(source: str | Path, words: Sequence[str]) -> Ledger:
     from zoo.checkpoint.inspection import inspect
     from zoo.checkpoint.notes import tell
 
@@ -99,7 +109,7 @@ def _of_checkpoint(source: str | Path, words: Sequence[str]) -> ModelConfig:
     ledger = inspect(source, *overrides, family=families[0] if families else None)
     ledger.check()
     tell(ledger)
-    return ledger.config
+    return ledger
 
 
 def _description(name: str) -> str:

@@ -33,6 +33,9 @@ def merged_pieces(tree: dict[str, Any], columns: Columns) -> dict[str, Any]:
         raise columns.refuse("its tokens are too long to look for the pairs that make them")
     if merges_of(ranks, {token: index for index, token in enumerate(columns.tokens)}) != merges:
         raise columns.refuse("its merges are not those that the order of its tokens makes")
+    for step in steps_of(tree["normalizer"], "normalizers"):
+        if step["type"] not in ("Prepend", "Replace") or "Regex" in step.get("pattern", {}):
+            raise columns.refuse(f"it takes the step {step['type']} before it merges, which llama.cpp does not")
     return {"model": "llama", "pre": "default", "scores": scores, "add_space_prefix": _has_prefix(tree, columns)}
 
 

@@ -37,6 +37,8 @@ ROLES = {
 
 def read_gguf(metadata: Mapping[str, Any], file: object) -> TokenizerSource:
     """What `metadata` says; see `Tokenizer.from_gguf`."""
+    if metadata.get("tokenizer.ggml.model") == "none":
+        raise CheckpointError(file, "tokenizer.ggml.model", "is none: the file has no tokenizer")
     facts = VocabularyFacts(metadata, file)
     kind = facts.text("model")
     if kind == "gpt2":
