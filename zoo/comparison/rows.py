@@ -149,6 +149,6 @@ def _words(label: str, values: Sequence[str | None]) -> Row:
 
 
 def _number(
-    section: str, label: str, values: Sequence[int | None], text: Callable[[float], str], *, part: bool = False
+    section: str, label: str, values: Sequence[float | None], text: Callable[[float], str], *, part: bool = False
 ) -> Row:
     return _row(section, label, values, text, is_number=True, is_part=part)
