@@ -34,12 +34,13 @@ def compare_counts(config: ModelConfig, tensors: Mapping[str, TensorInfo]) -> No
     weights, there = config.anatomy().weights, len(tensors)
     layers = [1 if weight.layers is None else len(weight.layers) for weight in weights]
     apart = sum(n * (w.shape[0] if w.role == "experts" else 1) for n, w in zip(layers, weights, strict=True))
-    file = next(iter(tensors.values())).file
+    first = next(iter(tensors.values())).file
+    file = first if first.suffix == ".gguf" else first.parent / "config.json"
     ours, theirs = sum(weight.numel for weight in weights), sum(info.numel for info in tensors.values())
     what = f"it describes {apart:,} tensors of {ours:,} numbers, but the files have {there:,} of {theirs:,}"
     if sum(layers) > most_for(there):
-        raise CheckpointError(file.parent / "config.json", "", what)
+        raise CheckpointError(file, "", what)
     if apart > MANY and ours > 4 * theirs:
-        raise CheckpointError(file.parent / "config.json", "", what)
+        raise CheckpointError(file, "", what)
     if there > most_for(apart):
         raise CheckpointError(file, "", f"there are {there:,} tensors, but the config describes {apart:,}")
