@@ -35,6 +35,8 @@ def from_config(hf: ForeignConfig) -> BertConfig:
     hf.ignore("bert.pooling_type")  # how an engine sums the states up
     known = fixed("bert") | {CAUSAL: False, "bert.attention.head_count_kv": c["num_heads"]}
     rest = read_rest(hf, "bert", **known) | {"norm_eps": norm_eps(c), "tie_embeddings": True}
+    if rest["bos_token_id"] == hf.raw.get("tokenizer.ggml.cls_token_id"):
+        rest["bos_token_id"] = None  # llama.cpp's word for [CLS]
     return BertConfig(**c | rest, type_vocab_size=types, head="none", has_pooler=False)
 
 

@@ -42,6 +42,10 @@ class LlamaCpp:
                 found[token["id"]] = token["logprob"]
         return found
 
+    def states(self, text: str) -> Tensor:
+        """The last states of an encoder [T, D]."""
+        return torch.tensor(self.ask("/embedding", content=text)[0]["embedding"])
+
     def tokenize(self, text: str) -> list[int]:
         """The ids of a text, begin and end where the file asks for them."""
         return self.ask("/tokenize", content=text, add_special=True, parse_special=True)["tokens"]
@@ -54,7 +58,7 @@ class LlamaCpp:
 
 
 @contextmanager
-def llama_cpp(file: Path) -> Iterator[LlamaCpp]:
+def llama_cpp(file: Path, *, is_encoder: bool = False) -> Iterator[LlamaCpp]:
     """llama.cpp with one file: caches of float32, no fused attention, one thread."""
     import xllamacpp
 
@@ -65,6 +69,9 @@ def llama_cpp(file: Path) -> Iterator[LlamaCpp]:
     p.cpuparams.n_threads = p.cpuparams_batch.n_threads = 1
     p.cache_type_k = p.cache_type_v = xllamacpp.ggml_type.GGML_TYPE_F32
     p.flash_attn_type = xllamacpp.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    if is_encoder:
+        p.embedding, p.embd_normalize = True, -1
+        p.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_NONE
     server = xllamacpp.Server(p)
     try:
         yield LlamaCpp(server.listening_address)

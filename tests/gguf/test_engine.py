@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ pytest.importorskip("gguf", reason="the extra gguf is not installed")
 pytest.importorskip("xllamacpp", reason="llama.cpp, as xllamacpp brings it, is not installed")
 
 from tests.gguf.engine import llama_cpp
-from tests.gguf.models import CASES, ROWS, greedy, in_folder
+from tests.gguf.models import CASES, ROWS, built, greedy, in_folder, with_tokenizer
+from tests.gguf.test_words import BERT, bert
+from zoo.text import open_tokenizer
 
 PROMPTS = ([5, 9, 3, 17, 22, 200, 100, 31], [40, 41, 42, 60, 61, 62, 63, 64, 65])
 COUNT = 12
@@ -69,6 +72,33 @@ def test_llama_cpp_continues_a_llama_as_zoo_does(tmp_path: Path) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if case != "llama"])
 def test_llama_cpp_continues_every_family_as_zoo_does(tmp_path: Path, case: str, dtype: torch.dtype) -> None:
     check(*written(tmp_path, case, dtype), dtype)
+
+
+@pytest.mark.slow
+def test_llama_cpp_reads_the_model_that_comes_with_zoo(tmp_path: Path) -> None:
+    file = zoo.convert("tiny", tmp_path / "tiny.gguf", format="gguf").folder
+    tokenizer, model = open_tokenizer("tiny"), zoo.load("tiny", dtype="float32")
+    with llama_cpp(file) as engine:
+        ids = engine.tokenize("One day")
+        assert ids == tokenizer.encode("One day")
+        assert gap(model, ids, engine.greedy(ids, COUNT)) < CLOSE[torch.bfloat16]
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_llama_cpp_has_the_states_of_a_bert(tmp_path: Path) -> None:
+    model = built("bert")
+    zoo.save(model, tmp_path / "hf")
+    with_tokenizer(tmp_path / "hf", bert())
+    (tmp_path / "hf" / "tokenizer_config.json").write_text(json.dumps(BERT))
+    file = zoo.convert(tmp_path / "hf", tmp_path / "m.gguf", format="gguf").folder
+    ids = [2, 5, 6, 7, 8, 9, 3]
+    with llama_cpp(file, is_encoder=True) as engine:
+        assert engine.tokenize("The cats sat!") == ids
+        found = engine.states("The cats sat!")
+    expected = model(torch.tensor([ids]))
+    expected = expected if isinstance(expected, torch.Tensor) else expected.hidden
+    assert (found - expected[0]).abs().max() < 0.01  # llama.cpp takes gelu's tanh form, from a table of float16
 
 
 @pytest.mark.slow

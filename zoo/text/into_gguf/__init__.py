@@ -41,6 +41,8 @@ def metadata_of(tokenizer: Tokenizer, rows: int) -> dict[str, Any]:
     else:
         raise UsageError(f"{tokenizer.file}: llama.cpp has no tokenizer of the kind {model['type']}")
     ids = {theirs: tokenizer.token_to_id(tokenizer.special_tokens.get(role, "")) for role, theirs in ROLES.items()}
+    if model["type"] == "WordPiece":
+        ids["bos_token_id"] = ids["cls_token_id"]  # what llama.cpp begins a text of BERT with
     own |= {"tokens": columns.tokens, "token_type": columns.types}
     own |= {name: index for name, index in ids.items() if index is not None} | _framed(tokenizer)
     templates = {
