@@ -315,6 +315,8 @@ def chosen(names: str, path: str = "", *, allow_pickle: bool = False, index: dic
         ("params.json consolidated.00.pth consolidated.01.pth consolidated.1.pth", "", True,
          "params.json consolidated.00.pth consolidated.01.pth"),
         ("a/config.json a/model.safetensors config.json", "a", False, "a/config.json a/model.safetensors"),
+        ("m-00001-of-00002.gguf m-00002-of-00002.gguf m-00001-of-00003.gguf", "m-00002-of-00002.gguf", False,
+         "m-00001-of-00002.gguf m-00002-of-00002.gguf"),
         ("a/config.json a/x.gguf", "a/x.gguf", False, "a/x.gguf"),
         ("a/config.json a/x.bin b.json", "a/x.bin", False, "a/x.bin a/config.json"),
         ("config.json x.py vocab.txt merges.txt notes.txt t.model q.tiktoken c.jinja model.safetensors", "", False,

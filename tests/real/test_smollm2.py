@@ -74,3 +74,23 @@ def test_a_folder_that_convert_wrote_speaks_as_the_file_does(tmp_path: Path) -> 
     model = zoo.load(tmp_path / "out", dtype="float32")
     out = zoo.generate(model, ours.encode_chat(message), tokenizer=ours, config=config, max_new_tokens=12)
     assert out.texts == ["The capital of France is Paris."]
+
+
+@pytest.mark.long
+@torch.inference_mode()
+def test_llama_cpp_reads_the_blocks_that_zoo_makes_of_it(tmp_path: Path, model: nn.Module) -> None:
+    """The numbers of 4 bits in blocks of 8: a mean KL of 0.001 is what such blocks may cost."""
+    pytest.importorskip("xllamacpp", reason="llama.cpp, as xllamacpp brings it, is not installed")
+    from tests.gguf.engine import llama_cpp
+
+    file = zoo.convert(FILE, tmp_path / "m.gguf", format="gguf", type="q8_0").folder
+    assert file.stat().st_size < 150_000_000
+    prompt = open_tokenizer(FILE).encode("The capital of France is")
+    with llama_cpp(file) as engine:
+        assert engine.tokenize("The capital of France is") == prompt
+        found = engine.log_probabilities(prompt, model.config.vocab_size)
+        told = engine.greedy(prompt, 8)
+    expected = model(torch.tensor([prompt]))[0, -1].log_softmax(-1)
+    known = ~found.isnan()
+    assert float((expected.exp() * (expected - found))[known].sum()) < 0.02
+    assert told == zoo.generate(model, torch.tensor([prompt]), max_new_tokens=8, eos_token_id=[]).new_tokens[0]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.errors import CheckpointError, clean, some
+from zoo.files.gguf.parts import PART
 from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index
 
 COMPANIONS = (  # what goes along with the weights from folder to folder
@@ -43,7 +44,7 @@ def choose(
     """
     if path in names:
         folder = path.rpartition("/")[0]
-        return {path} | (set() if path.endswith(".gguf") else companions(names, folder))
+        return _gguf_parts(names, path) if path.endswith(".gguf") else {path} | companions(names, folder)
     here = {_base(name): name for name in names if name.rpartition("/")[0] == path}
     if not here:
         raise CheckpointError(source, clean(path), "is not in the repository")
@@ -51,6 +52,14 @@ def choose(
     if not weights:
         raise _nothing(source, here)
     return companions(names, path) | weights
+
+
+def _gguf_parts(names: Iterable[str], path: str) -> set[str]:
+    """A GGUF file, with the other parts of its model where its name says that it is one."""
+    if (part := PART.fullmatch(path)) is None:
+        return {path}
+    others = ((name, PART.fullmatch(name)) for name in names)
+    return {name for name, found in others if found and found.group("stem", "count") == part.group("stem", "count")}
 
 
 def companions(names: Iterable[str], folder: str) -> set[str]:
