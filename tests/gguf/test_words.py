@@ -18,7 +18,7 @@ pytest.importorskip("gguf", reason="the extra gguf is not installed")
 
 from tests.gguf.models import ENDS, built, with_tokenizer
 from zoo.text.into_gguf import metadata_of
-from zoo.text.splitting import SPLITTINGS
+from zoo.text.tokens.splitting import SPLITTINGS
 
 TEXTS = (
     "The cats' 1234 hats,  and\n\nthe dogs!", " a\ttab", "Ünïcödé 你好 😀 end ",

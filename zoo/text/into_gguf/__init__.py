@@ -9,11 +9,11 @@ from warnings import warn
 from zoo.errors import UsageError, ZooWarning
 from zoo.files.json_file import read_json
 from zoo.text.export import SAMPLING
-from zoo.text.gguf import ROLES
 from zoo.text.into_gguf.byte_level import byte_level
 from zoo.text.into_gguf.columns import Columns
 from zoo.text.into_gguf.pieces import merged_pieces, unigram_pieces
 from zoo.text.into_gguf.wordpiece import word_pieces
+from zoo.text.reading.gguf import ROLES
 
 if TYPE_CHECKING:
     from zoo.files.checkpoint import Checkpoint

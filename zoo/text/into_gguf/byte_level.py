@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from zoo.text.into_gguf.columns import Columns, steps_of
-from zoo.text.splitting import SPLITTINGS, Splitting
+from zoo.text.tokens.splitting import SPLITTINGS, Splitting
 
 
 def byte_level(tree: dict[str, Any], columns: Columns) -> dict[str, Any]:

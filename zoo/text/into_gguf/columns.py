@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from zoo.errors import UsageError
-from zoo.text.gguf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
+from zoo.text.reading.gguf import BYTE, CONTROL, NORMAL, UNKNOWN, UNUSED, USER_DEFINED
 
 if TYPE_CHECKING:
     from zoo.text.tokenizer import Tokenizer

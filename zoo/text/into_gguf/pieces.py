@@ -7,9 +7,9 @@ from typing import Any
 from warnings import warn
 
 from zoo.errors import ZooWarning
-from zoo.text.gguf import CONTROL, NORMAL, USER_DEFINED
 from zoo.text.into_gguf.columns import Columns, steps_of
-from zoo.text.merging import are_cut_in_bounds, merges_of
+from zoo.text.reading.gguf import CONTROL, NORMAL, USER_DEFINED
+from zoo.text.tokens.merging import are_cut_in_bounds, merges_of
 
 SPACE = "▁"
 UNSCORED = -1000.0  # of tokens that no merge makes

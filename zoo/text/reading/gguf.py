@@ -16,10 +16,10 @@ from tokenizers.models import BPE
 from zoo.errors import CheckpointError, clean
 from zoo.text.bounds.limits import guarded, is_of_library
 from zoo.text.bounds.vocabulary import check_added
+from zoo.text.reading.gguf_kinds import pieces, word_pieces
 from zoo.text.reading.source import TokenizerSource, frame
 from zoo.text.tokens.merging import are_cut_in_bounds, merges_of
 from zoo.text.tokens.splitting import SPLITTINGS
-from zoo.text.gguf_kinds import pieces, word_pieces
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
 MAX_TOKENS = 1 << 20

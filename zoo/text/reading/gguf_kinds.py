@@ -9,12 +9,12 @@ from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from zoo.errors import clean
+from zoo.text.bounds.limits import is_of_library
 from zoo.text.kinds.pieces import tree_of
 from zoo.text.kinds.proto import BPE, BYTE, UNIGRAM, UNKNOWN, UNUSED, Piece, SentencePieceModel
-from zoo.text.limits import is_of_library
 
 if TYPE_CHECKING:
-    from zoo.text.gguf import VocabularyFacts
+    from zoo.text.reading.gguf import VocabularyFacts
 
 SPACE = "▁"
 UNLIKELY = -1e6
