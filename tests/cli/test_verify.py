@@ -115,10 +115,10 @@ def test_a_family_that_transformers_does_not_know_is_said_to_be_so(tmp_path: Pat
 def test_prove_tells_of_each_table(tmp_path: Path) -> None:
     done = run("convert", "--prove", "llama", "gpt2")
     assert done.exit_code == 0
-    assert [line.split(":")[0] for line in done.stdout.splitlines()[:4]] == [
-        "ok    llama hf", "ok    llama meta", "ok    llama gguf", "ok    gpt2 hf",
+    assert [line.split(":")[0] for line in done.stdout.splitlines()[:5]] == [
+        "ok    llama hf", "ok    llama meta", "ok    llama gguf", "ok    gpt2 hf", "ok    gpt2 gguf",
     ]  # fmt: skip
-    assert "4 tables proven, 0 failed" in done.stdout
+    assert "5 tables proven, 0 failed" in done.stdout
 
 
 def test_prove_goes_before_a_conversion(tmp_path: Path) -> None:

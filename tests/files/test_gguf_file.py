@@ -111,8 +111,8 @@ def test_a_folder_of_one_gguf_file_is_that_file(good: Path, tmp_path: Path) -> N
 
 def test_a_part_of_a_split_file_is_refused_with_advice(tmp_path: Path) -> None:
     path = written(tmp_path / "x.gguf", split__count=("add_uint16", 3))
-    with pytest.raises(CheckpointError, match="llama-gguf-split --merge"):
-        read_gguf_header(path)
+    with pytest.raises(CheckpointError, match="the file is one part of several"):
+        open_checkpoint(path)
 
 
 def test_a_vocabulary_of_200_000_tokens_costs_little(tmp_path: Path) -> None:

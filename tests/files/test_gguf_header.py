@@ -176,7 +176,6 @@ Q8 = tensor("q", (32, 2), 8)  # Q8_0: 34 bytes for 32 numbers
     [
         ((split(0),), TWO, 48, ""),
         ((split(1),), TWO, 48, ""),
-        ((split(2),), TWO, 48, "split.count"),
         ((aligned(32),), TWO, 48, ""),
         ((aligned(0),), TWO, 48, "general.alignment: 0"),
         ((aligned(24),), TWO, 48, "general.alignment: 24"),

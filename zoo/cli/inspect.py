@@ -88,10 +88,10 @@ def chosen(words: tuple[str, ...]) -> tuple[list[str], str | None]:
 
 def packing(ledger: Ledger) -> list[str]:
     """What the blocks of a GGUF file come to; nothing where all numbers are stored as they are."""
+    if all(kind in ITEM_BYTES for kind in ledger.dtypes):
+        return []
     infos = [info for info in ledger.checkpoint.tensors.values() if info.numel]
     kinds = sorted({info.dtype: 8 * info.nbytes / info.numel for info in infos}.items(), key=lambda kind: kind[1])
-    if all(kind in ITEM_BYTES for kind, _ in kinds):
-        return []
     mean = 8 * sum(info.nbytes for info in infos) / sum(info.numel for info in infos)
     return [f"packed     {mean:.2f} bits per weight: {', '.join(f'{kind} {bits:.3g}' for kind, bits in kinds)}"]
 

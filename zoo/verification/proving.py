@@ -75,6 +75,9 @@ def _row(family: Family, dialect: str, config: ModelConfig) -> TableProof:
 
 
 def _plainer(config: ModelConfig) -> Iterator[ModelConfig]:
-    """For formats that have no word for heads of a width of their own: the config with heads that share its width."""
+    """For formats that have no word for all of it: with heads that share the width, or without an encoder's head."""
     if isinstance(config, DecoderConfig) and config.hidden_size % config.num_heads == 0:
         yield replace(config, head_dim=config.hidden_size // config.num_heads)
+    if getattr(config, "head", "none") != "none" and getattr(config, "num_labels", None) is None:
+        bare: dict[str, Any] = {"head": "none"} | ({"has_pooler": False} if hasattr(config, "has_pooler") else {})
+        yield replace(config, **bare)

@@ -7,6 +7,8 @@ from typing import Any
 from zoo.weights.entries import Entry, rename
 from zoo.weights.foreign.config import Key, key
 
+__all__ = ["EXPERTS", "SIGMOID", "SOFTMAX", "expert_keys", "width_key"]
+
 EXPERTS: tuple[Entry, ...] = (
     rename("mlp.router.weight", "ffn_gate_inp.weight"),
     rename("mlp.router.bias", "exp_probs_b.bias"),

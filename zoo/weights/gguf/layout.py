@@ -20,8 +20,8 @@ from zoo.weights.gguf.rope import DIVISORS, divisors_of, is_divided, read_rope, 
 from zoo.weights.table import Table
 
 __all__ = [
-    "MLP", "by_architecture", "decoder_keys", "decoder_table", "norm_eps", "read_decoder", "read_rest", "read_size",
-    "write_decoder", "write_rest",
+    "ENDS", "MLP", "WHERE", "by_architecture", "decoder_keys", "decoder_table", "fixed", "norm_eps", "read_decoder",
+    "read_rest", "read_size", "refuse_wide", "refuse_window", "write_decoder", "write_rest",
 ]  # fmt: skip
 
 # Who made the file and how, its tokenizer, and notes that quantising leaves.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from zoo.weights.ops import Op
 
+__all__ = ["plus_one", "split_latent"]
+
 if TYPE_CHECKING:
     from torch import Tensor
 

@@ -13,6 +13,8 @@ from zoo.errors import CheckpointError, UsageError
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.foreign.config import ForeignConfig, Key, key
 
+__all__ = ["DIVISORS", "divisors_of", "is_divided", "read_rope", "rope_keys", "temperature_key", "write_rope"]
+
 DIVISORS = "rope_freqs.weight"
 
 
