@@ -326,14 +326,14 @@ def test_a_ledger_is_a_line_per_account() -> None:
             assumed={"eps": 1e-6},
             notes=["assumed eps", "another"],
             keys=keys(allowed=["f"], groups=[group]),
-            dtypes={"a": 1, "b": 2},
+            dtypes={"float16": 1, "int8": 2},
         )
     )
     text = "\n".join(told)
     assert "there @ 01234567 · 2 weight files" in told[0]
     assert "1 allowed · 1 unknown" in told[2]
     assert "text: 7 keys: 2 used · 0 inert · 1 allowed · 4 unknown" in told[3]
-    assert "a (1), b (2)" in text
+    assert "float16 (1), int8 (2)" in text
     assert "assumed    eps=1e-06" in text
     assert "allowed    f, text.x" in text
     assert told[-1] == "note       another"
