@@ -30,7 +30,9 @@ class KVCache:
         v_dim: int | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        is_guess: bool = False,
     ) -> None:
+        self._is_guess = is_guess  # of dtype and device, which the first keys then decide
         self.k = torch.zeros(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
         self.v = torch.zeros(batch_size, num_kv_heads, max_len, v_dim or head_dim, dtype=dtype, device=device)
 
@@ -44,8 +46,14 @@ class KVCache:
     def rewind(self, length: int, before: int) -> None:
         pass  # later slots are overwritten before they are read
 
+    def be_like(self, k: Tensor, v: Tensor) -> None:
+        """Take the dtype and device of the first keys and values, where those of the cache were guessed."""
+        if self._is_guess:
+            self.k, self.v, self._is_guess = self.k.to(k), self.v.to(v), False
+
     def append(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
         """Store k, v [B, T, K, H]; give all keys and values to attend to [B, S, K, H], and where the keys stand."""
+        self.be_like(k, v)
         end = span.start + span.num_new
         for held, new in ((self.k, k), (self.v, v)):
             if span.counts is None:
@@ -82,6 +90,7 @@ class SlidingKVCache(KVCache):
             )
 
     def append(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
+        self.be_like(k, v)
         if span.num_new == 1 and span.counts is None:
             self._store(k, v, span)
             seen = min(span.start + 1, self.window)  # the ring's order does not matter to one query
