@@ -42,6 +42,8 @@ def command(
     images: tuple[str, ...],
     device: str,
     dtype: str | None,
+    quantize: str | None,
+    keep_packed: bool,
     ignore_settings: bool,
     **chosen: object,
 ) -> None:
@@ -50,7 +52,10 @@ def command(
     A model without a chat template is asked in its family's own format where that is known, which is told; any other
     continues the text without changes. Settings of generation as in zoo generate.
     """
-    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
+    speaker = open_speaker(
+        source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings,
+        quantize=quantize, keep_packed=keep_packed,
+    )  # fmt: skip
     tell_notes(speaker)
     has_template = speaker.tokenizer.has_chat
     if system and not has_template:

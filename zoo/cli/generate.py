@@ -43,6 +43,8 @@ def command(
     images: tuple[str, ...],
     device: str,
     dtype: str | None,
+    quantize: str | None,
+    keep_packed: bool,
     ignore_settings: bool,
     as_json: bool,
     **chosen: object,
@@ -58,7 +60,10 @@ def command(
     """
     if images and len(prompts) > 1:
         raise UsageError(f"pictures need one prompt, not {len(prompts)}", hint="give -p once")
-    speaker = open_speaker(source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings)
+    speaker = open_speaker(
+        source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings,
+        quantize=quantize, keep_packed=keep_packed,
+    )  # fmt: skip
     tell_notes(speaker)
     config = settings(speaker, **chosen)
     if len(prompts) == 1 and config.num_beams == config.num_return_sequences == 1 and not as_json:

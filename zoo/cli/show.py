@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import costs
+from zoo.anatomy.quantisation import quantisation
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import rows, weights
@@ -22,7 +23,7 @@ EPILOG = """\b
 Examples:
   zoo show llama3
   zoo show llama3 rope=yarn model.rope.factor=4
-  zoo show llama3.1-405b --json
+  zoo show llama3.1-405b quantize=int4
 """
 
 
@@ -42,22 +43,24 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
     """Show what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.
 
-    MODEL is one that `zoo list` shows. Overrides are those of `zoo build`: model.num_layers=4, rope=yarn.
+    MODEL is one that `zoo list` shows. Overrides are those of `zoo build`: model.num_layers=4, rope=yarn,
+    quantize=int8 or int4 for what the weights take with the layers' matrices rounded.
     """
     model = model.removeprefix("model=")
     if "/" in model and model not in installed().presets():
         raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
+    overrides, form = _parted(overrides)
     config = _composed(model, overrides)
     if is_json:
-        output.as_json(to_dict(model, config))
+        output.as_json(to_dict(model, config, form))
         return
     causes = _causes(model, overrides, rows(config)) if overrides else {}
     title = f"{clean(find_preset(model).description, 200)} · {_provider(config)}"
-    told = [(model, title), *rows(config), *_ends(model, config)]
+    told = [(model, title), *rows(config, form), *_ends(model, config)]
     output.fields([(name, text + causes.get(name, "")) for name, text in told])
 
 
-def to_dict(model: str, config: ModelConfig) -> dict[str, Any]:
+def to_dict(model: str, config: ModelConfig, quantize: str | None = None) -> dict[str, Any]:
     """All that is known of a model, as JSON values."""
     preset, plugin = find_preset(model), installed().origin[config.family]
     known: dict[str, Any] = {
@@ -73,7 +76,15 @@ def to_dict(model: str, config: ModelConfig) -> dict[str, Any]:
         size = Size.of(config)
     except ZooError:
         return known | {"traits": {}, "size": None}
-    return known | {"traits": size.anatomy.traits, "size": costs(size, None)}
+    return known | {"traits": size.anatomy.traits, "size": costs(size, None, quantize=quantize)}
+
+
+def _parted(words: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
+    """The overrides, and to what the layers' matrices are rounded, if a word says so."""
+    named = [word.removeprefix("quantize=") for word in words if word.startswith("quantize=")]
+    others = tuple(word for word in words if not word.startswith("quantize="))
+    form = None if not named or named[-1] == "null" else quantisation(named[-1]).name
+    return others, form
 
 
 def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:

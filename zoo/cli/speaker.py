@@ -49,6 +49,19 @@ def image_option(function: F) -> F:
     return click.option("--image", "images", multiple=True, type=click.Path(), metavar="FILE", help=text)(function)
 
 
+PACKING = (
+    click.option("--quantize", metavar="FORM", help="Round the layers' matrices: int8, int4, int4-64, int4-128."),
+    click.option("--keep-packed", "--packed", is_flag=True, help="Leave weights packed that the file has packed."),
+)
+
+
+def packing_options(function: F) -> F:
+    """The options that decide in what form the layers' matrices are held."""
+    for option in PACKING:
+        function = option(function)
+    return function
+
+
 def sampling_options(function: F) -> F:
     """The options that decide how a text is continued."""
     for option in (
@@ -71,6 +84,7 @@ def sampling_options(function: F) -> F:
         ),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
         click.option("--dtype", help="Cast the weights, to float32 for example."),
+        *PACKING,
     ):
         function = option(function)
     return function
@@ -86,6 +100,8 @@ def open_speaker(
     images: tuple[str, ...] = (),
     *,
     ignore_settings: bool = False,
+    quantize: str | None = None,
+    keep_packed: bool = False,
 ) -> Speaker:
     """Load model, tokenizer and settings, of which `choices` may set some. Raises ZooError for what is wrong."""
     from zoo.checkpoint.inspection import inspect
@@ -103,7 +119,7 @@ def open_speaker(
     config, notes = ledger.settings(ignore=ignore_settings)
     config = config.replaced(**given)
     seen = read_pictures(ledger, images)
-    model = realise(ledger, dtype=dtype, device=device)
+    model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not generate text")
     return Speaker(model, tokenizer, config, ledger, notes, seen)

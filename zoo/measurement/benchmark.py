@@ -57,6 +57,8 @@ def bench(
     dtype: str | torch.dtype | None = None,
     seed: int = 0,
     against: str | None = None,
+    quantize: str | None = None,
+    keep_packed: bool = False,
 ) -> Benchmark:
     """Time a checkpoint, or a preset with random weights: bench("tiny"), bench("llama3", "model.num_layers=2").
 
@@ -66,6 +68,7 @@ def bench(
     dtype = str(dtype).removeprefix("torch.") if dtype else None
     numbers: dict[str, Any] = {
         "prompt": prompt, "new": new, "batch": batch, "device": device, "dtype": dtype, "seed": seed,
+        "quantize": quantize, "packed": keep_packed,
     }  # fmt: skip
     if is_source(model, overrides):
         job = Job(model, overrides=overrides, **numbers)
@@ -111,7 +114,9 @@ def duel(
             warnings.warn(note, ZooWarning, stacklevel=3)
         if against is not None:
             say(f"loading {name} in {against}")
-            rival = replace(job, engine=against, dtype=facts[0]["dtype"])  # one precision on both sides
+            rival = replace(
+                job, engine=against, dtype=facts[0]["dtype"], quantize=None, packed=False
+            )  # one precision on both sides
             processes.append(stack.enter_context(Process(rival)))
             facts.append(processes[1].load())
         for process in processes:

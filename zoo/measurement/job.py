@@ -26,6 +26,8 @@ class Job:
     seed: int = 0  # decides random weights and the prompt's tokens
     engine: str = "zoo"  # zoo | transformers
     overrides: tuple[str, ...] = ()  # of a checkpoint, as zoo.load takes them
+    quantize: str | None = None  # to what the layers' matrices are rounded
+    packed: bool = False  # whether weights stay packed that the checkpoint has packed
 
     def __post_init__(self) -> None:
         for name in ("prompt", "new", "batch"):

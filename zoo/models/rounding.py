@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zoo.anatomy.config import ModelConfig
 
 KEPT = "embedding, head, router, norms, biases and what reads images keep their numbers"
-BFLOAT16 = "activations are rounded to bfloat16 on the way into each packed product"
+BFLOAT16 = "activations are rounded to bfloat16 on the way into each product with integers"
 
 
 @dataclass

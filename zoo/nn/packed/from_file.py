@@ -57,6 +57,10 @@ class OfFile:
         """As it is: no kernel knows these."""
         return self, parts
 
-    def product(self, x: Tensor, parts: Mapping[str, Tensor]) -> Tensor | None:
-        """None: no kernel knows these."""
-        return None
+    def has_kernel(self, parts: Mapping[str, Tensor]) -> bool:
+        """No kernel knows these."""
+        return False
+
+    def product(self, x: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+        """There is none."""
+        raise NotImplementedError

@@ -39,10 +39,12 @@ class Int8Rows:
         """As the kernel wants it: as it is."""
         return self, parts
 
-    def product(self, x: Tensor, parts: Buffers) -> Tensor | None:
-        """x [M, K] in bfloat16 times the matrix, where the kernel is the fastest way: [M, N]."""
-        if len(x) > kernels.ROWS or not kernels.take_int8(parts["codes"]):
-            return None
+    def has_kernel(self, parts: Buffers) -> bool:
+        """Whether the kernel for 8 bits takes these codes."""
+        return kernels.take_int8(parts["codes"])
+
+    def product(self, x: Tensor, parts: Buffers) -> Tensor:
+        """x [M, K] in bfloat16 times the matrix by the kernel: [M, N]."""
         if parts["scales"].dtype == torch.bfloat16:
             return kernels.times_int8(x, parts["codes"], parts["scales"])
         ones = torch.ones_like(parts["scales"], dtype=torch.bfloat16)  # a file's scales are not rounded
@@ -103,10 +105,12 @@ class Int4Groups:
         codes = in_bytes(kernels.from_kernel_order(parts["codes"], slice(None)))
         return Int4Groups(self.columns, self.group), parts | {"codes": codes}
 
-    def product(self, x: Tensor, parts: Buffers) -> Tensor | None:
-        """x [M, K] in bfloat16 times the matrix, where the kernel is the fastest way: [M, N]."""
-        if not self.is_ordered or len(x) > kernels.ROWS:
-            return None
+    def has_kernel(self, parts: Buffers) -> bool:
+        """Whether the codes are as the kernel for 4 bits has them."""
+        return self.is_ordered
+
+    def product(self, x: Tensor, parts: Buffers) -> Tensor:
+        """x [M, K] in bfloat16 times the matrix by the kernel: [M, N]."""
         return kernels.times_int4(x, parts["codes"], self.group, parts["pairs"])
 
 

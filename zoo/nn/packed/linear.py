@@ -11,6 +11,8 @@ from typing import Any, Protocol, Self, cast
 import torch
 from torch import Tensor, nn
 
+from zoo.nn.packed import kernels
+
 BAND = 1 << 22  # numbers that are unpacked at a time
 
 
@@ -21,8 +23,12 @@ class Scheme(Protocol):
         """The numbers of some rows."""
         ...
 
-    def product(self, x: Tensor, parts: Mapping[str, Tensor]) -> Tensor | None:
-        """x [M, K] in bfloat16 times the matrix by a kernel: [M, N]; None where there is none."""
+    def has_kernel(self, parts: Mapping[str, Tensor]) -> bool:
+        """Whether a kernel of the CPU multiplies by a matrix of these parts, in bfloat16."""
+        ...
+
+    def product(self, x: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
+        """x [M, K] in bfloat16 times the matrix by that kernel: [M, N]."""
         ...
 
     def ordered(self, parts: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
@@ -33,8 +39,9 @@ class Scheme(Protocol):
 class PackedLinear(nn.Module):
     """A layer with the name of the nn.Linear that it stands for, and buffers in the place of its weight.
 
-    On CPU activations are rounded to bfloat16 on the way into the product, whatever the dtype of the model, and the
-    result comes back in that; only a float64 model computes in its own. `like` is empty: it follows the model's dtype.
+    Where a kernel of the CPU multiplies by it, activations are rounded to bfloat16 on the way in, whatever the dtype of
+    the model but float64, and the result comes back in that. Elsewhere the product is that of the numbers that the
+    matrix stands for, in the dtype of the model. `like` is empty: it follows that dtype.
     """
 
     like: Tensor
@@ -84,10 +91,10 @@ class PackedLinear(nn.Module):
     def times(self, x: Tensor) -> Tensor:
         """x [..., K] times the matrix, in the dtype of x: by a kernel, or by its numbers, a band of rows at a time."""
         flat = x.reshape(-1, self.in_features)
-        if x.device.type == "cpu" and x.dtype != torch.float64:
+        if x.device.type == "cpu" and x.dtype != torch.float64 and self.scheme.has_kernel(self.parts):
             flat = flat.to(torch.bfloat16)
-            if (out := self.scheme.product(flat, self.parts)) is not None:
-                return out.to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+            if len(flat) <= kernels.ROWS:
+                return self.scheme.product(flat, self.parts).to(x.dtype).reshape(*x.shape[:-1], self.out_features)
         out = torch.empty(flat.shape[0], self.out_features, dtype=x.dtype, device=x.device)
         for band in self._bands(0, self.out_features):
             out[:, band] = flat @ self.scheme.dequantise(self.parts, band).to(flat.dtype).mT
