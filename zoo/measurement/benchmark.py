@@ -114,9 +114,8 @@ def duel(
             warnings.warn(note, ZooWarning, stacklevel=3)
         if against is not None:
             say(f"loading {name} in {against}")
-            rival = replace(
-                job, engine=against, dtype=facts[0]["dtype"], quantize=None, packed=False
-            )  # one precision on both sides
+            plain = replace(job, quantize=None, packed=False)
+            rival = replace(plain, engine=against, dtype=facts[0]["dtype"])  # one precision on both sides
             processes.append(stack.enter_context(Process(rival)))
             facts.append(processes[1].load())
         for process in processes:
