@@ -31,12 +31,14 @@ class Kept:
     names: dict[str, str] = field(default_factory=dict)  # our weight -> how it is packed
     unpacked: dict[str, str] = field(default_factory=dict)
     nbytes: int = 0  # of the matrices that stayed, in the file
+    by_kernel: int = 0  # of the weights: those that a kernel multiplies by
 
     def note(self) -> str:
         """All this in a sentence."""
         kinds = Counter(self.names.values())
         words = "; ".join(f"{kind} ({count})" for kind, count in kinds.most_common(3))
-        told = f"kept packed: {len(self.names)} weights, {human_bytes(self.nbytes)}: {words}; {BFLOAT16}"
+        told = f"kept packed: {len(self.names)} weights, {human_bytes(self.nbytes)}: {words}"
+        told += f"; {BFLOAT16} ({self.by_kernel})" if self.by_kernel else ""
         reasons: dict[str, list[str]] = {}
         for name, reason in self.unpacked.items():
             reasons.setdefault(reason, []).append(name)
@@ -106,7 +108,8 @@ class Keeper:
             )
         parts = {role: part.to(self.device) for role, part in parts.items()}
         dtype = self.dtype or getattr(torch, records[only.source].dtype)
-        put_packed(self.model, name, scheme, parts, dtype=dtype)
+        layer = put_packed(self.model, name, scheme, parts, dtype=dtype)
+        self.done.by_kernel += layer.scheme.has_kernel(layer.parts)
         self.done.names[name] = records[only.source].encoding.words
 
 
@@ -120,6 +123,9 @@ def _for_kernels(
     codes, scales = _rows(parts["codes"], piece), parts["scales"].reshape(len(parts["scales"]), -1)
     if layout == "int-quantized" and e.bits == 8 and e.group == (1, None) and len(scales) == record.shape[0]:
         return Int8Rows(), {"codes": codes, "scales": _rows(scales[:, 0], piece).contiguous()}
+    if layout == "pack-quantized" and e.bits == 8 and e.group == (1, None) and len(scales) == record.shape[0]:
+        signed = (codes.contiguous().view(torch.uint8)[:, : record.shape[1]] ^ 128).view(torch.int8)
+        return Int8Rows(), {"codes": signed, "scales": _rows(scales[:, 0], piece).contiguous()}
     if layout != "pack-quantized" or e.bits != 4 or e.group[0] != 1 or e.group[1] is None:
         return None, {}
     exact = _rows(scales, piece).to(torch.bfloat16)
