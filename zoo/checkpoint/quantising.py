@@ -97,6 +97,8 @@ def quantize(
     steps = saving.export_steps(ledger.family, "hf", config, specs)
     plain = saving.foreign_specs(steps, specs)
     names = {n for n in _packable(ledger, steps, plain) if plain[n][1][1] % chosen.whole == 0}
+    if not names:
+        raise UsageError(f"no matrix has whole multiples of {chosen.whole} columns", hint="try --to int8")
     plan = PackingPlan(chosen, group or (chosen.groups or (0,))[0], names, plain)
     written = plan.specs()
     kept = [n for n, (_, shape) in plain.items() if len(shape) > 1 and n not in plan.names]
