@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from zoo.nn.packed import Int4Groups, Int8Rows, PackedLinear, PackedStack, kernels, packed_layers, put_packed
 
-SHAPES = [(128, 576, 32), (192, 576, 64), (64, 256, 128), (60, 50, 32), (5, 3, 32)]  # the last two: no kernel takes them
+SHAPES = [(128, 576, 32), (192, 576, 64), (64, 256, 128), (60, 50, 32), (5, 3, 32)]  # the last two suit no kernel
 
 
 def layers(rows: int, columns: int, group: int, dtype: torch.dtype = torch.float32) -> list[PackedLinear]:
@@ -110,7 +110,8 @@ def test_a_cast_is_for_what_is_computed_in_and_leaves_the_numbers_alone() -> Non
 
 def test_scales_that_bfloat16_does_not_hold_are_not_rounded() -> None:
     codes = torch.randint(-128, 128, (64, 64), dtype=torch.int8)
-    layer = PackedLinear(Int8Rows(), {"codes": codes, "scales": torch.full((64,), 1 / 3)}, (64, 64), dtype=torch.float32)
+    parts = {"codes": codes, "scales": torch.full((64,), 1 / 3)}
+    layer = PackedLinear(Int8Rows(), parts, (64, 64), dtype=torch.float32)
     x = torch.randn(1, 64, dtype=torch.float32).bfloat16().float()
     wanted = x.double() @ (codes.double() / 3).mT
     assert ((layer(x) - wanted).norm() / wanted.norm()) < 3e-3  # the kernel's own rounding, and one more of the result
