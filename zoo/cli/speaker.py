@@ -82,6 +82,7 @@ def sampling_options(function: F) -> F:
         click.option(
             "--ignore-settings", is_flag=True, help="Ignore settings of the checkpoint that zoo does not know."
         ),
+        click.option("--cache", metavar="FORM", help="int8: keep keys and values in 8 bits."),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
         click.option("--dtype", help="Cast the weights, to float32 for example."),
         *PACKING,

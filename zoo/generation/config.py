@@ -50,6 +50,7 @@ class GenerationSettings(TypedDict, total=False):
     eos_token_id: int | Sequence[int] | None
     decoder_start_token_id: int | None
     num_return_sequences: int | None
+    cache: str | None
     num_beams: int | None
     num_beam_groups: int | None
     diversity_penalty: float | None
@@ -97,6 +98,7 @@ class GenerationConfig:
     eos_token_id: list[int] | None = None  # tokens that end a text; None: the model config's
     decoder_start_token_id: int | None = None  # where an encoder-decoder's texts begin; None: the model config's
     num_return_sequences: int = 1  # continuations of each prompt
+    cache: str | None = None  # int8: keys and values in 8 bits, a scale for each token and head; None: as computed
     num_beams: int = 1  # sequences that a beam search keeps; 1: no beam search
     num_beam_groups: int = 1  # beams in groups that avoid each other's tokens (arXiv:1610.02424)
     diversity_penalty: float = 0.0  # taken from a logit for each beam of the groups before that chose the token

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from zoo.errors import UsageError
 from zoo.generation.beams import beam_search
+from zoo.generation.caching import InSmallCaches
 from zoo.generation.config import PLAIN, GenerationConfig
 from zoo.generation.form import Form, form_of
 from zoo.generation.guidance import Guidance
@@ -122,6 +123,7 @@ def open_job(
     vocab_size, device = getattr(model.config, "vocab_size", None), device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
     reader, begun = _begun(model, replace(batch, inputs=inputs or {}), config)
+    reader = reader if config.cache is None else InSmallCaches(reader)
     eos = _eos(model, config)
     most = getattr(model.config, "max_seq_len", None)
     count = config.num_return_sequences

@@ -33,15 +33,15 @@ class KVCache:
         is_guess: bool = False,
     ) -> None:
         self._is_guess = is_guess  # of dtype and device, which the first keys then decide
-        self.k = torch.zeros(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
-        self.v = torch.zeros(batch_size, num_kv_heads, max_len, v_dim or head_dim, dtype=dtype, device=device)
+        self.k: Any = torch.zeros(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
+        self.v: Any = torch.zeros(batch_size, num_kv_heads, max_len, v_dim or head_dim, dtype=dtype, device=device)
 
     @property
     def nbytes(self) -> int:
         return self.k.nbytes + self.v.nbytes
 
     def reorder(self, index: Tensor) -> None:
-        self.k, self.v = self.k[index], self.v[index]
+        self.k, self.v = self.k.index_select(0, index), self.v.index_select(0, index)
 
     def rewind(self, length: int, before: int) -> None:
         pass  # later slots are overwritten before they are read
