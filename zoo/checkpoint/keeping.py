@@ -14,6 +14,7 @@ from zoo.checkpoint.checks import is_finite
 from zoo.checkpoint.inspection import Ledger
 from zoo.checkpoint.row_maps import Piece, row_maps
 from zoo.errors import CheckpointError, UsageError, some
+from zoo.files.copied import copied
 from zoo.files.gguf_file import GGUFReader
 from zoo.files.packed import PackedMatrix, Packing
 from zoo.files.packed.gguf_blocks import blocks_of
@@ -88,7 +89,9 @@ class Keeper:
         return row_maps(step.op, theirs, ours) if is_wide else None
 
     def _part(self, name: str, record: PackedMatrix) -> Tensor:
-        part = self.raw[name]
+        is_changed = record.encoding.settings.get("layout") == "pack-quantized"  # into the order of a kernel
+        info = next(info for info in record.parts.values() if info.name == name)
+        part = copied(info, name, self.raw) if is_changed else self.raw[name]
         if part.is_floating_point() and part.itemsize > 1 and not is_finite(part):
             raise CheckpointError(self.ledger.checkpoint.files[0], name, "it contains NaN or infinity")
         return part

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -16,6 +16,7 @@ from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.keeping import Keeper
 from zoo.checkpoint.notes import tell
 from zoo.errors import CheckpointError, UsageError, ZooWarning, clean
+from zoo.files.copied import copied
 from zoo.models.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
 from zoo.models.rounding import Rounder
 from zoo.presets.homes import home_of
@@ -115,7 +116,7 @@ def realise(
     with ledger.checkpoint.open() as tensors, told as advance:
         check_tied(ledger, tensors)
         check_witnesses(ledger, tensors)
-        for name, tensor in converted(ledger, tensors, keeper):
+        for name, tensor in converted(ledger, tensors, keeper, rounder.names if rounder else ()):
             if rounder is not None and name in rounder.names:
                 rounder.put(name, cast(ledger, name, tensor, dtype), device)
             else:
@@ -131,14 +132,20 @@ def realise(
 
 
 def converted(
-    ledger: Ledger, tensors: Mapping[str, Tensor], keeper: Keeper | None = None
+    ledger: Ledger, tensors: Mapping[str, Tensor], keeper: Keeper | None = None, changed: Container[str] = ()
 ) -> Iterator[tuple[str, Tensor]]:
-    """Our tensors, one step of the table after the other, without those that the `keeper` leaves packed."""
-    actual = ledger.account.actual
+    """Our tensors, one step of the table after the other, without those that the `keeper` leaves packed.
+
+    Of those that are `changed` nothing stays mapped.
+    """
+    actual, checkpoint = ledger.account.actual, ledger.checkpoint
+    infos = {} if checkpoint.packing else checkpoint.tensors
     for step in ledger.account.steps:
         if keeper is not None and keeper.keeps(step):
             continue
-        theirs = [tensors[actual[name]] for name in step.theirs]
+        names = [actual[name] for name in step.theirs]
+        is_changed = all(name in changed for name in step.ours)
+        theirs = [copied(infos.get(name), name, tensors) if is_changed else tensors[name] for name in names]
         yield from zip(step.ours, step.op.load(theirs), strict=True)
 
 
