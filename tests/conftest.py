@@ -16,6 +16,8 @@ from tests import prepared
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches the network
 
+os.fsync = lambda fd: None  # no test turns the machine off, and each of a thousand waits for the disk
+
 settings.register_profile("zoo", derandomize=True, deadline=None)  # seeded, and no test fails for being slow once
 settings.load_profile("zoo")
 
@@ -24,11 +26,26 @@ gc.disable()  # what is collected stays: see below
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers and children read what one of them compiled, in this run or the last, as pytest's cache does.
+
+    Elsewhere each worker rewrites every test, and each child compiles zoo. `-p no:cacheprovider` leaves nothing behind.
+    """
+    if config.pluginmanager.has_plugin("cacheprovider"):
+        os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.dont_write_bytecode = False
+
+
 def pytest_collection_finish() -> None:
     """Leave modules and tests out of what the collector walks, which it then does less often: a tenth of the time."""
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
     gc.enable()
+
+
+def pytest_sessionfinish() -> None:
+    """Let the collector look through nothing as the run ends."""
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 import zoo
 from zoo.cli import main
-from zoo.measurement import benchmark
+from zoo.measurement.speed import benchmark
 
 ROOT = Path(__file__).parents[1]
 

@@ -102,5 +102,6 @@ def some(names: Sequence[str], most: int = 3) -> str:
 def clean(text: object, most: int = 80) -> str:
     """Text from a file made safe to print: control characters escaped, cut to `most` characters."""
     start = str(text)[: most + 1]  # a name of a hundred megabytes is not escaped before it is cut
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in start)
-    return shown if len(shown) <= most else shown[: most - 1] + "…"
+    if not start.isprintable():
+        start = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in start)
+    return start if len(start) <= most else start[: most - 1] + "…"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.text.test_gguf import metadata_of
+from tests.text.reading.test_gguf import metadata_of
 from tests.text.tiny import byte_level, write
 from zoo.checkpoint import saving
 from zoo.checkpoint.companions import read_tokenizer

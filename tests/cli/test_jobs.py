@@ -21,7 +21,7 @@ from zoo.anatomy.size import Size
 from zoo.cli import benching, building, hydra_front, main
 from zoo.cli.building import Settings
 from zoo.errors import ConfigError, UsageError, ZooError
-from zoo.measurement import benchmark
+from zoo.measurement.speed import benchmark
 from zoo.registry import installed
 
 TINY = installed()["llama"].config_class.tiny()

@@ -21,15 +21,16 @@ from zoo.checkpoint.inspection import Ledger
 from zoo.comparison import measured as comparing
 from zoo.errors import UsageError, ZooError, ZooWarning
 from zoo.generation import GenerationConfig
-from zoo.measurement import agreement, benchmark, continuations, environment, measuring, memory, process, theirs, worker
+from zoo.measurement import agreement, continuations, environment, measuring
 from zoo.measurement.agreement import Agreement
-from zoo.measurement.benchmark import Benchmark, duel
 from zoo.measurement.continuations import Continuation, first_difference, parted
-from zoo.measurement.job import Job, prompt_of, run
-from zoo.measurement.own import ZooRunner
 from zoo.measurement.passages import Passage, Window, windows
 from zoo.measurement.perplexity import Reading
 from zoo.measurement.record import Measured
+from zoo.measurement.speed import benchmark, memory, process, theirs, worker
+from zoo.measurement.speed.benchmark import Benchmark, duel
+from zoo.measurement.speed.job import Job, prompt_of, run
+from zoo.measurement.speed.own import ZooRunner
 from zoo.measurement.subject import check_decoder, main_dtype, open_source
 from zoo.models.construction import count
 from zoo.registry import installed
@@ -208,7 +209,7 @@ class Child:
 
 def conversation(child: Child, monkeypatch: pytest.MonkeyPatch) -> process.Process:
     def start(words: list[str], **streams: Any) -> Child:
-        assert words[1:] == ["-P", "-m", "zoo.measurement.worker"]
+        assert words[1:] == ["-P", "-m", "zoo.measurement.speed.worker"]
         return child
 
     monkeypatch.setattr(process.subprocess, "Popen", start)

@@ -71,7 +71,7 @@ def test_without_bos_the_first_token_and_its_bytes_are_not_predicted(bare: Token
 
 
 def test_what_the_tokenizer_puts_behind_a_text_is_left_out() -> None:
-    from zoo.text.source import TokenizerSource, frame
+    from zoo.text.reading.source import TokenizerSource, frame
 
     tokenizer = Tokenizer.from_folder(TINY)
     frame(tokenizer.backend, "<s>", "</s>")

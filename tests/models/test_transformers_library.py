@@ -13,8 +13,8 @@ import torch
 import zoo
 from tests.measurement.models import same
 from zoo.errors import UsageError, ZooError
-from zoo.measurement.benchmark import duel
-from zoo.measurement.job import Job
+from zoo.measurement.speed.benchmark import duel
+from zoo.measurement.speed.job import Job
 from zoo.registry import installed
 
 ROOT = Path(__file__).parents[2]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from math import ceil, prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import zoo
+from zoo import presets
+from zoo.anatomy.records import Weight
 from zoo.anatomy.size import Size
 from zoo.nn import hidden_states, traced
 from zoo.registry import installed
@@ -186,6 +189,28 @@ def test_the_prediction_module_of_V3_has_the_published_size() -> None:
     embedding_and_head = 2 * 129280 * 7168
     assert size.parameters == 684_489_845_504
     assert size.parameters - 671_026_419_200 - embedding_and_head == pytest.approx(11.5e9, rel=0.01)
+
+
+def test_V3_and_R1_are_told_as_large_as_their_released_files() -> None:
+    """One byte a number and four for the scale of each 128 x 128 block, as released (arXiv:2412.19437, 3.3).
+
+    Embedding, head, norms and routers have two bytes a number, the routers' biases four; the module of further
+    predictions has its own copy of embedding and head. Headers add 12 MB.
+    """
+
+    def stored(w: Weight) -> int:
+        layers = 1 if w.layers is None else len(w.layers)
+        if w.role not in ("attention", "mlp", "experts"):
+            return w.numel * (4 if w.is_exact else 2)
+        *many, rows, columns = w.shape
+        return w.numel + 4 * layers * prod(many) * ceil(rows / 128) * ceil(columns / 128)
+
+    anatomy = Size.of(presets.config("deepseek-v3")).anatomy
+    last = [replace(w, layers=(60,)) for w in anatomy.weights if w.layers and 60 in w.layers]
+    main, module = (sum(map(stored, weights)) for weights in (anatomy.weights, last))
+    beside = 2 * (2 * 129280 * 7168 + 2 * 7168 * 7168 + 3 * 7168)  # embedding and head, the projection, three norms
+    for name in ("deepseek-v3", "deepseek-r1"):
+        assert presets.config(name).stored_gib == pytest.approx((main + module + beside) / 2**30, abs=0.05)
 
 
 def test_the_cache_of_V2_Lite_takes_30_KiB_per_token() -> None:

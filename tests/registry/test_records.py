@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint
@@ -17,6 +18,7 @@ from zoo.registry.claims import checked_match
 from zoo.registry.hookspecs import hookimpl
 from zoo.registry.isolation import PluginError
 from zoo.registry.metadata import entry_points_of, identity, loading_order, unmet_requirement
+from zoo.registry.scan import NotPlain
 from zoo.version import __version__
 from zoo.weights.dialect import Match
 
@@ -195,20 +197,21 @@ def test_metadata_that_cannot_be_read_hides_no_others(monkeypatch: pytest.Monkey
             return self._points
 
     def fails(group: str) -> Any:
-        raise ValueError("garbled")
+        raise NotPlain
 
     one = EntryPoint("a", "b", "zoo")
-    monkeypatch.setattr(metadata, "entry_points", fails)
+    monkeypatch.setattr(metadata, "scanned_points", fails)
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [group])
+    assert entry_points_of("zoo") == (["zoo"], {})
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: 1 / 0)
     found = [Dist("bad.dist-info"), Dist("x", one, EntryPoint("o", "b", "other")), Dist("y", one)]
-    monkeypatch.setattr(metadata, "distributions", lambda: found)
+    monkeypatch.setattr(importlib.metadata, "distributions", lambda: found)
     points, unreadable = entry_points_of("zoo")
     assert list(points) == [one]
     assert unreadable == {"bad.dist-info": "its metadata: ValueError: garbled"}
     monkeypatch.setattr(plugins, "entry_points_of", lambda group: ([], unreadable))
     broken = [(p.distribution, p.state, p.reason) for p in Registry(blocked=frozenset()).plugins]
     assert broken == [("bad.dist-info", "broken", "its metadata: ValueError: garbled")]
-    monkeypatch.setattr(metadata, "entry_points", lambda group: [group])
-    assert entry_points_of("zoo") == (["zoo"], {})
 
 
 class Hooks:

@@ -8,8 +8,8 @@ from typing import Any
 from turns import table
 
 from zoo.cli.benching import memory, rate
-from zoo.measurement.benchmark import duel
-from zoo.measurement.job import Job
+from zoo.measurement.speed.benchmark import duel
+from zoo.measurement.speed.job import Job
 
 REPEATS = 5
 

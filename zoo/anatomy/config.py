@@ -61,6 +61,7 @@ class ModelConfig:
     family: str = MISSING  # the registered family that reads this config
     hub: str = ""  # where the released weights live, as org/name
     gated: bool = False  # the hub asks for consent before it hands the weights out
+    stored_gib: float | None = None  # GiB of the released files, where they hold the weights packed
     license: str = ""  # licence of the released weights
     source: str = ""  # paper or report that describes the model
     dtype: str = "float32"  # data type of the released weights

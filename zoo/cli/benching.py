@@ -26,7 +26,7 @@ KINDS: dict[str, Any] = {
 
 def sourced(words: Sequence[str]) -> list[str]:
     """The words with the one that stands for weights as `source=...`. Raises UsageError where no model is named."""
-    from zoo.measurement.benchmark import is_source
+    from zoo.measurement.speed.benchmark import is_source
 
     bare = [word for word in words if "=" not in word and not word.startswith("~")]
     named = [word.removeprefix("model=") for word in words if word.startswith("model=")] + bare
@@ -114,8 +114,8 @@ def cache(found: dict[str, Any]) -> str:
 
 def benched(composed: DictConfig) -> dict[str, Any]:
     """Run what a composed config describes; its numbers as JSON values."""
-    from zoo.measurement.benchmark import duel
-    from zoo.measurement.job import Job
+    from zoo.measurement.speed.benchmark import duel
+    from zoo.measurement.speed.job import Job
 
     given = {name: typed(kind, composed.get(name), name) for name, kind in KINDS.items()}
     source, repeats, against = (given.pop(name) for name in ("source", "repeats", "against"))

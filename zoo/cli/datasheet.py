@@ -30,7 +30,7 @@ def rows(config: ModelConfig, quantize: str | None = None) -> list[tuple[str, st
     known = costs(size, None, quantize=quantize)
     needed = [
         ("Parameters", _parameters(size)),
-        ("Memory", _memory(size, known)),
+        ("Memory", _memory(size, known, config.stored_gib)),
         ("Compute", compute_in_words(known)),
         ("Training", _training(size)),
     ]
@@ -65,8 +65,10 @@ def _parameters(size: Size) -> str:
     return f"{human_count(size.parameters)}{active}   {'  '.join(roles)}"
 
 
-def _memory(size: Size, told: dict[str, Any]) -> str:
+def _memory(size: Size, told: dict[str, Any], stored_gib: float | None) -> str:
     words = f"weights {human_bytes(told['weight_bytes'])} {size.dtype}"
+    if stored_gib:
+        words += f" ({stored_gib:g} GiB as released, packed)"
     if form := told.get("quantize"):
         packed, kept = human_bytes(told["packed_bytes"]), human_bytes(told["kept_bytes"])
         words = f"weights {human_bytes(told['weight_bytes'])}: layers {packed} {form}, the others {kept} {size.dtype}"
@@ -100,6 +102,8 @@ def _cached(c: ModelConfig) -> str:
     """What the machine's cache holds of the weights, or what there is to fetch."""
     if found := hub_cache.find(c.hub):
         return f"in the cache: {found.num_files} file{'s' * (found.num_files != 1)}, {human_bytes(found.nbytes)}"
+    if c.stored_gib:
+        return f"not in the cache, {c.stored_gib:g} GiB packed"
     try:
         return f"not in the cache, {human_bytes(Size.of(c).weight_bytes())}"
     except ZooError:

@@ -26,9 +26,8 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Any]], *, truncate:
     if sys.stdout.isatty():
         _rich_table(columns, rows, truncate)
         return
-    click.echo("\t".join(column.title for column in columns))
-    for row in rows:
-        click.echo("\t".join(_plain(value) for value in row))
+    lines = [[column.title for column in columns], *([_plain(value) for value in row] for row in rows)]
+    click.echo("\n".join("\t".join(line) for line in lines))  # once: each call flushes
 
 
 def fields(rows: Sequence[tuple[str, str]]) -> None:

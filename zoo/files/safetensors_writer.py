@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -48,6 +49,7 @@ class SafetensorsWriter:
         header, self._infos = _layout(path, specs)
         self._path, self._left = path, set(specs)
         self._checksums: dict[str, int] = {}
+        self._beside = ThreadPoolExecutor(2)  # sums are taken while the disk is read or written
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         _write_at(self._fd, memoryview(header), 0)
 
@@ -64,8 +66,12 @@ class SafetensorsWriter:
             raise ZooError(f"{name}: got {found}, expected {info.dtype} {list(info.shape)}, once")
         data = _bytes_of(tensor)
         assert info.offset is not None
-        _write_at(self._fd, data, info.offset)
-        self._checksums[name] = zlib.crc32(data)
+        for at in range(0, len(data), _CHUNK):
+            part = data[at : at + _CHUNK]
+            summing = self._beside.submit(zlib.crc32, part, self._checksums.get(name, 0))
+            _write_at(self._fd, part, info.offset + at)
+            self._checksums[name] = summing.result()
+        self._checksums.setdefault(name, 0)
         self._left.remove(name)
 
     def finish(self) -> Digest:
@@ -85,26 +91,26 @@ class SafetensorsWriter:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
+        self._beside.shutdown()
 
     def _read_back(self) -> Digest:
-        sha256, at = hashlib.sha256(), 0
-        size = os.fstat(self._fd).st_size
+        sha256, size = hashlib.sha256(), os.fstat(self._fd).st_size
         first = next(iter(self._infos.values()), None)
-        start = first.offset if first and first.offset is not None else size
-        for chunk in _chunks(self._fd, at, start):
-            sha256.update(chunk)
-        at = start
+        at = first.offset if first and first.offset is not None else size
+        hashing = self._beside.submit(sha256.update, os.pread(self._fd, at, 0))
         with progress(f"read {self._path.name} back", size) as advance:
             for name, info in self._infos.items():
                 checksum = 0
                 for chunk in _chunks(self._fd, at, info.nbytes):
-                    sha256.update(chunk)
+                    hashing.result()
+                    hashing = self._beside.submit(sha256.update, chunk)
                     checksum = zlib.crc32(chunk, checksum)
                     advance(len(chunk))
                 if checksum != self._checksums[name]:
                     what = "has different bytes after writing: is the disk failing?"
                     raise CheckpointError(self._path, name, what)
                 at += info.nbytes
+        hashing.result()
         return Digest(sha256.hexdigest(), at)
 
 

@@ -10,19 +10,19 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.generation.beams import beam_search
-from zoo.generation.caching import InSmallCaches
 from zoo.generation.config import PLAIN, GenerationConfig
+from zoo.generation.decoding.beams import beam_search
+from zoo.generation.decoding.caching import InSmallCaches
+from zoo.generation.decoding.guidance import Guidance
+from zoo.generation.decoding.loop import decode
+from zoo.generation.decoding.sampling import Sampler
+from zoo.generation.decoding.speculation import decode_drafted
+from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.form import Form, form_of
-from zoo.generation.guidance import Guidance
-from zoo.generation.loop import decode
 from zoo.generation.prompts import Batch, Prompts, batch_of, has_text
 from zoo.generation.protocols import Draft, LanguageModel, TokenizerLike, device_of
 from zoo.generation.ranges import PROCESSED
 from zoo.generation.result import Generation
-from zoo.generation.sampling import Sampler
-from zoo.generation.speculation import decode_drafted
-from zoo.generation.stopping import GrowingRow
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from zoo.errors import UsageError
+from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.form import Form
-from zoo.generation.stopping import GrowingRow
 
 
 @dataclass(frozen=True)

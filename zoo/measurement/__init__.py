@@ -13,17 +13,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from zoo.measurement.benchmark import Benchmark, bench
     from zoo.measurement.evaluation import Evaluation, evaluate
     from zoo.measurement.measuring import measure
     from zoo.measurement.record import Measured, Measurements
+    from zoo.measurement.speed.benchmark import Benchmark, bench
 
 _LAZY = {  # the worker of a benchmark must not pay for what it does not use
     "measure": "measuring",
     "Measured": "record",
     "Measurements": "record",
-    "bench": "benchmark",
-    "Benchmark": "benchmark",
+    "bench": "speed.benchmark",
+    "Benchmark": "speed.benchmark",
     "evaluate": "evaluation",
     "Evaluation": "evaluation",
 }

@@ -132,8 +132,8 @@ def _time(
     models: Sequence[Measured], opened: Iterable[OpenedSource | ZooError], *, tell: Tell | None, **options: Any
 ) -> None:
     """Speed and peak memory of each, in a process of its own."""
-    from zoo.measurement.benchmark import duel
-    from zoo.measurement.job import Job
+    from zoo.measurement.speed.benchmark import duel
+    from zoo.measurement.speed.job import Job
 
     for found, subject in zip(models, opened, strict=True):
         if isinstance(subject, OpenedSource):

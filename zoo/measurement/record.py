@@ -29,7 +29,7 @@ class Measured:
     agreement: Agreement | None = None  # with the first model
     unlike: str = ""  # why there is no agreement to speak of
     continuations: list[Continuation] = field(default_factory=list)
-    speed: dict[str, Any] | None = None  # as zoo bench tells it: see zoo.measurement.benchmark
+    speed: dict[str, Any] | None = None  # as zoo bench tells it: see zoo.measurement.speed.benchmark
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but the single tokens, as JSON values; what there is none of is left out."""

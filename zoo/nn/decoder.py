@@ -65,6 +65,14 @@ class Decoder(nn.Module):
             cache.advance(span)
         return self.decode(self.norm(span.last(x) if last else x))
 
+    def states(self, *args: Any, **kwargs: Any) -> Tensor:
+        """What `decode` makes logits of, [B, T, D], for the arguments of `forward`: a loss may take it in chunks."""
+        self.__dict__["decode"] = lambda x: x  # of this object alone, and the pass is the usual one, hooks included
+        try:
+            return self(*args, **kwargs)
+        finally:
+            del self.__dict__["decode"]
+
     def encode(self, tokens: Tensor, span: Span) -> Tensor:
         """What enters the stack, [B, T, D]."""
         return self.embed(tokens)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from zoo.anatomy.fields import types_of
 from zoo.errors import ConfigError, UsageError, ZooError, clean
+from zoo.files.resources import files
 from zoo.presets.fields import hold, missing
 from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
 from zoo.registry.isolation import isolated

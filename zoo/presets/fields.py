@@ -7,13 +7,15 @@ import types
 from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields, is_dataclass
-from importlib.resources.abc import Traversable
-from typing import Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Any, Union, get_args, get_origin
 
 from zoo.anatomy.config import MISSING, ModelConfig, typed
 from zoo.anatomy.fields import types_of
 from zoo.errors import ConfigError, UsageError, ZooError, clean
 from zoo.presets.mistakes import suggest
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 REPO = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")  # as the hub names its repositories
 

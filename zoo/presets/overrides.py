@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.fields import fields_of
 from zoo.errors import UsageError, ZooError, clean, distance, nearest
+from zoo.files.resources import files
 from zoo.presets.users_folder import UsersFolder
 from zoo.registry import OURS, installed
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from zoo.errors import ZooError, clean
 from zoo.files.resources import MAX_BYTES, too_large
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 MAX_LINES = 20_000  # of a preset
 

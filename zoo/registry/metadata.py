@@ -4,16 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cache
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from typing import TYPE_CHECKING, Any
 
 from zoo.registry.isolation import reason_of
+from zoo.registry.scan import InfoFolder, NotPlain, PluginPoint, scanned_points
+
+if TYPE_CHECKING:
+    from importlib.metadata import Distribution, EntryPoint
+
+    AnyPoint = EntryPoint | PluginPoint
 
 GROUP = "zoo"
 DISTRIBUTION = "zoo-lm"
 
 
-def entry_points_of(group: str) -> tuple[Iterable[EntryPoint], dict[str, str]]:
+def entry_points_of(group: str) -> tuple[Iterable[AnyPoint], dict[str, str]]:
     """The entry points of a group and, by place, why the metadata of something installed cannot be read."""
+    try:
+        return scanned_points(group), {}
+    except NotPlain:
+        return _all_points(group)
+
+
+def _all_points(group: str) -> tuple[Iterable[EntryPoint], dict[str, str]]:
+    from importlib.metadata import distributions, entry_points
+
     try:
         return entry_points(group=group), {}
     except Exception:
@@ -30,21 +45,21 @@ def entry_points_of(group: str) -> tuple[Iterable[EntryPoint], dict[str, str]]:
 
 
 @cache
-def identity(dist: Distribution | None) -> tuple[str, str]:
+def identity(dist: Distribution | InfoFolder | None) -> tuple[str, str]:
     """Name and version. Reading them parses the whole METADATA, so it is done once per distribution."""
     try:
-        metadata = dist.metadata if dist is not None else {}
+        metadata: Any = dist.metadata if dist is not None else {}
         return str(metadata["Name"] or "?"), str(metadata["Version"] or "?")
     except Exception:  # none, or a third party's that cannot be read
         return "?", "?"
 
 
-def loading_order(point: EntryPoint) -> tuple[bool, str, str]:
+def loading_order(point: AnyPoint) -> tuple[bool, str, str]:
     name, _ = identity(point.dist)
     return (name != DISTRIBUTION, name, point.name)  # our own first: a third party cannot take a built-in's name
 
 
-def unmet_requirement(point: EntryPoint) -> str:
+def unmet_requirement(point: AnyPoint) -> str:
     """The sentence that refuses a plugin whose own requirement on zoo-lm does not hold; empty where it does."""
     from packaging.requirements import Requirement
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cache
-from importlib.metadata import EntryPoint
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +26,7 @@ from zoo.registry.records import Plugin, Preset
 from zoo.registry.shelf import Shelf
 
 if TYPE_CHECKING:
+    from zoo.registry.metadata import AnyPoint
     from zoo.weights.dialect import Match
 
 
@@ -42,7 +42,7 @@ class Registry(Shelf):
     load, empty for none; ZOO_BLOCK names plugins to leave out, as `-p no:NAME` does).
     """
 
-    points: Iterable[EntryPoint] | None = None
+    points: Iterable[AnyPoint] | None = None
     blocked: frozenset[str] | None = None
     plugins: list[Plugin] = field(default_factory=list)
     families: dict[str, Family] = field(default_factory=dict)
@@ -108,7 +108,7 @@ class Registry(Shelf):
         plugin.families, plugin.config_packages = (), ()
         warnings.warn(f"the plugin {plugin.name!r} of {plugin.distribution} is broken: {reason}", ZooWarning, 2)
 
-    def _load(self, point: EntryPoint) -> Plugin:
+    def _load(self, point: AnyPoint) -> Plugin:
         plugin = Plugin(point.name, *identity(point.dist))
         is_built_in = plugin.distribution == DISTRIBUTION
         plugin.state = "built in" if is_built_in else "loaded"
@@ -132,7 +132,7 @@ class Registry(Shelf):
         plugin.seconds = time.perf_counter() - start
         return plugin
 
-    def _register(self, point: EntryPoint, plugin: Plugin) -> None:
+    def _register(self, point: AnyPoint, plugin: Plugin) -> None:
         self.manager.register(point.load(), plugin.id)
         self.manager.check_pending()  # a misspelt hook is an error, not a silence
         families, packages = self._ask("zoo_families", plugin), self._ask("zoo_config_packages", plugin)

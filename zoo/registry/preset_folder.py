@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError, clean
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 MAX_FILES = 1_000  # presets of a folder or package, or options of a group, and the folders that they lie in
 MAX_LISTED = 10_000  # of whatever kind
@@ -53,7 +56,7 @@ def options_in(root: Traversable, *, is_package: bool) -> list[FolderEntry]:
 def unread_in(root: Path) -> Iterator[str]:
     """A sentence for each thing at the top of a user's folder that Hydra would read and zoo does not."""
     for entry in _listed(root):
-        shown = clean(entry, 200)
+        shown = clean(root / entry.name, 200)
         if entry.is_dir() and entry.name in NO_GROUPS:
             yield f"{shown} is not read: presets cannot set {entry.name}"
         elif entry.name.endswith(".yaml"):
@@ -85,24 +88,29 @@ def _walk(
         problem = _problem(entry, entry.name if is_folder else entry.name.removesuffix(".yaml"), homes)
         if is_folder and prefix.count("/") == MAX_FOLDERS:
             problem = f"is more than {MAX_FOLDERS} folders deep"
+        file = folder / entry.name
         if is_folder and not problem:
-            yield from _walk(entry, group, homes, f"{name}/", left=left)
+            yield from _walk(file, group, homes, f"{name}/", left=left)
         else:
-            yield FolderEntry(group, f"{name}/" if is_folder else name.removesuffix(".yaml"), entry, problem)
+            yield FolderEntry(group, f"{name}/" if is_folder else name.removesuffix(".yaml"), file, problem)
 
 
-def _listed(folder: Traversable) -> list[Traversable]:
-    """What a folder holds, by name. Raises ZooError where that is more than is read, before it is all listed."""
+def _listed(folder: Traversable) -> Sequence[Traversable | os.DirEntry[str]]:
+    """What a folder holds, by name. Raises ZooError where that is more than is read, before it is all listed.
+
+    The system says with each name whether it is a folder; to ask for that again takes longer than all else. Of links
+    it does not know.
+    """
     if not isinstance(folder, Path):
         return sorted(folder.iterdir(), key=lambda entry: entry.name)
     with os.scandir(folder) as entries:
-        names = [entry.name for entry in islice(entries, MAX_LISTED + 1)]
-    if len(names) > MAX_LISTED:
+        found = [folder / e.name if e.is_symlink() else e for e in islice(entries, MAX_LISTED + 1)]
+    if len(found) > MAX_LISTED:
         raise ZooError(f"holds more than {MAX_LISTED} files and folders")
-    return [folder / name for name in sorted(names)]
+    return sorted(found, key=lambda entry: entry.name)
 
 
-def _problem(entry: Traversable, name: str, homes: tuple[Path, ...]) -> str:
+def _problem(entry: Traversable | os.DirEntry[str], name: str, homes: tuple[Path, ...]) -> str:
     """Why an entry is not read: its name, or where it leads."""
     if not NAME.fullmatch(name):
         return "has a name with characters other than letters, digits, . + - and _"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.resources.abc import Traversable
+from typing import TYPE_CHECKING
 
 from zoo.errors import ZooError, clean
 from zoo.files.resources import MAX_BYTES, read_bounded
 from zoo.registry.additions import Command, Format
 from zoo.registry.family import Family
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
 
 @dataclass

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib.resources import files
 
 from zoo.errors import ZooError
+from zoo.files.resources import files
 from zoo.registry.isolation import reason_of
 from zoo.registry.metadata import DISTRIBUTION, GROUP
 from zoo.registry.preset_folder import FolderEntry, options_in, presets_in

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from zoo.text.chat import ChatTemplate
+from zoo.text.chat.template import ChatTemplate
 from zoo.text.opening import open_tokenizer
 from zoo.text.streaming import TextStream
 from zoo.text.tokenizer import Tokenizer

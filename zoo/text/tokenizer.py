@@ -9,14 +9,14 @@ from typing import Any, Self
 from tokenizers import Tokenizer as Backend
 
 from zoo.errors import CheckpointError, UsageError, clean
-from zoo.text.chat import ChatTemplate
-from zoo.text.folder import read_folder
-from zoo.text.formats import ChatFormat, Token
-from zoo.text.gguf import read_gguf
-from zoo.text.limits import Encoded, encode, guarded
-from zoo.text.source import TokenizerSource
+from zoo.text.bounds.limits import Encoded, encode, guarded
+from zoo.text.chat.formats import ChatFormat, Token
+from zoo.text.chat.template import ChatTemplate
+from zoo.text.reading.folder import read_folder
+from zoo.text.reading.gguf import read_gguf
+from zoo.text.reading.source import TokenizerSource
 from zoo.text.streaming import TextStream
-from zoo.text.veil import unveiled, veiled
+from zoo.text.tokens.veil import unveiled, veiled
 
 
 class Tokenizer:

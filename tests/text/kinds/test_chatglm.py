@@ -89,7 +89,7 @@ def test_chatglm2_may_be_a_unigram(tmp_path: Path):
 def test_glm4_is_tiktoken_with_a_prefix(tmp_path: Path, listed: bool):
     tiktoken = pytest.importorskip("tiktoken", reason="it is the reference")
     from zoo.text.kinds.ranks import GLM4_SPECIAL
-    from zoo.text.splitting import SPLITTINGS
+    from zoo.text.tokens.splitting import SPLITTINGS
 
     made.write_ranks(tmp_path / "tokenizer.model")
     count = len(made.ranks())

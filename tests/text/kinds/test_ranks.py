@@ -11,7 +11,7 @@ import pytest
 from zoo.errors import CheckpointError
 from zoo.text import Tokenizer
 from zoo.text.kinds.ranks import QWEN_PICTURES, QWEN_SPECIAL
-from zoo.text.splitting import SPLITTINGS
+from zoo.text.tokens.splitting import SPLITTINGS
 
 from . import made
 from .passages import EVERY

@@ -10,7 +10,7 @@ from zoo.files.json_file import parse_json
 from zoo.text.files import TOKENIZER_BYTES, TOKENIZER_COST, read_text
 from zoo.text.kinds.record import Folder, Found, read_bytes
 from zoo.text.kinds.sections import BYTE_DECODER, bpe, byte_level, sequence, split
-from zoo.text.splitting import SPLITTINGS
+from zoo.text.tokens.splitting import SPLITTINGS
 
 VOCAB, MERGES = "vocab.json", "merges.txt"
 END = "<|endoftext|>"

@@ -8,7 +8,7 @@ from zoo.errors import CheckpointError, clean
 from zoo.text.kinds.pieces import token_of, tree_of
 from zoo.text.kinds.proto import BYTE, CONTROL, USER_DEFINED, Piece, SentencePieceModel, read_model
 from zoo.text.kinds.record import Folder, Found, read_bytes
-from zoo.text.spelling import Spelling
+from zoo.text.tokens.spelling import Spelling
 
 ICE_FILE, FILE = "ice_text.model", "tokenizer.model"
 ICE_SPECIAL = ("[MASK]", "[gMASK]", "[sMASK]", "<unused_0>", "<sop>", "<eop>", "<ENC>", "<dBLOCK>")

@@ -10,11 +10,11 @@ from tokenizers import Tokenizer as Backend
 
 from zoo.errors import CheckpointError, clean
 from zoo.files.json_file import parse_json
+from zoo.text.bounds.limits import Encoded
 from zoo.text.files import TOKENIZER_COST
 from zoo.text.kinds.pieces import SPACE, tree_of
 from zoo.text.kinds.proto import CONTROL, read_model
 from zoo.text.kinds.record import Folder, Found, read_bytes
-from zoo.text.limits import Encoded
 
 SOURCE, VOCAB, TARGET_VOCAB = "source.spm", "vocab.json", "target_vocab.json"
 ROLES = {"unk_token": "<unk>", "eos_token": "</s>", "pad_token": "<pad>"}

@@ -9,8 +9,8 @@ from typing import Any
 from zoo.errors import CheckpointError, clean
 from zoo.text.kinds.proto import BPE, BYTE, CONTROL, NORMAL, UNUSED, USER_DEFINED, SentencePieceModel
 from zoo.text.kinds.sections import bpe, replace, sequence
-from zoo.text.merging import are_cut_in_bounds, merges_of
-from zoo.text.veil import veiled
+from zoo.text.tokens.merging import are_cut_in_bounds, merges_of
+from zoo.text.tokens.veil import veiled
 
 SPACE = "▁"
 UNLIKELY = -1e6  # the score of a piece that no text is worth

@@ -14,8 +14,8 @@ from zoo.errors import CheckpointError, clean
 from zoo.text.files import read_json
 from zoo.text.kinds.record import Folder, Found, read_bytes
 from zoo.text.kinds.sections import BYTE_DECODER, bpe, byte_level
-from zoo.text.merging import are_cut_in_bounds, merges_of
-from zoo.text.splitting import SPLITTINGS
+from zoo.text.tokens.merging import are_cut_in_bounds, merges_of
+from zoo.text.tokens.splitting import SPLITTINGS
 
 MAX_TOKENS = 1 << 20
 QWEN_FILE, FILE = "qwen.tiktoken", "tokenizer.model"

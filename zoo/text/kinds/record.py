@@ -10,8 +10,8 @@ from typing import Any
 from zoo.errors import CheckpointError, clean
 from zoo.files.regular import read_bounded
 from zoo.text.files import TOKENIZER_BYTES, read_json
-from zoo.text.special import roles_in
-from zoo.text.spelling import Spelling
+from zoo.text.tokens.special import roles_in
+from zoo.text.tokens.spelling import Spelling
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Found:
     hidden: tuple[str, ...] = ()  # tokens that no text is read as, whatever it says
     obeys: bool = False  # whether add_bos_token and add_eos_token of tokenizer_config.json decide
     notes: list[str] = field(default_factory=list)
-    chat: str = ""  # the name in zoo.text.formats of how its family words conversations
+    chat: str = ""  # the name in zoo.text.chat.formats of how its family words conversations
     spelling: Spelling | None = None  # of what a text is written with before it is read
     wrap: Callable[[Any], Any] | None = None  # what stands around the library's object, where ids are not its own
 

@@ -1,0 +1,112 @@
+"""From logits to the next token: what the config asks for is done to the scores, then one is taken or drawn.
+
+Shapes: R rows, V vocab.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from zoo.errors import ZooError
+from zoo.generation.config import GenerationConfig
+from zoo.generation.decoding.stopping import GrowingRow
+from zoo.generation.history import History
+from zoo.generation.processors import Processor, applied, processors_of, warpers_of
+
+BANNING = (  # settings that take tokens away
+    "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_new_tokens", "min_length", "bad_words_ids",
+    "sequence_bias", "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id", "regex",
+    "json_schema",
+)  # fmt: skip
+
+
+class Sampler:
+    """Chooses the next token of every row.
+
+    Row i draws from a generator of its own, seeded with (seed, i), on the CPU: what a row draws depends neither on
+    the other rows nor on the device, and row 0 draws what a single prompt with the same seed draws.
+    """
+
+    def __init__(
+        self,
+        config: GenerationConfig,
+        rows: Sequence[GrowingRow],
+        eos: Sequence[int] = (),
+        device: torch.device | str = "cpu",
+        *,
+        sources: Sequence[Sequence[int]] = (),
+        first: Sequence[Processor] = (),
+        form: Processor | None = None,
+    ) -> None:
+        """`sources` are what an encoder-decoder read (else the prompts), `first` what comes before all processors."""
+        self.config, self.rows = config, rows
+        prompts = [row.prompt for row in rows]
+        self.processors = [*first, *processors_of(config, eos=eos, sources=sources or prompts, form=form)]
+        self.warpers = warpers_of(config)
+        self.history = History(prompts, [row.limit for row in rows], device)
+        if not config.is_greedy:
+            count = max(row.limit for row in rows)
+            self._draws = uniforms(config.seed, len(rows), count).to(device, _wide(torch.device(device)))
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """Tokens [R] chosen from raw logits [R, V]."""
+        scores = applied(self.warpers, self.history, self.process(logits.float()))
+        is_greedy = self.config.is_greedy
+        tokens = scores.argmax(-1) if is_greedy else draw(scores, self._draws[:, self.history.num_new])
+        self.history.append(tokens)
+        return tokens
+
+    def process(self, scores: Tensor) -> Tensor:
+        """Scores [R, V] before anything is drawn. Raises ZooError for an open row in which every token is banned."""
+        if not self.processors:
+            return scores
+        scores = applied(self.processors, self.history, scores)
+        for row, best in zip(self.rows, scores.amax(-1).tolist(), strict=True):
+            if best == -torch.inf and not row.finish_reason:
+                raise nothing_left(self.history.num_new, self.config)
+        return scores
+
+
+def nothing_left(step: int, config: GenerationConfig) -> ZooError:
+    """The error of a row in which every token is banned."""
+    plain = GenerationConfig()
+    asked = [name for name in BANNING if getattr(config, name) != getattr(plain, name)]
+    hint = f"{' and '.join(asked)} ban{'s' if len(asked) == 1 else ''} all of them" if asked else ""
+    return ZooError(f"no token is left to choose from at step {step}", hint=hint)
+
+
+def draw(scores: Tensor, uniform: Tensor) -> Tensor:
+    """Tokens [R] from scores [R, V] by inverse transform of `uniform` [R] in [0, 1)."""
+    sums = scores.softmax(-1).cumsum(-1, dtype=uniform.dtype)
+    total = sums[:, -1:].contiguous()
+    chosen = torch.searchsorted(sums, uniform[:, None] * total, right=True)
+    last = torch.searchsorted(sums, total)  # the last token with a probability, should rounding reach the total
+    return torch.minimum(chosen, last)[:, 0].clamp(max=scores.shape[1] - 1)
+
+
+def uniforms(seed: int | None, batch_size: int, count: int) -> Tensor:
+    """Uniform numbers [R, count] in [0, 1); those of row i come from (seed, i) alone."""
+    rows = [torch.rand(count, generator=generator, dtype=torch.float64) for generator in generators(seed, batch_size)]
+    return torch.stack(rows)
+
+
+def generators(seed: int | None, batch_size: int) -> list[torch.Generator]:
+    """A generator for each row, that of row i from (seed, i) alone; without a seed, from torch's global one."""
+    if seed is None:
+        seed = int(torch.randint(2**62, ()))
+    return [torch.Generator().manual_seed(seed if row == 0 else _mixed(seed, row)) for row in range(batch_size)]
+
+
+def _mixed(seed: int, row: int) -> int:
+    """A seed far from those of other rows and other seeds: seed + row would repeat rows between runs (splitmix64)."""
+    bits = (seed + row * 0x9E3779B97F4A7C15) % 2**64
+    bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+    bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB % 2**64
+    return (bits ^ (bits >> 31)) % 2**63
+
+
+def _wide(device: torch.device) -> torch.dtype:
+    return torch.float32 if device.type == "mps" else torch.float64  # a sum over 200,000 tokens wants float64

@@ -1,0 +1,1 @@
+"""Where a tokenizer is read from: a folder, or the metadata of a GGUF file."""
