@@ -193,7 +193,7 @@ def test_modules_cost_no_compute_and_no_cache_of_a_forward_pass() -> None:
         (V3, {"rope_scaling": {"type": "linear", "factor": 2, "mscale": 1.0}}, "mscale is not known for 'linear'"),
         (V3, {"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not supported"),
         (V3, {"index_topk": 2048}, "index_topk: the key is not known to deepseek"),
-        (V3, {"quantization_config": {"quant_method": "gptq"}}, "quantization_config: the key is not known"),
+        (V3, {"quantization_config": {"quant_method": "aqlm"}}, "says that the weights are packed by 'aqlm'"),
     ],
     ids=lambda v: str(v)[:40] if isinstance(v, dict) and len(v) < 3 else "",
 )  # fmt: skip

@@ -154,6 +154,7 @@ class Ledger(Accompanied):
             "tensors": self.account.to_dict() | {"random": self.account.random, "dropped": self.account.dropped},
             "parameters": self.num_parameters,
             "bytes": self.nbytes,
+            "packed": packing.to_dict(self.checkpoint.tensors) if (packing := self.checkpoint.packing) else None,
             "dtypes": self.dtypes,
             "looks_like": self.looks_like,
             "concessions": self.concessions,

@@ -12,7 +12,6 @@ from zoo.anatomy.ranges import refuse_out_of_range
 from zoo.anatomy.records import Shape
 from zoo.checkpoint.counting import compare_counts, most_for
 from zoo.errors import CheckpointError, ConfigError, ZooError, clean, some
-from zoo.files.block_fp8 import block_size
 from zoo.files.checkpoint import Checkpoint
 from zoo.files.tensor_info import TensorInfo
 from zoo.registry.family import Family
@@ -27,8 +26,9 @@ LAYERS = re.compile(r"layers?$|block_count$|depth$")  # keys that number them, i
 def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = ()) -> tuple[ForeignConfig, ModelConfig]:
     """The config a checkpoint's foreign keys describe, every key accounted for."""
     keys = ForeignConfig(checkpoint.config, checkpoint.config_file, checkpoint.tensors)
-    if block_size(checkpoint.config, checkpoint.config_file):
-        keys.used.add("quantization_config")  # the reader undoes it
+    if checkpoint.packing:
+        keys.undone = checkpoint.packing.keys  # by the reader of the files
+        keys.used |= keys.undone
     try:
         if checkpoint.dialect == "zoo":
             keys.used.update(checkpoint.config)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from zoo.checkpoint.inspection import Ledger
 
 OF_PICTURES = ("image", "video", "vision")
+PACKED = "packed weights: "
 MOST = 12  # keys that one sentence names
 
 
@@ -40,7 +41,14 @@ def notes_of(config: ModelConfig, keys: ForeignConfig, checkpoint: Checkpoint) -
     notes += keys.told.values()
     if outside := list(ids_outside(config)):
         notes.append(f"not in the vocabulary: {some(outside, MOST)}")
-    return [*notes, *checkpoint.notes]
+    return [*notes, *checkpoint.notes, *_packed(checkpoint)]
+
+
+def _packed(checkpoint: Checkpoint) -> list[str]:
+    """What packed weights are: they are shown as the numbers that they stand for."""
+    if checkpoint.packing is None:
+        return []
+    return [PACKED + checkpoint.packing.in_words(checkpoint.tensors), *checkpoint.packing.told()]
 
 
 def ids_outside(config: ModelConfig) -> Iterator[str]:

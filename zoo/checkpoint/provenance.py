@@ -20,7 +20,9 @@ def origin(ledger: Ledger) -> dict[str, Any]:
     home: dict[str, Any] = {name: getattr(ledger, name) for name in HOME}
     if ledger.repo is None and before.get("repo"):
         home = {name: before.get(name) for name in HOME}
-    told = {FIELD: ledger.concessions} if ledger.concessions else {}
+    told: dict[str, Any] = {FIELD: ledger.concessions} if ledger.concessions else {}
+    if packing := ledger.checkpoint.packing:
+        told["unpacked_from"] = packing.in_words(ledger.checkpoint.tensors)
     return {"source": ledger.source, **home, "license": license_of(ledger, before) or None, **told}
 
 

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 
 from zoo.anatomy.size import human_bytes, human_count
 from zoo.checkpoint.inspection import Ledger
-from zoo.checkpoint.notes import MOST
+from zoo.checkpoint.notes import MOST, PACKED
 from zoo.cli import output
 from zoo.errors import clean, some
 from zoo.weights.foreign.config import ForeignConfig
@@ -101,11 +101,14 @@ def lines(ledger: Ledger) -> list[str]:
         f"dtype      {dtypes}",
         f"parameters {human_count(ledger.num_parameters)}",
     ]
+    if packing := ledger.checkpoint.packing:
+        out.append(f"packed     {packing.in_words(ledger.checkpoint.tensors)}")
     if assumed := [f"{name}={clean(repr(value))}" for name, value in ledger.assumed.items()]:
         out.append(f"assumed    {some(assumed, MOST)}")
     if allowed := [*keys.allowed, *(f"{g.name}.{name}" for g in keys.groups for name in g.allowed)]:
         out.append(f"allowed    {clean(some(allowed, 4), 200)}")
-    return out + [f"note       {note}" for note in ledger.notes[bool(assumed) :]]
+    notes = [note for note in ledger.notes[bool(assumed) :] if not note.startswith(PACKED)]  # a line of its own
+    return out + [f"note       {note}" for note in notes]
 
 
 def keys_in_words(keys: ForeignConfig) -> str:

@@ -16,17 +16,18 @@ from __future__ import annotations
 
 import mmap
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckpointError, some
-from zoo.files.block_fp8 import BlockFP8, block_size, unscaled_infos
 from zoo.files.gguf_file import GGUFReader, read_gguf_header, read_gguf_metadata
 from zoo.files.json_file import read_json
 from zoo.files.meta_folder import PARTS, open_parts, read_parts
 from zoo.files.open_tensors import OpenTensors
+from zoo.files.packed import Packing, recognise
+from zoo.files.packed.view import Unpacking
 from zoo.files.pickle_file import PickleReader, read_pickle_header, refuse_pickle
 from zoo.files.regular import sha256_of, size_of, unreadable
 from zoo.files.safetensors_file import SafetensorsReader, read_header
@@ -46,6 +47,8 @@ class Checkpoint:
     config_file: Path
     _open: Callable[[], OpenTensors] = field(repr=False)
     notes: tuple[str, ...] = ()  # what is odd about the files
+    packing: Packing | None = None  # of weights that `tensors` shows unpacked
+    _open_raw: Callable[[], OpenTensors] | None = field(default=None, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -60,6 +63,10 @@ class Checkpoint:
     def open(self) -> OpenTensors:
         """The tensors, read when asked for and not copied where the file has them as they are. Imports torch."""
         return self._open()
+
+    def open_parts(self) -> OpenTensors:
+        """The tensors by the names that they have in the files, packed weights as the parts that they lie in."""
+        return (self._open_raw or self._open)()
 
     def raw_bytes(self, name: str) -> memoryview:
         """The bytes of one tensor as they lie in the file. Raises CheckpointError for one that is computed."""
@@ -149,19 +156,25 @@ def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
     is_index = weights.suffix == ".json"
     stored = read_shards(weights, read) if is_index else read(weights)
     notes = wrong_size(weights, stored) if is_index else ()
-    block = block_size(config, config_file)
-    shown = unscaled_infos(stored, block) if block else stored
+    packing = recognise(config, config_file, stored)
+    opener = partial(_open_stored, stored, is_pickle)  # no closure: a model with its ledger is pickled
+    dialect = "zoo" if "zoo" in config else "hf"
+    if packing is None:
+        return _checkpoint(path, dialect, config_file, config, stored, opener, notes)
+    shown = packing.shown(stored)
+    found = _checkpoint(path, dialect, config_file, config, shown, partial(_open_packed, opener, shown, packing), notes)
+    files = tuple(dict.fromkeys(info.file for info in stored.values()))
+    return replace(found, files=files, packing=packing, _open_raw=opener)
 
-    opener = partial(_open_stored, stored, shown, block, is_pickle)  # no closure: a model with its ledger is pickled
-    return _checkpoint(path, "zoo" if "zoo" in config else "hf", config_file, config, shown, opener, notes)
 
-
-def _open_stored(
-    stored: dict[str, TensorInfo], shown: dict[str, TensorInfo], block: tuple[int, int] | None, is_pickle: bool
-) -> OpenTensors:
+def _open_stored(stored: dict[str, TensorInfo], is_pickle: bool) -> OpenTensors:
     reader = (PickleReader if is_pickle else SafetensorsReader)(stored)
-    opened = OpenTensors(stored, reader, reader.close)
-    return OpenTensors(shown, BlockFP8(opened, block).__getitem__, opened.close) if block else opened
+    return OpenTensors(stored, reader, reader.close)
+
+
+def _open_packed(opener: Callable[[], OpenTensors], shown: dict[str, TensorInfo], packing: Packing) -> OpenTensors:
+    opened = opener()
+    return OpenTensors(shown, Unpacking(opened, packing), opened.close)
 
 
 def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:

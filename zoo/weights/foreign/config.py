@@ -57,6 +57,7 @@ class ForeignConfig:
     lacks_dtype: bool = False  # nobody said in which type the weights are; the files will
     classes: tuple[str, ...] = ()  # see `of_class`
     code: tuple[str, ...] = ()
+    undone: frozenset[str] = frozenset()  # keys that say how weights are packed, which the files' reader unpacks
 
     def __contains__(self, name: str) -> bool:
         self.asked.add(name)
@@ -109,7 +110,7 @@ class ForeignConfig:
         """Refuse any other value of these keys than the one given."""
         self.asked.update(values)
         for name, value in values.items():
-            if name not in self.raw:
+            if name not in self.raw or name in self.undone:
                 continue
             if (found := self.get(name, value)) != value:
                 raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported, only {value!r} is")

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from tests.files import make
 from zoo.errors import CheckpointError
-from zoo.files.block_fp8 import BlockFP8, block_size
 from zoo.files.checkpoint import open_checkpoint
+from zoo.files.packed.fp8 import block_size
+from zoo.files.packed.keys import PackingKeys
 
 CONFIG = make.CONFIG | {"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
 FP8 = torch.float8_e4m3fn
@@ -27,6 +28,11 @@ def stored(rows: int = 300, columns: int = 150) -> dict[str, Tensor]:
     }
 
 
+def unpacked(path: Path, raw: dict[str, Tensor]) -> Tensor:
+    with open_checkpoint(make.folder(path, raw, CONFIG)).open() as tensors:
+        return tensors["q.weight"]
+
+
 def by_hand(weight: Tensor, scale: Tensor, block: int = 128) -> Tensor:
     """Element by element, as the definition says."""
     out = torch.empty(weight.shape)
@@ -38,9 +44,9 @@ def by_hand(weight: Tensor, scale: Tensor, block: int = 128) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(128, 128), (130, 5), (1, 1), (127, 257)])
-def test_each_block_is_multiplied_by_its_scale_at_the_edges_too(shape: tuple[int, int]) -> None:
+def test_each_block_is_multiplied_by_its_scale_at_the_edges_too(shape: tuple[int, int], tmp_path: Path) -> None:
     raw = stored(*shape)
-    assert torch.equal(BlockFP8(raw)["q.weight"], by_hand(raw["q.weight"], raw["q.weight_scale_inv"]))
+    assert torch.equal(unpacked(tmp_path, raw), by_hand(raw["q.weight"], raw["q.weight_scale_inv"]))
 
 
 def test_a_checkpoint_shows_bfloat16_and_hides_the_scales(tmp_path: Path) -> None:
@@ -51,7 +57,7 @@ def test_a_checkpoint_shows_bfloat16_and_hides_the_scales(tmp_path: Path) -> Non
     }
     with checkpoint.open() as tensors:
         assert set(tensors) == {"q.weight", "norm.weight"}
-        assert torch.equal(tensors["q.weight"], BlockFP8(stored())["q.weight"])
+        assert torch.equal(tensors["q.weight"], by_hand(stored()["q.weight"], stored()["q.weight_scale_inv"]))
         assert torch.equal(tensors["norm.weight"], stored()["norm.weight"])
         assert "q.weight_scale_inv" not in tensors
     with pytest.raises(CheckpointError, match=r"q.weight: is not stored in the file in the order of its shape"):
@@ -102,11 +108,10 @@ def test_one_scale_per_tensor_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("given", "block"), [({}, (128, 128)), ({"weight_block_size": [1, 1 << 20]}, (1, 1 << 20))])
 def test_a_block_size_is_read_or_the_one_of_the_released_files(given: dict[str, Any], block: tuple[int, int]) -> None:
     """As transformers' FineGrainedFP8Config takes it."""
-    assert block_size({"quantization_config": {"quant_method": "fp8", **given}}, Path("config.json")) == block
-    assert block_size({"quantization_config": {"quant_method": "awq", **given}}, Path("config.json")) is None
+    assert block_size(PackingKeys({"quant_method": "fp8", **given}, Path("config.json"))) == block
 
 
 @pytest.mark.parametrize("size", [[128], [128, 0], [128, (1 << 20) + 1], [128, True], [1, 2, 3], "128"])
 def test_what_is_no_block_size_is_refused(size: Any) -> None:
     with pytest.raises(CheckpointError, match="is not a pair of sizes"):
-        block_size({"quantization_config": {"quant_method": "fp8", "weight_block_size": size}}, Path("config.json"))
+        block_size(PackingKeys({"quant_method": "fp8", "weight_block_size": size}, Path("config.json")))
