@@ -88,3 +88,11 @@ HINT = "use the checkpoint in 16 or 32 bits: --allow cannot make packed weights 
 
 def _others(names: list[str]) -> str:
     return f", nor {some([clean(name) for name in names], 8)}" if names else ""
+
+
+def excepted(names: Iterable[str], matrices: Iterable[str], keys: PackingKeys) -> list[str]:
+    """What to say of modules that the config excepts and the file has packed: the file is followed."""
+    listed = set(names)
+    packed = [name for name in matrices if name.removesuffix(".weight") in listed]
+    told = "says that {} is not packed, but the file has it packed: the file is followed"
+    return [f"{keys.name} {told.format(clean(some(packed), 200))}"] if packed else []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from zoo.anatomy.records import Shape
 from zoo.errors import CheckpointError, clean
-from zoo.files.tensor_info import TensorInfo
+from zoo.files.regular import unreadable
+from zoo.files.tensor_info import TensorInfo, checked_shape
 
 FLOATS = ("float32", "bfloat16", "float16")
 
@@ -70,3 +73,34 @@ def whole(total: int, step: int, refuse: Callable[[str], CheckpointError], *, of
 def ceil_div(total: int, step: int) -> int:
     """Steps that it takes to cover `total`."""
     return -(-total // step)
+
+
+def read_sizes(info: TensorInfo, count: int) -> tuple[int, ...]:
+    """The `count` whole numbers that a tensor of sizes holds, read from the file. Raises CheckpointError for others."""
+    expect(info, ("int64", "int32"), (count,), of="a list of sizes")
+    if info.offset is None:
+        raise CheckpointError(info.file, info.name, "cannot be read before the rest of its file", hint=AS_SAFETENSORS)
+    try:
+        with info.file.open("rb") as file:
+            file.seek(info.offset)
+            data = file.read(info.nbytes)
+    except OSError as error:
+        raise CheckpointError(info.file, info.name, unreadable(error)) from None
+    sizes = struct.unpack(f"<{count}{'q' if info.dtype == 'int64' else 'i'}", data)
+    return checked_shape(sizes, info.file, info.name)
+
+
+AS_SAFETENSORS = "save the checkpoint as safetensors"
+
+
+def shown_dtype(config: Mapping[str, Any], scales: str) -> str:
+    """In which type unpacked numbers are shown: the model's by its config, or where it does not say, the scales'.
+
+    They are computed as the owner of the format does, in the scales' type; where the two differ, rounded once more.
+    """
+    inner = config.get("text_config")
+    for group in (config, inner if isinstance(inner, dict) else {}):
+        for key in ("dtype", "torch_dtype"):
+            if isinstance(said := group.get(key), str) and (name := said.removeprefix("torch.")) in FLOATS:
+                return name
+    return scales

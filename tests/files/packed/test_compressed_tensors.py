@@ -1,0 +1,103 @@
+"""compressed-tensors: the package of that name packs and unpacks; zoo reads the same numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.files.packed import tiny
+
+pytest.importorskip("compressed_tensors", reason="the owner of the format is the witness")
+
+
+def owner(format: str, **weights: Any) -> Callable[[str, Tensor], tuple[dict[str, Tensor], Tensor]]:
+    """The package's own compressor of `format`: a matrix's parts, and what it unpacks them to."""
+    from compressed_tensors.compressors import BaseCompressor
+    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
+    from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
+
+    args = QuantizationArgs(**weights)
+    scheme = QuantizationScheme(targets=["Linear"], weights=args)
+    compressor = BaseCompressor.get_value_from_registry(format)
+
+    def ranges(matrix: Tensor) -> tuple[Tensor, Tensor]:
+        rows, columns = matrix.shape
+        if args.strategy in ("group", "tensor_group"):
+            grouped = matrix.reshape(rows, -1, args.group_size)
+            return grouped.amin(-1), grouped.amax(-1)
+        if args.strategy == "block":
+            r, c = args.block_structure
+            padded = torch.nn.functional.pad(matrix, (0, -columns % c, 0, -rows % r))
+            blocks = padded.reshape(padded.shape[0] // r, r, padded.shape[1] // c, c)
+            return blocks.amin((1, 3)), blocks.amax((1, 3))
+        dim = (0, 1) if args.strategy == "tensor" else 1
+        low, high = matrix.amin(dim), matrix.amax(dim)
+        return (low.reshape(1), high.reshape(1)) if args.strategy == "tensor" else (low[:, None], high[:, None])
+
+    def pack(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        low, high = ranges(matrix)
+        state: dict[str, Tensor] = {"weight": matrix}
+        if format.startswith("nvfp4"):
+            state["weight_global_scale"] = generate_gparam(matrix.amin().reshape(1), matrix.amax().reshape(1))
+        scale, zero = calculate_qparams(low, high, args, global_scale=state.get("weight_global_scale"))
+        state |= {"weight_scale": scale, "weight_zero_point": zero}
+        state = compressor.compress(state, scheme)
+        return state, compressor.decompress(dict(state), scheme)["weight"]
+
+    return pack
+
+
+def config(format: str, activations: dict[str, Any] | None = None, **weights: Any) -> dict[str, Any]:
+    """A quantization_config as the package writes it."""
+    group = {"targets": ["Linear"], "weights": weights, "input_activations": activations, "output_activations": None}
+    return {
+        "quant_method": "compressed-tensors", "format": format, "quantization_status": "compressed",
+        "config_groups": {"group_0": group}, "ignore": ["lm_head"], "kv_cache_scheme": None, "sparsity_config": {},
+        "transform_config": {}, "global_compression_ratio": None, "version": "0.20.1",
+    }  # fmt: skip
+
+
+def ints(bits: int, strategy: str, size: int | None = None, *, symmetric: bool = True) -> dict[str, Any]:
+    return {"type": "int", "num_bits": bits, "strategy": strategy, "group_size": size, "symmetric": symmetric}
+
+
+def floats(bits: int, strategy: str, **others: Any) -> dict[str, Any]:
+    return {"type": "float", "num_bits": bits, "strategy": strategy, **others}
+
+
+MX = {"group_size": 32, "scale_dtype": "torch.uint8"}
+NV = {"group_size": 16, "scale_dtype": "torch.float8_e4m3fn"}
+SCHEMES: dict[str, tuple[str, dict[str, Any], str]] = {
+    "int4": ("pack-quantized", ints(4, "group", 32), "4 bits, groups of 32, symmetric: yes"),
+    "int4, zeros": ("pack-quantized", ints(4, "group", 16, symmetric=False), "groups of 16, symmetric: no"),
+    "int4 per row": ("pack-quantized", ints(4, "channel"), "one scale per row"),
+    "int4 per row, zeros": ("pack-quantized", ints(4, "channel", symmetric=False), "symmetric: no"),
+    "int4 per tensor": ("pack-quantized", ints(4, "tensor"), "one scale per tensor"),
+    "int2": ("pack-quantized", ints(2, "group", 32), "2 bits"),
+    "int8, packed": ("pack-quantized", ints(8, "group", 32), "8 bits"),
+    "int8, packed, zeros": ("pack-quantized", ints(8, "channel", symmetric=False), "8 bits"),
+    "int8 per row": ("int-quantized", ints(8, "channel"), "int-quantized, 8 bits"),
+    "int8 per tensor, zeros": ("int-quantized", ints(8, "tensor", symmetric=False), "symmetric: no"),
+    "fp8 per tensor": ("float-quantized", floats(8, "tensor"), "8 bits, one scale per tensor, floats"),
+    "fp8 per row": ("float-quantized", floats(8, "channel"), "float-quantized"),
+    "fp8 in blocks": ("naive-quantized", floats(8, "block", block_structure=[40, 24]), "blocks of 40 x 24"),
+    "mxfp8": ("mxfp8-quantized", floats(8, "group", **MX), "mxfp8-quantized, 8 bits"),
+    "mxfp4": ("mxfp4-pack-quantized", floats(4, "group", **MX), "mxfp4-pack-quantized, 4 bits, groups of 32"),
+    "nvfp4": ("nvfp4-pack-quantized", floats(4, "tensor_group", **NV), "nvfp4-pack-quantized, 4 bits, groups of 16"),
+}
+
+
+@pytest.mark.parametrize("case", SCHEMES)
+def test_each_scheme_is_what_its_owner_unpacks(case: str, tmp_path: Path) -> None:
+    format, args, words = SCHEMES[case]
+    folder = tiny.packed(tmp_path / "f", owner(format, **args), quantization_config=config(format, **args))
+    checkpoint = tiny.check(folder)
+    assert checkpoint.packing is not None
+    told = checkpoint.packing.in_words(checkpoint.tensors)
+    assert words in told
+    assert "7 of 12 tensors packed; head and embedding in bfloat16" in told
