@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import clean
-from zoo.files.packed import compressed_tensors, fp8
+from zoo.files.packed import awq, compressed_tensors, fp8, gptq
 from zoo.files.packed.keys import HINT, PackingKeys
 from zoo.files.packed.record import Encoding, PackedMatrix, Packing
 from zoo.files.tensor_info import TensorInfo
@@ -19,7 +19,12 @@ __all__ = ["Encoding", "PackedMatrix", "Packing", "recognise"]
 
 KEY = "quantization_config"
 Reader = Callable[[PackingKeys, Mapping[str, Any], Mapping[str, TensorInfo]], Packing]
-METHODS: dict[str, Reader] = {"compressed-tensors": compressed_tensors.recognise, "fp8": fp8.recognise}
+METHODS: dict[str, Reader] = {
+    "awq": awq.recognise,
+    "compressed-tensors": compressed_tensors.recognise,
+    "fp8": fp8.recognise,
+    "gptq": gptq.recognise,
+}
 
 
 def recognise(config: Mapping[str, Any], file: Path, tensors: Mapping[str, TensorInfo]) -> Packing | None:
