@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.errors import clean
-from zoo.files.packed import awq, compressed_tensors, fp8, gptq
+from zoo.files.packed import awq, bitsandbytes, compressed_tensors, fp8, gptq
 from zoo.files.packed.keys import HINT, PackingKeys
 from zoo.files.packed.record import Encoding, PackedMatrix, Packing
 from zoo.files.tensor_info import TensorInfo
@@ -21,6 +21,7 @@ KEY = "quantization_config"
 Reader = Callable[[PackingKeys, Mapping[str, Any], Mapping[str, TensorInfo]], Packing]
 METHODS: dict[str, Reader] = {
     "awq": awq.recognise,
+    "bitsandbytes": bitsandbytes.recognise,
     "compressed-tensors": compressed_tensors.recognise,
     "fp8": fp8.recognise,
     "gptq": gptq.recognise,
@@ -37,6 +38,8 @@ def recognise(config: Mapping[str, Any], file: Path, tensors: Mapping[str, Tenso
         return None
     keys = PackingKeys(found, file)
     method = found.get("quant_method")
+    if method is None and any(found.get(key) is True for key in ("load_in_4bit", "load_in_8bit")):
+        method = "bitsandbytes"  # which wrote no name before 2024
     if method not in METHODS:
         raise keys.refuse(
             "quant_method",

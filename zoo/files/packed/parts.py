@@ -75,21 +75,28 @@ def ceil_div(total: int, step: int) -> int:
     return -(-total // step)
 
 
-def read_sizes(info: TensorInfo, count: int) -> tuple[int, ...]:
-    """The `count` whole numbers that a tensor of sizes holds, read from the file. Raises CheckpointError for others."""
-    expect(info, ("int64", "int32"), (count,), of="a list of sizes")
+def read_bytes(info: TensorInfo) -> bytes:
+    """The bytes of a small tensor, read while only headers are. Raises CheckpointError for one that is not small."""
     if info.offset is None:
         raise CheckpointError(info.file, info.name, "cannot be read before the rest of its file", hint=AS_SAFETENSORS)
+    if info.nbytes > SMALL:
+        raise CheckpointError(info.file, info.name, f"has {info.nbytes:,} bytes, more than the {SMALL:,} it may")
     try:
         with info.file.open("rb") as file:
             file.seek(info.offset)
-            data = file.read(info.nbytes)
+            return file.read(info.nbytes)
     except OSError as error:
         raise CheckpointError(info.file, info.name, unreadable(error)) from None
-    sizes = struct.unpack(f"<{count}{'q' if info.dtype == 'int64' else 'i'}", data)
+
+
+def read_sizes(info: TensorInfo, count: int) -> tuple[int, ...]:
+    """The `count` whole numbers that a tensor of sizes holds. Raises CheckpointError for what are no sizes."""
+    expect(info, ("int64", "int32"), (count,), of="a list of sizes")
+    sizes = struct.unpack(f"<{count}{'q' if info.dtype == 'int64' else 'i'}", read_bytes(info))
     return checked_shape(sizes, info.file, info.name)
 
 
+SMALL = 1 << 16  # bytes
 AS_SAFETENSORS = "save the checkpoint as safetensors"
 
 
