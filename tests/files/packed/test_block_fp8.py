@@ -99,9 +99,9 @@ def test_a_weight_and_a_scale_that_do_not_fit_are_refused(
         open_checkpoint(make.folder(tmp_path, stored() | change, CONFIG))
 
 
-def test_one_scale_per_tensor_is_refused(tmp_path: Path) -> None:
+def test_scales_of_blocks_are_refused_where_the_config_says_that_there_are_none(tmp_path: Path) -> None:
     config = make.CONFIG | {"quantization_config": {"quant_method": "fp8", "weight_block_size": None}}
-    with pytest.raises(CheckpointError, match=r"quantization_config\.weight_block_size: None is not a pair of sizes"):
+    with pytest.raises(CheckpointError, match=r"\[3, 2\]\na weight of \[300, 150\] has one scale, or one a row"):
         open_checkpoint(make.folder(tmp_path, stored(), config))
 
 

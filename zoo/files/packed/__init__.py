@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import clean
-from zoo.files.packed import awq, bitsandbytes, compressed_tensors, fp8, gptq
+from zoo.files.json_file import read_json
+from zoo.files.packed import awq, bitsandbytes, compressed_tensors, fp8, gptq, modelopt, mxfp4
 from zoo.files.packed.keys import HINT, PackingKeys
 from zoo.files.packed.record import Encoding, PackedMatrix, Packing
 from zoo.files.tensor_info import TensorInfo
@@ -23,31 +25,54 @@ METHODS: dict[str, Reader] = {
     "awq": awq.recognise,
     "bitsandbytes": bitsandbytes.recognise,
     "compressed-tensors": compressed_tensors.recognise,
+    "fbgemm_fp8": fp8.recognise,
     "fp8": fp8.recognise,
     "gptq": gptq.recognise,
+    "modelopt": modelopt.recognise,
+    "modelopt_fp4": modelopt.recognise,
+    "mxfp4": mxfp4.recognise,
 }
 
 
 def recognise(config: Mapping[str, Any], file: Path, tensors: Mapping[str, TensorInfo]) -> Packing | None:
     """How the weights `tensors` are packed by the word of `config`, read from `file`; None where they are not.
 
-    Raises CheckpointError for a format that zoo does not read, and for parts that do not fit together.
+    Where config.json says nothing, the file of an owner that stands beside it does. Raises CheckpointError for a format
+    that zoo does not read, and for parts that do not fit together.
     """
-    found = config.get(KEY)
-    if not isinstance(found, dict) or not found:
+    found = _said(config, file)
+    if found is None:
         return None
-    keys = PackingKeys(found, file)
-    method = found.get("quant_method")
-    if method is None and any(found.get(key) is True for key in ("load_in_4bit", "load_in_8bit")):
-        method = "bitsandbytes"  # which wrote no name before 2024
+    keys, method = found
     if method not in METHODS:
-        raise keys.refuse(
-            "quant_method",
-            f"it says that the weights are packed by {clean(repr(method))}, which zoo cannot unpack",
-            hint=HINT,
-        )
+        what = f"it says that the weights are packed by {clean(repr(method))}, which zoo cannot unpack"
+        raise keys.refuse("quant_method", what, hint=HINT)
     packing = METHODS[method](keys, config, tensors)
     if not packing.matrices:
-        hint = f"if they were unpacked since, remove {KEY} from {file.name}"
+        hint = f"if they were unpacked since, remove {keys.name} from {keys.file.name}"
         raise keys.refuse("quant_method", f"{clean(method)}, but no tensor of the files is packed so", hint=hint)
-    return packing
+    return packing if keys.file == file else replace(packing, keys=frozenset())
+
+
+# Files that tools wrote before they wrote into config.json: the key within that holds the settings, and the method.
+BESIDE = {
+    "quantize_config.json": ("", "gptq"),
+    "quant_config.json": ("", "awq"),
+    "hf_quant_config.json": ("quantization", "modelopt"),
+}
+
+
+def _said(config: Mapping[str, Any], file: Path) -> tuple[PackingKeys, str] | None:
+    """The keys that say how weights are packed, and by which method; None where nothing says so."""
+    if isinstance(found := config.get(KEY), dict) and found:
+        method = found.get("quant_method")
+        if method is None and any(found.get(key) is True for key in ("load_in_4bit", "load_in_8bit")):
+            method = "bitsandbytes"  # which wrote no name before 2024
+        return PackingKeys(found, file), str(method)
+    for name, (key, method) in BESIDE.items():
+        if (beside := file.parent / name).is_file():
+            raw = read_json(beside)
+            inner = raw.get(key) if key else raw
+            if isinstance(inner, dict) and inner:
+                return PackingKeys(inner, beside, key), str(inner.get("quant_method") or method)
+    return None

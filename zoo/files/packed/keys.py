@@ -80,7 +80,8 @@ class PackingKeys:
 
     def refuse(self, key: str, what: str, *, why: str = "", hint: str = "") -> CheckpointError:
         """The error that names one key."""
-        return CheckpointError(self.file, f"{self.name}.{clean(key)}", what, why=why, hint=hint)
+        item = ".".join(part for part in (self.name, clean(key)) if part)
+        return CheckpointError(self.file, item, what, why=why, hint=hint)
 
 
 HINT = "use the checkpoint in 16 or 32 bits: --allow cannot make packed weights readable"
