@@ -56,7 +56,9 @@ def write(path: Path, tensors: Mapping[str, Tensor], **config: Any) -> Path:
     """A folder with these tensors and keys of config.json besides the model's own."""
     path.mkdir(parents=True, exist_ok=True)
     (path / "config.json").write_text(json.dumps(CONFIG | config))
-    save_file({name: t.clone().contiguous() for name, t in tensors.items()}, path / "model.safetensors", {"format": "pt"})
+    save_file(
+        {name: t.clone().contiguous() for name, t in tensors.items()}, path / "model.safetensors", {"format": "pt"}
+    )
     return path
 
 

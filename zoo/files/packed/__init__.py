@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo.errors import clean
 from zoo.files.json_file import read_json
-from zoo.files.packed import awq, bitsandbytes, compressed_tensors, fp8, gptq, modelopt, mxfp4
+from zoo.files.packed import awq, bitsandbytes, compressed_tensors, fp8, gptq, mlx, modelopt, mxfp4
 from zoo.files.packed.keys import HINT, PackingKeys
 from zoo.files.packed.record import Encoding, PackedMatrix, Packing
 from zoo.files.tensor_info import TensorInfo
@@ -28,6 +28,7 @@ METHODS: dict[str, Reader] = {
     "fbgemm_fp8": fp8.recognise,
     "fp8": fp8.recognise,
     "gptq": gptq.recognise,
+    "mlx": mlx.recognise,
     "modelopt": modelopt.recognise,
     "modelopt_fp4": modelopt.recognise,
     "mxfp4": mxfp4.recognise,
@@ -64,6 +65,8 @@ BESIDE = {
 
 def _said(config: Mapping[str, Any], file: Path) -> tuple[PackingKeys, str] | None:
     """The keys that say how weights are packed, and by which method; None where nothing says so."""
+    if (found := mlx.settings_in(config)) is not None:
+        return PackingKeys(found, file, mlx.KEY if mlx.KEY in config else KEY), "mlx"
     if isinstance(found := config.get(KEY), dict) and found:
         method = found.get("quant_method")
         if method is None and any(found.get(key) is True for key in ("load_in_4bit", "load_in_8bit")):

@@ -23,11 +23,11 @@ def fields(words: Tensor, bits: int) -> Tensor:
     raw = words.contiguous().view(torch.uint8)
     if bits == 8:
         return raw
-    if bits == 3:  # three bytes hold eight
-        three = raw.reshape(raw.shape[0], -1, 3).int()
-        packed, width = three[..., 0] | three[..., 1] << 8 | three[..., 2] << 16, 24
-    else:
+    if bits in (2, 4):
         packed, width = raw, 8
+    else:  # as many bytes as bits hold eight codes
+        run = raw.reshape(raw.shape[0], -1, bits).long()
+        packed, width = (run << torch.arange(0, 8 * bits, 8)).sum(-1), 8 * bits
     shifts = torch.arange(0, width, bits, dtype=packed.dtype)
     return (packed[..., None] >> shifts & (1 << bits) - 1).to(torch.uint8).flatten(1)
 
