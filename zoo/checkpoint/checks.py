@@ -37,6 +37,10 @@ def check_witnesses(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
 
     It may have been stored in half precision: 1 %, or the smallest number there is, makes no difference.
     """
+    for name in ledger.account.zeros:
+        if bool(tensors[name].any()):
+            why = "nothing of the model needs it, and only zeros change nothing"
+            raise CheckpointError(ledger.source, name, "it is not all 0", why=why)
     for name, witness in ledger.account.witnesses.items():
         found = tensors[name].double().flatten()
         known = [torch.tensor(values, dtype=torch.float64) for values in witness()]

@@ -77,7 +77,7 @@ def reading_of(
             keys, config = read_config(family, checkpoint, allow)
             config = overridden(config, overrides)
             table = table_for(family, checkpoint.dialect, config, checkpoint.tensors)
-            account = settle(table, our_shapes(family, config), checkpoint.tensors)
+            account = settle(table, our_shapes(family, config), checkpoint.tensors, spare=checkpoint.spare)
     except ZooError:
         return None
     account.allow(allow if "*" not in allow else ())

@@ -195,7 +195,7 @@ def inspect(
     own, config = config, overridden(config, overrides)
     table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)
     shapes = our_shapes(chosen, config)
-    account = settle(table, shapes, checkpoint.tensors)
+    account = settle(table, shapes, checkpoint.tensors, spare=checkpoint.spare)
     account.allow(allow)
     ledger = Ledger(
         place.source if isinstance(source, Place) else str(source), chosen, checkpoint.dialect, match.reasons, config,

@@ -60,6 +60,11 @@ class Checkpoint:
         """What messages about the config call it."""
         return self.config_file.name
 
+    @property
+    def spare(self) -> frozenset[str]:
+        """Tensors that a model may lack if they are all 0."""
+        return self.packing.spare if self.packing else frozenset()
+
     def open(self) -> OpenTensors:
         """The tensors, read when asked for and not copied where the file has them as they are. Imports torch."""
         return self._open()

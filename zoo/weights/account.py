@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -38,6 +38,7 @@ class Account:
     )  # weights of ours that nothing gives -> the pattern that let it
     dropped: dict[str, str] = field(default_factory=dict)  # of the ignored: those that only a pattern let go
     unheld: list[str] = field(default_factory=list)  # of the ignored: those whose witness a pattern sent away
+    zeros: list[str] = field(default_factory=list)  # of the ignored: those that must be all 0
 
     @property
     def is_settled(self) -> bool:
@@ -118,8 +119,13 @@ class Account:
         }
 
 
-def settle(table: Table, shapes: Mapping[str, Shape], tensors: Mapping[str, TensorInfo]) -> Account:
-    """Give every foreign tensor its column: `shapes` are our weights', `tensors` what the files' headers say."""
+def settle(
+    table: Table, shapes: Mapping[str, Shape], tensors: Mapping[str, TensorInfo], *, spare: Collection[str] = ()
+) -> Account:
+    """Give every foreign tensor its column: `shapes` are our weights', `tensors` what the files' headers say.
+
+    Those of `spare` that nothing needs are left out, and must be all 0.
+    """
     account = Account()
     for name in tensors:
         spelt = table.spelling(name) if table.spelling else name
@@ -139,6 +145,10 @@ def settle(table: Table, shapes: Mapping[str, Shape], tensors: Mapping[str, Tens
     for spelt, name in account.actual.items():
         if name not in placed:
             _place_unwanted(account, table, doubles, spelt, tensors)
+    for name in [name for name in account.unexpected if name in spare]:
+        del account.unexpected[name]
+        account.ignored[name] = "a bias of 0 that the packing tool wrote"
+        account.zeros.append(name)
     return account
 
 

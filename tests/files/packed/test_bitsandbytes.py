@@ -3,66 +3,39 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
-from tests.files.packed import tiny
+from tests.files.packed import owners, tiny
 from zoo.errors import CheckpointError
 from zoo.files.checkpoint import open_checkpoint
 
 pytest.importorskip("bitsandbytes", reason="the owner of the format is the witness")
-Pack = Callable[[str, Tensor], tuple[dict[str, Tensor], Tensor]]
-
-
-def plainly(codes: Tensor, state: Any) -> Tensor:
-    """The package's own kernel in plain torch: its AVX-512 kernel errs where a block runs on into the next row."""
-    from bitsandbytes import functional
-    from bitsandbytes.backends.default.ops import _dequantize_4bit_compute
-
-    scales = state.absmax
-    if state.nested:
-        scales = functional.dequantize_blockwise(scales, state.state2) + state.offset
-    line = codes.contiguous().view(torch.uint8).reshape(-1)
-    with torch.compiler.set_stance("force_eager"):
-        return _dequantize_4bit_compute(line, scales, state.code, state.blocksize, state.shape, state.dtype)
-
-
-def four_bits(kind: str, size: int = 64, *, nested: bool = True, storage: torch.dtype = torch.uint8) -> Pack:
-    def pack(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        from bitsandbytes import functional
-
-        codes, state = functional.quantize_4bit(
-            matrix, blocksize=size, quant_type=kind, compress_statistics=nested, quant_storage=storage
-        )
-        parts = {f"weight.{name}": value for name, value in state.as_dict(packed=True).items()}
-        return parts | {"weight": codes}, plainly(codes, state)
-
-    return pack
-
-
-def eight_bits(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    from bitsandbytes import functional
-
-    codes, scales, _ = functional.int8_vectorwise_quant(matrix)
-    unpacked = functional.int8_vectorwise_dequant(codes, scales).to(matrix.dtype)
-    return {"weight": codes, "SCB": scales, "weight_format": torch.tensor(0, dtype=torch.uint8)}, unpacked
 
 
 FOUR: dict[str, Any] = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
 FOUR |= {"bnb_4bit_compute_dtype": "bfloat16", "bnb_4bit_quant_storage": "uint8", "llm_int8_threshold": 6.0}
 EIGHT = {"quant_method": "bitsandbytes", "load_in_8bit": True, "llm_int8_threshold": 6.0}
-CASES: dict[str, tuple[Pack, str, dict[str, Any], str]] = {
-    "nf4, nested": (four_bits("nf4"), "bfloat16", FOUR, "bitsandbytes nf4, 4 bits, blocks of 64, scales in 8 bits"),
-    "nf4": (four_bits("nf4", 128, nested=False), "float16", FOUR, "bitsandbytes nf4, 4 bits, blocks of 128;"),
-    "fp4": (four_bits("fp4", 32), "float32", FOUR | {"bnb_4bit_quant_type": "fp4"}, "bitsandbytes fp4"),
-    "in words of 16 bits": (four_bits("nf4", storage=torch.bfloat16), "bfloat16", FOUR, "nf4"),
-    "without a name": (four_bits("nf4"), "bfloat16", {"load_in_4bit": True}, "nf4"),
-    "int8": (eight_bits, "float16", EIGHT, "bitsandbytes int8, one scale per row"),
+CASES: dict[str, tuple[owners.Pack, str, dict[str, Any], str]] = {
+    "nf4, nested": (
+        owners.bitsandbytes_4("nf4"),
+        "bfloat16",
+        FOUR,
+        "bitsandbytes nf4, 4 bits, blocks of 64, scales in 8 bits",
+    ),
+    "nf4": (
+        owners.bitsandbytes_4("nf4", 128, nested=False),
+        "float16",
+        FOUR,
+        "bitsandbytes nf4, 4 bits, blocks of 128;",
+    ),
+    "fp4": (owners.bitsandbytes_4("fp4", 32), "float32", FOUR | {"bnb_4bit_quant_type": "fp4"}, "bitsandbytes fp4"),
+    "in words of 16 bits": (owners.bitsandbytes_4("nf4", storage=torch.bfloat16), "bfloat16", FOUR, "nf4"),
+    "without a name": (owners.bitsandbytes_4("nf4"), "bfloat16", {"load_in_4bit": True}, "nf4"),
+    "int8": (owners.bitsandbytes_8, "float16", EIGHT, "bitsandbytes int8, one scale per row"),
 }
 
 
@@ -79,7 +52,7 @@ def test_each_kind_is_what_its_owner_unpacks(case: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("nested", [True, False])
 def test_odd_shapes_are_cut_within_blocks_and_bytes(shape: tuple[int, int], nested: bool, tmp_path: Path) -> None:
     matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(1)).bfloat16()
-    parts, expected = four_bits("nf4", 32, nested=nested)("m", matrix)
+    parts, expected = owners.bitsandbytes_4("nf4", 32, nested=nested)("m", matrix)
     stored = {f"m.{name}": value for name, value in parts.items()}
     checkpoint = open_checkpoint(tiny.write(tmp_path / "f", stored, torch_dtype="bfloat16", quantization_config=FOUR))
     assert checkpoint.packing is not None
@@ -92,7 +65,7 @@ def test_odd_shapes_are_cut_within_blocks_and_bytes(shape: tuple[int, int], nest
 
 
 def test_another_table_than_the_one_that_is_named_is_refused(tmp_path: Path) -> None:
-    parts, _ = four_bits("nf4")("m", torch.randn(8, 8))
+    parts, _ = owners.bitsandbytes_4("nf4")("m", torch.randn(8, 8))
     stored = {f"m.{name}": value for name, value in parts.items()}
     stored["m.weight.quant_map"] = torch.linspace(-1, 1, 16)
     folder = tiny.write(tmp_path / "f", stored, quantization_config=FOUR)
@@ -117,7 +90,7 @@ def test_another_table_than_the_one_that_is_named_is_refused(tmp_path: Path) -> 
     ids=str,
 )
 def test_a_state_that_does_not_fit_is_refused(change: dict[str, Any], told: str, tmp_path: Path) -> None:
-    parts, _ = four_bits("nf4")("m", torch.randn(8, 8))
+    parts, _ = owners.bitsandbytes_4("nf4")("m", torch.randn(8, 8))
     stored = {f"m.{name}": value for name, value in parts.items()}
     key = "m.weight.quant_state.bitsandbytes__nf4"
     state = json.loads(bytes(stored[key].tolist())) | change

@@ -2,64 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from torch import Tensor
 
-from tests.files.packed import tiny
+from tests.files.packed import owners, tiny
 
 pytest.importorskip("compressed_tensors", reason="the owner of the format is the witness")
-
-
-def owner(format: str, **weights: Any) -> Callable[[str, Tensor], tuple[dict[str, Tensor], Tensor]]:
-    """The package's own compressor of `format`: a matrix's parts, and what it unpacks them to."""
-    from compressed_tensors.compressors import BaseCompressor
-    from compressed_tensors.quantization import QuantizationArgs, QuantizationScheme
-    from compressed_tensors.quantization.utils import calculate_qparams, generate_gparam
-
-    args = QuantizationArgs(**weights)
-    scheme = QuantizationScheme(targets=["Linear"], weights=args)
-    compressor = BaseCompressor.get_value_from_registry(format)
-
-    def ranges(matrix: Tensor) -> tuple[Tensor, Tensor]:
-        rows, columns = matrix.shape
-        if args.strategy in ("group", "tensor_group"):
-            grouped = matrix.reshape(rows, -1, args.group_size)
-            return grouped.amin(-1), grouped.amax(-1)
-        if args.strategy == "block":
-            r, c = args.block_structure
-            padded = torch.nn.functional.pad(matrix, (0, -columns % c, 0, -rows % r))
-            blocks = padded.reshape(padded.shape[0] // r, r, padded.shape[1] // c, c)
-            return blocks.amin((1, 3)), blocks.amax((1, 3))
-        dim = (0, 1) if args.strategy == "tensor" else 1
-        low, high = matrix.amin(dim), matrix.amax(dim)
-        return (low.reshape(1), high.reshape(1)) if args.strategy == "tensor" else (low[:, None], high[:, None])
-
-    def pack(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        low, high = ranges(matrix)
-        state: dict[str, Tensor] = {"weight": matrix}
-        if format.startswith("nvfp4"):
-            state["weight_global_scale"] = generate_gparam(matrix.amin().reshape(1), matrix.amax().reshape(1))
-        scale, zero = calculate_qparams(low, high, args, global_scale=state.get("weight_global_scale"))
-        state |= {"weight_scale": scale, "weight_zero_point": zero}
-        state = compressor.compress(state, scheme)
-        return state, compressor.decompress(dict(state), scheme)["weight"]
-
-    return pack
-
-
-def config(format: str, activations: dict[str, Any] | None = None, **weights: Any) -> dict[str, Any]:
-    """A quantization_config as the package writes it."""
-    group = {"targets": ["Linear"], "weights": weights, "input_activations": activations, "output_activations": None}
-    return {
-        "quant_method": "compressed-tensors", "format": format, "quantization_status": "compressed",
-        "config_groups": {"group_0": group}, "ignore": ["lm_head"], "kv_cache_scheme": None, "sparsity_config": {},
-        "transform_config": {}, "global_compression_ratio": None, "version": "0.20.1",
-    }  # fmt: skip
 
 
 def ints(bits: int, strategy: str, size: int | None = None, *, symmetric: bool = True) -> dict[str, Any]:
@@ -95,7 +45,11 @@ SCHEMES: dict[str, tuple[str, dict[str, Any], str]] = {
 @pytest.mark.parametrize("case", SCHEMES)
 def test_each_scheme_is_what_its_owner_unpacks(case: str, tmp_path: Path) -> None:
     format, args, words = SCHEMES[case]
-    folder = tiny.packed(tmp_path / "f", owner(format, **args), quantization_config=config(format, **args))
+    folder = tiny.packed(
+        tmp_path / "f",
+        owners.compressed_tensors(format, **args),
+        quantization_config=owners.compressed_tensors_config(format, **args),
+    )
     checkpoint = tiny.check(folder)
     assert checkpoint.packing is not None
     told = checkpoint.packing.in_words(checkpoint.tensors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.files.packed import tiny
+from tests.files.packed import owners, tiny
 from zoo.errors import CheckpointError
 from zoo.files.checkpoint import open_checkpoint
 
-mx = pytest.importorskip("mlx.core", reason="the owner of the format is the witness")
-Pack = Callable[[str, Tensor], tuple[dict[str, Tensor], Tensor]]
-TYPES = {torch.bfloat16: "bfloat16", torch.float16: "float16", torch.float32: "float32"}
-
-
-def to_torch(array: Any) -> Tensor:
-    """The same bits; MLX and numpy share no bfloat16."""
-    kind = getattr(torch, str(array.dtype).removeprefix("mlx.core."))
-    if kind.itemsize == 2:
-        return torch.tensor(memoryview(array.view(mx.uint16)).tolist(), dtype=torch.uint16).view(kind)
-    return torch.tensor(memoryview(array).tolist(), dtype=kind)
-
-
-def pack_by(**settings: Any) -> Pack:
-    def pack(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        array = mx.array(matrix.float().numpy()).astype(getattr(mx, TYPES[matrix.dtype]))
-        parts = mx.quantize(array, **settings)
-        unpacked = to_torch(mx.dequantize(*parts, **settings))
-        return dict(zip(("weight", "scales", "biases"), map(to_torch, parts), strict=False)), unpacked
-
-    return pack
+pytest.importorskip("mlx.core", reason="the owner of the format is the witness")
 
 
 def affine(bits: int, size: int = 32) -> dict[str, Any]:
@@ -54,7 +33,7 @@ CASES |= {mode: (settings | {"mode": mode}, "bfloat16") for mode, settings in FL
 def test_each_mode_is_what_its_owner_unpacks(case: str, tmp_path: Path) -> None:
     settings, dtype = CASES[case]
     folder = tiny.packed(
-        tmp_path / "f", pack_by(**settings), dtype, quantization=settings, quantization_config=settings
+        tmp_path / "f", owners.mlx(**settings), dtype, quantization=settings, quantization_config=settings
     )
     checkpoint = tiny.check(folder)
     assert checkpoint.packing is not None
@@ -65,7 +44,7 @@ def test_each_mode_is_what_its_owner_unpacks(case: str, tmp_path: Path) -> None:
 
 def test_a_module_has_settings_of_its_own(tmp_path: Path) -> None:
     def pack(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        return pack_by(**(affine(8) if module == tiny.DOWN else affine(4)))(module, matrix)
+        return owners.mlx(**(affine(8) if module == tiny.DOWN else affine(4)))(module, matrix)
 
     own = {tiny.DOWN: affine(8), "lm_head": False}
     checkpoint = tiny.check(tiny.packed(tmp_path / "f", pack, quantization=affine(4) | own))
@@ -76,7 +55,7 @@ def test_a_module_has_settings_of_its_own(tmp_path: Path) -> None:
 
 
 def test_two_settings_that_differ_are_refused(tmp_path: Path) -> None:
-    folder = tiny.packed(tmp_path / "f", pack_by(**affine(4)), quantization=affine(4))
+    folder = tiny.packed(tmp_path / "f", owners.mlx(**affine(4)), quantization=affine(4))
     config = json.loads((folder.path / "config.json").read_text())
     (folder.path / "config.json").write_text(json.dumps(config | {"quantization_config": affine(8)}))
     with pytest.raises(CheckpointError, match=r"config.json: quantization: is not the same as quantization_config"):
@@ -85,7 +64,7 @@ def test_two_settings_that_differ_are_refused(tmp_path: Path) -> None:
 
 def test_stacked_experts_are_unpacked_too(tmp_path: Path) -> None:
     matrices = torch.randn(3, 6, 64, generator=torch.Generator().manual_seed(2)).bfloat16()
-    parts, unpacked = pack_by(**affine(4))("m", matrices)
+    parts, unpacked = owners.mlx(**affine(4))("m", matrices)
     stored = {f"m.{name}": value for name, value in parts.items()}
     with open_checkpoint(tiny.write(tmp_path / "f", stored, quantization=affine(4))).open() as tensors:
         assert torch.equal(tensors["m.weight"], unpacked)

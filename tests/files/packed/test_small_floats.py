@@ -2,72 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from tests.files.packed import tiny
+from tests.files.packed import by_hand, tiny
 from zoo.errors import CheckpointError
 from zoo.files.checkpoint import open_checkpoint
 
-Pack = Callable[[str, Tensor], tuple[dict[str, Tensor], Tensor]]
-FP8, G = torch.float8_e4m3fn, torch.Generator().manual_seed(3)
-E2M1 = np.array([0, 0.5, 1, 1.5, 2, 3, 4, 6], np.float32)
-
-
-def scaled(shape: Callable[[Tensor], tuple[int, ...]], name: str = "weight_scale", **more: Tensor) -> Pack:
-    """8-bit floats and float32 scales of the shape that `shape` gives."""
-
-    def pack(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        scale = 0.01 + torch.rand(shape(matrix), generator=G)
-        codes = (matrix.float() * 50).to(FP8)
-        spread = scale[:, None] if scale.ndim == 1 and scale.numel() > 1 else scale
-        return {"weight": codes, name: scale, **more}, (codes.float() * spread).to(matrix.dtype)
-
-    return pack
-
-
-def nvfp4(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-    """ModelOpt's: two codes in a byte, 8-bit scales of 16, one float32 for all."""
-    rows, columns = matrix.shape
-    codes = torch.randint(0, 16, (rows, columns), generator=G)
-    scales = (0.1 + torch.rand(rows, columns // 16, generator=G)).to(FP8)
-    outer = torch.tensor(0.0123)
-    signs = torch.where(codes > 7, -1.0, 1.0)
-    values = torch.from_numpy(E2M1)[codes % 8] * signs
-    numbers = values * (scales.float() * outer).repeat_interleave(16, 1)
-    packed = (codes[:, ::2] | codes[:, 1::2] << 4).to(torch.uint8)
-    parts = {"weight": packed, "weight_scale": scales, "weight_scale_2": outer, "input_scale": torch.tensor(0.5)}
-    return parts, numbers.to(matrix.dtype)
-
-
-def per_tensor(matrix: Tensor) -> tuple[int, ...]:
-    return ()
-
-
-def per_row(matrix: Tensor) -> tuple[int, ...]:
-    return (matrix.shape[0], 1)
-
-
 VLLM = {"quant_method": "fp8", "activation_scheme": "static"}
 OPT: dict[str, Any] = {"quant_method": "modelopt", "producer": {"name": "modelopt"}, "exclude_modules": ["lm_head"]}
-CASES: dict[str, tuple[Pack, dict[str, Any], str]] = {
-    "one scale": (scaled(per_tensor, input_scale=torch.tensor(2.0)), VLLM, "one scale per tensor"),
-    "one scale in a list": (scaled(lambda m: (1,)), VLLM, "one scale per tensor"),
+CASES: dict[str, tuple[by_hand.Pack, dict[str, Any], str]] = {
+    "one scale": (by_hand.scaled(by_hand.per_tensor, input_scale=torch.tensor(2.0)), VLLM, "one scale per tensor"),
+    "one scale in a list": (by_hand.scaled(lambda m: (1,)), VLLM, "one scale per tensor"),
     "one scale, of its inverse": (
-        scaled(per_tensor, "weight_scale_inv", activation_scale=torch.tensor(2.0)),
+        by_hand.scaled(by_hand.per_tensor, "weight_scale_inv", activation_scale=torch.tensor(2.0)),
         {"quant_method": "fp8", "weight_block_size": None},
         "one scale per tensor",
     ),
-    "by row": (scaled(per_row), {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0}, "one scale per row"),
-    "modelopt": (scaled(per_tensor), OPT | {"quant_algo": "FP8"}, "ModelOpt 8-bit floats, one scale per tensor"),
-    "modelopt by row": (scaled(lambda m: (len(m),)), OPT | {"quant_algo": "FP8_PER_CHANNEL_PER_TOKEN"}, "per row"),
-    "nvfp4": (nvfp4, OPT | {"quant_algo": "NVFP4", "group_size": 16}, "ModelOpt NVFP4, 4 bits, groups of 16"),
+    "by row": (
+        by_hand.scaled(by_hand.per_row),
+        {"quant_method": "fbgemm_fp8", "activation_scale_ub": 1200.0},
+        "one scale per row",
+    ),
+    "modelopt": (
+        by_hand.scaled(by_hand.per_tensor),
+        OPT | {"quant_algo": "FP8"},
+        "ModelOpt 8-bit floats, one scale per tensor",
+    ),
+    "modelopt by row": (
+        by_hand.scaled(lambda m: (len(m),)),
+        OPT | {"quant_algo": "FP8_PER_CHANNEL_PER_TOKEN"},
+        "per row",
+    ),
+    "nvfp4": (by_hand.nvfp4, OPT | {"quant_algo": "NVFP4", "group_size": 16}, "ModelOpt NVFP4, 4 bits, groups of 16"),
 }
 
 
@@ -82,7 +52,7 @@ def test_each_kind_is_the_product_of_its_parts(case: str, tmp_path: Path) -> Non
 
 
 def test_settings_that_stand_beside_the_config_are_read(tmp_path: Path) -> None:
-    folder = tiny.packed(tmp_path / "f", nvfp4)
+    folder = tiny.packed(tmp_path / "f", by_hand.nvfp4)
     (folder.path / "hf_quant_config.json").write_text('{"producer": {}, "quantization": {"quant_algo": "NVFP4"}}')
     assert (found := tiny.check(folder).packing) is not None
     assert found.keys == frozenset()
@@ -94,8 +64,12 @@ def test_settings_that_stand_beside_the_config_are_read(tmp_path: Path) -> None:
 
 
 def test_a_weight_that_is_called_a_scale_is_none(tmp_path: Path) -> None:
-    folder = tiny.packed(tmp_path / "f", scaled(per_tensor), quantization_config=VLLM)
-    stored = {"logit_scale": torch.ones(()), "m.weight": torch.ones(2, 2).to(FP8), "m.weight_scale": torch.ones(())}
+    folder = tiny.packed(tmp_path / "f", by_hand.scaled(by_hand.per_tensor), quantization_config=VLLM)
+    stored = {
+        "logit_scale": torch.ones(()),
+        "m.weight": torch.ones(2, 2).to(torch.float8_e4m3fn),
+        "m.weight_scale": torch.ones(()),
+    }
     checkpoint = open_checkpoint(tiny.write(folder.path, stored, quantization_config=VLLM))
     assert set(checkpoint.tensors) == {"logit_scale", "m.weight"}
 
@@ -103,23 +77,11 @@ def test_a_weight_that_is_called_a_scale_is_none(tmp_path: Path) -> None:
 # --- experts ---
 
 
-def mxfp4(experts: int = 3, rows: int = 10, blocks: int = 2) -> tuple[dict[str, Tensor], Tensor]:
-    """Random codes, and the numbers that the definition of the format gives them: [E, in, out]."""
-    codes = torch.randint(0, 16, (experts, rows, blocks, 32), generator=G)
-    powers = torch.randint(100, 140, (experts, rows, blocks), generator=G)
-    powers[0, 0, 0] = 0
-    values = torch.from_numpy(E2M1).double()[codes % 8] * torch.where(codes > 7, -1.0, 1.0).double()
-    numbers = (values * 2.0 ** (powers.double()[..., None] - 127)).flatten(2).transpose(1, 2)
-    packed = (codes[..., ::2] | codes[..., 1::2] << 4).to(torch.uint8)
-    name = "model.layers.0.mlp.experts.gate_up_proj"
-    return {f"{name}_blocks": packed, f"{name}_scales": powers.to(torch.uint8)}, numbers.bfloat16()
-
-
 MX = {"quant_method": "mxfp4", "modules_to_not_convert": ["lm_head", "model.layers.*.self_attn"]}
 
 
 def test_experts_of_powers_of_two_are_exact(tmp_path: Path) -> None:
-    stored, numbers = mxfp4()
+    stored, numbers = by_hand.mxfp4()
     checkpoint = open_checkpoint(tiny.write(tmp_path / "f", stored, torch_dtype="bfloat16", quantization_config=MX))
     name = "model.layers.0.mlp.experts.gate_up_proj"
     assert {n: (i.dtype, i.shape) for n, i in checkpoint.tensors.items()} == {name: ("bfloat16", (3, 64, 10))}
@@ -133,7 +95,7 @@ def test_experts_of_powers_of_two_are_exact(tmp_path: Path) -> None:
 def test_experts_are_what_transformers_unpacks(tmp_path: Path) -> None:
     from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-    stored, numbers = mxfp4(2, 6, 3)
+    stored, numbers = by_hand.mxfp4(2, 6, 3)
     theirs = convert_moe_packed_tensors(*stored.values())
     assert torch.equal(theirs, numbers)
     with open_checkpoint(tiny.write(tmp_path / "f", stored, quantization_config=MX)).open() as tensors:
@@ -147,7 +109,10 @@ def test_8_bit_floats_are_what_transformers_unpacks(block: tuple[int, int] | Non
 
     size = block or (128, 96)
     grid = (2, 3) if block else ()
-    codes, scales = (torch.randn(128, 96, generator=G) * 50).to(FP8), torch.rand(grid, generator=G)
+    codes, scales = (
+        (torch.randn(128, 96, generator=by_hand.G) * 50).to(torch.float8_e4m3fn),
+        torch.rand(grid, generator=by_hand.G),
+    )
     theirs = Fp8Dequantize(None)._dequantize_one(codes, scales.reshape(grid or (1, 1)), torch.bfloat16)
     config = {"quant_method": "fp8", "weight_block_size": list(size) if block else None}
     stored = {"m.weight": codes, "m.weight_scale_inv": scales}
@@ -156,7 +121,10 @@ def test_8_bit_floats_are_what_transformers_unpacks(block: tuple[int, int] | Non
 
 
 def test_stacked_experts_in_blocks_have_scales_each(tmp_path: Path) -> None:
-    codes, scales = (torch.randn(2, 5, 7, generator=G) * 50).to(FP8), torch.rand(2, 2, 3, generator=G)
+    codes, scales = (
+        (torch.randn(2, 5, 7, generator=by_hand.G) * 50).to(torch.float8_e4m3fn),
+        torch.rand(2, 2, 3, generator=by_hand.G),
+    )
     spread = scales.repeat_interleave(4, 1)[:, :5].repeat_interleave(3, 2)[:, :, :7]
     config = {"quant_method": "fp8", "weight_block_size": [4, 3]}
     stored = {"m.experts": codes, "m.experts_scale_inv": scales}

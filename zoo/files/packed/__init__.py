@@ -12,7 +12,7 @@ from typing import Any
 
 from zoo.errors import clean
 from zoo.files.json_file import read_json
-from zoo.files.packed import awq, bitsandbytes, compressed_tensors, fp8, gptq, mlx, modelopt, mxfp4
+from zoo.files.packed import awq, bitsandbytes, chatglm, compressed_tensors, fp8, gptq, mlx, modelopt, mxfp4
 from zoo.files.packed.keys import HINT, PackingKeys
 from zoo.files.packed.record import Encoding, PackedMatrix, Packing
 from zoo.files.tensor_info import TensorInfo
@@ -24,6 +24,7 @@ Reader = Callable[[PackingKeys, Mapping[str, Any], Mapping[str, TensorInfo]], Pa
 METHODS: dict[str, Reader] = {
     "awq": awq.recognise,
     "bitsandbytes": bitsandbytes.recognise,
+    "chatglm": chatglm.recognise,
     "compressed-tensors": compressed_tensors.recognise,
     "fbgemm_fp8": fp8.recognise,
     "fp8": fp8.recognise,
@@ -50,8 +51,9 @@ def recognise(config: Mapping[str, Any], file: Path, tensors: Mapping[str, Tenso
         raise keys.refuse("quant_method", what, hint=HINT)
     packing = METHODS[method](keys, config, tensors)
     if not packing.matrices:
-        hint = f"if they were unpacked since, remove {keys.name} from {keys.file.name}"
-        raise keys.refuse("quant_method", f"{clean(method)}, but no tensor of the files is packed so", hint=hint)
+        what = f"it says that the weights are packed by {clean(method)}, but no tensor of the files is"
+        hint = f"if they were unpacked since, remove {keys.name or chatglm.KEYS[0]} from {keys.file.name}"
+        raise keys.refuse("quant_method" if keys.name else chatglm.KEYS[0], what, hint=hint)
     return packing if keys.file == file else replace(packing, keys=frozenset())
 
 
@@ -72,6 +74,8 @@ def _said(config: Mapping[str, Any], file: Path) -> tuple[PackingKeys, str] | No
         if method is None and any(found.get(key) is True for key in ("load_in_4bit", "load_in_8bit")):
             method = "bitsandbytes"  # which wrote no name before 2024
         return PackingKeys(found, file), str(method)
+    if config.get("model_type") == "chatglm" and config.get(chatglm.KEYS[0]):
+        return PackingKeys(config, file, ""), "chatglm"
     for name, (key, method) in BESIDE.items():
         if (beside := file.parent / name).is_file():
             raw = read_json(beside)

@@ -51,7 +51,10 @@ def recognise(keys: PackingKeys, config: Mapping[str, Any], tensors: Mapping[str
     matrices = {f"{m}.weight": _matrix(file, m, said, config) for m in file.ending(".qweight")}
     file.refuse_left(SUFFIXES)
     listed = keys.names("modules_to_not_convert")
-    return Packing(frozenset({keys.name}), matrices, notes=tuple(excepted(listed, matrices, keys)))
+    # The tools write a bias, all 0, for every matrix that had none.
+    spare = frozenset({name.removesuffix("weight") + "bias" for name in matrices} & tensors.keys())
+    notes = tuple(excepted(listed, matrices, keys))
+    return Packing(frozenset({keys.name}), matrices, spare=spare, notes=notes)
 
 
 def _settings(keys: PackingKeys) -> GroupedIntegers:

@@ -90,6 +90,7 @@ class Packing:
     matrices: Mapping[str, PackedMatrix]
     unused: Mapping[str, str] = field(default_factory=dict)  # tensors that no weight needs -> the reason
     notes: tuple[str, ...] = ()  # where config and file differ, and which of the two is followed
+    spare: frozenset[str] = frozenset()  # tensors that a model may lack if they are all 0
 
     def shown(self, tensors: Mapping[str, TensorInfo]) -> dict[str, TensorInfo]:
         """`tensors` of the files with each packed matrix in the place of its first part, and no parts."""
