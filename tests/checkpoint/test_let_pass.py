@@ -52,8 +52,10 @@ def test_eight_bits_whose_packing_was_let_pass_are_refused_without_their_scales_
         for name in [n for n in tensors if n.endswith("_scale")]:
             del tensors[name]
 
-    folder = broken("llama", lose_scales, quantization_config={"quant_method": "compressed-tensors"})
-    with pytest.raises(CheckpointError, match="says that the weights are packed"):
+    group = {"targets": ["Linear"], "weights": {"type": "float", "num_bits": 8, "strategy": "tensor"}}
+    config = {"quant_method": "compressed-tensors", "format": "float-quantized", "config_groups": {"group_0": group}}
+    folder = broken("llama", lose_scales, quantization_config=config)
+    with pytest.raises(CheckpointError, match="is float8_e4m3fn, and nothing in the files unpacks it"):
         zoo.load(folder, allow=["*"], dtype="float32")
 
 

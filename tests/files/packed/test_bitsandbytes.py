@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ from tests.files.packed import owners, tiny
 from zoo.errors import CheckpointError
 from zoo.files.checkpoint import open_checkpoint
 
-pytest.importorskip("bitsandbytes", reason="the owner of the format is the witness")
+pytestmark = [
+    pytest.mark.slow,  # the package takes seconds to import
+    pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="the owner of the format is the witness"),
+]
 
 
 FOUR: dict[str, Any] = {"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}

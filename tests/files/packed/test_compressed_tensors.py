@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,10 @@ import pytest
 
 from tests.files.packed import owners, tiny
 
-pytest.importorskip("compressed_tensors", reason="the owner of the format is the witness")
+pytestmark = [
+    pytest.mark.slow,  # the package takes seconds to import
+    pytest.mark.skipif(find_spec("compressed_tensors") is None, reason="the owner of the format is the witness"),
+]
 
 
 def ints(bits: int, strategy: str, size: int | None = None, *, symmetric: bool = True) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import clean
+from zoo.errors import CheckpointError, clean
 from zoo.files.json_file import read_json
 from zoo.files.packed import awq, bitsandbytes, chatglm, compressed_tensors, fp8, gptq, mlx, modelopt, mxfp4
 from zoo.files.packed.keys import HINT, PackingKeys
@@ -20,6 +20,7 @@ from zoo.files.tensor_info import TensorInfo
 __all__ = ["Encoding", "PackedMatrix", "Packing", "recognise"]
 
 KEY = "quantization_config"
+CODES = frozenset("int8 uint8 int32 uint32 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz".split())
 Reader = Callable[[PackingKeys, Mapping[str, Any], Mapping[str, TensorInfo]], Packing]
 METHODS: dict[str, Reader] = {
     "awq": awq.recognise,
@@ -50,6 +51,9 @@ def recognise(config: Mapping[str, Any], file: Path, tensors: Mapping[str, Tenso
         what = f"it says that the weights are packed by {clean(repr(method))}, which zoo cannot unpack"
         raise keys.refuse("quant_method", what, hint=HINT)
     packing = METHODS[method](keys, config, tensors)
+    for name, info in packing.shown(tensors).items():
+        if name.endswith(".weight") and info.dtype in CODES and name not in packing.matrices:
+            raise CheckpointError(info.file, name, f"is {info.dtype}, and nothing in the files unpacks it", hint=HINT)
     if not packing.matrices:
         what = f"it says that the weights are packed by {clean(method)}, but no tensor of the files is"
         hint = f"if they were unpacked since, remove {keys.name or chatglm.KEYS[0]} from {keys.file.name}"

@@ -66,7 +66,7 @@ def _groups(keys: PackingKeys) -> list[ModuleGroup]:
     keys.pass_over("kv_cache_scheme", "global_compression_ratio")
     groups = keys.group("config_groups")
     if groups is None or not groups.raw:
-        raise keys.refuse("config_groups", "is missing: it says what the numbers mean")
+        raise keys.refuse("config_groups", "is missing: it says what the numbers mean", hint=HINT)
     found_groups = []
     for name in groups.raw:
         if (group := groups.group(name)) is not None:
