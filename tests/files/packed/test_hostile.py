@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 
 import zoo
 from tests.files.packed import by_hand, tiny
-from zoo.errors import CheckpointError, ZooError, ZooWarning
+from zoo.errors import CheckpointError, ZooError
 from zoo.files.checkpoint import open_checkpoint
 
 Parts = dict[str, Tensor]
@@ -135,6 +134,7 @@ CASES: list[tuple[str, Callable[[Parts], None], dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
 @pytest.mark.parametrize(("kind", "edit", "keys", "told"), CASES, ids=lambda v: v[:40] if isinstance(v, str) else "")
 def test_what_cannot_be_right_is_refused(
     kind: str, edit: Callable[[Parts], None], keys: dict[str, Any], told: str, tmp_path: Path
@@ -151,8 +151,7 @@ def test_what_cannot_be_right_is_refused(
     with pytest.raises(CheckpointError, match=told):  # noqa: SIM117  the second may raise it as well
         with open_checkpoint(folder.path).open() as tensors:
             tensors[f"{tiny.UP}.weight"]
-    with warnings.catch_warnings(), pytest.raises(ZooError):
-        warnings.simplefilter("ignore", ZooWarning)
+    with pytest.raises(ZooError):
         zoo.load(folder.path, allow=["*"])
 
 
@@ -186,3 +185,13 @@ def test_a_module_that_the_config_excepts_is_told(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tiny.packed(tmp_path / "f", by_hand.awq(32), quantization_config=config).path)
     assert checkpoint.packing is not None
     assert any(f"says that {tiny.UP}.weight is not packed, but the file has it" in n for n in checkpoint.packing.told())
+
+
+def test_what_happens_to_activations_is_told(tmp_path: Path) -> None:
+    config = groups() | {"kv_cache_scheme": {"num_bits": 8}}
+    config["config_groups"]["group_0"]["input_activations"] = {"num_bits": 8, "dynamic": True}
+    checkpoint = open_checkpoint(tiny.packed(tmp_path / "f", int4, quantization_config=config).path)
+    assert checkpoint.packing is not None
+    told = " ".join(checkpoint.packing.told())
+    assert "its owner computes with activations of 8 bits; zoo does not round them" in told
+    assert "its owner keeps the cache in few bits; zoo does not round it" in told
