@@ -66,6 +66,8 @@ def recognise(config: Mapping[str, Any], file: Path, tensors: Mapping[str, Tenso
     if method not in METHODS:
         what = f"it says that the weights are packed by {clean(repr(method))}, which zoo cannot unpack"
         raise keys.refuse("quant_method", what, hint=HINT)
+    if keys.file != file and not any(info.dtype in CODES for info in tensors.values()):
+        return None  # it speaks of other weights than those here
     packing = METHODS[method](keys, config, tensors)
     for name, info in packing.shown(tensors).items():
         if name.endswith(".weight") and info.dtype in CODES and name not in packing.matrices:
