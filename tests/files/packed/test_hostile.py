@@ -28,17 +28,6 @@ def groups(**weights: Any) -> dict[str, Any]:
     return {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": group}}
 
 
-def int4(module: str, matrix: Tensor) -> tuple[Parts, Tensor]:
-    """compressed-tensors' layout: a code plus 8 in each 4 bits of a row, from the lowest; a scale per group."""
-    rows, columns = matrix.shape
-    scales = (matrix.float().reshape(rows, -1, 32).abs().amax(-1) / 7).bfloat16()
-    spread = scales.repeat_interleave(32, 1)
-    codes = (matrix.float() / spread.float()).round().clamp(-8, 7)
-    words = by_hand.words((codes + 8).long().numpy().T, 4).T.contiguous()
-    sizes = torch.tensor([rows, columns])
-    return {"weight_packed": words, "weight_scale": scales, "weight_shape": sizes}, codes.bfloat16() * spread
-
-
 def change(name: str, edit: Callable[[Tensor], Tensor | None]) -> Callable[[Parts], None]:
     """Edit one part of the matrix; None takes it away."""
 
@@ -76,7 +65,7 @@ def narrow(tensor: Tensor) -> Tensor:
 KINDS: dict[str, tuple[by_hand.Pack, dict[str, Any]]] = {
     "gptq": (by_hand.gptq(4, 32), GPTQ),
     "awq": (by_hand.awq(32), AWQ),
-    "ct": (int4, groups()),
+    "ct": (by_hand.int4, groups()),
     "fp8": (by_hand.scaled(lambda m: (m.shape[0], 1)), FP8),
     "nvfp4": (by_hand.nvfp4, OPT),
 }
@@ -190,7 +179,7 @@ def test_a_module_that_the_config_excepts_is_told(tmp_path: Path) -> None:
 def test_what_happens_to_activations_is_told(tmp_path: Path) -> None:
     config = groups() | {"kv_cache_scheme": {"num_bits": 8}}
     config["config_groups"]["group_0"]["input_activations"] = {"num_bits": 8, "dynamic": True}
-    checkpoint = open_checkpoint(tiny.packed(tmp_path / "f", int4, quantization_config=config).path)
+    checkpoint = open_checkpoint(tiny.packed(tmp_path / "f", by_hand.int4, quantization_config=config).path)
     assert checkpoint.packing is not None
     told = " ".join(checkpoint.packing.told())
     assert "its owner computes with activations of 8 bits; zoo does not round them" in told
