@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -14,6 +18,8 @@ import zoo
 from tests.files.packed import by_hand, tiny
 from zoo.errors import CheckpointError, ZooError
 from zoo.files.checkpoint import open_checkpoint
+from zoo.files.packed import recognise
+from zoo.files.safetensors_file import read_header
 
 Parts = dict[str, Tensor]
 GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 32, "sym": True, "desc_act": False}
@@ -184,3 +190,26 @@ def test_what_happens_to_activations_is_told(tmp_path: Path) -> None:
     told = " ".join(checkpoint.packing.told())
     assert "its owner computes with activations of 8 bits; zoo does not round them" in told
     assert "its owner keeps the cache in few bits; zoo does not round it" in told
+
+
+JUNK: list[Any] = [None, True, 0, -1, 16, 2**70, 1.5, "", "x", [], [[1]], {}, {"a": 1}, "\x00"]
+SHAPES: list[tuple[int, ...]] = [(), (0,), (0, 0), (3, 5), (2, 3, 4)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_headers_and_settings_of_any_kind_are_read_or_refused(kind: str, tmp_path: Path) -> None:
+    pack, config = KINDS[kind]
+    folder = tiny.packed(tmp_path / "f", pack, quantization_config=config)
+    infos = read_header(folder.path / "model.safetensors").tensors
+    rng = Random(kind)
+    for _ in range(200):
+        keys, found = deepcopy(config), dict(infos)
+        group = rng.choice([keys, *(keys.get("config_groups", {}).get("group_0", {}).values())])
+        if isinstance(group, dict):
+            group[rng.choice(sorted(group))] = rng.choice(JUNK)
+        name = rng.choice(sorted(found))
+        changed = {"shape": rng.choice(SHAPES)} if rng.random() < 0.5 else {"dtype": rng.choice(["int8", "float32"])}
+        found[name] = replace(found[name], **(changed if rng.random() < 0.7 else {}))
+        with contextlib.suppress(CheckpointError):
+            packing = recognise({"quantization_config": keys}, folder.path / "config.json", found)
+            assert packing is None or packing.in_words(packing.shown(found))

@@ -67,7 +67,7 @@ OTHERS = ("gemv", "gemv_fast", "marlin", "llm-awq")  # laid out for one kernel e
 def _matrix(file: PartsOfFile, module: str, size: int, *, has_zeros: bool, config: Mapping[str, Any]) -> PackedMatrix:
     name = f"{module}.weight"
     codes, zeros, scales = (file.take(f"{module}.{part}", name) for part in ("qweight", "qzeros", "scales"))
-    if len(codes.shape) != 2:
+    if len(codes.shape) != 2 or not codes.numel:
         raise CheckpointError(codes.file, codes.name, f"is {list(codes.shape)}, not a matrix")
     columns, rows = codes.shape[0], 8 * codes.shape[1]
     size = columns if size == -1 else size

@@ -69,7 +69,7 @@ def _described(header: Mapping[str, str], name: str, codes: TensorInfo) -> tuple
     text = header.get(name)
     found = parse_json(text.encode(), codes.file) if text else {}
     data, kind = found.get("_data"), found.get("_type")
-    if kind not in CLASSES or not isinstance(data, dict):
+    if not isinstance(kind, str) or kind not in CLASSES or not isinstance(data, dict):
         what = f"is described as {clean(repr(kind))}, not one of {', '.join(CLASSES)}"
         raise CheckpointError(codes.file, codes.name, what, hint=HINT)
     block, dtype = data.get("block_size"), data.get("dtype")
