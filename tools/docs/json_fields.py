@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _CHECKPOINT = (
-    "source repo revision commit family dialect reasons config keys notes tensors parameters bytes dtypes looks_like "
-    "concessions repair"
+    "source repo revision commit family dialect reasons config keys notes tensors parameters bytes packed dtypes "
+    "looks_like concessions repair"
 )
 # Command -> what it prints: (how it is asked for beyond --json, whether a list of such objects, the names).
 FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {

@@ -38,6 +38,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("concepts/generation.md", "Generation and its settings", "文本生成及其设置"),
     ("concepts/tokenizers.md", "Tokenizers", "分词器"),
     ("concepts/weights.md", "Weight tables", "权重表"),
+    ("concepts/packed.md", "Packed weights", "打包的权重"),
     ("concepts/proof.md", "How a model is proved right", "如何证明模型是对的"),
     ("concepts/plugins.md", "Plugins", "插件"),
     ("architecture.md", "Architecture", "架构"),

@@ -101,8 +101,7 @@ def lines(ledger: Ledger) -> list[str]:
         f"dtype      {dtypes}",
         f"parameters {human_count(ledger.num_parameters)}",
     ]
-    if packing := ledger.checkpoint.packing:
-        out.append(f"packed     {packing.in_words(ledger.checkpoint.tensors)}")
+    out += [f"packed     {note.removeprefix(PACKED)}" for note in ledger.notes if note.startswith(PACKED)]
     if assumed := [f"{name}={clean(repr(value))}" for name, value in ledger.assumed.items()]:
         out.append(f"assumed    {some(assumed, MOST)}")
     if allowed := [*keys.allowed, *(f"{g.name}.{name}" for g in keys.groups for name in g.allowed)]:

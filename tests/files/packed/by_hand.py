@@ -144,3 +144,14 @@ def chatglm(bits: int) -> Pack:
         }, numbers
 
     return pack
+
+
+def int4(module: str, matrix: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+    """compressed-tensors' layout: a code plus 8 in each 4 bits of a row, from the lowest; a scale per group."""
+    rows, columns = matrix.shape
+    scales = (matrix.float().reshape(rows, -1, 32).abs().amax(-1) / 7).bfloat16()
+    spread = scales.repeat_interleave(32, 1)
+    codes = (matrix.float() / spread.float()).round().clamp(-8, 7)
+    packed = words((codes + 8).long().numpy().T, 4).T.contiguous()
+    sizes = torch.tensor([rows, columns])
+    return {"weight_packed": packed, "weight_scale": scales, "weight_shape": sizes}, codes.bfloat16() * spread

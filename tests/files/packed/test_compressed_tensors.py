@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from tests.files.packed import owners, tiny
 
@@ -59,3 +60,15 @@ def test_each_scheme_is_what_its_owner_unpacks(case: str, tmp_path: Path) -> Non
     told = checkpoint.packing.in_words(checkpoint.tensors)
     assert words in told
     assert "7 of 12 tensors packed; head and embedding in bfloat16" in told
+
+
+@pytest.mark.parametrize("case", ["int4 per row, zeros", "int4 per tensor", "int2 per row", "fp8 in blocks"])
+def test_odd_shapes_end_within_words_and_blocks(case: str, tmp_path: Path) -> None:
+    format, args, _ = (SCHEMES | {"int2 per row": ("pack-quantized", ints(2, "channel"), "")})[case]
+    for i, shape in enumerate([(31, 37), (1, 1), (5, 7), (65, 33)]):
+        matrix = torch.randn(*shape, generator=torch.Generator().manual_seed(i)).bfloat16()
+        parts, numbers = owners.compressed_tensors(format, **args)("m", matrix)
+        stored = {f"m.{name}": value for name, value in parts.items()}
+        settings = owners.compressed_tensors_config(format, **args)
+        folder = tiny.write(tmp_path / str(i), stored, torch_dtype="bfloat16", quantization_config=settings)
+        tiny.check(tiny.PackedFolder(folder, {"m.weight": numbers}))

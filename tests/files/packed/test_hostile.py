@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
+import contextlib
 from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,8 +16,10 @@ from torch import Tensor
 
 import zoo
 from tests.files.packed import by_hand, tiny
-from zoo.errors import CheckpointError, ZooError, ZooWarning
+from zoo.errors import CheckpointError, ZooError
 from zoo.files.checkpoint import open_checkpoint
+from zoo.files.packed import recognise
+from zoo.files.safetensors_file import read_header
 
 Parts = dict[str, Tensor]
 GPTQ: dict[str, Any] = {"quant_method": "gptq", "bits": 4, "group_size": 32, "sym": True, "desc_act": False}
@@ -27,17 +32,6 @@ WEIGHTS = {"type": "int", "num_bits": 4, "strategy": "group", "group_size": 32, 
 def groups(**weights: Any) -> dict[str, Any]:
     group = {"targets": ["Linear"], "weights": WEIGHTS | weights}
     return {"quant_method": "compressed-tensors", "format": "pack-quantized", "config_groups": {"group_0": group}}
-
-
-def int4(module: str, matrix: Tensor) -> tuple[Parts, Tensor]:
-    """compressed-tensors' layout: a code plus 8 in each 4 bits of a row, from the lowest; a scale per group."""
-    rows, columns = matrix.shape
-    scales = (matrix.float().reshape(rows, -1, 32).abs().amax(-1) / 7).bfloat16()
-    spread = scales.repeat_interleave(32, 1)
-    codes = (matrix.float() / spread.float()).round().clamp(-8, 7)
-    words = by_hand.words((codes + 8).long().numpy().T, 4).T.contiguous()
-    sizes = torch.tensor([rows, columns])
-    return {"weight_packed": words, "weight_scale": scales, "weight_shape": sizes}, codes.bfloat16() * spread
 
 
 def change(name: str, edit: Callable[[Tensor], Tensor | None]) -> Callable[[Parts], None]:
@@ -77,7 +71,7 @@ def narrow(tensor: Tensor) -> Tensor:
 KINDS: dict[str, tuple[by_hand.Pack, dict[str, Any]]] = {
     "gptq": (by_hand.gptq(4, 32), GPTQ),
     "awq": (by_hand.awq(32), AWQ),
-    "ct": (int4, groups()),
+    "ct": (by_hand.int4, groups()),
     "fp8": (by_hand.scaled(lambda m: (m.shape[0], 1)), FP8),
     "nvfp4": (by_hand.nvfp4, OPT),
 }
@@ -135,6 +129,7 @@ CASES: list[tuple[str, Callable[[Parts], None], dict[str, Any], str]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
 @pytest.mark.parametrize(("kind", "edit", "keys", "told"), CASES, ids=lambda v: v[:40] if isinstance(v, str) else "")
 def test_what_cannot_be_right_is_refused(
     kind: str, edit: Callable[[Parts], None], keys: dict[str, Any], told: str, tmp_path: Path
@@ -151,8 +146,7 @@ def test_what_cannot_be_right_is_refused(
     with pytest.raises(CheckpointError, match=told):  # noqa: SIM117  the second may raise it as well
         with open_checkpoint(folder.path).open() as tensors:
             tensors[f"{tiny.UP}.weight"]
-    with warnings.catch_warnings(), pytest.raises(ZooError):
-        warnings.simplefilter("ignore", ZooWarning)
+    with pytest.raises(ZooError):
         zoo.load(folder.path, allow=["*"])
 
 
@@ -186,3 +180,36 @@ def test_a_module_that_the_config_excepts_is_told(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(tiny.packed(tmp_path / "f", by_hand.awq(32), quantization_config=config).path)
     assert checkpoint.packing is not None
     assert any(f"says that {tiny.UP}.weight is not packed, but the file has it" in n for n in checkpoint.packing.told())
+
+
+def test_what_happens_to_activations_is_told(tmp_path: Path) -> None:
+    config = groups() | {"kv_cache_scheme": {"num_bits": 8}}
+    config["config_groups"]["group_0"]["input_activations"] = {"num_bits": 8, "dynamic": True}
+    checkpoint = open_checkpoint(tiny.packed(tmp_path / "f", by_hand.int4, quantization_config=config).path)
+    assert checkpoint.packing is not None
+    told = " ".join(checkpoint.packing.told())
+    assert "its owner computes with activations of 8 bits; zoo does not round them" in told
+    assert "its owner keeps the cache in few bits; zoo does not round it" in told
+
+
+JUNK: list[Any] = [None, True, 0, -1, 16, 2**70, 1.5, "", "x", [], [[1]], {}, {"a": 1}, "\x00"]
+SHAPES: list[tuple[int, ...]] = [(), (0,), (0, 0), (3, 5), (2, 3, 4)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_headers_and_settings_of_any_kind_are_read_or_refused(kind: str, tmp_path: Path) -> None:
+    pack, config = KINDS[kind]
+    folder = tiny.packed(tmp_path / "f", pack, quantization_config=config)
+    infos = read_header(folder.path / "model.safetensors").tensors
+    rng = Random(kind)
+    for _ in range(200):
+        keys, found = deepcopy(config), dict(infos)
+        group = rng.choice([keys, *(keys.get("config_groups", {}).get("group_0", {}).values())])
+        if isinstance(group, dict):
+            group[rng.choice(sorted(group))] = rng.choice(JUNK)
+        name = rng.choice(sorted(found))
+        changed = {"shape": rng.choice(SHAPES)} if rng.random() < 0.5 else {"dtype": rng.choice(["int8", "float32"])}
+        found[name] = replace(found[name], **(changed if rng.random() < 0.7 else {}))
+        with contextlib.suppress(CheckpointError):
+            packing = recognise({"quantization_config": keys}, folder.path / "config.json", found)
+            assert packing is None or packing.in_words(packing.shown(found))

@@ -63,6 +63,12 @@ def test_settings_that_stand_beside_the_config_are_read(tmp_path: Path) -> None:
         open_checkpoint(folder.path)
 
 
+def test_settings_beside_weights_that_are_not_packed_speak_of_others(tmp_path: Path) -> None:
+    folder = tiny.write(tmp_path / "f", tiny.weights())
+    (folder / "quantize_config.json").write_text('{"bits": 4, "group_size": 128}')
+    assert open_checkpoint(folder).packing is None
+
+
 def test_a_weight_that_is_called_a_scale_is_none(tmp_path: Path) -> None:
     folder = tiny.packed(tmp_path / "f", by_hand.scaled(by_hand.per_tensor), quantization_config=VLLM)
     stored = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
+from zoo.files.packed.view import parts_of
 
 HIDDEN, FFN, HEADS, KV, VOCAB = 64, 96, 4, 2, 48
 CONFIG: dict[str, Any] = {
@@ -77,7 +79,7 @@ def packed(
 
 
 def check(folder: PackedFolder) -> Checkpoint:
-    """Every tensor of the folder is bit for bit what its owner unpacks, and no other is shown. The open checkpoint."""
+    """Every tensor of the folder is bit for bit what its owner unpacks, whole and in bands, and no other is shown."""
     checkpoint = open_checkpoint(folder.path)
     assert set(checkpoint.tensors) == set(folder.unpacked)
     with checkpoint.open() as tensors:
@@ -85,6 +87,13 @@ def check(folder: PackedFolder) -> Checkpoint:
             info = checkpoint.tensors[name]
             assert (info.shape, info.dtype) == (tuple(expected.shape), str(expected.dtype).removeprefix("torch.")), name
             assert torch.equal(tensors[name], expected), name
+    assert checkpoint.packing is not None
+    with checkpoint.open_parts() as raw:
+        for name, matrix in checkpoint.packing.matrices.items():
+            parts, rows = parts_of(matrix, raw), matrix.shape[0]
+            cuts = (0, 1, min(6, rows), min(29, rows), rows)  # within groups, words and blocks
+            bands = [matrix.unpack(parts, slice(a, b)) for a, b in pairwise(cuts)]
+            assert torch.equal(torch.cat(bands), folder.unpacked[name]), name
     files = [folder.path / name.name for name in checkpoint.files]
     assert sum(info.nbytes for info in checkpoint.tensors.values()) <= sum(f.stat().st_size for f in files)
     return checkpoint

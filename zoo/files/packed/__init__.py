@@ -12,7 +12,20 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean
 from zoo.files.json_file import read_json
-from zoo.files.packed import awq, bitsandbytes, chatglm, compressed_tensors, fp8, gptq, mlx, modelopt, mxfp4
+from zoo.files.packed import (
+    awq,
+    bitsandbytes,
+    chatglm,
+    compressed_tensors,
+    fp8,
+    gptq,
+    hqq,
+    mlx,
+    modelopt,
+    mxfp4,
+    quanto,
+    torchao,
+)
 from zoo.files.packed.keys import HINT, PackingKeys
 from zoo.files.packed.record import Encoding, PackedMatrix, Packing
 from zoo.files.tensor_info import TensorInfo
@@ -30,10 +43,13 @@ METHODS: dict[str, Reader] = {
     "fbgemm_fp8": fp8.recognise,
     "fp8": fp8.recognise,
     "gptq": gptq.recognise,
+    "hqq": hqq.recognise,
     "mlx": mlx.recognise,
     "modelopt": modelopt.recognise,
     "modelopt_fp4": modelopt.recognise,
     "mxfp4": mxfp4.recognise,
+    "quanto": quanto.recognise,
+    "torchao": torchao.recognise,
 }
 
 
@@ -50,6 +66,8 @@ def recognise(config: Mapping[str, Any], file: Path, tensors: Mapping[str, Tenso
     if method not in METHODS:
         what = f"it says that the weights are packed by {clean(repr(method))}, which zoo cannot unpack"
         raise keys.refuse("quant_method", what, hint=HINT)
+    if keys.file != file and not any(info.dtype in CODES for info in tensors.values()):
+        return None  # it speaks of other weights than those here
     packing = METHODS[method](keys, config, tensors)
     for name, info in packing.shown(tensors).items():
         if name.endswith(".weight") and info.dtype in CODES and name not in packing.matrices:
@@ -66,6 +84,7 @@ BESIDE = {
     "quantize_config.json": ("", "gptq"),
     "quant_config.json": ("", "awq"),
     "hf_quant_config.json": ("quantization", "modelopt"),
+    "quanto_qmap.json": ("", "quanto"),
 }
 
 

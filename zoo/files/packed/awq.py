@@ -23,22 +23,30 @@ if TYPE_CHECKING:
 SUFFIXES = (".qweight", ".qzeros", ".scales")
 PLACES = (0, 4, 1, 5, 2, 6, 3, 7)  # of rows 0 to 7 in a word, from the lowest bits
 LAYOUTS = ("gemm", "exllama", "ipex")  # the second and third are ways to run the first
-WITHOUT_EFFECT = "do_fuse fuse_max_seq_len modules_to_fuse exllama_config backend".split()
+WITHOUT_EFFECT = "do_fuse fuse_max_seq_len modules_to_fuse exllama_config backend sym desc_act lm_head meta".split()
 
 
 def recognise(keys: PackingKeys, config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Packing:
     """The packed matrices of a checkpoint. Raises CheckpointError for what is not read, or does not fit together."""
-    for own, theirs in (("bits", "w_bit"), ("group_size", "q_group_size"), ("version", "format")):
-        if own in keys.raw and theirs in keys.raw and keys.raw[own] != keys.raw[theirs]:
+    for own, theirs in (
+        ("bits", "w_bit"),
+        ("group_size", "q_group_size"),
+        ("version", "format"),
+        ("format", "checkpoint_format"),
+    ):
+        if own in keys.raw and theirs in keys.raw and _low(keys.raw[own]) != _low(keys.raw[theirs]):
             raise keys.refuse(theirs, f"is another value than {own}, and means the same")
     keys.number("bits" if "bits" in keys.raw else "w_bit", None, among=(4,))
     key = "group_size" if "group_size" in keys.raw else "q_group_size"
     size = -1 if keys.get(key) == -1 else keys.number(key, 128)
     has_zeros = keys.flag("zero_point", True)
-    if keys.word("version" if "version" in keys.raw else "format", "gemm", among=(*LAYOUTS, *OTHERS)) in OTHERS:
-        raise keys.refuse("version", f"zoo reads the layouts {', '.join(LAYOUTS)}", hint=HINT)
+    layout = next((key for key in ("version", "format", "checkpoint_format") if key in keys.raw), "version")
+    if keys.word(layout, "gemm", among=(*LAYOUTS, *OTHERS)) in OTHERS:
+        raise keys.refuse(layout, f"zoo reads the layouts {', '.join(LAYOUTS)}", hint=HINT)
+    if keys.get("pack_dtype", "int32") != "int32":
+        raise keys.refuse("pack_dtype", "zoo reads codes in words of 32 bits", hint=HINT)
     listed = keys.names("modules_to_not_convert")
-    keys.pass_over(*WITHOUT_EFFECT, "w_bit", "q_group_size", "format", "version")
+    keys.pass_over(*WITHOUT_EFFECT, "w_bit", "q_group_size", "format", "version", "checkpoint_format")
     keys.check()
     file = PartsOfFile(tensors)
     matrices = {
@@ -49,13 +57,17 @@ def recognise(keys: PackingKeys, config: Mapping[str, Any], tensors: Mapping[str
     return Packing(frozenset({keys.name}), matrices, notes=tuple(excepted(listed, matrices, keys)))
 
 
+def _low(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
 OTHERS = ("gemv", "gemv_fast", "marlin", "llm-awq")  # laid out for one kernel each
 
 
 def _matrix(file: PartsOfFile, module: str, size: int, *, has_zeros: bool, config: Mapping[str, Any]) -> PackedMatrix:
     name = f"{module}.weight"
     codes, zeros, scales = (file.take(f"{module}.{part}", name) for part in ("qweight", "qzeros", "scales"))
-    if len(codes.shape) != 2:
+    if len(codes.shape) != 2 or not codes.numel:
         raise CheckpointError(codes.file, codes.name, f"is {list(codes.shape)}, not a matrix")
     columns, rows = codes.shape[0], 8 * codes.shape[1]
     size = columns if size == -1 else size

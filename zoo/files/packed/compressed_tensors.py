@@ -153,13 +153,10 @@ def _differing(groups: list[ModuleGroup], matrices: Mapping[str, PackedMatrix]) 
 
 
 def _activations(keys: PackingKeys) -> list[str]:
-    found = keys.raw["config_groups"].values()
-    groups = [group for group in found if isinstance(group, dict)]
-    bits = {g["input_activations"].get("num_bits") for g in groups if isinstance(g.get("input_activations"), dict)}
-    told = [
-        f"its owner computes with activations of {clean(b)} bits; zoo does not round them"
-        for b in sorted(bits, key=str)
-    ]
+    groups = [group for group in keys.raw["config_groups"].values() if isinstance(group, dict)]
+    found = [group["input_activations"] for group in groups if isinstance(group.get("input_activations"), dict)]
+    bits = dict.fromkeys(clean(each.get("num_bits")) for each in found)
+    told = [f"its owner computes with activations of {number} bits; zoo does not round them" for number in bits]
     if keys.raw.get("kv_cache_scheme"):
         told.append("its owner keeps the cache in few bits; zoo does not round it")
     return told

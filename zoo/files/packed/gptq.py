@@ -29,7 +29,10 @@ WITHOUT_EFFECT = (
     "damp_percent true_sequential static_groups model_name_or_path model_file_base_name tokenizer dataset batch_size "
     "block_name_to_quantize module_name_preceding_first_block modules_in_block_to_quantize use_cuda_fp16 "
     "model_seqlen pad_token_id use_exllama disable_exllama exllama_config cache_block_outputs max_input_length backend "
-    "meta lm_head damp_auto_increment mse act_group_aware quantizer awq_gemm_no_output act_order desc_act"
+    "meta lm_head damp_auto_increment mse act_group_aware hyb_act quantizer parallel_packing device vram_strategy "
+    "offload_to_disk offload_to_disk_path compute_device_filter auto_forward_data_parallel gc_mode "
+    "wait_for_submodule_finalizers autoround_version iters lr minmax_lr enable_minmax_tuning enable_quanted_input "
+    "nsamples seqlen low_gpu_mem_usage scale_dtype gradient_accumulate_steps train_bs amp quant_block_list"
 ).split()
 
 
@@ -68,6 +71,9 @@ def _settings(keys: PackingKeys) -> GroupedIntegers:
         raise keys.refuse("format", f"is not {format!r}, which checkpoint_format says")
     if keys.get("pack_dtype", "int32") != "int32":
         raise keys.refuse("pack_dtype", "zoo reads codes in words of 32 bits", hint=HINT)
+    for key, only in (("data_type", "int"), ("method", "gptq")):
+        if key in keys.raw:
+            keys.word(key, only, among=(only,))
     ordered = keys.flag("desc_act", False)
     keys.pass_over(*WITHOUT_EFFECT)
     own = bool(keys.get("dynamic"))
