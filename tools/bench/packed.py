@@ -30,7 +30,7 @@ PEAK = """
 import sys, warnings
 warnings.simplefilter("ignore")
 import torch, zoo, zoo.generation, zoo.checkpoint.loading, zoo.plugins.llama.model
-from zoo.measurement.memory import peak_bytes
+from zoo.measurement.speed.memory import peak_bytes
 torch.ones(64, 64) @ torch.ones(64, 64)
 before = peak_bytes()
 model = zoo.load(sys.argv[1], **eval(sys.argv[2]))

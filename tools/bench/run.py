@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The benchmarks of docs/benchmarks.md: ratios, each measured in one run with both sides taking turns.
 
-    tools/bench/run.py [--only load,speed,window,startup,packed] [--write docs/benchmarks.md]
+    tools/bench/run.py [--only load,speed,window,startup,packed,cache] [--write docs/benchmarks.md]
 
 Needs transformers. SmolLM2-135M takes part where tools/fetch_smollm2.py or $ZOO_SMOLLM2 has put it.
 """
@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+import cache
 import load
 import packed
 import speed
@@ -21,7 +22,7 @@ import window
 
 from zoo.measurement.environment import environment
 
-PARTS = {"startup": startup, "load": load, "speed": speed, "window": window, "packed": packed}
+PARTS = {"startup": startup, "load": load, "speed": speed, "window": window, "packed": packed, "cache": cache}
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 
