@@ -7,6 +7,7 @@ Shapes: B batch, T new tokens, S keys.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -58,6 +59,13 @@ class PrefixCache(Cache):
             raise UsageError(f"a prefix of {kept} tokens that have seen each other cannot be rewound to {length}")
         super().rewind(length)
         self.prefix = self.prefix if length else None
+
+    def rewind_rows(self, lengths: Sequence[int]) -> None:
+        """Forget all but the first tokens of each row. Raises UsageError for a part of a prefix: it saw the rest."""
+        kept = [0] if self.prefix is None else self.prefix.length.flatten().tolist()
+        if any(length < least for length, least in zip(lengths, kept, strict=False)):
+            raise UsageError(f"prefixes of {kept} tokens that have seen each other cannot be rewound to {[*lengths]}")
+        super().rewind_rows(lengths)
 
 
 class PrefixSpan(Span):

@@ -87,6 +87,11 @@ class Sandbox(Decoder):
         logits = self.lm_head(x)
         return logits if self.softcap is None else torch.tanh(logits / self.softcap) * self.softcap
 
+    @property
+    def markers(self) -> frozenset[int]:
+        """Tokens that change what those before them see, so that a draft may not guess them."""
+        return frozenset([] if self.prefix_token is None else [self.prefix_token])
+
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
         """An empty cache, no longer than there are learned positions, so that what does not fit is refused early."""
         max_len = min(max_len, self.max_positions or max_len)

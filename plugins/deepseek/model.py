@@ -16,9 +16,11 @@ from torch.nn import functional as F
 
 from zoo.errors import UsageError
 from zoo.nn import (
+    Cache,
     Decoder,
     Experts,
     GatedMLP,
+    KVCache,
     LatentAttention,
     MoE,
     PreNormLayer,
@@ -29,6 +31,7 @@ from zoo.nn import (
     Span,
 )
 
+from .ahead import ModulesDraft, StatesCache
 from .config import DeepSeekConfig
 
 
@@ -39,6 +42,26 @@ class DeepSeek(Decoder):
         rope = Rope(c.rope_head_dim, c.rope, c.max_seq_len, is_interleaved=c.rope_interleaved)
         super().__init__(c, (layer(c, i, rope) for i in range(c.num_layers)), RMSNorm(c.hidden_size, c.norm_eps))
         self.mtp = nn.ModuleList(MTP(c, layer(c, c.num_layers + k, rope)) for k in range(c.num_mtp_layers))
+
+    def new_cache(self, batch_size: int, max_len: int) -> Cache:
+        """An empty cache, which can keep the states that modules for multi-token prediction guess from."""
+        kind = StatesCache if self.mtp else Cache
+        return kind([block.new_cache(batch_size, max_len) for block in self.layers], batch_size, max_len)
+
+    def own_draft(self) -> ModulesDraft | None:
+        """What guesses with the model's own modules; None where there are none."""
+        return ModulesDraft(list(self.mtp)) if self.mtp else None
+
+    def read(self, x: Tensor, span: Span, *, cache: Cache | None = None, last: bool = False) -> Tensor:
+        """Logits as of any decoder; a cache that is asked to keeps the states of the last norm."""
+        if not isinstance(cache, StatesCache) or cache.states is None:
+            return super().read(x, span, cache=cache, last=last)
+        for block, held in zip(self.layers, cache.layers, strict=True):
+            x = block(x, span, held)
+        cache.advance(span)
+        x = self.norm(x)
+        cache.keep(x, span)
+        return self.decode(span.last(x) if last else x)
 
     def predict_ahead(self, tokens: Tensor, *, attention_mask: Tensor | None = None) -> list[Tensor]:
         """Logits of the multi-token prediction modules for tokens [B, T]: [B, T - 1, V], [B, T - 2, V], ...
@@ -84,10 +107,10 @@ class MTP(nn.Module):
         self.norm = RMSNorm(c.hidden_size, c.norm_eps)
         self.lm_head = nn.Linear(c.hidden_size, c.vocab_size, bias=False)
 
-    def forward(self, x: Tensor, tokens: Tensor, span: Span) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, tokens: Tensor, span: Span, cache: KVCache | None = None) -> tuple[Tensor, Tensor]:
         """States x [B, T, D] and the tokens [B, T] that follow them to normed states [B, T, D] and logits [B, T, V]."""
         pair = torch.cat((self.embed_norm(self.embed(tokens)), self.hidden_norm(x)), -1)
-        x = self.norm(self.layer(self.proj(pair), span))
+        x = self.norm(self.layer(self.proj(pair), span, cache))
         return x, self.lm_head(x)
 
 

@@ -113,6 +113,11 @@ class Qwen2VL(Decoder):
             raise UsageError("there are more images or videos than places for them in the text")
         return found.to(tokens.device), torch.tensor(ends, device=tokens.device) - span.lengths
 
+    @property
+    def markers(self) -> frozenset[int]:
+        """Tokens that stand for something else, so that a draft may not guess them."""
+        return frozenset((self.config.image_token_id, self.config.video_token_id))
+
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
         return PlaceCache([layer.new_cache(batch_size, max_len) for layer in self.layers], batch_size, max_len)
 

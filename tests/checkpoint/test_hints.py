@@ -142,17 +142,21 @@ def test_a_renamed_key_is_not_let_pass_where_its_kind_of_value_was_assumed(broke
     assert "--allow" not in run("inspect", broken("llama", rms_norm_eps=None, zzz=1e-3)).stderr
 
 
-def test_keys_of_trainers_are_all_named_with_what_lets_them_pass(broken: Callable[..., Path]) -> None:
-    folder = broken("tiny", unsloth_version="2024.9", tokenizer_padding_side="left")
+def test_keys_that_nobody_knows_are_all_named_with_one_word_that_lets_them_pass(broken: Callable[..., Path]) -> None:
+    folder = broken("tiny", wandb_run="x1", my_notes="left")
     told = run("inspect", folder).stderr
-    assert "tokenizer_padding_side: the key is not known to llama, nor unsloth_version" in told
-    assert "zoo does not know what it does" in told
-    assert "--allow 'tokenizer_padding_side' --allow 'unsloth_version'\n" in told
+    assert "my_notes: the key is not known to llama, nor wandb_run" in told
+    assert "zoo does not know what they do" in told
+    assert "--allow 'my_notes,wandb_run'\n" in told
     assert "looks like" not in told
     assert "names are those of" not in told
-    allow = ["tokenizer_padding_side", "unsloth_version"]
-    with pytest.warns(ZooWarning, match="tokenizer_padding_side, unsloth_version not known, but allowed"):
-        assert torch.equal(logits(zoo.load(folder, allow=allow)), logits(zoo.load(TINY)))
+    with pytest.warns(ZooWarning, match="my_notes, wandb_run not known, but allowed"):
+        assert torch.equal(logits(zoo.load(folder, allow=["my_notes,wandb_run"])), logits(zoo.load(TINY)))
+
+
+def test_keys_of_trainers_need_no_leave(broken: Callable[..., Path]) -> None:
+    folder = broken("tiny", unsloth_version="2024.9", tokenizer_padding_side="left", _flash_attn_2_enabled=True)
+    assert torch.equal(logits(zoo.load(folder)), logits(zoo.load(TINY)))
 
 
 # --- families ---

@@ -69,6 +69,18 @@ def test_a_packed_model_is_that_of_the_unpacked_numbers(case: str, tmp_path: Pat
     assert packed.ledger.nbytes < 0.8 * plain.ledger.nbytes
 
 
+@pytest.mark.parametrize("prefix", ["module.", "_orig_mod.module."])
+def test_packed_parts_may_have_a_wrapper_s_prefix(prefix: str, tmp_path: Path) -> None:
+    folder = folder_of("gptq", tmp_path / "f")
+    file = folder.path / "model.safetensors"
+    save_file({f"{prefix}{name}": t for name, t in load_file(file).items()}, file, {"format": "pt"})
+    with pytest.warns(zoo.errors.ZooWarning, match="7 of 12 tensors packed"):
+        wrapped = zoo.load(folder.path)
+    plain = zoo.load(folder_of("gptq", tmp_path / "plain").path)
+    assert all(torch.equal(a, b) for a, b in zip(wrapped.parameters(), plain.parameters(), strict=True))
+    assert any(prefix in note for note in wrapped.ledger.concessions)
+
+
 BLOCKS = {"quant_method": "fp8", "weight_block_size": None, "dequantize": True}
 
 

@@ -29,7 +29,7 @@ BERT = installed()["bert"].config_class.tiny()
 KEYS: dict[str, Any] = {"device": "meta", "dtype": None, "seed": 0, "save": None, "format": None}
 BENCH: dict[str, Any] = {"source": None, "prompt": 5, "new": 3, "batch": 2, "repeats": 4, "device": "cpu",
                          "dtype": "bfloat16", "seed": 7, "against": None, "quantize": None,
-                         "packed": False}  # fmt: skip
+                         "packed": False, "compile": True}  # fmt: skip
 
 
 def composed(config: Any = TINY, keys: dict[str, Any] = KEYS, **changed: Any) -> Any:
@@ -272,6 +272,7 @@ def test_keys_become_a_job_with_weights_or_a_config(duelled: list[Any], monkeypa
     assert name == "mine"
     assert (made.source, made.options, made.config) == (None, None, TINY.to_dict())
     assert (made.prompt, made.new, made.batch, made.device, made.dtype, made.seed) == (5, 3, 2, "cpu", "bfloat16", 7)
+    assert made.compile is True
     assert options == {"repeats": 4, "against": None, "tell": None}
     assert told == {"model": "mine", "seed": 7, "config": TINY.to_dict()}
     duelled.clear()

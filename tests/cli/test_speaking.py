@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 
 from zoo import presets
 from zoo.anatomy.size import Size
+from zoo.checkpoint import loading  # before a test puts something else in the place of what it imports
 from zoo.cli import chat, datasheet, main, speaker
 from zoo.comparison import compare, page, rows
 from zoo.errors import UsageError, ZooWarning
@@ -62,7 +64,7 @@ def talking(monkeypatch: pytest.MonkeyPatch, *, has_template: bool = True, image
     files = SimpleNamespace(folder=Path("there"), config_name="config.json")
     opened = SimpleNamespace(
         model="model", tokenizer=tokenizer, images=list(images), config=GenerationConfig(), notes=["odd"],
-        ledger=SimpleNamespace(num_parameters=1500, checkpoint=files),
+        ledger=SimpleNamespace(num_parameters=1500, checkpoint=files), ways={},
     )  # fmt: skip
 
     def stream(model: str, tokens: Any, **more: Any) -> Pieces:
@@ -147,7 +149,7 @@ def test_an_evaluation_reads_each_text_in_windows(monkeypatch: pytest.MonkeyPatc
     assert asked[0][0] == ("s", "a=1")
     assert asked[0][1].items() >= {"family": "g", "allow": ["z"], "allow_pickle": True}.items()
     assert asked[1:] == [
-        {"dtype": "float16", "device": "cpu"},
+        {"dtype": "float16", "device": "cpu", "quantize": None, "keep_packed": False},
         *(("model", ("t", f"text of {name}"), {"window": 100, "stride": 3}) for name in "xy"),
     ]  # fmt: skip
     assert heard == ["loading s", "reading x", "reading y"]
@@ -260,3 +262,42 @@ def test_a_page_repeats_the_options_and_says_what_was_read() -> None:
     model.size = None
     assert page._layers(model) == "its layers"
     assert page._traits(model) == {}
+
+
+class Tokens:
+    """A tokenizer that reads any text as one list."""
+
+    def __init__(self, *ids: int) -> None:
+        self.encode = lambda text: list(ids)
+
+
+def test_a_draft_is_named_or_loaded_and_another_tokenizer_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = SimpleNamespace(
+        parameters=lambda: iter([SimpleNamespace(device="here")]), ledger=SimpleNamespace(tokenizer=Tokens(1, 2))
+    )
+    small = SimpleNamespace(ledger=SimpleNamespace(tokenizer=Tokens(1, 2)))
+    asked: list[Any] = []
+    monkeypatch.setattr(loading, "load", lambda *given, **more: asked.append((given, more)) or small)
+    assert speaker.open_draft(None, model) is None
+    assert speaker.open_draft("ngram", model) == "ngram"
+    assert speaker.open_draft("./small", model, dtype="float16") is small
+    assert asked == [(("./small",), {"dtype": "float16", "device": "here"})]
+    assert not capsys.readouterr().err
+    small.ledger.tokenizer = Tokens(1, 3)
+    speaker.open_draft("./small", model)
+    assert "note: ./small has another tokenizer: few of its guesses will be right" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_what_a_draft_was_good_for_is_told_after_the_text() -> None:
+    words = ["generate", "tiny", "-p", "She had been the friend", "--tokens", "30", "--draft"]
+    plain = CliRunner().invoke(main, words[:-1]).stdout
+    done = CliRunner().invoke(main, [*words, "ngram", "generation.num_draft_tokens=4"])
+    assert done.stdout == plain
+    assert re.search(r"\[draft: \d+ of \d+ guesses right \(\d+%\), \d+ passes for 30 \(\d\.\dx\)\]", done.stderr), (
+        done.stderr
+    )
+    own = CliRunner().invoke(main, [*words, "tiny", "-p", "It was", "--json"])
+    assert "(100%)" in own.stderr

@@ -381,24 +381,33 @@ def test_eval_hands_on_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
     score = SimpleNamespace(task="t", metric="acc", filter="none", value=0.25, stderr=None)
     found = SimpleNamespace(
-        family="llama", dtype="float16", texts={}, references={}, scores=[score], to_dict=lambda: {"a": 1}
+        family="llama",
+        dtype="float16",
+        texts={},
+        references={},
+        scores=[score],
+        to_dict=lambda: {"a": 1},
+        compile_seconds=12.3,
     )
     monkeypatch.setattr(
         "zoo.measurement.evaluation.evaluate", lambda *given, **more: asked.append((given, more)) or found
     )
     line = "tiny model.num_layers=2 family=llama --allow x --allow-pickle --tasks a,,b --include-path . --limit 3"
     done = run(
-        "eval", *line.split(), *"--num-fewshot 0 --batch 5 --device meta --dtype float16 --window 9 --stride 4".split()
+        "eval",
+        *line.split(),
+        *"--num-fewshot 0 --batch 5 --device meta --dtype float16 --compile --window 9 --stride 4".split(),
     )
     ((given, more),) = asked
     assert given == ("tiny", "model.num_layers=2")
     assert more.items() >= {
         "text": (), "tasks": ["a", "b"], "include_path": ".", "window": 9, "stride": 4, "limit": 3, "num_fewshot": 0,
-        "batch_size": 5, "dtype": "float16", "device": "meta", "family": "llama", "allow": ("x",),
+        "batch_size": 5, "dtype": "float16", "device": "meta", "compile": True, "family": "llama", "allow": ("x",),
         "allow_pickle": True, "tell": None,
     }.items()  # fmt: skip
     assert done.stdout.splitlines() == ["task\tmetric\tfilter\tvalue\tstderr", "t\tacc\tnone\t0.25\t"]
     assert "tiny · llama · computed in float16" in done.stderr
+    assert "compiled in 12 s" in done.stderr
     assert run("eval", "tiny", "--json").stdout == '{\n  "a": 1\n}\n'
     wrong_ones = (
         "--limit 3|--num-fewshot 0|--include-path .|--tasks ,|--tasks a --limit 0|--window 0|--stride 0|--batch 0"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests import prepared
-from tools.docs.blocks import Block, marked
+from tools.docs.blocks import Example, examples, unsaid
 from tools.docs.deviations import ROOT
 
 pytestmark = pytest.mark.slow  # runs the pages' commands
@@ -18,29 +18,36 @@ TUTORIAL = ROOT / "docs" / "en" / "add-a-family.md"  # its blocks are steps: see
 
 
 def found(*, is_slow: bool) -> list[object]:
-    pages = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != TUTORIAL]  # English before Chinese
-    blocks = {
-        block.text: pytest.param(block, id=f"{page.relative_to(ROOT / 'docs')}:{block.line}")
-        for page in reversed(pages)
-        for block in marked(page.read_text(encoding="utf-8"))
-        if block.is_slow is is_slow
+    written = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page != TUTORIAL]  # English before Chinese
+    shown = {
+        (it.block.text, it.printed): pytest.param(it, id=f"{page.relative_to(ROOT)}:{it.block.line}")
+        for page in reversed([ROOT / "README.md", ROOT / "README.zh-CN.md", *written])
+        for it in examples(page.read_text(encoding="utf-8"))
+        if it.block.is_slow is is_slow
     }
-    return [*reversed(blocks.values())]  # what both languages run is run once
+    return [*reversed(shown.values())]  # what both languages run is run once
 
 
-@pytest.mark.parametrize("block", found(is_slow=False))
-def test_cheap_block_runs(block: Block, tmp_path: Path) -> None:
-    run(block, tmp_path)
+@pytest.mark.parametrize("example", found(is_slow=False))
+def test_cheap_block_runs(example: Example, tmp_path: Path) -> None:
+    run(example, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", found(is_slow=True))
-def test_block_runs(block: Block, tmp_path: Path) -> None:
-    run(block, tmp_path)
+@pytest.mark.parametrize("example", found(is_slow=True))
+def test_block_runs(example: Example, tmp_path: Path) -> None:
+    run(example, tmp_path)
 
 
-def run(block: Block, folder: Path) -> None:
+def test_a_line_that_was_not_printed_is_missed() -> None:
+    assert unsaid(("a  b", "…", "c"), "a b\nx\nc\n") == []
+    assert unsaid(("c", "a b"), "a b\nc\n") == ["a b"]
+    assert unsaid(("88/122 agree",), "next token 88/122 agree") == ["88/122 agree"]
+
+
+def run(example: Example, folder: Path) -> None:
     """Run a block in an empty folder, with a `zoo` first in the path that has torch imported already."""
+    block = example.block
     bin, here = folder / "bin", folder / "here"
     for made in (bin, here):
         made.mkdir()
@@ -57,4 +64,6 @@ def run(block: Block, folder: Path) -> None:
             timeout=120,
             check=False,
         )
-    assert done.returncode == block.exit_code, f"{block.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    told = f"{block.text}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+    assert done.returncode == block.exit_code, told
+    assert not unsaid(example.printed, done.stdout + done.stderr), told

@@ -32,10 +32,12 @@ def test_tests_run_on_every_python_that_is_allowed() -> None:
 
 
 def test_the_readmes_commands_are_those_that_are_run() -> None:
-    blocks = re.findall(r"```bash\n(.*?)```", text("README.md"), re.DOTALL)[:2]
-    lines = [line for block in blocks for line in block.splitlines()]
-    assert len(lines) == 3
-    for line in lines:
+    blocks = re.findall(r"```bash\n(.*?)```", text("README.md"), re.DOTALL)
+    begin, *_, tests = blocks
+    lines = [line for line in begin.splitlines() if not line.startswith(("git clone ", "python3 -m venv"))]
+    assert len(lines) == 2
+    assert begin.startswith("git clone ")
+    for line in [*lines, *tests.splitlines()]:
         for part in line.split(" && "):
             shown = part.replace("pip install", "pip install -q")
             assert part in text(".ci/run") or shown in text(".ci/run"), part
@@ -63,3 +65,13 @@ def test_the_citation_and_the_changelog_know_the_version() -> None:
     assert citation["version"] == zoo.__version__ == project["version"]
     assert citation["license"] == project["license"]
     assert re.search(r"^## Unreleased$", text("CHANGELOG.md"), re.MULTILINE)
+
+
+def test_nothing_says_to_install_from_where_nothing_is_published() -> None:
+    """`pip install 'zoo-lm[extra]'` is said where zoo is installed already: pip then adds the packages of the extra."""
+    said = re.compile(r"install (?:[^`\n]* )?['\"]?zoo-lm(?!\[)|badge|img\.shields")
+    pages = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").rglob("*.ipynb")]
+    code = [file for room in ("zoo", "plugins", "conf", "tests/plugin") for file in (ROOT / room).rglob("*.*")]
+    written = [file for file in [*pages, *code] if file.suffix in {".md", ".ipynb", ".py", ".in", ".yaml", ".toml"}]
+    assert len(written) > 400
+    assert not [file for file in written if said.search(file.read_text(encoding="utf-8"))]

@@ -9,12 +9,13 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import parse
 
 import click
 import pytest
 import yaml
 
-from tools.docs import commands, config_fields, deviations, families, python_api, rooms, shelf, site
+from tools.docs import commands, config_fields, deviations, drawings, families, python_api, rooms, shelf, site
 from tools.docs.blocks import count_marks, marked
 from tools.docs.deviations import ROOT
 from tools.docs.links import broken
@@ -128,6 +129,30 @@ def test_the_prose_of_a_family_is_there_in_full(language: str, name: str) -> Non
     assert 3 <= rest.count("\n- ") + 1 <= 15
     if language == "zh":
         assert re.search(r"[\u4e00-\u9fff]{6}", rest)
+
+
+def test_every_family_with_presets_shows_one_of_them_and_its_layer(pages: dict[str, dict[str, str]]) -> None:
+    assert set(families.SHOWN) == {name for name in NAMES if shelf.models_of(name)}
+    for name, preset in families.SHOWN.items():
+        assert preset in {model.name for model in shelf.models_of(name)}
+        for language in LANGUAGES:
+            assert pages[language][f"families/{name}.md"].count('<figure class="zoo-layer m0"><svg') == 1
+
+
+def test_rows_of_chinese_tables_are_named_in_chinese(pages: dict[str, dict[str, str]]) -> None:
+    for name in families.SHOWN:
+        rows = re.findall(r"^\| \*\*(.*?)\*\* \|", pages["zh"][f"families/{name}.md"], re.MULTILINE)
+        assert len(rows) > 3
+        assert not [row for row in rows if not re.fullmatch(r"[\u4e00-\u9fff]+", row)], name
+
+
+@pytest.mark.parametrize("file", drawings.FILES.values(), ids=[*drawings.FILES])
+def test_the_pictures_of_the_readme_are_those_that_are_drawn(file: Path) -> None:
+    drawn = drawings.drawings()[file]
+    assert file.read_text(encoding="utf-8") == drawn, "python -m tools.docs.drawings draws them anew"
+    parse(file)  # a picture that is shown alone is well-formed XML
+    for readme in ("README.md", "README.zh-CN.md"):
+        assert str(file.relative_to(ROOT)) in (ROOT / readme).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", NAMES)

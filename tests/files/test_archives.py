@@ -155,7 +155,7 @@ def test_the_parts_of_a_model_are_numbered_from_nought(tmp_path: Path) -> None:
     refused("consolidated.00.pth: ", read_parts, tmp_path, allow_pickle=False)
     refused("consolidated.01.pth: ", read_parts, tmp_path, allow_pickle=True)
     (tmp_path / "consolidated.02.pth").rename(tmp_path / "consolidated.01.pth")
-    found = read_parts(tmp_path, allow_pickle=True)
+    found, _ = read_parts(tmp_path, allow_pickle=True)
     assert {name: (info.name, info.file.name) for name, info in found.items()} == {
         "t#00": ("t#00", "consolidated.00.pth"),
         "t#01": ("t#01", "consolidated.01.pth"),

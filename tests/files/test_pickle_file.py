@@ -115,17 +115,16 @@ def test_what_needs_code_is_named(tmp_path: Path) -> None:
         read_pickle_header(saved(tmp_path / "x.bin", {"a": Evil()}))
 
 
-def test_a_pickle_from_before_zip_archives_is_refused_with_advice(tmp_path: Path) -> None:
-    path = saved(tmp_path / "x.bin", {"a": torch.ones(2)}, _use_new_zipfile_serialization=False)
+def test_a_file_of_another_format_is_refused_with_advice(tmp_path: Path) -> None:
+    (tmp_path / "x.bin").write_bytes(pickle.dumps({"a": 1}))
     with pytest.raises(CheckpointError, match="save the weights as safetensors"):
-        read_pickle_header(path)
+        read_pickle_header(tmp_path / "x.bin")
 
 
 @pytest.mark.parametrize(
     ("state", "message"),
     [
         (torch.ones(2), "holds a StoredTensor, not a state dict"),
-        ({"model": {"a": torch.ones(2)}}, "model: is a dict, not a tensor"),
         ({"step": 3}, "step: is a int, not a tensor"),
         ({3: torch.ones(2)}, "3: is a StoredTensor"),
         ([1, 2], "holds a list, not a state dict"),
@@ -160,7 +159,7 @@ def test_a_missing_storage_and_a_foreign_byte_order_are_refused(tmp_path: Path) 
     path = saved(tmp_path / "x.bin", {"a": torch.zeros(3)})
     shutil.copy(path, tmp_path / "y.bin")
     repacked(path, lambda r: {n: v for n, v in r.items() if "/data/" not in n})
-    with pytest.raises(CheckpointError, match="a: its storage data/0 is not in the archive"):
+    with pytest.raises(CheckpointError, match="a: its storage 0 is not in the file"):
         read_pickle_header(path)
     swap = lambda r: {n: (b"big" if n.endswith("byteorder") else d, k) for n, (d, k) in r.items()}  # noqa: E731
     with pytest.raises(CheckpointError, match="byteorder: is not little"):

@@ -28,6 +28,9 @@ class TableCache:
         self.counts = (self.counts - (self.length - length)).clamp(min=0)
         self.length = length
 
+    def rewind_rows(self, lengths: list[int]) -> None:
+        self.counts, self.length = torch.tensor(lengths), max(lengths)
+
 
 class TableModel(nn.Module):
     """Logits looked up by a state that all real tokens so far have stirred: any slip in padding or caching shows."""

@@ -85,11 +85,18 @@ def test_too_few_tokens_are_an_error_that_says_so(model: Any, tokenizer: Tokeniz
 
 
 @pytest.mark.slow
+def test_a_draft_is_held_to_the_form_and_changes_no_text(model: Any, tokenizer: Tokenizer) -> None:
+    plain = said(model, tokenizer, json_schema=SCHEMA, max_new_tokens=45)
+    for draft in ("ngram", zoo.load("tiny"), model):
+        assert said(model, tokenizer, json_schema=SCHEMA, max_new_tokens=45, draft=draft) == plain
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [{}, {"temperature": 1.5, "seed": 5}, {"num_beams": 3}, {"num_beams": 4, "temperature": 1.0, "seed": 2},
      {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 2.0, "num_return_sequences": 2},
-     {"repetition_penalty": 1.5, "forced_eos_token_id": 2}],
+     {"repetition_penalty": 1.5, "forced_eos_token_id": 2}, {"draft": "ngram", "temperature": 1.5, "seed": 5}],
     ids=str,
 )  # fmt: skip
 def test_json_is_of_its_schema(model: Any, tokenizer: Tokenizer, settings: dict[str, Any]) -> None:

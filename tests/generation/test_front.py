@@ -248,3 +248,21 @@ def test_settings_of_a_config_go_along_when_a_model_is_saved_or_converted(tmp_pa
     for name in ("saved", "converted"):
         config = zoo.load(tmp_path / name).generation_config
         assert config == GenerationConfig(max_length=9, bad_words_ids=[[14]])
+
+
+@pytest.mark.parametrize("prompts", [[[3, 4, 5, 6]], [[3, 4, 5, 6], [7]]], ids=["alone", "padded"])
+@pytest.mark.parametrize(
+    "settings",
+    [{"num_beams": 3}, {"num_beams": 4, "num_beam_groups": 2, "num_return_sequences": 4},
+     {"temperature": 1.0, "num_return_sequences": 5},
+     {"temperature": 1.0, "num_return_sequences": 5, "draft": "ngram"}],
+    ids=["beams", "groups", "samples", "drafted"],
+)  # fmt: skip
+def test_a_prompt_is_read_once_however_many_texts_go_on_from_it(prompts: Any, settings: dict[str, Any]) -> None:
+    model = TableModel(eos_token_id=[])
+    generate(model, prompts, max_new_tokens=4, **settings)
+    first, *others = model.passes
+    assert first == (len(prompts), 4)
+    rows = len(prompts) * settings.get("num_beams", settings.get("num_return_sequences"))
+    assert {count for count, _ in others} == {rows}
+    assert "draft" in settings or {width for _, width in others} == {1}

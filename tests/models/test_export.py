@@ -40,3 +40,29 @@ def test_a_family_is_exported_for_any_batch_size(name: str) -> None:
         assert found.keys() == expected.keys()
         for part, x in expected.items():
             assert (found[part] - x).abs().max() < 1e-9, part  # float64 sums in another order
+
+
+ANY_LENGTH = ("deepseek", "gpt2", "llama")  # as docs/en/export.md has them
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ANY_LENGTH)
+@torch.no_grad()
+def test_a_decoder_without_windows_is_exported_for_any_length(name: str) -> None:
+    exported, s = exported_for_any_length(name)
+    tokens = s.tokens(3, 14)
+    assert (exported(tokens) - s.model(tokens)).abs().max() < 1e-9  # float64 sums in another order
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_torch_says_that_a_window_is_exported_for_one_length() -> None:
+    assert "window" in installed()["mistral"].config_class.tiny().anatomy().traits["attention"]
+    with pytest.raises(torch._dynamo.exc.UserError, match=r"Constraints violated \(length\)"):
+        exported_for_any_length("mistral")
+
+
+def exported_for_any_length(name: str) -> tuple[nn.Module, Subject]:
+    s = Subject(installed()[name])
+    sizes = {0: torch.export.Dim("batch", max=64), 1: torch.export.Dim("length", max=s.config.max_seq_len)}
+    return torch.export.export(s.model, (s.tokens(2, 9),), dynamic_shapes=(sizes,)).module(), s

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zoo.errors import UsageError, ZooError
-from zoo.nn import NEW, Cache, Keys, KVCache, SlidingKVCache, Span, StateCache
+from zoo.nn import NEW, Cache, Keys, KVCache, Mask, SettledCache, SlidingKVCache, Span, StateCache
 from zoo.nn.keys import RingKeys
 
 CPU = torch.device("cpu")
@@ -204,3 +204,66 @@ def test_a_cache_with_a_state_says_that_it_cannot_be_rewound() -> None:
     keys = KVCache(1, 4, 1, 2)
     assert Cache([keys], 1, 4).can_rewind
     assert not Cache([keys, StateCache(x=torch.zeros(1, 1))], 1, 4).can_rewind
+
+
+@given(st.data())
+def test_rows_of_a_ring_that_looks_ahead_go_back_by_themselves(data: st.DataObject) -> None:
+    """Against a list of each row: after any chunks and rewinds the window before a new token is all there."""
+    window, ahead = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 4))
+    cache, rows, number = ring(3, 200, window), [[0.0] * 0 for _ in range(3)], 0
+    cache.look_ahead(ahead)
+    for _ in range(data.draw(st.integers(1, 6))):
+        sizes = data.draw(st.lists(st.integers(1, 1 + ahead), min_size=3, max_size=3))
+        width = max(sizes)
+        padding = torch.tensor([[column >= width - size for column in range(width)] for size in sizes])
+        numbers = torch.arange(number + 1, number + 1 + 3 * width).view(3, width)
+        number += 3 * width
+        before = [len(row) for row in rows]
+        span = Span(3, width, CPU, attention_mask=padding, cache=cache)
+        x = numbers.double()[..., None, None]
+        k, _, where = cache.layers[0].append(x, -x, span)
+        cache.advance(span)
+        for row, new, real in zip(rows, numbers, padding, strict=True):
+            row += new[real].tolist()
+        allowed = span.allowed(Mask(window=window), where)
+        for b, row in enumerate(rows):
+            seen = sorted(k[b, allowed[b, -1], 0, 0].tolist())
+            assert seen == row[-window:]
+        back = [data.draw(st.integers(0, len(row) - had - 1)) for row, had in zip(rows, before, strict=True)]
+        rows = [row[: len(row) - n] for row, n in zip(rows, back, strict=True)]
+        cache.rewind_rows([len(row) for row in rows])
+        assert cache.length == max(map(len, rows))
+
+
+def test_a_ring_that_looks_ahead_shows_one_token_its_window_alone_and_goes_back_no_further() -> None:
+    cache = ring(1, 30, 4)
+    cache.look_ahead(2)
+    assert cache.layers[0].k.shape[2] == 6
+    write(cache, torch.arange(9)[None])
+    cache.rewind(7)
+    span = Span(1, 1, CPU, cache=cache)
+    x = torch.tensor([[[[7.5]]]]).double()
+    k, _, where = cache.layers[0].append(x, x, span)
+    allowed = span.allowed(Mask(window=4), where)
+    assert allowed is not None
+    assert sorted(k[0, allowed[0, 0], 0, 0].tolist()) == [4, 5, 6, 7.5]
+    cache.advance(span)
+    with pytest.raises(UsageError, match="a ring of 6 tokens that has seen 9 cannot be rewound to 6"):
+        cache.rewind(6)  # 9 tokens were there, and the oldest of the window before 6 is gone
+
+
+def test_rows_of_a_state_and_of_what_belongs_together_stay() -> None:
+    cache = Cache([KVCache(2, 4, 1, 2), StateCache(x=torch.zeros(2, 1))], 2, 4)
+    assert not cache.can_rewind_rows
+    settled = SettledCache([KVCache(2, 9, 1, 1)], 2, 9)
+    write(settled, torch.randn(2, 3), torch.tensor([[False, True, True], [True, True, True]]))
+    settled.settle()
+    settled.reorder(torch.tensor([1, 0]))
+    write(settled, torch.randn(2, 2))
+    with pytest.raises(UsageError, match=r"cannot be rewound to \[2, 3\]"):
+        settled.rewind_rows([2, 3])
+    settled.rewind_rows([3, 4])
+    assert settled.counts is not None
+    assert settled.counts.tolist() == [3, 4]
+    with pytest.raises(UsageError, match=r"a cache of \[3, 4\] tokens cannot be rewound to \[4, 4\]"):
+        settled.rewind_rows([4, 4])

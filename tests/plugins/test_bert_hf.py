@@ -101,6 +101,39 @@ def test_files_of_2018_load_and_say_what_was_left_out(tmp_path: Path) -> None:
     assert_same(model, model_of(config))
 
 
+@pytest.mark.slow  # builds transformers' models
+@pytest.mark.parametrize(("family", "head"), [("bert", "cls.predictions"), ("roberta", "lm_head")])
+def test_an_untied_head_adds_the_decoders_bias_as_transformers_does(family: str, head: str, tmp_path: Path) -> None:
+    import transformers
+
+    config = config_of(family, "masked_lm", tie_embeddings=False)
+
+    def apart(tensors: Tensors) -> Tensors:
+        return tensors | {f"{head}.bias": tensors[f"{head}.decoder.bias"] + 1}
+
+    folder = stored(tmp_path / "apart", config, apart)
+    model = zoo.load(folder)
+    assert model.ledger.account.ignored == {
+        f"{head}.bias": "an untied head adds decoder.bias, as in transformers, and not the bias beside it"
+    }
+    assert_same(model, model_of(config))
+    theirs = transformers.AutoModelForMaskedLM.from_pretrained(folder).eval()
+    ids = torch.arange(3, 11)[None]
+    with torch.no_grad():  # float32 sums in another order
+        torch.testing.assert_close(model.eval()(ids).logits, theirs(ids).logits, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("family", "head"), [("bert", "cls.predictions"), ("roberta", "lm_head")])
+def test_an_untied_heads_bias_that_stands_in_one_place_is_read_from_there(
+    family: str, head: str, tmp_path: Path
+) -> None:
+    def beside(tensors: Tensors) -> Tensors:
+        return tensors | {f"{head}.bias": tensors.pop(f"{head}.decoder.bias")}
+
+    config = config_of(family, "masked_lm", tie_embeddings=False)
+    assert_same(zoo.load(stored(tmp_path / "beside", config, beside)), model_of(config))
+
+
 @pytest.mark.parametrize(
     ("family", "copy"),
     [

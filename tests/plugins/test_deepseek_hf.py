@@ -190,7 +190,7 @@ def test_modules_cost_no_compute_and_no_cache_of_a_forward_pass() -> None:
         (V3, {"rope_scaling": YARN | {"mscale": None}}, "model.rope.mscale=None and model.rope.mscale_all_dim=1.0"),
         (V3, {"rope_scaling": YARN | {"mscale_all_dim": 0}}, "model.rope.mscale_all_dim=0.0 are ambiguous"),
         (V3, {"rope_scaling": YARN | {"original_max_position_embeddings": None}}, "yarn needs model.rope.original"),
-        (V3, {"rope_scaling": {"type": "linear", "factor": 2, "mscale": 1.0}}, "mscale is not known for 'linear'"),
+        (V3, {"rope_scaling": {"type": "linear", "factor": 2, "mscale": 1.0}}, "mscale=1.0 is not known for 'linear'"),
         (V3, {"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not supported"),
         (V3, {"index_topk": 2048}, "index_topk: the key is not known to deepseek"),
         (V3, {"quantization_config": {"quant_method": "aqlm"}}, "says that the weights are packed by 'aqlm'"),
@@ -211,3 +211,37 @@ def test_temperature_without_yarn_is_refused() -> None:
 @pytest.mark.parametrize("other", ["deepseek_v32", "deepseek_vl_v2", "deepseek"])
 def test_other_DeepSeeks_are_not_taken_for_one(other: str) -> None:
     assert not [f.name for f, _ in installed().detect(V3 | {"model_type": other}) if f.name == "deepseek"]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_modules_guess_what_predict_ahead_says_and_change_no_text(tmp_path: Path, count: int) -> None:
+    config = V3 | {"num_nextn_predict_layers": count}
+    write(tmp_path, config, tensors(config))
+    model = zoo.load(tmp_path, f"model.num_mtp_layers={count}", dtype="float64")
+    told: list[tuple[list[int], list[int]]] = []
+    draft = model.own_draft()
+    own = draft.guess_rows
+
+    def guess_rows(rows: Any, most: Any, pick: Any) -> Any:
+        found = own(rows, most, pick)
+        told.extend((text, guess.tokens) for text, guess in zip(rows, found, strict=True))
+        return found
+
+    draft.guess_rows = guess_rows
+    prompts = [[5, 9, 3, 8, 8], [7, 4]]
+    plain = zoo.generate(model, prompts, max_new_tokens=15, eos_token_id=[])
+    found = zoo.generate(model, prompts, max_new_tokens=15, eos_token_id=[], draft=draft)
+    assert found.new_tokens == plain.new_tokens
+    assert sum(len(guess) == count for _, guess in told) > 10
+    with torch.inference_mode():
+        for text, guess in told:
+            for k, token in enumerate(guess):
+                ahead = model.predict_ahead(torch.tensor([text + guess[:k] + [0] * (count - k - 1)]))
+                assert int(ahead[k][0, len(text) - 2].argmax()) == token
+    sampled = zoo.generate(
+        model, prompts, max_new_tokens=9, temperature=1.0, seed=1, num_return_sequences=2, draft="mtp"
+    )
+    assert sampled.draft is not None
+    assert sampled.draft.num_guessed > 0
+    with pytest.raises(UsageError, match="needs a model with multi-token prediction modules"):
+        zoo.generate(zoo.load(tmp_path), prompts, draft="mtp")

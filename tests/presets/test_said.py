@@ -129,7 +129,7 @@ def test_a_mistake_is_met_with_what_is_near_or_known() -> None:
 def test_the_home_of_a_preset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "llama3").touch()
-    for same in (Path("tiny"), "a/b", "llama3", "x.gguf", "x.safetensors", "x.bin"):
+    for same in (Path("tiny"), "a/b", "x.gguf", "x.safetensors", "x.bin"):
         assert homes.home_of(same) == same
     assert homes.home_of("tiny") == "pkg://zoo/box/tiny"
     assert homes.home_of("gpt2") == catalogue.config("gpt2").hub

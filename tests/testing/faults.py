@@ -139,7 +139,7 @@ FAULTS: dict[str, Fault] = {
     "an export that forgets a field": Fault(
         "hf.py", "**write_keys(c, KEYS)",
         '**{k: v for k, v in write_keys(c, KEYS).items() if k != "layer_norm_epsilon"}',
-        "weights", "configs come back as they went", "norm_eps=1.5000000000000002e-05: norm_eps was",
+        "weights", "configs come back as they went", "model.norm_eps: found 1e-05, expected 1.5000000000000002e-05",
     ),
     "an export with a key that nobody reads": Fault(
         "hf.py", '"model_type": "stranger"', '"model_type": "stranger", "magic": 3',

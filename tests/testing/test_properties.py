@@ -27,7 +27,7 @@ from zoo.testing.imports import imported, is_public
 from zoo.testing.measure import difference, per_position, reading, runnable
 from zoo.testing.modelling import gradients_reach_every_parameter, it_builds_on_meta_without_allocating
 from zoo.testing.positions import rotary_layers_see_distances_only
-from zoo.testing.variants import _changed_records, _instead_of_none, _others, flags, variants
+from zoo.testing.variants import _changed_records, _instead_of_none, _others, differences, flags, variants
 
 ALL = {prove.__name__: (group, prove) for group, proofs in PROPERTIES.items() for prove in proofs}
 
@@ -179,6 +179,36 @@ def test_a_variant_changes_one_field_and_words_each_in_turn() -> None:
     assert not [
         name for name, _ in variants(Small()) if name.startswith(("family", "hub", "gated", "license", "source"))
     ]
+
+
+def test_what_differs_is_named_by_its_field_within_records_too() -> None:
+    config = installed()["llama"].config_class.tiny()
+    other = replace(config, norm_eps=0.05, rope=replace(config.rope, theta=7.0), hub="someone/else")
+    assert differences(other, config) == [
+        f"model.norm_eps: found 0.05, expected {config.norm_eps!r}",
+        f"model.rope.theta: found 7.0, expected {config.rope.theta!r}",
+    ]
+    pictures = installed()["gemma3_vl"].config_class.tiny()
+    without = SimpleNamespace(to_dict=lambda: {**pictures.to_dict(), "vision": None})
+    told = differences(without, pictures)  # type: ignore[arg-type]
+    assert f"model.vision.hidden_size: found None, expected {pictures.vision.hidden_size}" in told
+    assert not [line for line in told if "{" in line]
+
+
+def test_a_record_that_does_not_come_back_is_told_by_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    subject = Subject(installed()["llama"])
+    read = type(subject.config).from_dict.__func__  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        type(subject.config),
+        "from_dict",
+        classmethod(lambda cls, d: read(cls, {**d, "rope": {**d["rope"], "theta": 9.0}})),
+    )
+    check = judged("config", ALL["dicts_and_JSON_keep_every_field"][1], subject)
+    assert check.state == "fail"
+    expected = (
+        f"to_dict and from_dict, the tiny config: model.rope.theta: found 9.0, expected {subject.config.rope.theta}"
+    )
+    assert check.detail.startswith(expected)
 
 
 def test_rope_is_changed_in_its_base_its_share_and_each_scaling() -> None:

@@ -55,8 +55,8 @@ def _machine(remark: str) -> list[str]:
     e = environment()
     return [
         "Made by `python tools/bench/run.py --write docs/benchmarks.md`. Every ratio comes from one run in which",
-        "both sides take turns, on the same weights and the same work; beside the median stand the least and the most",
-        "of the turns. Above 1 zoo is faster.",
+        "both sides take turns, on the same weights and the same work; after the median come the smallest and the",
+        "largest of the turns. Above 1 zoo is faster.",
         "",
         f"{e['processor']}, {e['cores']} cores, threads: {e['threads']}, CPU · Python {e['python']} · "
         f"torch {e['torch']} · transformers {e.get('transformers', 'none')} · "

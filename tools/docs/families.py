@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from zoo.errors import ZooError
 from zoo.presets import ModelRecord
 from zoo.registry.family import Family
 from zoo.units import human_count
@@ -22,10 +21,41 @@ from . import deviations
 from .checkpoints import checkpoints, weights
 from .config_fields import fields_table
 from .deviations import ROOT
+from .drawings import layer
 from .shelf import built_in, config_of, models_of
 from .words import WORDS, indented, table
 
 PROSE = ROOT / "docs" / "families"
+SHOWN = {  # family -> the preset that its page shows: what people ask for first
+    "bert": "bert-base-uncased",
+    "bloom": "bloom-7b1",
+    "chatglm": "chatglm-6b",
+    "chatglm2": "chatglm3-6b",
+    "clip": "clip-vit-l14",
+    "decoder": "decoder/llama3",
+    "deepseek": "deepseek-v3",
+    "distilbert": "distilbert-base-uncased",
+    "gemma": "gemma3-4b-text",
+    "gemma3_vl": "gemma3-4b",
+    "glm": "glm-4-9b-0414",
+    "glm4_moe": "glm-4.5",
+    "gpt2": "gpt2",
+    "llama": "llama3.1-8b",
+    "mistral": "mistral-7b-v0.3",
+    "mixtral": "mixtral-8x7b",
+    "qwen": "qwen-7b",
+    "qwen2": "qwen2.5-7b",
+    "qwen2_5_vl": "qwen2.5-vl-7b",
+    "qwen2_moe": "qwen2-57b-a14b",
+    "qwen2_vl": "qwen2-vl-7b",
+    "qwen3": "qwen3-8b",
+    "qwen3_moe": "qwen3-30b-a3b",
+    "qwen_vl": "qwen-vl-chat",
+    "roberta": "roberta-base",
+    "t5": "flan-t5-base",
+    "transformer": "transformer-base",
+    "vit": "vit-base",
+}
 CHECKED = ROOT / "tools" / "docs" / "checked.yaml"  # family -> what it was compared with, and the test that does it
 
 
@@ -75,17 +105,14 @@ def _lead(name: str, language: str) -> str:
 
 
 def _glance(name: str, language: str) -> Iterator[str]:
-    words, models = WORDS[language], models_of(name)
-    if not models:
+    words = WORDS[language]
+    if name not in SHOWN:
         return
-    example = max(models, key=lambda r: bool(r.hub))
-    try:
-        traits = config_of(example.name).anatomy().traits
-    except (ZooError, NotImplementedError):
-        return
+    traits = config_of(SHOWN[name]).anatomy().traits
     yield f"## {words['at_a_glance']}\n"
-    yield f"{words['as_in']} `{example.name}`{words[':']}\n"
-    yield table([words["part"], words["value"]], [[f"**{key}**", value] for key, value in traits.items()])
+    yield f"{words['as_in']} `{SHOWN[name]}`{words[':']}\n"
+    yield table([words["part"], words["value"]], [[f"**{words[f'trait {k}']}**", told] for k, told in traits.items()])
+    yield layer(SHOWN[name])
 
 
 def _sources(name: str, language: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from . import commands, config_fields, families, plugin_api, python_api, rooms, shelf
+from . import commands, config_fields, drawings, families, plugin_api, python_api, rooms, shelf
 from .deviations import ROOT
 from .words import LANGUAGES, WORDS
 
@@ -45,6 +45,10 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("", "Families", "模型家族"),
     ("families/index.md", "Overview", "总览"),
     ("families/*", "", ""),
+    ("", "Work with models", "使用模型"),
+    ("training.md", "Training", "训练"),
+    ("export.md", "Compile and export", "编译与导出"),
+    ("notebooks.md", "Notebooks", "笔记本"),
     ("", "Extend", "扩展"),
     ("add-a-family.md", "How to add a family", "如何新增一个家族"),
     ("plugin-api.md", "What a plugin may import", "插件可以导入什么"),
@@ -88,6 +92,7 @@ def write(folder: Path) -> None:
             (folder / language / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / language / path).write_text(text, encoding="utf-8")
         shutil.copytree(DOCS / "theme" / "assets", folder / language / "assets")
+        (folder / language / "assets" / "layer.css").write_text(drawings.layer_css(), encoding="utf-8")
         # JSON is YAML, and needs no writer of its own.
         settings = json.dumps(_settings(language, folder, found), ensure_ascii=False, indent=1)
         (folder.parent / f"{language}.yml").write_text(settings, encoding="utf-8")

@@ -28,7 +28,13 @@ def concessions(
     checkpoint: Checkpoint, family: Family, keys: ForeignConfig, account: Account, configs: tuple[ModelConfig, ...]
 ) -> list[str]:
     """All that was let pass of a checkpoint read as `family`; `configs` are its own and the one with overrides."""
-    found = [*_family(checkpoint, family), *_overrides(*configs), *_keys(keys), *_tensors(checkpoint, account)]
+    found = [
+        *checkpoint.undone,
+        *_family(checkpoint, family),
+        *_overrides(*configs),
+        *_keys(keys),
+        *_tensors(checkpoint, account),
+    ]
     before = recorded(checkpoint.folder).get(FIELD)
     lines = [clean(line, 300) for line in before if isinstance(line, str)] if isinstance(before, list) else []
     return list(dict.fromkeys([*lines[:MOST], *found]))

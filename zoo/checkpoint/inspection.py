@@ -17,6 +17,7 @@ from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, 
 from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
 from zoo.checkpoint.notes import assumed_in, notes_of
 from zoo.checkpoint.repairs import Remedy, repair_of
+from zoo.checkpoint.wrappers import unwrapped
 from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
 from zoo.presets.homes import home_of
@@ -175,7 +176,7 @@ def inspect(
     `source` is a folder, a file, a preset's name, hf://org/name@rev, org/name (from the cache), pkg://package/path, or
     what `locate` found.
     `family` overrules the detection, `overrides` (`model.has_pooler=false`) what the config says; `allow` are shell
-    patterns of tensors and config keys that may be left over or missing.
+    patterns, alone or parted by commas, of tensors and config keys that may be left over or missing.
     Raises CheckpointError for what cannot be read or belongs to no family.
     """
     from zoo.hub.place import Place, locate
@@ -183,10 +184,11 @@ def inspect(
     place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
     refuse_endless(checkpoint)
-    allow = tuple(allow)
+    allow = tuple(pattern for word in allow for pattern in word.split(",") if pattern)
     chosen, match = family_of(checkpoint, family)
     if match.format:  # one that a plugin added, in a folder like those of the hub
         checkpoint = replace(checkpoint, dialect=match.format)
+    checkpoint = unwrapped(checkpoint, chosen)
     try:
         keys, config = read_config(chosen, checkpoint, allow)
     except CheckpointError as error:

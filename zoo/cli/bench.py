@@ -33,6 +33,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--against", metavar="LIBRARY", help="transformers: the same model there, alternating with ours.")
 @click.option("--device", help="cpu, cuda, ...  [default: cpu]")
 @click.option("--dtype", help="Cast the weights, to float32 for example.")
+@click.option("--compile", type=bool, is_flag=True, default=None, help="Compile zoo's step of one token.")
 @own_presets.options
 @click.option("--json", "is_json", is_flag=True, help="Every number of every run, with machine, versions and commit.")
 def command(
@@ -41,7 +42,7 @@ def command(
     config_dir: str | None,
     trust_config_dir: bool,
     is_json: bool,
-    **given: int | str | None,
+    **given: int | str | bool | None,
 ) -> None:
     """Time a checkpoint with its own weights, or a preset with random ones.
 

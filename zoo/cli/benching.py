@@ -20,7 +20,7 @@ from zoo.units import human_bytes, human_count
 
 KINDS: dict[str, Any] = {
     "source": str | None, "prompt": int, "new": int, "batch": int, "repeats": int, "device": str, "dtype": str | None,
-    "seed": int, "against": str | None, "quantize": str | None, "packed": bool,
+    "seed": int, "against": str | None, "quantize": str | None, "packed": bool, "compile": bool,
 }  # fmt: skip
 
 
@@ -73,6 +73,8 @@ def one(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:
     if facts["ratios"]:
         columns.append(f"zoo / {facts['models'][1]['engine']}")
     output.table([output.Column(title) for title in columns], lines(facts))
+    if (seconds := ours.get("compile_seconds")) is not None:
+        output.note(f"the step of one token is compiled: {seconds:.1f} s")
     if facts["same_tokens"] is not None:
         output.note(f"{facts['same_tokens']:.0%} of the greedy tokens are the same")
 

@@ -11,7 +11,16 @@ import click
 
 from zoo.anatomy.size import human_count
 from zoo.cli.inspect import complete
-from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings, tell_notes, text_options
+from zoo.cli.speaker import (
+    Speaker,
+    image_option,
+    open_speaker,
+    sampling_options,
+    settings,
+    tell_notes,
+    tell_ways,
+    text_options,
+)
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,6 +54,8 @@ def command(
     quantize: str | None,
     keep_packed: bool,
     ignore_settings: bool,
+    compile: bool,
+    draft: str | None,
     **chosen: object,
 ) -> None:
     """Talk with the model SOURCE (default: tiny, which comes with zoo), also about pictures.
@@ -53,8 +64,8 @@ def command(
     continues the text without changes. Settings of generation as in zoo generate.
     """
     speaker = open_speaker(
-        source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings,
-        quantize=quantize, keep_packed=keep_packed,
+        source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings, draft=draft,
+        is_compiled=compile, quantize=quantize, keep_packed=keep_packed,
     )  # fmt: skip
     tell_notes(speaker)
     has_template = speaker.tokenizer.has_chat
@@ -101,7 +112,8 @@ class Conversation:
         start = time.perf_counter()
         tokens, inputs = self._prompt(line)
         tokenizer = self.speaker.tokenizer
-        pieces = stream(self.speaker.model, tokens, tokenizer=tokenizer, config=self.config, inputs=inputs)
+        ways = self.speaker.ways
+        pieces = stream(self.speaker.model, tokens, tokenizer=tokenizer, config=self.config, inputs=inputs, **ways)
         said = ""
         for piece in pieces:
             said += piece
@@ -109,6 +121,7 @@ class Conversation:
         click.echo()
         speed = len(pieces.new_tokens) / (time.perf_counter() - start)
         click.echo(f"[{len(pieces.new_tokens)} tok, {speed:.0f} tok/s]", err=True)
+        tell_ways(pieces)
         self.messages.append({"role": "assistant", "content": said})
         return said
 

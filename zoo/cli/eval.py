@@ -64,6 +64,7 @@ Examples:
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
 @click.option("--dtype", help="Cast the weights, to float32 for example.")
 @packing_options
+@click.option("--compile", is_flag=True, help="Compile the model; the first time takes a while.")
 @click.option("--json", "is_json", is_flag=True, help="Every number, with machine, versions and commit.")
 def command(
     source: str,
@@ -86,6 +87,7 @@ def command(
     dtype: str | None,
     quantize: str | None,
     keep_packed: bool,
+    compile: bool,
     is_json: bool,
 ) -> None:
     """Perplexity of SOURCE on texts (default: the text that zoo ships), or its scores on references or tasks.
@@ -117,7 +119,7 @@ def command(
         source, *overrides, text=texts, references=references, metrics=measured_by(metrics), bleu_tokens=bleu_tokens,
         settings=settings_of(words, GROUP), ignore_settings=ignore_settings, tasks=names, include_path=include_path,
         window=window, stride=stride, limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype,
-        device=device, quantize=quantize, keep_packed=keep_packed, family=family, allow=allow,
+        device=device, compile=compile, quantize=quantize, keep_packed=keep_packed, family=family, allow=allow,
         allow_pickle=allow_pickle,
         tell=output.note if sys.stderr.isatty() else None,
     )  # fmt: skip
@@ -125,6 +127,8 @@ def command(
         output.as_json(found.to_dict())
         return
     output.note(f"{source} · {found.family} · computed in {found.dtype}")
+    if found.compile_seconds is not None:
+        output.note(f"compiled in {found.compile_seconds:.0f} s")
     if found.texts:
         _print_texts(found.texts)
     if found.references:

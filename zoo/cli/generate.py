@@ -9,7 +9,16 @@ import click
 
 from zoo.cli import output
 from zoo.cli.inspect import complete
-from zoo.cli.speaker import Speaker, image_option, open_speaker, sampling_options, settings, tell_notes, text_options
+from zoo.cli.speaker import (
+    Speaker,
+    image_option,
+    open_speaker,
+    sampling_options,
+    settings,
+    tell_notes,
+    tell_ways,
+    text_options,
+)
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,6 +55,8 @@ def command(
     quantize: str | None,
     keep_packed: bool,
     ignore_settings: bool,
+    compile: bool,
+    draft: str | None,
     as_json: bool,
     **chosen: object,
 ) -> None:
@@ -61,8 +72,8 @@ def command(
     if images and len(prompts) > 1:
         raise UsageError(f"pictures need one prompt, not {len(prompts)}", hint="give -p once")
     speaker = open_speaker(
-        source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings,
-        quantize=quantize, keep_packed=keep_packed,
+        source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings, draft=draft,
+        is_compiled=compile, quantize=quantize, keep_packed=keep_packed,
     )  # fmt: skip
     tell_notes(speaker)
     config = settings(speaker, **chosen)
@@ -72,7 +83,8 @@ def command(
     from zoo.generation import generate
 
     given, inputs = _illustrated(speaker, prompts[0]) if images else (list(prompts), {})
-    out = generate(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs)
+    out = generate(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs, **speaker.ways)
+    tell_ways(out)
     texts = out.texts or []
     prompts = tuple(prompt for prompt in prompts for _ in range(config.num_return_sequences))
     if as_json:
@@ -100,7 +112,7 @@ def _stream(speaker: Speaker, prompt: str, config: GenerationConfig) -> None:
         raise UsageError("the prompt is empty", hint="-p 'Some text'")
     start = time.perf_counter()
     given, inputs = _illustrated(speaker, prompt) if speaker.images else (prompt, {})
-    pieces = stream(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs)
+    pieces = stream(speaker.model, given, tokenizer=speaker.tokenizer, config=config, inputs=inputs, **speaker.ways)
     first = next(pieces, "")  # what cannot be generated says so before anything is printed
     if not speaker.images and not speaker.answers:  # of an answer the prompt is not the beginning
         click.echo(prompt, nl=False)
@@ -111,3 +123,4 @@ def _stream(speaker: Speaker, prompt: str, config: GenerationConfig) -> None:
     seconds = time.perf_counter() - start
     count = len(pieces.new_tokens)
     click.echo(f"[{count} tok, {count / seconds:.0f} tok/s, {pieces.finish_reason}]", err=True)
+    tell_ways(pieces)

@@ -37,7 +37,7 @@ def shared_options(function: F, *, others: str = "") -> F:
     for option in (
         click.argument("choices", nargs=-1, metavar=f"[family=NAME] [model.FIELD=VALUE]{others}..."),
         click.option(
-            "--allow", multiple=True, metavar="PATTERN", help="Allow tensors or config keys that match the pattern."
+            "--allow", multiple=True, metavar="PATTERN,...", help="Allow tensors or config keys that match the pattern."
         ),
         click.option(
             "--allow-pickle", is_flag=True, help="Open .bin and .pth files as data only; code in them is refused."

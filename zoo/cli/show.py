@@ -17,6 +17,7 @@ from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import rows, weights
 from zoo.errors import UsageError, ZooError, clean
 from zoo.presets import config as read_preset
+from zoo.presets.hub_ids import preset_of
 from zoo.registry import Plugin, find_preset, installed
 
 EPILOG = """\b
@@ -43,10 +44,10 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
     """Show what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.
 
-    MODEL is one that `zoo list` shows. Overrides are those of `zoo build`: model.num_layers=4, rope=yarn,
-    quantize=int8 or int4 for what the weights take with the layers' matrices rounded.
+    MODEL is one that `zoo list` shows, or the name of its weights on the hub. Overrides are those of `zoo build`:
+    model.num_layers=4, rope=yarn, quantize=int4 for what the weights take with the layers' matrices rounded.
     """
-    model = model.removeprefix("model=")
+    model = preset_of(model.removeprefix("model="))
     if "/" in model and model not in installed().presets():
         raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
     overrides, form = _parted(overrides)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zoo.text import Tokenizer
 
 F = TypeVar("F", bound=Callable[..., Any])
+PROBE = "Two draft models, 1 or 2 words: naïve Überprüfung."  # which tokenizers that differ read differently
 GROUP = "generation"  # what the words begin with that set one of its settings
 
 
@@ -31,6 +32,14 @@ class Speaker:
     ledger: Ledger
     notes: list[str] = field(default_factory=list)  # what was assumed or left out of the checkpoint's settings
     images: list[Any] = field(default_factory=list)  # pictures that were given, read
+    draft: Any = None  # who guesses: "ngram" or a smaller model
+    is_compiled: bool = False
+
+    @property
+    def ways(self) -> dict[str, Any]:
+        """What of `generate`'s arguments changes its speed alone, where it was asked for."""
+        asked = {"draft": self.draft, "compile": self.is_compiled}
+        return {name: value for name, value in asked.items() if value}
 
     @property
     def answers(self) -> bool:
@@ -86,6 +95,12 @@ def sampling_options(function: F) -> F:
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
         click.option("--dtype", help="Cast the weights, to float32 for example."),
         *PACKING,
+        click.option("--compile", is_flag=True, help="Compile the step of one token; the first time takes a while."),
+        click.option(
+            "--draft",
+            metavar="ngram|mtp|SOURCE",
+            help="Guess from the text so far, with own modules, or a small model.",
+        ),
     ):
         function = option(function)
     return function
@@ -103,6 +118,8 @@ def open_speaker(
     ignore_settings: bool = False,
     quantize: str | None = None,
     keep_packed: bool = False,
+    draft: str | None = None,
+    is_compiled: bool = False,
 ) -> Speaker:
     """Load model, tokenizer and settings, of which `choices` may set some. Raises ZooError for what is wrong."""
     from zoo.checkpoint.inspection import inspect
@@ -123,7 +140,30 @@ def open_speaker(
     model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not generate text")
-    return Speaker(model, tokenizer, config, ledger, notes, seen)
+    guessing = open_draft(draft, model, dtype=dtype)
+    return Speaker(model, tokenizer, config, ledger, notes, seen, guessing, is_compiled)
+
+
+def open_draft(draft: str | None, model: Any, *, dtype: str | None = None) -> Any:
+    """What guesses beside the model: "ngram", or the small model at this place, which reads texts as the model does."""
+    from zoo.generation.speculation.choice import NAMED
+
+    if draft is None or draft in NAMED:
+        return draft
+    from zoo.checkpoint.loading import load
+
+    small = load(draft, dtype=dtype, device=next(model.parameters()).device)
+    if small.ledger.tokenizer.encode(PROBE) != model.ledger.tokenizer.encode(PROBE):
+        click.echo(f"note: {draft} has another tokenizer: few of its guesses will be right", err=True)
+    return small
+
+
+def tell_ways(out: Any) -> None:
+    """Say on stderr what a draft was good for, and how long compiling took."""
+    if (draft := getattr(out, "draft", None)) is not None:
+        click.echo(f"[draft: {draft}]", err=True)
+    if seconds := getattr(out, "compile_seconds", None):
+        click.echo(f"[compiled in {seconds:.0f} s]", err=True)
 
 
 def read_pictures(ledger: Ledger, images: tuple[str, ...]) -> list[Any]:

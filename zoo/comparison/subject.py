@@ -10,6 +10,7 @@ from pathlib import Path
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.size import Size
 from zoo.errors import UsageError, ZooError, clean
+from zoo.presets.hub_ids import preset_of
 from zoo.registry import installed
 
 MAX_NAME = 60
@@ -38,6 +39,7 @@ class ComparedModel:
         if isinstance(what, Path) or is_path(what):
             return cls._sized(str(what), _of_checkpoint(what, ()))
         name, *overrides = words_of(what)
+        name = preset_of(name)
         if name not in installed().presets() and ("/" in name or name.endswith(FILES) or Path(name).exists()):
             return cls._sized(what, _of_checkpoint(name, overrides))
         return cls._sized(what, _of_preset(name, overrides), _description(name))

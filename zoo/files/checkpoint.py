@@ -9,26 +9,28 @@ A folder is, in this order:
 
 Weights beside a config.json are model.safetensors, or what model.safetensors.index.json names; else, with consent,
 pytorch_model.bin or what its index names. A folder with both a single file and an index that does not name it holds two
-checkpoints: zoo asks which. The path of a weight file or of an index picks it, with the config of its folder.
+checkpoints: zoo asks which. Where there is none of these, the only file that may be the weights is taken, and told. The
+path of a weight file or of an index picks it, with the config of its folder.
 """
 
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from zoo.errors import CheckpointError, some
+from zoo.errors import CheckpointError
+from zoo.files.folders import absent, beside, no_checkpoint, odd_weights, present, several
 from zoo.files.gguf_file import GGUFReader, read_gguf_header, read_gguf_metadata
 from zoo.files.json_file import read_json
 from zoo.files.meta_folder import PARTS, open_parts, read_parts
 from zoo.files.open_tensors import OpenTensors
 from zoo.files.packed import Packing, recognise
 from zoo.files.packed.view import Unpacking
-from zoo.files.pickle_file import PickleReader, read_pickle_header, refuse_pickle
+from zoo.files.pickle_file import PICKLES, PickleReader, read_pickle, refuse_pickle
 from zoo.files.regular import sha256_of, size_of, unreadable
 from zoo.files.safetensors_file import SafetensorsReader, read_header
 from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index, read_shards, wrong_size
@@ -47,6 +49,7 @@ class Checkpoint:
     config_file: Path
     _open: Callable[[], OpenTensors] = field(repr=False)
     notes: tuple[str, ...] = ()  # what is odd about the files
+    undone: tuple[str, ...] = ()  # what was done to them to find the model, to be told wherever its weights go
     packing: Packing | None = None  # of weights that `tensors` shows unpacked
     _open_raw: Callable[[], OpenTensors] | None = field(default=None, repr=False)
 
@@ -111,7 +114,9 @@ def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoi
         return _open_file(path, allow_pickle)
     ggufs = sorted(name for name in names if name.endswith(".gguf"))
     if "config.json" in names:
-        return _beside_config(path, _weights(path, names), allow_pickle)
+        weights = _weights(path, names)
+        found = _beside_config(path, weights, allow_pickle)
+        return replace(found, notes=(*found.notes, *beside(weights, names)))
     if "params.json" in names and any(PARTS.fullmatch(name) for name in names):
         return _open_meta(path, allow_pickle)
     if len(ggufs) == 1:
@@ -119,23 +124,23 @@ def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoi
     if ggufs:
         hint = f"name the one that you want: {path / ggufs[0]}"
         raise CheckpointError(path, "", f"holds {len(ggufs)} GGUF files and no config.json", hint=hint)
-    raise CheckpointError(path, "", "has no config.json", why=_present(names) or _LOOKED_FOR)
+    raise no_checkpoint(path, names, "has no config.json", why=present(names) or _LOOKED_FOR)
 
 
 _LOOKED_FOR = f"looked for {SINGLE}, {INDEX}, {PICKLE}, {PICKLE_INDEX}, params.json with consolidated.*.pth, and *.gguf"
 
 
 def _open_file(path: Path, allow_pickle: bool) -> Checkpoint:
+    if not path.exists() and not path.is_symlink():
+        raise absent(path)
     if path.suffix == ".gguf":
         return _open_gguf(path, path)
-    if path.name.endswith((".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json")):
-        return _beside_config(path, path, allow_pickle)
     if PARTS.fullmatch(path.name):
         hint = f"name the folder: {path.parent}"
         raise CheckpointError(path, "", "is one of the parts of a checkpoint in Meta's format", hint=hint)
-    if not path.exists():
-        raise CheckpointError(path, "", "is not there")
-    why = "zoo reads folders, and files that end in .safetensors, .gguf, .bin or .index.json"
+    if path.name.endswith((".safetensors", ".safetensors.index.json", *PICKLES, ".bin.index.json")):
+        return _beside_config(path, path, allow_pickle)
+    why = "zoo reads folders, and files that end in .safetensors, .gguf, .index.json, or .bin, .pth, .pt, .ckpt"
     raise CheckpointError(path, "", "is not the name of a checkpoint", why=why)
 
 
@@ -147,29 +152,43 @@ def _weights(folder: Path, names: set[str]) -> Path:
             raise CheckpointError(folder, "", f"holds two checkpoints, {single} and {index}", hint=hint)
         if found := [name for name in (index, single) if name in names]:
             return folder / found[0]
-    raise CheckpointError(folder, "", "has no weights that zoo can read", why=_present(names) or _LOOKED_FOR)
+    odd = odd_weights(names)
+    if len(odd) > 1:
+        raise several(folder, odd)
+    if odd:
+        return folder / odd[0]
+    raise no_checkpoint(folder, names, "has no weights that zoo can read", why=present(names) or _LOOKED_FOR)
 
 
 def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
     size_of(weights)
-    is_pickle = weights.name.endswith((".bin", ".bin.index.json"))
+    is_pickle = weights.name.endswith((*PICKLES, ".bin.index.json"))
     if is_pickle and not allow_pickle:
         raise refuse_pickle(weights)
     config_file = weights.parent / "config.json"
     config = read_json(config_file)
-    read = read_pickle_header if is_pickle else lambda file: read_header(file).tensors
+    undone: list[str] = []
+
+    def read(file: Path) -> Mapping[str, TensorInfo]:
+        if not is_pickle:
+            return read_header(file).tensors
+        tensors, told = read_pickle(file)
+        undone.extend(told)
+        return tensors
+
     is_index = weights.suffix == ".json"
-    stored = read_shards(weights, read) if is_index else read(weights)
+    stored = read_shards(weights, read) if is_index else dict(read(weights))
     notes = wrong_size(weights, stored) if is_index else ()
     packing = recognise(config, config_file, stored)
     opener = partial(_open_stored, stored, is_pickle)  # no closure: a model with its ledger is pickled
     dialect = "zoo" if "zoo" in config else "hf"
     if packing is None:
-        return _checkpoint(path, dialect, config_file, config, stored, opener, notes)
+        found = _checkpoint(path, dialect, config_file, config, stored, opener, notes)
+        return replace(found, undone=tuple(undone))
     shown = packing.shown(stored)
     found = _checkpoint(path, dialect, config_file, config, shown, partial(_open_packed, opener, shown, packing), notes)
     files = tuple(dict.fromkeys(info.file for info in stored.values()))
-    return replace(found, files=files, packing=packing, _open_raw=opener)
+    return replace(found, undone=tuple(undone), files=files, packing=packing, _open_raw=opener)
 
 
 def _open_stored(stored: dict[str, TensorInfo], is_pickle: bool) -> OpenTensors:
@@ -183,9 +202,10 @@ def _open_packed(opener: Callable[[], OpenTensors], shown: dict[str, TensorInfo]
 
 
 def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
-    tensors = read_parts(folder, allow_pickle=allow_pickle)
+    tensors, undone = read_parts(folder, allow_pickle=allow_pickle)
     file = folder / "params.json"
-    return _checkpoint(folder, "meta", file, read_json(file), tensors, partial(open_parts, tensors))
+    found = _checkpoint(folder, "meta", file, read_json(file), tensors, partial(open_parts, tensors))
+    return replace(found, undone=undone)
 
 
 def _open_gguf(path: Path, file: Path) -> Checkpoint:
@@ -211,9 +231,3 @@ def _checkpoint(
         raise CheckpointError(path, "", "holds no tensors")
     files = tuple(dict.fromkeys(info.file for info in tensors.values()))
     return Checkpoint(path, dialect, config, tensors, files, config_file, opener, notes)
-
-
-def _present(names: set[str]) -> str:
-    endings = (".safetensors", ".bin", ".pth", ".pt", ".gguf", ".h5", ".msgpack", ".onnx", ".json")
-    found = sorted(name for name in names if name.endswith(endings))
-    return f"it has {some(found, most=6)}" if found else ""

@@ -13,14 +13,17 @@ from pathlib import Path
 
 from zoo.errors import CheckpointError
 from zoo.files.open_tensors import OpenTensors
-from zoo.files.pickle_file import PickleReader, read_pickle_header, refuse_pickle
+from zoo.files.pickle_file import PickleReader, read_pickle, refuse_pickle
 from zoo.files.tensor_info import TensorInfo
 
 PARTS = re.compile(r"consolidated\.([0-9]{2})\.pth")
 
 
-def read_parts(folder: Path, *, allow_pickle: bool) -> dict[str, TensorInfo]:
-    """The slices of every part, by `NAME#NN`. Raises CheckpointError where a part is missing."""
+def read_parts(folder: Path, *, allow_pickle: bool) -> tuple[dict[str, TensorInfo], tuple[str, ...]]:
+    """The slices of every part, by `NAME#NN`, and what is to be told of where in the parts they are.
+
+    Raises CheckpointError where a part is missing.
+    """
     parts = {int(found[1]): path for path in folder.iterdir() if (found := PARTS.fullmatch(path.name))}
     if not allow_pickle:
         raise refuse_pickle(parts[min(parts)])
@@ -28,10 +31,13 @@ def read_parts(folder: Path, *, allow_pickle: bool) -> dict[str, TensorInfo]:
         if number not in parts:
             raise CheckpointError(folder / f"consolidated.{number:02}.pth", "", "is missing, but later parts are there")
     tensors: dict[str, TensorInfo] = {}
+    undone: list[str] = []
     for number, path in sorted(parts.items()):
-        for name, info in read_pickle_header(path).items():
+        infos, told = read_pickle(path)
+        undone += told
+        for name, info in infos.items():
             tensors[f"{name}#{number:02}"] = replace(info, name=f"{name}#{number:02}")
-    return tensors
+    return tensors, tuple(undone)
 
 
 def open_parts(tensors: Mapping[str, TensorInfo]) -> OpenTensors:

@@ -1,28 +1,32 @@
-"""PyTorch's own files (.bin, .pth): a zip of one pickle and the bytes of each storage. Opened only by consent.
+"""PyTorch's own files (.bin, .pth, .pt, .ckpt): pickles, and the bytes of each storage. Opened only by consent.
 
-Names, types and shapes are read without torch by `restricted_pickle`, which runs nothing; the tensors are then read by
-torch.load(weights_only=True), whose unpickler is restricted as well.
+Names, types and shapes are read without torch by `restricted_pickle`, which runs nothing. Of a zip, which PyTorch has
+written since 1.6, the tensors are then read by torch.load(weights_only=True), whose unpickler is restricted as well;
+of an older file, one by one, by `legacy_pickle`.
 """
 
 from __future__ import annotations
 
+import io
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import CheckpointError, clean
+from zoo.files.legacy_pickle import PICKLE_BYTES, Place, Stored, is_legacy, read_legacy, read_tensor
 from zoo.files.regular import size_of, unreadable
-from zoo.files.restricted_pickle import StoredTensor, read_state
+from zoo.files.restricted_pickle import Pickle, StoredTensor
+from zoo.files.state_dict import find_weights
 from zoo.files.tensor_info import TensorInfo, checked_shape
 from zoo.units import ITEM_BYTES
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-PICKLE_BYTES = 100_000_000  # of the pickle alone, which holds names and shapes: the limit of a safetensors header
+PICKLES = (".bin", ".pth", ".pt", ".ckpt")  # how such files end
 _LOCAL_HEADER = struct.Struct("<4s22xHH")  # signature, length of the name, length of what follows it
 
 
@@ -39,18 +43,32 @@ def refuse_pickle(path: Path) -> CheckpointError:
 
 def read_pickle_header(path: Path) -> dict[str, TensorInfo]:
     """The tensors of one file. Raises CheckpointError for one that holds anything else or does not hold together."""
+    return read_pickle(path)[0]
+
+
+def read_pickle(path: Path) -> tuple[dict[str, TensorInfo], tuple[str, ...]]:
+    """The tensors of one file, and what is to be told of where in it they are. Raises as `read_pickle_header`."""
     size = size_of(path)
+    weights, places = read_legacy(path) if is_legacy(path) else _read_zip(path, size)
+    infos = {name: _tensor(name, stored, places, path) for name, stored in weights.tensors.items()}
+    return infos, weights.told(path.name)
+
+
+def _read_zip(path: Path, size: int) -> Stored:
     try:
         with path.open("rb") as file, _archive(file, path) as archive:
             records = _records(archive, size, path)
-            state = read_state(archive.read(records["data.pkl"]), path)
+            state = Pickle(io.BytesIO(archive.read(records["data.pkl"])), path).value
             _check_byte_order(archive, records, path)
-            starts = {name: _data_start(file, record, size, path) for name, record in records.items()}
+            places = {
+                name.removeprefix("data/"): (_data_start(file, record, size, path), record.file_size)
+                for name, record in records.items()
+            }
     except OSError as error:
         raise CheckpointError(path, "", unreadable(error)) from None
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, struct.error) as error:
         raise CheckpointError(path, "", f"is a damaged zip archive: {clean(error)}") from None
-    return {name: _tensor(name, stored, records, starts, path) for name, stored in state.items()}
+    return Stored(find_weights(state, StoredTensor, path), places)
 
 
 class PickleReader:
@@ -59,13 +77,13 @@ class PickleReader:
     def __init__(self, tensors: Mapping[str, TensorInfo], names: Mapping[str, str] | None = None) -> None:
         self._tensors = tensors
         self._names = names or {}  # our name of a tensor -> the file's, where they differ
-        self._files: dict[Path, dict[str, Tensor]] = {}
+        self._files: dict[Path, Callable[[str], Tensor | None]] = {}
 
     def __call__(self, name: str) -> Tensor:
         info = self._tensors[name]
         if info.file not in self._files:
             self._files[info.file] = _load(info.file)
-        tensor = self._files[info.file].get(self._names.get(name, name))
+        tensor = self._files[info.file](self._names.get(name, name))
         if tensor is None or tuple(tensor.shape) != info.shape or str(tensor.dtype) != f"torch.{info.dtype}":
             raise CheckpointError(info.file, name, "changed since its names were read")
         return tensor.detach()
@@ -75,24 +93,32 @@ class PickleReader:
         self._files.clear()
 
 
-def _load(path: Path) -> dict[str, Tensor]:
+def _load(path: Path) -> Callable[[str], Tensor | None]:
     import pickle
 
     import torch
 
+    if is_legacy(path):
+        weights, places = read_legacy(path)
+
+        def read(name: str) -> Tensor | None:
+            stored = weights.tensors.get(name)
+            return None if stored is None else read_tensor(path, stored, places[stored.storage])
+
+        return read
     try:
-        state: dict[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, ValueError, TypeError) as error:
         raise CheckpointError(path, "", f"torch does not read it: {clean(error)}") from None
-    return state
+    return find_weights(state, torch.Tensor, path).tensors.get
 
 
 def _archive(file: object, path: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)  # type: ignore[arg-type]  # any seekable binary file will do
     except zipfile.BadZipFile:
-        what = "is not a zip archive: it was written before PyTorch 1.6, or it is not a checkpoint"
-        hint = "if you trust it, load it with torch and save the weights as safetensors"
+        what = "is neither a zip archive nor the older format of torch.save: is it a checkpoint?"
+        hint = "if you trust it, load it with what wrote it and save the weights as safetensors"
         raise CheckpointError(path, "", what, hint=hint) from None
 
 
@@ -136,20 +162,17 @@ def _data_start(file: object, record: zipfile.ZipInfo, size: int, path: Path) ->
     return start
 
 
-def _tensor(
-    name: str, stored: StoredTensor, records: Mapping[str, zipfile.ZipInfo], starts: Mapping[str, int], path: Path
-) -> TensorInfo:
-    key = f"data/{stored.storage}"
-    if key not in records:
-        raise CheckpointError(path, name, f"its storage {clean(key)} is not in the archive")
+def _tensor(name: str, stored: StoredTensor, places: Mapping[str, Place], path: Path) -> TensorInfo:
+    if stored.storage not in places:
+        raise CheckpointError(path, name, f"its storage {clean(stored.storage)} is not in the file")
     shape, item = checked_shape(stored.shape, path, name), ITEM_BYTES[stored.dtype]
-    nbytes, there = prod(shape) * item, records[key].file_size
+    nbytes, (begin, there) = prod(shape) * item, places[stored.storage]
     last = stored.start + sum((n - 1) * step for n, step in zip(shape, stored.strides, strict=True))
     # The second test is for strides of 0, with which few bytes would become as many as one likes.
     if nbytes and ((last + 1) * item > there or nbytes > there):
         raise CheckpointError(path, name, f"{stored.dtype} {list(shape)} goes beyond its storage of {there:,} bytes")
     is_one_run = stored.strides == _contiguous(shape) or prod(shape) < 2
-    offset = starts[key] + stored.start * item if is_one_run else None
+    offset = begin + stored.start * item if is_one_run else None
     return TensorInfo(name, stored.dtype, shape, path, nbytes, offset)
 
 

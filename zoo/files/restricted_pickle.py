@@ -1,7 +1,7 @@
 """Reads the pickle of a state dict without running it: it may name tensors, and nothing that it names is called.
 
 Python's own pickle machine does the work with the opcodes that torch.save writes, and no others; what a pickle can call
-are the four functions below.
+are the few functions below.
 """
 
 from __future__ import annotations
@@ -12,10 +12,13 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from zoo.errors import CheckpointError, clean
+from zoo.files.state_dict import find_weights
 from zoo.units import ITEM_BYTES
+
+Storages = dict[str, set[tuple[str | None, int | None]]]  # key -> types and numbers of elements that it goes by
 
 
 @dataclass(frozen=True)
@@ -29,22 +32,34 @@ class StoredTensor:
     strides: tuple[int, ...]
 
 
+class _Stream(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+
+    def readline(self) -> bytes: ...
+
+
+class Pickle:
+    """One pickle of a stream as plain values: tables, lists, numbers, words and StoredTensors.
+
+    Raises CheckpointError for one that holds or calls anything else. The stream then stands behind it.
+    """
+
+    def __init__(self, stream: _Stream, file: Path) -> None:
+        machine = _Machine(stream, file)
+        try:
+            self.value: Any = machine.load()
+        except (
+            pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError, ValueError, AttributeError,
+            OverflowError, MemoryError, RecursionError, struct.error,
+        ) as error:  # fmt: skip
+            reason = clean(error) or type(error).__name__
+            raise CheckpointError(file, "", f"is not the pickle of a state dict: {reason}") from None
+        self.storages: Storages = machine.storages
+
+
 def read_state(data: bytes, file: Path) -> dict[str, StoredTensor]:
-    """The named tensors of a state dict. Raises CheckpointError for a pickle that holds or calls anything else."""
-    try:
-        state = _Machine(io.BytesIO(data), file).load()
-    except (
-        pickle.UnpicklingError, EOFError, IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError,
-        MemoryError, RecursionError, struct.error,
-    ) as error:  # fmt: skip
-        reason = clean(error) or type(error).__name__
-        raise CheckpointError(file, "", f"is not the pickle of a state dict: {reason}") from None
-    if not isinstance(state, dict):
-        raise CheckpointError(file, "", f"holds {_a(state)}, not a state dict")
-    for name, value in state.items():
-        if not isinstance(name, str) or not isinstance(value, StoredTensor):
-            raise CheckpointError(file, str(name), f"is {_a(value)}, not a tensor", why="zoo reads plain state dicts")
-    return state
+    """The named tensors of a state dict, which may be nested. Raises CheckpointError for a pickle of anything else."""
+    return find_weights(Pickle(io.BytesIO(data), file).value, StoredTensor, file).tensors
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,10 @@ def _rebuild(storage: Any, start: Any, shape: Any, strides: Any, *rest: Any) -> 
 def _rebuild_typed(storage: Any, start: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
     _requires_grad, _hooks, kind, *_ = rest
     return _view(storage, kind.dtype, start, shape, strides)
+
+
+def _size(*sizes: Any) -> tuple[Any, ...]:
+    return sizes  # torch.Size or torch.device, beside the weights: never looked at
 
 
 def _parameter(tensor: Any, *rest: Any) -> StoredTensor:
@@ -101,6 +120,8 @@ _KNOWN: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v3"): _rebuild_typed,
     ("torch._utils", "_rebuild_parameter"): _parameter,
     ("torch.storage", "UntypedStorage"): _Name(None),
+    ("torch", "Size"): _size,
+    ("torch", "device"): _size,
     **{("torch", name): _Name(dtype) for name, dtype in _STORAGES.items()},
     **{("torch", dtype): _Name(dtype) for dtype in ITEM_BYTES},
 }
@@ -120,9 +141,10 @@ _Unpickler: Any = pickle._Unpickler  # type: ignore[attr-defined]
 
 
 class _Machine(_Unpickler):  # type: ignore[misc]
-    def __init__(self, data: io.BytesIO, file: Path) -> None:
-        super().__init__(data, encoding="utf-8")
+    def __init__(self, stream: _Stream, file: Path) -> None:
+        super().__init__(stream, encoding="utf-8")
         self._path = file
+        self.storages: Storages = {}
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _KNOWN:
@@ -131,9 +153,13 @@ class _Machine(_Unpickler):  # type: ignore[misc]
         return _KNOWN[module, name]
 
     def persistent_load(self, pid: Any) -> _Storage:
-        kind, storage_type, key, *_ = pid
+        kind, storage_type, key, *rest = pid
         if kind != "storage" or not isinstance(storage_type, _Name) or not isinstance(key, str):
             raise ValueError("a reference to something that is not a storage")
+        if len(rest) > 2 and rest[2] is not None:
+            raise ValueError("a view of a storage, as PyTorch before 0.4 wrote it")
+        count = rest[1] if len(rest) > 1 and type(rest[1]) is int else None
+        self.storages.setdefault(key, set()).add((storage_type.dtype, count))
         return _Storage(key, storage_type.dtype)
 
     def load_setitem(self) -> None:
@@ -178,7 +204,7 @@ class _Machine(_Unpickler):  # type: ignore[misc]
     dispatch = {code[0]: _Unpickler.dispatch[code[0]] for code in _OPCODES}  # noqa: RUF012 - the name that pickle reads
 
 
-_CALLABLE: tuple[Callable[..., Any], ...] = (_table, _rebuild, _rebuild_typed, _parameter)
+_CALLABLE: tuple[Callable[..., Any], ...] = (_table, _rebuild, _rebuild_typed, _parameter, _size)
 
 
 def _override(code: bytes, method: Callable[[_Machine], None]) -> None:
@@ -191,7 +217,3 @@ _override(pickle.BUILD, _Machine.load_build)
 _override(pickle.APPEND, _Machine.load_append)
 _override(pickle.APPENDS, _Machine.load_appends)
 _override(pickle.REDUCE, _Machine.load_reduce)
-
-
-def _a(value: object) -> str:
-    return f"a {type(value).__name__.lstrip('_')}"

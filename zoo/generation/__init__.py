@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from zoo.generation.config import GenerationConfig
 from zoo.generation.decoding.sampling import Sampler
-from zoo.generation.decoding.speculation import DraftModel, PromptLookup
 from zoo.generation.front import generate, stream
 from zoo.generation.hf import config_from_hf, settings_in
 from zoo.generation.result import Generation, Stream
+from zoo.generation.speculation import DraftModel, DraftReport, PromptLookup
 
 __all__ = [
-    "DraftModel", "Generation", "GenerationConfig", "PromptLookup", "Sampler", "Stream", "config_from_hf", "generate",
-    "settings_in", "stream",
+    "DraftModel", "DraftReport", "Generation", "GenerationConfig", "PromptLookup", "Sampler", "Stream",
+    "config_from_hf", "generate", "settings_in", "stream",
 ]  # fmt: skip

@@ -51,6 +51,8 @@ class GenerationSettings(TypedDict, total=False):
     decoder_start_token_id: int | None
     num_return_sequences: int | None
     cache: str | None
+    num_draft_tokens: int | None
+    draft_ngram_size: int | None
     num_beams: int | None
     num_beam_groups: int | None
     diversity_penalty: float | None
@@ -99,6 +101,8 @@ class GenerationConfig:
     decoder_start_token_id: int | None = None  # where an encoder-decoder's texts begin; None: the model config's
     num_return_sequences: int = 1  # continuations of each prompt
     cache: str | None = None  # int8: keys and values in 8 bits, a scale for each token and head; None: as computed
+    num_draft_tokens: int | None = None  # tokens that a draft guesses at a time; None: as many as were right lately
+    draft_ngram_size: int = 3  # tokens at the end of the text that draft="ngram" looks for before it, at most
     num_beams: int = 1  # sequences that a beam search keeps; 1: no beam search
     num_beam_groups: int = 1  # beams in groups that avoid each other's tokens (arXiv:1610.02424)
     diversity_penalty: float = 0.0  # taken from a logit for each beam of the groups before that chose the token
@@ -119,12 +123,6 @@ class GenerationConfig:
     def is_constrained(self) -> bool:
         """Whether the text must be of a form."""
         return self.regex is not None or self.json_schema is not None
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the next token is the likeliest as the model has it, nothing added or banned."""
-        is_bare = all(getattr(self, name) == getattr(PLAIN, name) for name in ranges.PROCESSED)
-        return self.is_greedy and self.num_beams == 1 and is_bare and not self.is_constrained
 
     def updated(self, **settings: Any) -> GenerationConfig:
         """A copy with every setting that is not None. Raises UnknownName for one that there is not."""

@@ -25,7 +25,8 @@ def generate(
     tokenizer: TokenizerLike | None = None,
     attention_mask: Tensor | None = None,
     inputs: Mapping[str, Any] | None = None,
-    draft: Draft | None = None,
+    draft: Draft | LanguageModel | str | None = None,
+    compile: bool = False,
     return_logits: bool = False,
     ignore_settings: bool = False,
     **settings: Unpack[GenerationSettings],
@@ -37,6 +38,10 @@ def generate(
     `inputs` are further arguments of the model's first pass, as `zoo.illustrate` makes them of pictures.
     `settings` are the fields of GenerationConfig. They go before those of `config`, which stands for what the
     checkpoint's generation_config.json says; with neither, decoding is greedy, and adds 128 tokens at most.
+    `draft` guesses tokens that the model then judges, several in one pass: "ngram" (what followed the last tokens
+    before), a smaller model of the same vocabulary, or an object with `propose`. The text is the greedy one, and drawn
+    tokens have the distribution that they have without it; `Generation.draft` tells what was gained.
+    `compile` compiles the step of one token, which takes a minute the first time and is kept for later processes.
     `ignore_settings` leaves out what that file asks for and zoo does not know. A model that was loaded brings its
     tokenizer. Rows of unequal length give what each gives alone. The model is used in the mode it is in: call
     `model.eval()` if it has dropout.
@@ -44,13 +49,13 @@ def generate(
     """
     job = open_job(
         model, prompts, _config(model, config, ignore_settings, settings), tokenizer=tokenizer, mask=attention_mask,
-        inputs=inputs,
+        inputs=inputs, draft=draft, compile=compile,
     )  # fmt: skip
     if job.config.num_beams > 1:
-        job.refuse_with_beams(draft=draft is not None, return_logits=return_logits)
+        job.refuse_with_beams(return_logits=return_logits)
         return job.result(scores=job.search())
-    steps = [step.clone() if return_logits else None for step in job.steps(draft)]
-    return job.result(logits=[step for step in steps if step is not None])
+    steps = [[part.clone() for part in step] if return_logits else [] for step in job.steps()]
+    return job.result(logits=steps if return_logits else [])
 
 
 def stream(
@@ -60,7 +65,8 @@ def stream(
     tokenizer: TokenizerLike | None = None,
     config: GenerationConfig | None = None,
     inputs: Mapping[str, Any] | None = None,
-    draft: Draft | None = None,
+    draft: Draft | LanguageModel | str | None = None,
+    compile: bool = False,
     ignore_settings: bool = False,
     **settings: Unpack[GenerationSettings],
 ) -> Stream:
@@ -70,10 +76,13 @@ def stream(
         raise UsageError(
             f"num_beams={config.num_beams}: beam search cannot stream, because its text is known only at the end"
         )
-    job = open_job(model, prompt, config, tokenizer=tokenizer, inputs=inputs, needs_text=True)
+    job = open_job(
+        model, prompt, config, tokenizer=tokenizer, inputs=inputs, draft=draft, compile=compile, needs_text=True
+    )
     if len(job.rows) != 1:
         raise UsageError(f"a stream continues one prompt, not {len(job.rows)}", hint="use generate()")
-    return Stream(job.rows[0], job.steps(draft), job.form)
+    report = job.report if job.draft is not None else None
+    return Stream(job.rows[0], job.steps(), job.form, draft=report, reader=job.model)
 
 
 def _config(

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.generation.config import PLAIN, GenerationConfig
+from zoo.generation.compilation import CompiledReader
+from zoo.generation.config import GenerationConfig
 from zoo.generation.decoding.beams import beam_search
 from zoo.generation.decoding.caching import InSmallCaches
 from zoo.generation.decoding.guidance import Guidance
 from zoo.generation.decoding.loop import decode
-from zoo.generation.decoding.sampling import Sampler
-from zoo.generation.decoding.speculation import decode_drafted
+from zoo.generation.decoding.sampling import Sampler, generators
 from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.form import Form, form_of
 from zoo.generation.prompts import Batch, Prompts, batch_of, has_text
 from zoo.generation.protocols import Draft, LanguageModel, TokenizerLike, device_of
-from zoo.generation.ranges import PROCESSED
 from zoo.generation.result import Generation
+from zoo.generation.speculation.choice import draft_of
+from zoo.generation.speculation.guess import MOST
+from zoo.generation.speculation.judge import Judge
+from zoo.generation.speculation.loop import decode_drafted
+from zoo.generation.speculation.report import DraftReport
 
 
 @dataclass(frozen=True)
@@ -37,25 +42,45 @@ class GenerationJob:
     eos: frozenset[int]
     tokenizer: TokenizerLike | None
     form: Form | None
+    draft: Draft | None = None
+    report: DraftReport = field(default_factory=DraftReport)
 
-    def steps(self, draft: Draft | None = None) -> Iterator[Tensor]:
-        """Push tokens into the rows until they are finished; gives the raw logits of each pass."""
-        if draft is not None:
-            if len(self.rows) > 1 or not self.config.is_plain:
-                asked = [name for name in PROCESSED if getattr(self.config, name) != getattr(PLAIN, name)]
-                hint = "generate without draft=" + "".join(
-                    f", or with {name}={getattr(PLAIN, name)!r}" for name in asked
-                )
-                raise UsageError("a draft works only with one prompt and plain greedy decoding", hint=hint)
-            return decode_drafted(self.model, self.batch, self.rows[0], draft)
-        scale = self.config.guidance_scale
-        first = [] if scale in (None, 1) else [Guidance(self.model, scale)]
-        sampler = Sampler(
-            self.config, self.rows, sorted(self.eos), device_of(self.model), sources=self.sources, first=first,
-            form=self.form,
-        )  # fmt: skip
+    def steps(self) -> Iterator[Iterable[Tensor]]:
+        """Push tokens into the rows until they are finished; gives of each pass the raw logits [n, V] of each row."""
         is_checked = not self.config.remove_invalid_values
+        if self.draft is not None:
+            return decode_drafted(
+                self.model, self.batch, self._judges(), self.draft, num_tokens=self._num_draft_tokens,
+                report=self.report, is_checked=is_checked,
+            )  # fmt: skip
+        sampler = Sampler(
+            self.config, self.rows, sorted(self.eos), device_of(self.model), sources=self.sources,
+            first=self._guidance(), form=self.form,
+        )  # fmt: skip
         return decode(self.model, self.batch, self.rows, sampler, is_checked=is_checked)
+
+    @property
+    def _num_draft_tokens(self) -> int | None:
+        """What the draft says of itself goes before the settings; a stranger's says as much as it may."""
+        own = getattr(self.draft, "num_tokens", MOST)
+        return self.config.num_draft_tokens if own is None else own
+
+    def _guidance(self) -> list[Guidance]:
+        scale = self.config.guidance_scale
+        return [] if scale in (None, 1) else [Guidance(self.model, scale)]
+
+    def _judges(self) -> list[Judge]:
+        """One for each row."""
+        drawing = [None] * len(self.rows) if self.config.is_greedy else generators(self.config.seed, len(self.rows))
+        each = len(self.rows) // len(self.sources)
+        return [
+            Judge(
+                self.config, row, generator, eos=sorted(self.eos), source=self.sources[number // each],
+                device=self.batch.tokens.device, first=self._guidance(), form=copy(self.form),
+                unguessed=getattr(self.model, "markers", frozenset()),
+            )
+            for number, (row, generator) in enumerate(zip(self.rows, drawing, strict=True))
+        ]  # fmt: skip
 
     def search(self) -> list[float]:
         """Fill the rows by beam search; gives their scores."""
@@ -80,27 +105,28 @@ class GenerationJob:
     def refuse_with_beams(self, **is_asked: bool) -> None:
         """Raise UsageError for what does not go with a beam search."""
         scale = self.config.guidance_scale
-        is_asked = {**is_asked, "inputs": bool(self.batch.inputs),
-                    "guidance_scale": scale not in (None, 1)}  # fmt: skip
+        is_asked = {**is_asked, "draft": self.draft is not None, "guidance_scale": scale not in (None, 1)}
         if wrong := [name for name, asked in is_asked.items() if asked]:
             raise UsageError(
                 f"{wrong[0]} cannot be used with num_beams={self.config.num_beams}", hint="set num_beams=1"
             )
 
-    def result(self, *, scores: list[float] | None = None, logits: Sequence[Tensor] = ()) -> Generation:
+    def result(self, *, scores: list[float] | None = None, logits: Sequence[Iterable[Tensor]] = ()) -> Generation:
         """What the rows became. Raises ZooError for a text that is not of the form that was asked for."""
-        joined = torch.cat(list(logits), 1) if logits else None  # [R, steps, V]
         texts = [row.take() for row in self.rows] if self.tokenizer else None
         for row, text in zip(self.rows, texts or [], strict=False):
             if self.form:
                 self.form.check(row.tokens, text)
+        by_row = zip(*logits, strict=True) if logits else ()
         return Generation(
             prompts=[row.prompt for row in self.rows],
             new_tokens=[row.tokens for row in self.rows],
             finish_reasons=[row.finish_reason or "length" for row in self.rows],
             texts=texts,
             scores=scores,
-            logits=None if joined is None else [joined[i, : len(row.tokens)] for i, row in enumerate(self.rows)],
+            logits=[torch.cat(steps)[: len(row.tokens)] for row, steps in zip(self.rows, by_row, strict=False)] or None,
+            draft=self.report if self.draft is not None else None,
+            compile_seconds=self.model.seconds if isinstance(self.model, CompiledReader) else None,
         )
 
 
@@ -112,6 +138,8 @@ def open_job(
     tokenizer: TokenizerLike | None = None,
     mask: Tensor | None = None,
     inputs: Mapping[str, Any] | None = None,
+    draft: Draft | LanguageModel | str | None = None,
+    compile: bool = False,
     needs_text: bool = False,
 ) -> GenerationJob:
     """Read what a caller hands over. Raises UsageError for what cannot be."""
@@ -123,7 +151,12 @@ def open_job(
     vocab_size, device = getattr(model.config, "vocab_size", None), device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
     reader, begun = _begun(model, replace(batch, inputs=inputs or {}), config)
+    if compile and config.cache is not None:
+        raise UsageError(f"compile=True and cache={config.cache} do not go together", hint="leave one of them out")
     reader = reader if config.cache is None else InSmallCaches(reader)
+    if compile and draft is not None:
+        raise UsageError("compile=True and a draft do not go together: what is compiled is a step of one token")
+    reader = CompiledReader(reader, model) if compile else reader
     eos = _eos(model, config)
     most = getattr(model.config, "max_seq_len", None)
     count = config.num_return_sequences
@@ -135,9 +168,8 @@ def open_job(
         for prompt in begun.rows for _ in range(count)
     ]  # fmt: skip
     form = form_of(config, tokenizer, eos, vocab_size)
-    if config.num_beams == 1 and count > 1:
-        begun = begun.repeated(count)
-    return GenerationJob(reader, begun, batch.rows, rows, config, eos, tokenizer, form)
+    guessing = draft_of(draft, model, batch, config)
+    return GenerationJob(reader, begun, batch.rows, rows, config, eos, tokenizer, form, guessing)
 
 
 def _check_model(model: Any) -> None:

@@ -32,15 +32,6 @@ class Batch:
         """Tokens in the longest prompt."""
         return self.tokens.shape[1]
 
-    def repeated(self, count: int) -> Batch:
-        """Every row `count` times, one after the other. Raises UsageError where pictures belong to them."""
-        if self.inputs:
-            raise UsageError(
-                f"num_return_sequences={count} cannot be used with inputs", hint="set num_return_sequences=1"
-            )
-        mask = None if self.mask is None else self.mask.repeat_interleave(count, 0)
-        return Batch([row for row in self.rows for _ in range(count)], self.tokens.repeat_interleave(count, 0), mask)
-
 
 def batch_of(
     prompts: Prompts,

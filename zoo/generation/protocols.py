@@ -15,7 +15,8 @@ from torch import Tensor
 class CacheLike(Protocol):
     """What a model remembers of the tokens it has read, in keys and values, a state or anything else.
 
-    `rewind(length)` is wanted by drafts only; a cache that has it and cannot (a state) says `can_rewind = False`.
+    Drafts alone want more: `rewind(length)`, for several rows `rewind_rows(lengths)`, and, where old tokens are
+    overwritten, `look_ahead(num_tokens)`. A cache that has them and cannot (a state) says `can_rewind = False`.
     """
 
     length: int
@@ -27,7 +28,10 @@ class CacheLike(Protocol):
 
 
 class LanguageModel(Protocol):
-    """A decoder: token ids to next-token logits."""
+    """A decoder: token ids to next-token logits.
+
+    `markers`, where there are any, are tokens that change more than what follows them: no draft guesses one.
+    """
 
     @property
     def config(self) -> Any:
@@ -70,7 +74,11 @@ class TokenizerLike(Protocol):
 
 
 class Draft(Protocol):
-    """Guesses cheaply what the model will say."""
+    """Guesses cheaply what the model will say.
+
+    `num_tokens`, if it has one, says how many it guesses at a time; None leaves it to the settings. A draft that draws
+    its guesses has `guess_rows` besides, as DraftModel has.
+    """
 
     def propose(self, tokens: list[int], most: int) -> list[int]:
         """At most `most` tokens that may follow `tokens`."""

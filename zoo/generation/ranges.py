@@ -12,13 +12,6 @@ if TYPE_CHECKING:
     from zoo.generation.config import GenerationConfig
 
 SAMPLED = ("top_k", "top_p", "min_p", "top_h", "top_n_sigma", "typical_p", "epsilon_cutoff", "eta_cutoff")
-PROCESSED = (  # what changes or bans scores, whichever way a token is then chosen
-    "min_new_tokens", "min_length", "repetition_penalty", "encoder_repetition_penalty", "presence_penalty",
-    "frequency_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids", "sequence_bias",
-    "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id",
-    "exponential_decay_length_penalty", "guidance_scale", "remove_invalid_values", "renormalize_logits",
-)  # fmt: skip
-
 LARGEST = 2**31  # of token ids
 COUNT = (int, lambda v: v >= 1, "at least 1")
 LEAST = (int, lambda v: v >= 0, "at least 0")
@@ -31,7 +24,9 @@ FINITE = (float, lambda v: True, "finite")
 AMOUNT = (float, lambda v: v >= 0, "at least 0")
 NUMBERS: dict[str, tuple[type, Callable[[Any], bool], str]] = {  # whole or not, what holds, and that in words
     "max_new_tokens": COUNT, "max_length": COUNT, "top_k": COUNT, "no_repeat_ngram_size": COUNT,
-    "encoder_no_repeat_ngram_size": COUNT, "num_beams": COUNT, "num_beam_groups": COUNT, "num_return_sequences": COUNT,
+    "encoder_no_repeat_ngram_size": COUNT,
+    "num_beams": COUNT, "num_beam_groups": COUNT, "num_return_sequences": COUNT,
+    "num_draft_tokens": COUNT, "draft_ngram_size": COUNT,
     "min_new_tokens": LEAST, "min_length": LEAST, "forced_bos_token_id": TOKEN, "decoder_start_token_id": TOKEN,
     "top_p": SHARE, "min_p": SHARE, "top_h": PART, "typical_p": PART, "epsilon_cutoff": CUTOFF, "eta_cutoff": CUTOFF,
     "repetition_penalty": FACTOR, "encoder_repetition_penalty": FACTOR, "top_n_sigma": FACTOR, "length_penalty": FINITE,

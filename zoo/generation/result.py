@@ -10,6 +10,7 @@ from torch import Tensor
 from zoo.errors import UsageError
 from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.form import Form
+from zoo.generation.speculation.report import DraftReport
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Generation:
     finish_reasons: list[str]  # eos | stop | length
     texts: list[str] | None = None  # what the new tokens add to the prompt's text, cut before a stop string
     scores: list[float] | None = None  # beam search: log probability over length to the power of length_penalty
+    draft: DraftReport | None = None  # what the draft was good for, where there was one
+    compile_seconds: float | None = None  # that were spent on compiling, where that was asked; 0 the second time
     logits: list[Tensor] | None = None  # raw logits [new tokens, V] that each new token was chosen from
 
     @property
@@ -41,8 +44,17 @@ class Generation:
 class Stream(Iterator[str]):
     """Pieces of one text as it is generated; joined they are exactly `Generation.text`."""
 
-    def __init__(self, row: GrowingRow, steps: Iterator[object], form: Form | None = None) -> None:
-        self._row, self._steps, self._form = row, steps, form
+    def __init__(
+        self,
+        row: GrowingRow,
+        steps: Iterator[object],
+        form: Form | None = None,
+        *,
+        draft: DraftReport | None = None,
+        reader: object = None,
+    ) -> None:
+        self._row, self._steps, self._form, self._reader = row, steps, form, reader
+        self.draft = draft  # what the draft was good for so far, where there is one
         self._said = ""
 
     @property
@@ -59,6 +71,11 @@ class Stream(Iterator[str]):
     def finish_reason(self) -> str | None:
         """eos, stop or length once the text is complete."""
         return self._row.finish_reason
+
+    @property
+    def compile_seconds(self) -> float | None:
+        """Seconds that were spent on compiling so far, where that was asked."""
+        return getattr(self._reader, "seconds", None)
 
     def __next__(self) -> str:
         while True:

@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from zoo.errors import UsageError
+from zoo.errors import NetworkError, UsageError
+from zoo.files.folders import absent
 from zoo.hub.client import HubClient
 from zoo.hub.listing import HubFile
 from zoo.hub.repository import Repository
@@ -53,7 +54,13 @@ def locate(
         return Place(in_package(source), source=asked)
     repository = repository_of(source, revision=revision, token=token, cache_dir=cache_dir)
     is_allowed = (source.is_explicit or allow_network) and not local_files_only
-    path, commit = repository.fetch(allow_pickle=allow_pickle) if is_allowed else repository.cached()
+    try:
+        path, commit = repository.fetch(allow_pickle=allow_pickle) if is_allowed else repository.cached()
+    except NetworkError:
+        here = Path(asked)
+        if source.is_explicit or allow_network or not here.parent.is_dir():
+            raise
+        raise absent(here) from None  # a name in a folder that exists is a path that was mistyped
     return Place(path, commit, asked, source.name, repository.revision)
 
 

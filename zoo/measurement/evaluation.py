@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import MissingExtra, UnknownName, UsageError, ZooWarning
+from zoo.generation.compilation import CompiledReader, compile_seconds
 from zoo.measurement.passages import SAMPLE, encode, read_text
 from zoo.measurement.perplexity import Reading, read
 from zoo.measurement.references import METRICS, ReferenceScores, compare, read_examples, scorers
@@ -43,6 +44,7 @@ class Evaluation:
     scores: list[Score] = field(default_factory=list)
     references: dict[str, ReferenceScores] = field(default_factory=dict)  # by file
     environment: dict[str, Any] = field(default_factory=dict)
+    compile_seconds: float | None = None  # that compiling took, where that was asked
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values; losses of single tokens are left out."""
@@ -54,6 +56,7 @@ class Evaluation:
             "tasks": [vars(score) for score in self.scores],
             "references": {name: comparison.to_dict() for name, comparison in self.references.items()},
             "environment": self.environment,
+            **({} if self.compile_seconds is None else {"compile_seconds": self.compile_seconds}),
         }
 
 
@@ -77,6 +80,7 @@ def evaluate(
     device: str = "cpu",
     quantize: str | None = None,
     keep_packed: bool = False,
+    compile: bool = False,
     family: str | None = None,
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
@@ -88,7 +92,8 @@ def evaluate(
     should be said, scored by `metrics` as zoo.measurement.references says; `settings` of generation go before the
     checkpoint's, and `ignore_settings` ignores those of it that zoo does not know. `tasks` are names that the harness
     knows or that a folder `include_path` of task files describes; it may hold code, which is run. `limit` examples of
-    each task at most. Raises MissingExtra without lm-eval, UnknownName for a task that is not there.
+    each task at most. `compile` compiles the model: whole windows for a text, steps of one token for answers. Raises
+    MissingExtra without lm-eval, UnknownName for a task that is not there.
     """
     files = [text] if isinstance(text, str | Path) else list(text)
     compared = [references] if isinstance(references, str | Path) else list(references)
@@ -109,10 +114,11 @@ def evaluate(
     if (trained := subject.max_seq_len) and size > trained:
         told = f"windows of {size} tokens, more than model.max_seq_len={trained}: the model was not trained for that"
         warnings.warn(told, ZooWarning, stacklevel=2)
+    reader = CompiledReader(model, model) if compile else model
     readings = {}
     for name, content in passages.items():
         say(f"reading {name}")
-        readings[name] = read(model, encode(subject.tokenizer, content), window=size, stride=stride)
+        readings[name] = read(reader, encode(subject.tokenizer, content), window=size, stride=stride)
     scores: list[Score] = []
     if manager is not None:
         say(f"running {', '.join(tasks)}")
@@ -121,16 +127,27 @@ def evaluate(
     found = {}
     for name, held in examples.items():
         say(f"answering {name}")
-        texts = answers(model, subject.tokenizer, [example.prompt for example in held], config, batch_size)
+        texts = answers(
+            model, subject.tokenizer, [example.prompt for example in held], config, batch_size, compile=compile
+        )
         found[name] = compare(texts, held, metrics, bleu_tokens=bleu_tokens)
     from zoo.measurement.environment import environment
 
     return Evaluation(
-        str(source), subject.ledger.family.name, main_dtype(model), readings, scores, found, environment(device)
+        str(source),
+        subject.ledger.family.name,
+        main_dtype(model),
+        readings,
+        scores,
+        found,
+        environment(device),
+        compile_seconds(model) if compile else None,
     )
 
 
-def answers(model: Any, tokenizer: Any, prompts: Sequence[str], config: Any, batch_size: int) -> list[str]:
+def answers(
+    model: Any, tokenizer: Any, prompts: Sequence[str], config: Any, batch_size: int, *, compile: bool = False
+) -> list[str]:
     """What the model says after each prompt. Raises UsageError where several texts of each are asked for."""
     from zoo.generation import generate
 
@@ -140,7 +157,7 @@ def answers(model: Any, tokenizer: Any, prompts: Sequence[str], config: Any, bat
     texts: list[str] = []
     for start in range(0, len(prompts), batch_size):
         part = list(prompts[start : start + batch_size])
-        texts += generate(model, part, tokenizer=tokenizer, config=config).texts or []
+        texts += generate(model, part, tokenizer=tokenizer, config=config, compile=compile).texts or []
     return texts
 
 

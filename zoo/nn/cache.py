@@ -5,6 +5,7 @@ Shapes: B batch.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -15,7 +16,11 @@ from zoo.nn.places import Places
 
 
 class LayerCache(Protocol):
-    """What one layer remembers; one of keys and values gives them in `append`, as zoo.nn.KVCache does."""
+    """What one layer remembers; one of keys and values gives them in `append`, as zoo.nn.KVCache does.
+
+    One whose rows can forget different numbers of tokens has `rewind_rows(lengths, before)` besides, with a number for
+    each row; one that overwrites old tokens may have `look_ahead(num_tokens)`, which keeps so many longer.
+    """
 
     @property
     def nbytes(self) -> int:
@@ -37,6 +42,8 @@ class Cache:
     def __init__(self, layers: list[LayerCache], batch_size: int, max_len: int) -> None:
         self.layers, self.batch_size, self.max_len = layers, batch_size, max_len
         self.length = 0
+        self.is_stepwise = False  # see look_ahead
+        self._device: torch.device | None = None  # of what was read
         self.counts: Tensor | None = None  # [B] real tokens per row; None: `length` in every row
 
     @property
@@ -59,10 +66,26 @@ class Cache:
         """Whether every layer can forget its last tokens, as drafts need; a state cannot."""
         return all(getattr(layer, "can_rewind", True) for layer in self.layers)
 
+    @property
+    def can_rewind_rows(self) -> bool:
+        """Whether rows can forget different numbers of tokens, as drafts for a batch need."""
+        return self.can_rewind and all(hasattr(layer, "rewind_rows") for layer in self.layers)
+
+    def look_ahead(self, num_tokens: int) -> None:
+        """Make room to forget so many tokens at a time, even where old ones are overwritten, before anything is read.
+
+        From then on each token of a pass is taken as the last one of its text where angles or scores depend on the
+        length of that: what several at once give is what they give one by one.
+        """
+        self.is_stepwise = True
+        for layer in self.layers:
+            if hasattr(layer, "look_ahead"):
+                layer.look_ahead(num_tokens)
+
     def advance(self, span: Places) -> None:
         """Count the tokens of a finished forward pass."""
         self.length += span.num_new
-        self.counts = span.counts
+        self.counts, self._device = span.counts, span.device
 
     def reorder(self, index: Tensor) -> None:
         """Keep row index[b] as row b, as beam search needs."""
@@ -85,15 +108,46 @@ class Cache:
             layer.rewind(length, self.length)
         self.length = length
 
+    def rewind_rows(self, lengths: Sequence[int]) -> None:
+        """Forget all but the first `lengths[b]` real tokens of row b, padding not counted.
+
+        Raises UsageError for states, and where a ring has already overwritten what it must give back.
+        """
+        before = [self.length] * self.batch_size if self.counts is None else self.counts.tolist()
+        if not all(0 <= length <= seen for length, seen in zip(lengths, before, strict=True)):
+            raise UsageError(f"a cache of {before} tokens cannot be rewound to {[*lengths]}")
+        for layer in self.layers:
+            getattr(layer, "rewind_rows", _refuse)(lengths, before)
+        self.counts = torch.tensor([*lengths], device=self._device)
+        self.length = max(lengths)
+
+
+def _refuse(lengths: Sequence[int], before: Sequence[int]) -> None:
+    raise UsageError("the rows of this cache cannot forget different numbers of tokens", hint="generate without draft=")
+
 
 class SettledCache(Cache):
     """A cache whose first `settled` columns have seen later ones among them, as those of an image or a prefix do."""
 
     settled: int = 0
+    _settled_rows: list[int] | None = None  # real tokens among them, where rows are padded
 
     def settle(self) -> None:
         """Let what was read so far be kept whole from now on."""
-        self.settled = self.length
+        self.settled, self._settled_rows = self.length, None if self.counts is None else self.counts.tolist()
+
+    def rewind_rows(self, lengths: Sequence[int]) -> None:
+        """Forget all but the first tokens of each row. Raises UsageError for a part of those that belong together."""
+        kept = self._settled_rows or [self.settled] * self.batch_size
+        if any(length < least for length, least in zip(lengths, kept, strict=True)):
+            raise UsageError(f"the cache cannot be rewound to {[*lengths]}: tokens before have seen later ones")
+        super().rewind_rows(lengths)
+
+    def reorder(self, index: Tensor) -> None:
+        """Keep row index[b] as row b."""
+        super().reorder(index)
+        if self._settled_rows is not None:
+            self._settled_rows = [self._settled_rows[i] for i in index.tolist()]
 
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` columns. Raises UsageError for a part of those that belong together."""

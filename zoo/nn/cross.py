@@ -5,12 +5,13 @@ Shapes: B batch, S source tokens, U target tokens, D hidden, N heads, H head dim
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from zoo.nn.attention import Attend
-from zoo.nn.kv_cache import KVCache
+from zoo.nn.kv_cache import KVCache, SlidingKVCache
 
 
 @dataclass
@@ -68,6 +69,9 @@ class CrossCache:
     def rewind(self, length: int, before: int) -> None:
         pass  # the source stays
 
+    def rewind_rows(self, lengths: Sequence[int], before: Sequence[int]) -> None:
+        pass
+
 
 @dataclass
 class DecoderLayerCache:
@@ -93,3 +97,11 @@ class DecoderLayerCache:
 
     def rewind(self, length: int, before: int) -> None:
         self.own.rewind(length, before)
+
+    def rewind_rows(self, lengths: Sequence[int], before: Sequence[int]) -> None:
+        self.own.rewind_rows(lengths, before)
+
+    def look_ahead(self, num_tokens: int) -> None:
+        """See `Cache.look_ahead`."""
+        if isinstance(self.own, SlidingKVCache):
+            self.own.look_ahead(num_tokens)

@@ -112,9 +112,10 @@ class DualChunkAttention(nn.Module):
         return KVCache(batch_size, max_len, self.num_kv_heads, self.head_dim, **like)
 
     def _temperature(self, lengths: Tensor, dtype: torch.dtype, original: int) -> Tensor:
-        """s [B or 1, 1, 1, 1] for rows of these lengths; 1 within the original length."""
+        """s [B or 1, 1 or T, 1, 1] for rows, or tokens, of these lengths; 1 within the original length."""
         exact = torch.float64 if dtype == torch.float64 else torch.float32
-        return (0.1 * (lengths.to(exact) / original).log() + 1).clamp(min=1)[:, None, None, None].to(dtype)
+        lengths = lengths if lengths.dim() == 2 else lengths[:, None]
+        return (0.1 * (lengths.to(exact) / original).log() + 1).clamp(min=1)[..., None, None].to(dtype)
 
     def _each_row(self, q: Tensor, k: Tensor, v: Tensor, span: Span, keys: Keys) -> Tensor:
         """Rows whose tokens stand at different places, each as it would stand alone; zeros at padding."""

@@ -82,9 +82,10 @@ class SlotKeys(WholeText):
 
 @dataclass(frozen=True)
 class RingKeys(Keys):
-    """Keys of the W tokens before the new ones, then theirs; in a padded batch the W are in the ring's order."""
+    """Keys of the W tokens before the new ones, then theirs; in a padded batch those of all slots, in their order."""
 
     window: int
+    spare: int = 0  # slots beyond W
 
     def positions(self, places: Places) -> Tensor:
         return torch.cat((self._past(places), NEW.positions(places)), 1)
@@ -99,25 +100,39 @@ class RingKeys(Keys):
         if places.before is None:
             return torch.arange(max(0, places.start - self.window), places.start, device=places.device)[None]
         newest = places.before[:, None] - 1
-        slots = torch.arange(self.window, device=places.device)[None]
-        return newest - (newest - slots) % self.window  # below 0 where nothing was stored yet
+        size = self.window + self.spare
+        slots = torch.arange(size, device=places.device)[None]
+        return newest - (newest - slots) % size  # below 0 where nothing was stored yet
 
 
 @dataclass(frozen=True)
 class LatestKeys(Keys):
-    """Keys of the last W tokens, a single new one among them, in the ring's order: it sees them all."""
+    """Keys of a ring that holds a single new token, in the ring's order: it sees them all unless there are spares."""
 
     window: int
+    spare: int = 0  # slots beyond W
 
     def positions(self, places: Places) -> Tensor:
-        slots = torch.arange(min(places.start + 1, self.window), device=places.device)[None]
-        return places.start - (places.start - slots) % self.window
+        size = self.window + self.spare
+        slots = torch.arange(min(places.start + 1, size), device=places.device)[None]
+        return places.start - (places.start - slots) % size
 
     def are_complete(self, places: Places) -> bool:
         return True
 
     def need_no_mask(self, mask: Mask, places: Places) -> bool:
-        return mask.is_plain
+        return mask.is_plain and (self.spare == 0 or places.start < self.window)
+
+
+@dataclass(frozen=True)
+class TracedKeys(Keys):
+    """The same with every slot, empty ones too: one graph for rings that are full and such that are not."""
+
+    size: int  # slots
+
+    def positions(self, places: Places) -> Tensor:
+        slots = torch.arange(self.size, device=places.device)[None]
+        return places.start - (places.start - slots) % self.size
 
 
 NEW = NewKeys()

@@ -1,19 +1,22 @@
 """Preallocated memories of keys and values.
 
 Shapes: B batch, T new tokens, S keys, K key/value heads, H head dim, W window.
-A row's token number p (padding not counted) lives in slot p, or p mod W in a ring: a slot's number is its position,
-so padding is never stored and left- and right-padded batches cost the same.
+A row's token number p (padding not counted) lives in slot p, or in a ring in p modulo its slots: a slot's number is its
+position, so padding is never stored and left- and right-padded batches cost the same.
+What was taken back stays in its slot until it is overwritten: a ring then takes it for a token that is a turn older,
+which is further back than W and so is hidden.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.nn.keys import NEW, SLOTS, Keys, LatestKeys, RingKeys
+from zoo.nn.keys import NEW, SLOTS, Keys, LatestKeys, RingKeys, TracedKeys
 from zoo.nn.places import Places
 
 
@@ -46,6 +49,9 @@ class KVCache:
     def rewind(self, length: int, before: int) -> None:
         pass  # later slots are overwritten before they are read
 
+    def rewind_rows(self, lengths: Sequence[int], before: Sequence[int]) -> None:
+        pass  # nor does it matter how far each row goes back
+
     def be_like(self, k: Tensor, v: Tensor) -> None:
         """Take the dtype and device of the first keys and values, where those of the cache were guessed."""
         if self._is_guess:
@@ -65,7 +71,10 @@ class KVCache:
 
 
 class SlidingKVCache(KVCache):
-    """A ring of the last W tokens, for a layer that sees no further; `like` is what KVCache takes besides."""
+    """A ring of the last W tokens, for a layer that sees no further; `like` is what KVCache takes besides.
+
+    After `look_ahead` it has more slots than W: so many tokens may be taken back at a time after it has turned.
+    """
 
     def __init__(
         self,
@@ -78,27 +87,54 @@ class SlidingKVCache(KVCache):
         v_dim: int | None = None,
         **like: Any,
     ) -> None:
-        self.window = min(window, max_len)
-        self._ring, self._latest = RingKeys(self.window), LatestKeys(self.window)
+        self.window, self.max_len = min(window, max_len), max_len
         super().__init__(batch_size, self.window, num_kv_heads, head_dim, **like)
+        self._highest: list[int] | None = None  # tokens that rows had before they were first rewound, or later
+        self._name_keys()
+
+    def look_ahead(self, num_tokens: int) -> None:
+        """Take slots for tokens that may be taken back again; only while nothing is stored."""
+        slots = min(self.window + num_tokens, self.max_len)
+        self.k, self.v = (x.new_zeros(*x.shape[:2], slots, x.shape[3]) for x in (self.k, self.v))
+        self._name_keys()
+
+    def _name_keys(self) -> None:
+        self._size = self.k.shape[2]
+        spare = self._size - self.window
+        self._ring, self._latest = RingKeys(self.window, spare), LatestKeys(self.window, spare)
+
+    def reorder(self, index: Tensor) -> None:
+        super().reorder(index)
+        if self._highest is not None and len(self._highest) > 1:
+            self._highest = [self._highest[i] for i in index.tolist()]
 
     def rewind(self, length: int, before: int) -> None:
-        if before > self.window and length < before:
-            raise UsageError(
-                f"a ring of {self.window} tokens that has seen {before} cannot be rewound to {length}",
-                hint="generate without draft=",
-            )
+        self.rewind_rows([length], [before])
+
+    def rewind_rows(self, lengths: Sequence[int], before: Sequence[int]) -> None:
+        held = self._highest or [0]
+        held = held if len(held) == len(before) else [max(held)] * len(before)
+        highest = [max(pair) if length else 0 for *pair, length in zip(held, before, lengths, strict=True)]
+        for length, seen in zip(lengths, highest, strict=True):
+            if seen > self._size and seen - length > self._size - self.window:
+                raise UsageError(
+                    f"a ring of {self._size} tokens that has seen {seen} cannot be rewound to {length}",
+                    hint="generate without draft=",
+                )
+        self._highest = highest
 
     def append(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
         self.be_like(k, v)
         if span.num_new == 1 and span.counts is None:
             self._store(k, v, span)
-            seen = min(span.start + 1, self.window)  # the ring's order does not matter to one query
+            if torch.compiler.is_compiling():
+                return self.k.transpose(1, 2), self.v.transpose(1, 2), TracedKeys(self._size)
+            seen = min(span.start + 1, self._size)  # the ring's order does not matter to one query
             return self.k[:, :, :seen].transpose(1, 2), self.v[:, :, :seen].transpose(1, 2), self._latest
         if span.start == 0:
             self._store(k, v, span)
             return k, v, NEW
-        past = slice(None) if span.counts is not None else span.ring_order(self.window)
+        past = slice(None) if span.counts is not None else span.ring_order(self.window, self._size)
         keys = torch.cat((self.k[:, :, past].transpose(1, 2), k), 1)
         values = torch.cat((self.v[:, :, past].transpose(1, 2), v), 1)
         self._store(k, v, span)
@@ -107,10 +143,10 @@ class SlidingKVCache(KVCache):
     def _store(self, k: Tensor, v: Tensor, span: Places) -> None:
         for held, new in ((self.k, k), (self.v, v)):
             if span.counts is None:
-                last = new[:, -self.window :].transpose(1, 2)
+                last = new[:, -self._size :].transpose(1, 2)
                 end = span.start + span.num_new
-                slots = torch.arange(end - last.shape[2], end, device=new.device) % self.window
+                slots = torch.arange(end - last.shape[2], end, device=new.device) % self._size
                 held[:, :, slots] = last
             else:
-                row, column = span.stored(self.window)
-                held[row, :, span.positions[row, column] % self.window] = new[row, column]
+                row, column = span.stored(self._size)
+                held[row, :, span.positions[row, column] % self._size] = new[row, column]

@@ -41,6 +41,7 @@ class Places:
         self.num_new, self.device, self.start, self.before = num_new, device, start, before
         self.padding = None if attention_mask is None else attention_mask.bool()
         self.counts: Tensor | None = None
+        self.is_stepwise = False
         self.may_have_padding = attention_mask is not None  # in this pass, not only before
         if self.padding is None and self.before is None:
             self.positions = torch.arange(start, start + num_new, device=device)[None]  # [1, T]
@@ -60,7 +61,12 @@ class Places:
 
     @property
     def lengths(self) -> Tensor:
-        """Tokens per row after this pass, [B], or [1] where all rows are alike."""
+        """Tokens per row after this pass, [B], or [1] where all rows are alike.
+
+        Where each token is taken as the last of its text, those up to each: [B or 1, T].
+        """
+        if self.is_stepwise:
+            return self.positions + 1
         return torch.tensor([self.start + self.num_new], device=self.device) if self.counts is None else self.counts
 
     def last(self, x: Tensor) -> Tensor:
@@ -75,6 +81,11 @@ class Places:
         if window not in self._stored:
             assert self.padding is not None
             assert self.counts is not None
+            if not self.may_have_padding and (window is None or self.num_new <= window):  # all, known without a look
+                shape = self.positions.shape
+                rows, columns = (torch.arange(size, device=self.device) for size in shape)
+                self._stored[window] = rows[:, None].expand(shape).flatten(), columns.expand(shape).flatten()
+                return self._stored[window]
             keep = self.padding
             if window is not None:
                 keep = keep & (self.positions >= self.counts[:, None] - window)
@@ -82,9 +93,9 @@ class Places:
             self._stored[window] = row, column
         return self._stored[window]
 
-    def ring_order(self, window: int) -> Tensor:
-        """Slots of a ring that holds the W tokens before this pass, oldest first, for unpadded rows."""
-        return torch.arange(max(0, self.start - window), self.start, device=self.device) % window
+    def ring_order(self, window: int, size: int) -> Tensor:
+        """Slots of a ring of `size` that hold the W tokens before this pass, oldest first, for unpadded rows."""
+        return torch.arange(max(0, self.start - window), self.start, device=self.device) % size
 
     @property
     def has_padding_on_one_side(self) -> bool:

@@ -33,7 +33,7 @@ class Rope(nn.Module):
         self.long = frequencies(self.dim, rope, max_seq_len, self.original + 1) if rope.scaling == "longrope" else []
 
     def forward(self, positions: Tensor, dtype: torch.dtype, lengths: Tensor | None = None) -> Rotation:
-        """cos and sin at `positions` [B or 1, T], in `dtype`; `lengths` [B or 1] where frequencies depend on them."""
+        """cos and sin at `positions` [B or 1, T], in `dtype`; `lengths` [B or 1] or of each, where they matter."""
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         angles = positions[..., None].to(exact) * self._frequencies(lengths, exact, positions.device)
         cos, sin = angles.cos(), angles.sin()
@@ -54,15 +54,16 @@ class Rope(nn.Module):
         return out if rest is None else torch.cat((out, rest), -1)
 
     def _frequencies(self, lengths: Tensor | None, dtype: torch.dtype, device: torch.device) -> Tensor:
-        """[R/2], or [B, 1, R/2] where they depend on each row's length."""
+        """[R/2], or [B, 1 or T, R/2] where they depend on each row's length, or on what each token takes for it."""
         short = torch.tensor(self.short, dtype=dtype, device=device)
         if not self.depends_on_length or lengths is None:
             return short
+        lengths = (lengths if lengths.dim() == 2 else lengths[:, None])[..., None]
         if self.rope.scaling == "longrope":
             long = torch.tensor(self.long, dtype=dtype, device=device)
-            return torch.where(lengths[:, None, None] > self.original, long, short)
+            return torch.where(lengths > self.original, long, short)
         exponent = torch.arange(0, self.dim, 2, dtype=dtype, device=device) / self.dim
-        grown = lengths.clamp(min=self.max_seq_len).to(dtype)[:, None, None] / self.max_seq_len
+        grown = lengths.clamp(min=self.max_seq_len).to(dtype) / self.max_seq_len
         theta = (self.rope.factor * grown - (self.rope.factor - 1)) ** (self.dim / (self.dim - 2)) * self.rope.theta
         return theta**-exponent
 

@@ -39,6 +39,10 @@ class RoundedNumbers:
         self.codes[index] = (new.float() / scales.float()).round_().clamp_(-128, 127).to(torch.int8)
         self.scales[index] = scales
 
+    def new_zeros(self, *shape: int) -> RoundedNumbers:
+        """Zeros of another shape, read in the same dtype."""
+        return RoundedNumbers.empty(torch.empty(shape, dtype=self.dtype, device=self.codes.device))
+
     @property
     def nbytes(self) -> int:
         """Bytes of codes and scales."""

@@ -43,6 +43,7 @@ class Span(Places):
             cache.check(batch_size, num_new)
         start, before = (0, None) if cache is None else (cache.length, cache.counts)
         super().__init__(batch_size, num_new, device, attention_mask=attention_mask, start=start, before=before)
+        self.is_stepwise = cache is not None and cache.is_stepwise and start > 0
         self.rotary_positions = rotary_positions
         self.reach: Tensor | None = None
         self._forget()

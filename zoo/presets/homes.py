@@ -2,26 +2,47 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
-from zoo.errors import UnknownName, UsageError, clean
+from zoo.errors import CheckpointError, UnknownName, UsageError, ZooWarning, clean
+from zoo.files.folders import near_names
 from zoo.presets.catalogue import config, in_the_box
 from zoo.registry import installed
 
 
 def home_of(source: str | Path) -> str | Path:
     """Where the weights of a preset live, if `source` is a preset's name and no path; else `source` itself."""
-    if isinstance(source, Path) or "/" in source or Path(source).exists():
+    if isinstance(source, Path) or "/" in source:
         return source
     presets = installed().presets()
+    if Path(source).exists():
+        if source in presets:
+            _tell_hidden(source)
+        return source
     if source not in presets:
         if source.endswith((".gguf", ".safetensors", ".bin")):
             return source
-        raise UnknownName(f"{clean(source)!r} is neither a folder, a file nor a preset", source, presets)
-    if source in in_the_box():
-        return f"pkg://zoo/box/{source}"
-    if not (hub := config(source).hub):
+        known = [*presets, *near_names(Path(source))]
+        raise UnknownName(f"{clean(source)!r} is neither a folder, a file nor a preset", source, known)
+    if not (home := _home(source)):
         raise UsageError(
             f"the preset {source!r} does not say where its weights are", hint="give a folder or hf://org/name"
         )
-    return hub
+    return home
+
+
+def _home(preset: str) -> str:
+    return f"pkg://zoo/box/{preset}" if preset in in_the_box() else config(preset).hub
+
+
+def _tell_hidden(name: str) -> None:
+    """Say that a folder or file here has the name of a preset; raise where it cannot be what was meant."""
+    path, home = Path(name), _home(name)
+    other = f"the preset {name!r} is " + (f"{home if '://' in home else f'hf://{home}'}" if home else "without weights")
+    checkpoint = ("config.json", "params.json", "adapter_config.json")
+    if path.is_dir() and not any((path / file).exists() for file in checkpoint) and not any(path.glob("*.gguf")):
+        what = f"is a folder here, without a checkpoint, that hides the preset {name!r}"
+        raise CheckpointError(name, "", what, hint=f"{other}; for the folder, name what is in it: ./{name}/...")
+    what = f"{name} is what lies here under this name: ./{name}. {other[0].upper()}{other[1:]}"
+    warnings.warn(what, ZooWarning, stacklevel=4)

@@ -11,6 +11,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.fields import fields_of
 from zoo.errors import UsageError, ZooError, clean, distance, nearest
 from zoo.files.resources import files
+from zoo.presets.hub_ids import preset_of
 from zoo.presets.users_folder import UsersFolder
 from zoo.registry import OURS, installed
 
@@ -47,7 +48,7 @@ def expand(
     `config_class` is the model's where no word names it. Raises UsageError for a key that nothing reads (a `+` does
     not make it right), for a second model and for none.
     """
-    words = [_whole(word, known) for word in words]
+    words = [_at_home(_whole(word, known)) for word in words]
     models = [word for word in words if word.startswith("model=") and word != "model=null"]
     if len(models) > 1:
         names = [word.removeprefix("model=").strip("'") for word in models]
@@ -120,6 +121,13 @@ def _whole(word: str, known: Grammar) -> str:
     if sign in ("", "+") and group in known.groups:
         sign = "" if key in known.defaults else "+"
     return f"{sign}{key}{value or ''}"
+
+
+def _at_home(word: str) -> str:
+    """`model=` with presets for the names that their weights have on the hub."""
+    if not word.startswith("model=") or "/" not in word:
+        return word
+    return "model=" + ",".join(map(preset_of, word.removeprefix("model=").split(",")))
 
 
 def _checked(word: str, known: Grammar, kind: Callable[[], type[ModelConfig]]) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import is_dataclass
 
+from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.fields import doc_of, fields_of, types_of
 from zoo.testing.check import Skipped, require, shown
 from zoo.testing.subject import Subject
-from zoo.testing.variants import variants
+from zoo.testing.variants import differences, variants
 
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "max_seq_len", "head_dim")
 
@@ -33,11 +34,10 @@ def the_tiny_config_is_lopsided(s: Subject) -> str:
 
 def dicts_and_JSON_keep_every_field(s: Subject) -> str:
     configs = [("", s.config), *variants(s.config)]
-    lost = [
-        f"to_dict and from_dict change {name or 'the tiny config'}"
-        for name, config in configs
-        if type(config).from_dict(json.loads(json.dumps(config.to_dict()))) != config
-    ]
+    lost = []
+    for name, config in configs:
+        back = type(config).from_dict(json.loads(json.dumps(config.to_dict())))
+        lost += _lost("to_dict and from_dict", name, back, config)
     require(not lost, shown(lost))
     return f"{len(configs)} configs"
 
@@ -50,11 +50,10 @@ def YAML_keeps_every_field(s: Subject) -> str:
     by_type = {hints[name.partition("=")[0].partition(".")[0]]: (name, config) for name, config in variants(s.config)}
     configs = [("", s.config), *by_type.values()]
     schema = OmegaConf.structured(s.family.config_class)
-    lost = [
-        f"YAML changes {name or 'the tiny config'}"
-        for name, config in configs
-        if OmegaConf.to_object(OmegaConf.merge(schema, OmegaConf.create(OmegaConf.to_yaml(config)))) != config
-    ]
+    lost = []
+    for name, config in configs:
+        back = OmegaConf.to_object(OmegaConf.merge(schema, OmegaConf.create(OmegaConf.to_yaml(config))))
+        lost += _lost("YAML", name, back, config)
     require(not lost, shown(lost))
     return f"{len(configs)} configs"
 
@@ -64,6 +63,16 @@ def its_anatomy_says_what_it_is(s: Subject) -> str:
         raise Skipped("it describes no anatomy, so it is measured by building it")
     require(bool(s.anatomy.traits), "anatomy().traits is empty: `zoo compare` cannot describe it")
     return ", ".join(f"{name}: {words}" for name, words in s.anatomy.traits.items())
+
+
+def _lost(way: str, variant: str, back: object, config: ModelConfig) -> list[str]:
+    """How a config that went through some `way` differs from what it was, by field."""
+    if back == config:
+        return []
+    where = f"{way}, {variant or 'the tiny config'}"
+    if not isinstance(back, ModelConfig):
+        return [f"{where}: found a {type(back).__name__}, expected a {type(config).__name__}"]
+    return [f"{where}: {told}" for told in differences(back, config)] or [f"{where}: the config is not equal to itself"]
 
 
 def _inherits_doc(config: type, path: str) -> bool:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from zoo.anatomy.config import ModelConfig
 from zoo.models.construction import count, materialise, on_meta, reset, shared_parameters
 from zoo.testing.check import Skipped, require, shown
 from zoo.testing.measure import runnable
 from zoo.testing.subject import Subject
-from zoo.testing.variants import flags
+from zoo.testing.variants import differences, flags
 
 
 def it_builds_on_meta_without_allocating(s: Subject) -> str:
@@ -18,7 +19,9 @@ def it_builds_on_meta_without_allocating(s: Subject) -> str:
     require(not real, f"not on meta: {shown(real)}")
     lost = set(dict(model.named_buffers())) - set(model.state_dict())
     require(not lost, f"buffers that are not in the checkpoint are lost on meta: {shown(sorted(lost))}")
-    require(getattr(model, "config", None) == s.config, "model.config is not the config it was built from")
+    kept = getattr(model, "config", None)
+    changed = differences(kept, s.config) if isinstance(kept, ModelConfig) else []
+    require(kept == s.config, f"model.config is not the config it was built from; {shown(changed)}".rstrip("; "))
     return f"{count(model)} parameters"
 
 

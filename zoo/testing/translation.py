@@ -23,7 +23,7 @@ from zoo.models.construction import on_meta
 from zoo.testing.check import Broken, Skipped, require, shown
 from zoo.testing.measure import LIMIT, difference, runnable
 from zoo.testing.subject import Subject
-from zoo.testing.variants import BOOKKEEPING, flags, variants
+from zoo.testing.variants import differences, flags, variants
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.proof import prove
 
@@ -102,7 +102,7 @@ def _saved_and_loaded(s: Subject, dialect: str) -> str:
         if dialect in ("zoo", "hf"):
             require(not changes, f"{dialect}: {shown(changes)}")
         _same_logits(s, dialect, model, back)
-    return f" (without {', '.join(c.partition(' ')[0] for c in changes)})" if changes else ""
+    return f" (without {', '.join(c.removeprefix('model.').partition(':')[0] for c in changes)})" if changes else ""
 
 
 def _same_logits(s: Subject, dialect: str, model: torch.nn.Module, back: torch.nn.Module) -> None:
@@ -125,15 +125,10 @@ def _read(from_config: Callable[[ForeignConfig], ModelConfig], raw: dict[str, An
 
 
 def _changes(before: ModelConfig, after: ModelConfig) -> list[str]:
-    """'FIELD was A, comes back as B' for every field of the model."""
+    """What comes back otherwise than it went, by field."""
     if type(before) is not type(after):
         raise Broken(f"a {type(before).__name__} comes back as a {type(after).__name__}")
-    a, b = before.to_dict(), after.to_dict()
-    return [
-        f"{name} was {a[name]!r}, comes back as {b[name]!r}"
-        for name in a
-        if a[name] != b[name] and name not in BOOKKEEPING
-    ]
+    return differences(after, before)
 
 
 PROPERTIES = (its_tables_are_bijections, configs_come_back_as_they_went, files_come_back_as_they_went)

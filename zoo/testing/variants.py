@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -35,6 +35,27 @@ def flags(config: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
     for name, changed in variants(config):
         if name.endswith(("=True", "=False")):
             yield name, changed
+
+
+def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:
+    """`model.rope.theta: found A, expected B` for every field of the model that differs, those of its records too.
+
+    A record that is None has None for each of its fields.
+    """
+    a, b = dict(_flat(found.to_dict())), dict(_flat(expected.to_dict()))
+    return [
+        f"model.{path}: found {a.get(path)!r}, expected {b.get(path)!r}"
+        for path in {**b, **a}
+        if path.partition(".")[0] not in BOOKKEEPING and a.get(path) != b.get(path)
+    ]
+
+
+def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value
 
 
 def _changed(config: ModelConfig, name: str) -> Iterator[tuple[str, ModelConfig]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 from zoo.weights import Dialect, ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 
 from ..config import LM_HEADS, PAIR_HEADS, POOLED_HEADS, BertConfig
@@ -42,7 +44,7 @@ def to_config(c: BertConfig) -> Fields:
     return {**write_shared(c, "bert", HEADS), **write_keys(c, KEYS), **write_tokens(c), **write_pooler(c)}
 
 
-def mapping(c: BertConfig) -> Table:
+def mapping(c: BertConfig, there: Container[str] = ()) -> Table:
     base = "" if c.head == "none" else "bert"
     return Table(
         encoder(base, has_pooler=c.has_pooler),
@@ -50,7 +52,7 @@ def mapping(c: BertConfig) -> Table:
             "lm_head", "cls.predictions",
             rename("dense", "transform.dense"),
             rename("norm", "transform.LayerNorm"),
-            *bias(c),
+            *bias(c, "cls.predictions", there),
         ) if c.head in LM_HEADS else ignore("cls.predictions", UNUSED_HEAD),
         shared_weight(c, "cls.predictions.decoder.weight", of=base),
         rename("next_sentence", "cls.seq_relationship") if c.head in PAIR_HEADS
@@ -60,4 +62,4 @@ def mapping(c: BertConfig) -> Table:
     )  # fmt: skip
 
 
-BERT = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)
+BERT = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, mapping_of=mapping)

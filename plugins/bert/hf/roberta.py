@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Any
 
 from zoo.errors import CheckpointError
@@ -50,11 +51,11 @@ def to_config(c: RobertaConfig) -> dict[str, Any]:
     }
 
 
-def mapping(c: RobertaConfig) -> Table:
+def mapping(c: RobertaConfig, there: Container[str] = ()) -> Table:
     base = "" if c.head == "none" else "roberta"
     return Table(
         encoder(base, has_pooler=c.has_pooler),
-        under("lm_head", "lm_head", rename("dense", "dense"), rename("norm", "layer_norm"), *bias(c))
+        under("lm_head", "lm_head", rename("dense", "dense"), rename("norm", "layer_norm"), *bias(c, "lm_head", there))
         if c.head in LM_HEADS
         else ignore("lm_head", UNUSED_HEAD),
         shared_weight(c, "lm_head.decoder.weight", of=base),
@@ -63,4 +64,4 @@ def mapping(c: RobertaConfig) -> Table:
     )
 
 
-ROBERTA = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)
+ROBERTA = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, mapping_of=mapping)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from zoo.errors import CheckpointError, clean, did_you_mean
@@ -43,6 +43,7 @@ KEYS = (
     key("norm_eps", "layer_norm_eps", default=1e-12),
     key("tie_embeddings", "tie_word_embeddings", default=True),
 )
+UNUSED_BIAS = "an untied head adds decoder.bias, as in transformers, and not the bias beside it"
 UNUSED_HEAD = "a pretraining head that model.head does not use"
 
 
@@ -71,14 +72,16 @@ def encoder(base: str, *, has_pooler: bool) -> list[Entry]:
     )  # fmt: skip
 
 
-def bias(c: EncoderConfig) -> list[Entry]:
-    """A masked-LM head's bias, which stands beside the decoder, inside it, or in both places.
+def bias(c: EncoderConfig, head: str, there: Container[str]) -> list[Entry]:
+    """The bias of the masked-LM `head`, which stands beside the decoder, inside it, or in both places.
 
-    Tied, transformers writes `bias` alone, and some files have a copy. Untied, transformers 5 reads `decoder.bias`.
+    Tied, transformers writes `bias` alone, and some files have a copy. Untied, it writes both, which training moves
+    apart: transformers 5 adds `decoder.bias` and never reads the other.
     """
     if c.tie_embeddings:
         return [rename("decoder.bias", "bias"), alias("decoder.bias", of="bias")]
-    return [rename("decoder", "decoder"), alias("bias", of="decoder.bias")]
+    both = f"{head}.bias" in there and f"{head}.decoder.bias" in there
+    return [rename("decoder", "decoder"), ignore("bias", UNUSED_BIAS) if both else alias("bias", of="decoder.bias")]
 
 
 def shared_weight(c: EncoderConfig, copy: str, *, of: str) -> list[Entry]:

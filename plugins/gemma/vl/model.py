@@ -56,6 +56,11 @@ class Gemma3VL(Gemma):
             cache.settle()
         return logits
 
+    @property
+    def markers(self) -> frozenset[int]:
+        """Tokens that stand for something else, so that a draft may not guess them."""
+        return frozenset([self.config.image_token_id])
+
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
         return SettledCache([layer.new_cache(batch_size, max_len) for layer in self.layers], batch_size, max_len)
 

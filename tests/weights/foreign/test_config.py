@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from zoo.anatomy.config import ModelConfig
 from zoo.errors import CheckpointError
-from zoo.weights import ForeignConfig, key, write_keys, write_tokens
+from zoo.weights import ForeignConfig, group, key, write_keys, write_tokens
+from zoo.weights.foreign.bookkeeping import BOOKKEEPING, UNSLOTH
 
 KEYS = (
     key("hidden_size", "n_embd", also=("d_model",)),
@@ -103,7 +104,7 @@ def test_every_key_is_used_inert_allowed_or_refused() -> None:
     assert str(error.value) == (
         "folder/config.json: odd_one: the key is not known to llama, nor odd_two\n"
         "a key that is not read could change the model\n"
-        "zoo does not know what it does. If you know that it may be left out: --allow 'odd_one' --allow 'odd_two'"
+        "zoo does not know what they do. If you know that they may be left out: --allow 'odd_one,odd_two'"
     )
     hf.check(allow=["odd_*", "sec*"])
     columns = [hf.used, hf.inert, set(hf.allowed)]
@@ -191,6 +192,44 @@ def test_whatever_the_file_says_it_is_read_or_refused_but_never_breaks(raw: dict
         Sizes(**hf.read(Sizes, KEYS), **hf.tokens())
         hf.rope()
         hf.check()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("unsloth_version", "2024.9"), ("unsloth_fixed", True), ("model_max_length", 4096),
+        ("tokenizer_padding_side", "right"), ("attn_implementation", "flash_attention_2"),
+        ("_flash_attn_2_enabled", True), ("neftune_noise_alpha", 5.0), ("padding_side", "left"),
+        ("_pre_quantization_dtype", "bfloat16"), ("gradient_checkpointing_kwargs", {"use_reentrant": False}),
+    ],
+)  # fmt: skip
+def test_what_trainers_leave_for_themselves_is_inert_at_the_top_and_in_groups(key: str, value: Any) -> None:
+    hf = ForeignConfig({key: value, "text": {key: value}})
+    group(hf, "text")
+    hf.check()
+    assert (hf.inert, hf.groups[0].inert) == ({key}, {key})
+    assert BOOKKEEPING.get(key) or key.startswith(UNSLOTH)
+
+
+def test_unknown_keys_of_all_groups_are_named_at_once_and_one_word_allows_them() -> None:
+    raw = {"my_note": 1, "text": {"my_other": 2}, "deep": {"my_third": 3, "x": 1}}
+    hf = ForeignConfig(raw)
+    group(hf, "text"), group(hf, "deep").get("x")
+    with pytest.raises(CheckpointError) as error:
+        hf.check()
+    first, _, hint = str(error.value).splitlines()
+    assert first == "config.json: my_note: the key is not known to this family, nor text.my_other, deep.my_third"
+    assert hint.endswith("--allow 'my_note,my_other,my_third'")
+    hf.check(allow="my_note,my_other,my_third".split(","))
+    assert [part.allowed for part in (hf, *hf.groups)] == [["my_note"], ["my_other"], ["my_third"]]
+
+
+def test_a_key_that_may_compute_keeps_the_others_from_being_waved_through() -> None:
+    hf = ForeignConfig({"my_note": 1, "attention_magic": 2})
+    with pytest.raises(CheckpointError, match="attention_magic, by name or value, may change") as error:
+        hf.check()
+    assert "nor my_note" in str(error.value)
+    assert "--allow" not in str(error.value)
 
 
 def test_an_unknown_key_that_is_null_sets_nothing() -> None:

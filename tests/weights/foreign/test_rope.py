@@ -126,14 +126,49 @@ def test_nested_groups_are_read_by_layer_type() -> None:
     assert "full_attention, sliding_attention is not known" in refused(raw)
 
 
+MROPE = {"type": "default", "rope_type": "default", "mrope_section": [16, 24, 24]}
+
+
+@pytest.mark.parametrize(
+    ("group", "told"),
+    [
+        (MROPE, "mrope_section=[16, 24, 24]"),
+        (MROPE | {"mrope_interleaved": True}, "mrope_section=[16, 24, 24], mrope_interleaved=True"),
+        ({"type": "yarn", "factor": 4.0, "finetuned": True, "attn_factor": 1.0, "extrapolation_factor": 1},
+         "finetuned=True, attn_factor=1.0, extrapolation_factor=1"),
+        ({"type": "linear", "factor": 4.0, "attn_factor": 1}, "attn_factor=1"),
+    ],
+)  # fmt: skip
+def test_extras_without_effect_are_told_and_transformers_computes_without_them_too(
+    group: dict[str, Any], told: str
+) -> None:
+    hf = ForeignConfig({"rope_theta": 1e4, "rope_scaling": group})
+    plain = {k: v for k, v in group.items() if k in ("type", "factor")}
+    assert hf.rope() == rope({"rope_theta": 1e4, "rope_scaling": plain})
+    assert set(told.split(", ")) <= set(hf.told["rope_scaling"].split(": ")[1].partition(" changes")[0].split(", "))
+
+    from transformers.models.qwen2.modeling_qwen2 import Qwen2Config, Qwen2RotaryEmbedding  # slow to import
+
+    def frequencies(scaling: dict[str, Any]) -> Any:
+        c = Qwen2Config(max_position_embeddings=64, rope_theta=1e4, rope_scaling={**scaling})
+        return Qwen2RotaryEmbedding(c).inv_freq
+
+    assert frequencies(group).equal(frequencies(plain))
+
+
 @pytest.mark.parametrize(
     ("group", "words"),
     [
-        ({"type": "linear", "factor": 2.0, "magic": 3}, "magic is not known for 'linear'"),
-        ({"type": "linear", "factor": 2.0, "beta_fast": 3}, "beta_fast is not known for 'linear'"),
-        ({"type": "default", "mrope_section": [1]}, "mrope_section is not known for 'none'"),
+        ({"type": "linear", "factor": 2.0, "magic": 3}, "magic=3 is not known for 'linear'"),
+        ({"type": "linear", "factor": 2.0, "beta_fast": 3}, "beta_fast=3 is not known for 'linear'"),
+        ({"type": "dynamic", "factor": 1.0, "alpha": 1000.0}, "alpha=1000.0 is not known for 'dynamic'"),
+        ({"type": "yarn", "factor": 2.0, "attn_factor": 1.5}, "attn_factor=1.5 is not known for 'yarn'"),
+        ({"type": "yarn", "factor": 2.0, "attn_factor": True}, "attn_factor=True is not known for 'yarn'"),
+        ({"type": "yarn", "factor": 2.0, "extrapolation_factor": 2}, "extrapolation_factor=2 is not known"),
+        ({"type": "linear", "factor": 2.0, "finetuned": True}, "finetuned=True is not known for 'linear'"),
+        ({"type": "default", "mrope_section": "16"}, "mrope_section='16' is not known for 'none'"),
         ({"type": "lineal", "factor": 2.0}, "the scaling 'lineal' is not known\ndid you mean: linear"),
-        ({"factor": 8.0}, "factor is not known for 'none'"),
+        ({"factor": 8.0}, "factor=8.0 is not known for 'none'"),
         ({"type": "linear", "rope_type": "yarn", "factor": 2.0}, "rope_type says 'yarn' and type says 'linear'"),
         ({"type": "linear"}, "factor is missing, which 'linear' needs"),
         ({"type": "yarn", "factor": None}, "factor is missing, which 'yarn' needs"),

@@ -1,1 +1,1 @@
-"""How the next tokens are chosen: the loop, sampling, beams, drafts, and when a row ends."""
+"""How the next tokens are chosen: the loop, sampling, beams, and when a row ends."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.generation.config import GenerationConfig
-from zoo.generation.decoding.loop import check_finite, open_cache
+from zoo.generation.decoding.loop import check_finite, open_cache, read_prompts
 from zoo.generation.decoding.sampling import generators, nothing_left
 from zoo.generation.decoding.search import Hypothesis, Search
 from zoo.generation.history import NOTHING, History
@@ -38,20 +38,18 @@ def beam_search(
     Stop texts end a hypothesis as end tokens do, where there is a `tokenizer` to spell it.
     """
     num_beams = config.num_beams
-    cache = open_cache(model, len(batch.rows) * num_beams, batch, limits)
+    cache = open_cache(model, batch, limits)
     ends = [_ends(row, config, eos, tokenizer) for row in batch.rows]
     beams = Beams(batch, config, eos, limits, sources or batch.rows, form, ends)
-    tokens = batch.tokens.repeat_interleave(num_beams, 0)
-    mask = None if batch.mask is None else batch.mask.repeat_interleave(num_beams, 0)
+    logits = read_prompts(model, cache, batch, len(batch.rows) * num_beams)
     for step in range(max(limits)):
-        logits = model(tokens, attention_mask=mask, cache=cache, last=True)
         if not config.remove_invalid_values:
             check_finite(logits, step)
         origin = beams.advance(logits[:, -1].float().log_softmax(-1))
         if beams.is_done:
             break
-        cache.reorder(torch.tensor(origin, device=tokens.device))
-        tokens, mask = beams.history.tokens[:, -1:], None
+        cache.reorder(torch.tensor(origin, device=logits.device))
+        logits = model(beams.history.tokens[:, -1:], cache=cache, last=True)
     return beams.best()
 
 

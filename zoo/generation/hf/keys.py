@@ -6,7 +6,14 @@ from zoo.generation.config import GenerationSettings
 
 # transformers' word -> ours; only those that we spell differently
 RENAMED = {"stop_strings": "stop"}
-OURS_ALONE = ("seed", "stop", "regex", "json_schema")  # of a call, not of a file
+OURS_ALONE = (
+    "seed",
+    "stop",
+    "regex",
+    "json_schema",
+    "num_draft_tokens",
+    "draft_ngram_size",
+)  # of a call, not of a file
 READ = frozenset(GenerationSettings.__annotations__) - {*OURS_ALONE} | {*RENAMED}
 
 # What transformers assumes where the file is silent and do_sample is true.

@@ -59,16 +59,19 @@ def bench(
     against: str | None = None,
     quantize: str | None = None,
     keep_packed: bool = False,
+    compile: bool = False,
 ) -> Benchmark:
     """Time a checkpoint, or a preset with random weights: bench("tiny"), bench("llama3", "model.num_layers=2").
 
-    `against="transformers"` runs the same model there, turn by turn with ours. Raises UsageError or ZooError for what
+    `against="transformers"` runs the same model there, turn by turn with ours, and `compile` compiles our steps of one
+    token, before the runs that count. Raises UsageError or ZooError for what
     cannot be run.
     """
     dtype = str(dtype).removeprefix("torch.") if dtype else None
     numbers: dict[str, Any] = {
         "prompt": prompt, "new": new, "batch": batch, "device": device, "dtype": dtype, "seed": seed,
         "quantize": quantize, "packed": keep_packed,
+        "compile": compile,
     }  # fmt: skip
     if is_source(model, overrides):
         job = Job(model, overrides=overrides, **numbers)
@@ -114,7 +117,7 @@ def duel(
             warnings.warn(note, ZooWarning, stacklevel=3)
         if against is not None:
             say(f"loading {name} in {against}")
-            plain = replace(job, quantize=None, packed=False)
+            plain = replace(job, compile=False, quantize=None, packed=False)
             rival = replace(plain, engine=against, dtype=facts[0]["dtype"])  # one precision on both sides
             processes.append(stack.enter_context(Process(rival)))
             facts.append(processes[1].load())
@@ -133,7 +136,9 @@ def duel(
 
 
 def _told(job: Job, facts: dict[str, Any], runs: list[dict[str, Any]], memory: dict[str, Any]) -> dict[str, Any]:
+    seconds = memory.pop("compile_seconds", None)
     return {
+        **({} if seconds is None else {"compile_seconds": seconds}),
         "engine": job.engine,
         "dtype": facts["dtype"],
         "parameters": facts["parameters"],

@@ -25,6 +25,7 @@ class Job:
     dtype: str | None = None  # of the weights; None: the file's, or float32 for random ones
     seed: int = 0  # decides random weights and the prompt's tokens
     engine: str = "zoo"  # zoo | transformers
+    compile: bool = False  # steps of one token, by torch
     overrides: tuple[str, ...] = ()  # of a checkpoint, as zoo.load takes them
     quantize: str | None = None  # to what the layers' matrices are rounded
     packed: bool = False  # whether weights stay packed that the checkpoint has packed

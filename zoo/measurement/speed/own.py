@@ -8,6 +8,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.size import Size
 from zoo.checkpoint.loading import load
 from zoo.errors import UsageError, ZooError
+from zoo.generation.compilation import CompiledReader
 from zoo.measurement.speed.job import Job
 from zoo.measurement.subject import check_decoder, main_dtype
 from zoo.models.construction import as_dtype, build, count
@@ -29,6 +30,7 @@ class ZooRunner:
             self.model = build(config, device=job.device, dtype=job.dtype, seed=job.seed, quantize=job.quantize)
         self.model.eval()
         check_decoder(self.model, job.source or self.config.family)
+        self._reader = CompiledReader(self.model, self.model) if job.compile else self.model
         longest = getattr(self.config, "max_seq_len", None)
         if longest is not None and job.total > longest:
             raise UsageError(
@@ -57,18 +59,24 @@ class ZooRunner:
         return count(self.model)
 
     def begin(self) -> Any:
-        return self.model.new_cache(self.job.batch, self.job.total)
+        return self._reader.new_cache(self.job.batch, self.job.total)
 
     def step(self, tokens: Any, cache: Any) -> tuple[Any, Any]:
-        return self.model(tokens, cache=cache, last=True)[:, -1].argmax(-1), cache
+        return self._reader(tokens, cache=cache, last=True)[:, -1].argmax(-1), cache
 
     def cache_bytes(self, cache: Any) -> int | None:
         return int(cache.nbytes)
 
+    @property
+    def compile_seconds(self) -> float | None:
+        """That compiling took so far; None where nothing is compiled."""
+        return getattr(self._reader, "seconds", None) if self.job.compile else None
+
     def formula_bytes(self) -> int | None:
         """What the arithmetic of zoo.anatomy.size says of the cache; None where the family has no arithmetic."""
         try:
-            return Size.of(self.config).cache_bytes(self.job.total, self.job.batch, self.dtype)
+            held = self.job.total + self.job.compile  # a compiled step leaves a place free
+            return Size.of(self.config).cache_bytes(held, self.job.batch, self.dtype)
         except ZooError:
             return None
 

@@ -52,7 +52,8 @@ def _serve(answers: IO[str]) -> None:
     )
     for line in sys.stdin:
         if json.loads(line) == "end":
-            _say(answers, peak(torch.device(job.device), baseline))
+            told = {"compile_seconds": getattr(runner, "compile_seconds", None)}
+            _say(answers, peak(torch.device(job.device), baseline) | told)
             return
         _say(answers, run(runner, prompt, job.new).to_dict())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,20 @@ if TYPE_CHECKING:
 
 def check_keys(hf: ForeignConfig, where: str, allow: tuple[str, ...], *, is_asked: bool) -> None:
     """See ForeignConfig.check: afterwards each key is in one of `used`, `inert` and `allowed`, and no other."""
+    if unknown := [(part, names) for part in (hf, *_groups(hf)) if (names := _sorted(part, allow))]:
+        raise _unknown(unknown, where)
+    _read_classes(hf, hf.raw.keys() - hf.used - hf.inert - {*hf.allowed}, is_asked=is_asked)
+    hf.told |= unusual(hf.raw)
+
+
+def _groups(hf: ForeignConfig) -> Iterator[ForeignConfig]:
     for group in hf.groups:
-        check_keys(group, where, allow, is_asked=is_asked)
+        yield group
+        yield from _groups(group)
+
+
+def _sorted(hf: ForeignConfig, allow: tuple[str, ...]) -> list[str]:
+    """Put each key of one group into its column; those that have none."""
     unread = hf.raw.keys() - hf.used
     let_pass = {name for name in unread if any(fnmatchcase(name, pattern) for pattern in allow)}
     classes = unread & ({"architectures", "auto_map"} if not hf.name else set())  # within a group nobody reads them
@@ -24,11 +37,7 @@ def check_keys(hf: ForeignConfig, where: str, allow: tuple[str, ...], *, is_aske
     hf.inert &= unread
     hf.used &= hf.raw.keys()
     hf.allowed = [name for name in hf.raw if name in let_pass - hf.inert]
-    if unknown := sorted(unread - hf.inert - let_pass - classes):
-        raise _unknown(hf, unknown, where)
-    if not hf.name:
-        _read_classes(hf, classes - let_pass - hf.inert, is_asked=is_asked)
-        hf.told |= unusual(hf.raw)
+    return sorted(unread - hf.inert - let_pass - classes)
 
 
 def _read_classes(hf: ForeignConfig, names: set[str], *, is_asked: bool) -> None:
@@ -59,14 +68,17 @@ def _is_decoder(hf: ForeignConfig) -> bool:
     return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in hf.classes)
 
 
-def _unknown(hf: ForeignConfig, names: list[str], where: str) -> CheckpointError:
+def _unknown(found: list[tuple[ForeignConfig, list[str]]], where: str) -> CheckpointError:
+    """The error that names every key of every group that nobody knows, with one advice for all of them."""
+    hf, names = found[0]
     name, rest = names[0], names[1:]
     if name in HARMLESS:
         known = " or ".join(repr(value) for value in HARMLESS[name] if value is not None) or repr(None)
         what = f"{clean(repr(hf.raw[name]))} is not supported, only {known} is"
         return CheckpointError(hf.file, name, what, why="it would be a different model")
+    rest += [f"{part.name}.{other}" for part, others in found[1:] for other in others]
     others = f", nor {some([*map(clean, rest)], 40)}" if rest else ""
-    why, hint = advice(hf, names)
+    why, hint = advice(found)
     return CheckpointError(
         hf.file, name, f"the key is not known to {where or 'this family'}{others}", why=why, hint=hint
     )

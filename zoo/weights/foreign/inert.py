@@ -7,15 +7,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
+from zoo.weights.foreign.bookkeeping import BOOKKEEPING, is_bookkeeping
 
 # Whatever the family and the value: bookkeeping, training-only settings, and settings of generation, which change no
 # logits: zoo.generation reads them, as transformers does, where there is no generation_config.json.
-INERT = frozenset(
-    "_name_or_path _commit_hash _attn_implementation _attn_implementation_autoset transformers_version model_type "
+INERT = BOOKKEEPING.keys() | frozenset(
+    "model_type "
     "torch_dtype dtype use_cache return_dict output_attentions output_hidden_states "
     "output_scores return_dict_in_generate torchscript use_bfloat16 initializer_range initializer_factor problem_type "
-    "finetuning_task id2label label2id num_labels gradient_checkpointing chunk_size_feed_forward "
-    "tokenizer_class sep_token_id decoder_start_token_id bos_token_id eos_token_id pad_token_id unk_token_id "
+    "finetuning_task id2label label2id num_labels chunk_size_feed_forward "
+    "sep_token_id decoder_start_token_id bos_token_id eos_token_id pad_token_id unk_token_id "
     "task_specific_params max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty "
     "temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size "
     "encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id "
@@ -57,7 +58,12 @@ HEADS = r"(?:For\w+|LMHeadModel)$"
 
 def is_inert(name: str, value: Any) -> bool:
     """Whether no family's model depends on this key, or not at this value."""
-    return name in INERT or name in UNEXPECTED or (name in HARMLESS and is_among(value, HARMLESS[name]))
+    return (
+        name in INERT
+        or is_bookkeeping(name)
+        or name in UNEXPECTED
+        or (name in HARMLESS and is_among(value, HARMLESS[name]))
+    )
 
 
 def is_among(value: Any, known: Iterable[Any]) -> bool:

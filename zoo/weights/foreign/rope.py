@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.config import ROPE_SCALINGS, RopeConfig
 from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
+from zoo.weights.foreign.inert import is_among
 
 if TYPE_CHECKING:
     from zoo.weights.foreign.config import ForeignConfig
@@ -28,6 +30,17 @@ REQUIRED = {
     "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
     "yarn": ("factor",),
 }
+# Keys in which others write what their programs take anyway, and the values at which they do nothing: those of YaRN's
+# first code, and how Qwen's vision models share channels among axes, which for texts all have the same positions.
+# transformers computes no frequency from any of them.
+WITHOUT_EFFECT: dict[str, tuple[tuple[str, ...], Callable[[Any], bool]]] = {
+    "mrope_section": (ROPE_SCALINGS, lambda value: isinstance(value, list)),
+    "mrope_interleaved": (ROPE_SCALINGS, lambda value: isinstance(value, bool)),
+    "finetuned": (("yarn",), lambda value: isinstance(value, bool)),
+    "attn_factor": (ROPE_SCALINGS, lambda value: is_among(value, (1,))),
+    "extrapolation_factor": (("yarn",), lambda value: is_among(value, (1,))),
+    "factor": (("none",), lambda value: is_among(value, (1,))),
+}
 
 
 def read_rope(hf: ForeignConfig, theta: float, partial: float | None, layer_type: str) -> RopeConfig:
@@ -47,10 +60,9 @@ def read_rope(hf: ForeignConfig, theta: float, partial: float | None, layer_type
             raise _bad(hf, f"{name} is {clean(repr(group[name]))}, but outside the group it is {clean(repr(hf[name]))}")
     known = KEYS.get(kind, ())
     values |= {ours: group.pop(name) for name, ours in known if group.get(name) is not None}
-    if kind == "none" and group.get("factor") == 1:
-        del group["factor"]
-    if left := [name for name, value in group.items() if value is not None]:
-        raise _bad(hf, f"{clean(some(left))} is not known for {kind!r}")
+    _pass_over(hf, group, kind)
+    if left := [_said(name, value) for name, value in group.items() if value is not None]:
+        raise _bad(hf, f"{clean(some(left), 200)} is not known for {kind!r}")
     if absent := [name for name in REQUIRED.get(kind, ()) if name not in values]:
         raise _bad(hf, f"{absent[0]} is missing, which {kind!r} needs")
     rope: RopeConfig = hf.as_type(RopeConfig, values, "rope_parameters")
@@ -73,6 +85,24 @@ def write_rope(rope: RopeConfig, *, partial: float | None = None) -> dict[str, A
     if rope.scaling == "longrope" and rope.factor == 1.0:
         del values["factor"]  # ours means the stretch that the lengths show, as theirs does where it is absent
     return out | {name: value for name, value in values.items() if value is not None}
+
+
+def _pass_over(hf: ForeignConfig, group: dict[str, Any], kind: str) -> None:
+    """Take keys without effect out of the group, and have them told."""
+    known = {name: held for name, (kinds, held) in WITHOUT_EFFECT.items() if kind in kinds and name in group}
+    found = {name: group.pop(name) for name, is_held in known.items() if is_held(group[name])}
+    if told := [_said(name, value) for name, value in found.items() if name != "factor"]:
+        hf.told[_key(hf)] = f"{_key(hf)}: {clean(some(told), 200)} changes nothing here, and is passed over"
+
+
+def _said(name: str, value: Any) -> str:
+    return name if isinstance(value, dict) else f"{name}={clean(repr(value), 60)}"
+
+
+def _key(hf: ForeignConfig) -> str:
+    """What the file calls the group."""
+    names = ("rope_parameters", "rope_scaling")
+    return next((name for name in names if hf.raw.get(name) is not None), names[0])
 
 
 def _beside_or_inside(hf: ForeignConfig, group: dict[str, Any], name: str, default: float, layer_type: str) -> Any:
@@ -128,4 +158,4 @@ def _kind(hf: ForeignConfig, group: dict[str, Any]) -> str:
 
 
 def _bad(hf: ForeignConfig, what: str, why: str = "") -> CheckpointError:
-    return CheckpointError(hf.file, "rope_parameters", what, why=why)
+    return CheckpointError(hf.file, _key(hf), what, why=why)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zoo.errors import clean, distance
+from zoo.errors import clean, distance, some
 from zoo.weights.foreign.inert import is_inert
 from zoo.weights.packing import KEYS as PACKING
 
@@ -30,18 +30,24 @@ WORDS = frozenset(
 _DICTS, _LISTS = ("parameters", "scaling", "config", "dict"), ("types", "layers", "list")
 
 
-def advice(hf: ForeignConfig, unknown: Sequence[str]) -> tuple[str, str]:
-    """Why the `unknown` keys of a config are refused, and what to do about them."""
+def advice(found: Sequence[tuple[ForeignConfig, Sequence[str]]]) -> tuple[str, str]:
+    """Why the keys of a config and of its groups are refused that nobody knows, and what to do about them."""
     why = "a key that is not read could change the model"
+    unknown = list(dict.fromkeys(name for _, names in found for name in names))
     if packed := [name for name in unknown if name in PACKING]:
         hint = "use the checkpoint in 16 or 32 bits: --allow cannot make packed weights readable"
         return f"{clean(packed[0])} says that its weights are packed in a way that zoo cannot unpack", hint
-    if meant := {name: known for name in unknown if (known := meant_by(name, hf.asked - hf.raw.keys()))}:
+    near = {name: meant_by(name, hf.asked - hf.raw.keys()) for hf, names in found for name in names}
+    if meant := {name: known for name, known in near.items() if known}:
         told = ", ".join(f"{known} for {clean(name)}" for name, known in meant.items())
         return why, f"did you mean {told}? Correct the name in the file: the model may depend on it"
-    if all(may_pass(hf, name) for name in unknown):
-        words = " ".join(f"--allow '{clean(name)}'" for name in unknown)
-        return why, f"zoo does not know what it does. If you know that it may be left out: {words}"
+    risky = list(dict.fromkeys(name for hf, names in found for name in names if not may_pass(hf, name)))
+    if not risky:
+        what = "it does. If you know that it" if len(unknown) == 1 else "they do. If you know that they"
+        return why, f"zoo does not know what {what} may be left out: --allow '{','.join(unknown)}'"
+    if len(risky) < len(unknown):
+        told = f"{clean(some(risky, 8), 200)}, by name or value, may change what is computed"
+        return f"{why}; {told}", "ask the author of the file, or remove from it what changes nothing"
     return why, "zoo does not know what it does: ask the author of the file, or remove it if it changes nothing"
 
 

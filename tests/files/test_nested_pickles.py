@@ -1,0 +1,73 @@
+"""What trainers save: the weights are found below a name, the rest is told, and two models in one file are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zoo.errors import CheckpointError
+from zoo.files.pickle_file import PickleReader, read_pickle
+
+WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(2)}
+OPTIMIZER = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])
+OPTIMIZER.param_groups[0]["params"][0].grad = torch.ones(2)
+OPTIMIZER.step()
+STEPPED = OPTIMIZER.state_dict()
+FORMATS = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before 1.6"])
+
+
+def saved(path: Path, state: Any, is_zip: bool = True) -> Path:
+    torch.save(state, path, _use_new_zipfile_serialization=is_zip)
+    return path
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"model": WEIGHTS}, "under 'model'"),
+        ({"state_dict": WEIGHTS, "epoch": 3, "optimizer_states": [STEPPED], "lr_schedulers": [{"last_epoch": 1}]},
+         "under 'state_dict'; left out: epoch, optimizer_states, lr_schedulers"),
+        ({"optimizer": STEPPED, "model_state_dict": WEIGHTS, "loss": torch.tensor(1.5), "shape": torch.Size([2])},
+         "under 'model_state_dict'; left out: optimizer, loss, shape"),
+        ({"module": WEIGHTS, "rng_state": torch.ones(3).byte(), "optimizer": {"state": {"a": {"m": WEIGHTS["b"]}}}},
+         "under 'module'; left out: rng_state, optimizer"),
+        ({"state_dict": {"model": WEIGHTS, "step": 2}, "device": torch.device("cpu")},
+         "under 'state_dict.model'; left out: device, step"),
+        ({"my_net": WEIGHTS, "name": "tiny"}, "under 'my_net'; left out: name"),
+    ],
+    ids=["model", "state_dict", "model_state_dict", "module", "deeper", "another name"],
+)  # fmt: skip
+def test_the_weights_are_found_and_the_rest_is_told(state: Any, told: str, is_zip: bool, tmp_path: Path) -> None:
+    infos, notes = read_pickle(saved(tmp_path / "x.bin", state, is_zip))
+    assert notes == (f"x.bin: the weights are those {told}",)
+    reader = PickleReader(infos)
+    assert infos.keys() == WEIGHTS.keys()
+    assert all(torch.equal(reader(name), tensor) for name, tensor in WEIGHTS.items())
+
+
+@FORMATS
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [
+        ({"model": WEIGHTS, "ema": WEIGHTS}, "holds 2 state dicts: model, ema\nsave the one that you want alone"),
+        ({"generator": {"state_dict": WEIGHTS}, "discriminator": {"state_dict": WEIGHTS}},
+         "2 state dicts: generator.state_dict, discriminator.state_dict"),
+        ({"model": WEIGHTS, "extra.weight": WEIGHTS["b"]}, "has tensors beside 'model': extra.weight"),
+        ({"model": {}}, "model: is a dict, not a tensor"),
+        ({"model": [WEIGHTS]}, "model: is a list, not a tensor"),
+        ({"model": {1: WEIGHTS["a"]}}, "model: is a dict, not a tensor"),
+        ({"optimizer": STEPPED}, "optimizer: is a dict, not a tensor"),
+        ({"a": {"b": {"c": {"d": {"e": WEIGHTS}}}}}, "a: is a dict, not a tensor"),
+        ({"model": {**WEIGHTS, "step": 3}}, "model: is a dict, not a tensor"),
+        ([WEIGHTS], "holds a list"),
+    ],
+    ids=lambda value: "" if isinstance(value, dict | list) else value[:24],
+)  # fmt: skip
+def test_what_may_be_several_models_or_none_is_refused(state: Any, told: str, is_zip: bool, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as error:
+        read_pickle(saved(tmp_path / "x.bin", state, is_zip))
+    assert told in str(error.value)

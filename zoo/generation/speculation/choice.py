@@ -1,0 +1,59 @@
+"""What a caller gives as `draft`, as something that guesses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from zoo.errors import UnknownName, UsageError
+from zoo.generation.config import GenerationConfig
+from zoo.generation.prompts import Batch
+from zoo.generation.protocols import Draft, LanguageModel
+from zoo.generation.speculation.drafts import DraftModel, PromptLookup
+
+NAMED = ("ngram", "mtp")
+
+
+def draft_of(
+    draft: Draft | LanguageModel | str | None, model: LanguageModel, sources: Batch, config: GenerationConfig
+) -> Draft | None:
+    """The draft for `model`, which continues, or has read as an encoder-decoder does, the `sources`.
+
+    Raises UsageError for what cannot guess.
+    """
+    given: Any = draft
+    if given is None or hasattr(given, "propose"):
+        return given
+    if isinstance(given, str):
+        if given not in NAMED:
+            raise UnknownName(f"there is no draft {given!r}", given, NAMED, hint="or give a model as draft=")
+        if given == "mtp":
+            return _own(model)
+        return PromptLookup(config.num_draft_tokens, config.draft_ngram_size)
+    reads_sources = hasattr(given, "conditioned")
+    if not reads_sources and not hasattr(given, "new_cache"):
+        raise UsageError(
+            f"a draft of type {type(given).__name__} cannot guess",
+            hint="give a model, 'ngram' or a zoo.generation.DraftModel",
+        )
+    if reads_sources != hasattr(model, "conditioned"):
+        kinds = ("a decoder", "an encoder-decoder")
+        raise UsageError(
+            f"the draft is of another kind: {kinds[reads_sources]}, where the model is {kinds[not reads_sources]}",
+            hint="give a smaller model of the same kind",
+        )
+    if reads_sources:
+        with torch.inference_mode():
+            given = given.conditioned(sources.tokens, sources.mask)
+    return DraftModel(given, config.num_draft_tokens)
+
+
+def _own(model: Any) -> Draft:
+    own = model.own_draft() if hasattr(model, "own_draft") else None
+    if own is None:
+        raise UsageError(
+            "draft='mtp' needs a model with multi-token prediction modules, and this one has none",
+            hint="zoo.load(source, 'model.num_mtp_layers=1') loads those of DeepSeek-V3; draft='ngram' needs none",
+        )
+    return own
