@@ -14,9 +14,7 @@ from zoo.registry import installed
 
 FAMILIES = installed().families
 # Counts that may be none at all; every other number of things is at least one, and none is below zero.
-MAY_BE_NONE = {"num_layers", "num_decoder_layers", "num_dense_layers", "num_shared_experts", "num_mtp_layers"}
-MAY_BE_NONE |= {"local_per_global"}
-NAME_LAYERS = {"qwen2", "qwen3", "qwen2_moe", "qwen3_moe", "qwen2_5_vl"}  # in other fields, which need them to be there
+MAY_BE_NONE = {"num_dense_layers", "num_shared_experts", "num_mtp_layers", "local_per_global"}
 
 
 def changed(config: Any, path: str, value: Any) -> Any:
@@ -42,8 +40,7 @@ def test_a_number_of_things_is_not_negative_and_seldom_none(name: str) -> None:
         with pytest.raises(ConfigError):
             changed(config, path, -1)
         if path.rpartition(".")[2] in MAY_BE_NONE and not (name == "decoder" and path.endswith("local_per_global")):
-            if not (name in NAME_LAYERS and path.endswith("num_layers")):
-                changed(config, path, 0)
+            changed(config, path, 0)
         else:
             with pytest.raises(ConfigError):
                 changed(config, path, 0)

@@ -25,6 +25,7 @@ _LAZY = {  # public name -> the module that defines it
     "list_models": "zoo.presets",
     "compose": "zoo.presets.composition",
     "compare": "zoo.comparison",
+    "diff": "zoo.difference",
     "verify": "zoo.verification",
     "rerun_goldens": "zoo.verification",
     "bench": "zoo.measurement",
@@ -52,7 +53,7 @@ _LAZY = {  # public name -> the module that defines it
 __all__ = [
     "MISSING", "Command", "Family", "Format", "GenerationConfig", "Ledger", "Match", "ModelConfig", "Pretrained",
     "Push", "RopeConfig", "Tokenizer", "ZooError", "__version__", "bench", "build", "compare", "compose", "convert",
-    "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate", "inspect", "list_models", "load",
+    "diff", "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate", "inspect", "list_models", "load",
     "model_class", "pull", "push", "quantize", "rerun_goldens", "save", "stream", "verify",
 ]  # fmt: skip
 
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from zoo.checkpoint.quantising import quantize
     from zoo.checkpoint.saving import save
     from zoo.comparison import compare
+    from zoo.difference import diff
     from zoo.generation import GenerationConfig, generate, stream
     from zoo.measurement import bench, evaluate
     from zoo.models.construction import build, model_class

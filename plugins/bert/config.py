@@ -36,7 +36,7 @@ class EncoderConfig(ModelConfig):
     def _check(self, heads: Sequence[str]) -> None:
         at_least(1, vocab_size=self.vocab_size, hidden_size=self.hidden_size, num_heads=self.num_heads)
         at_least(1, intermediate_size=self.intermediate_size, max_seq_len=self.max_seq_len, num_labels=self.num_labels)
-        at_least(0, num_layers=self.num_layers)
+        at_least(1, num_layers=self.num_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
         one_of("model.activation", self.activation, ("gelu", "gelu_tanh", "relu", "silu"))
         one_of("model.head", self.head, heads)

@@ -25,7 +25,7 @@ class BloomConfig(ModelConfig):
     def __post_init__(self) -> None:
         at_least(1, vocab_size=self.vocab_size, hidden_size=self.hidden_size, num_heads=self.num_heads)
         at_least(1, max_seq_len=self.max_seq_len)
-        at_least(0, num_layers=self.num_layers)
+        at_least(1, num_layers=self.num_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
 
     @property

@@ -31,7 +31,7 @@ class ChatGLMConfig(ModelConfig):
     def __post_init__(self) -> None:
         sizes = "vocab_size hidden_size intermediate_size num_heads max_seq_len residual_layers"
         at_least(1, **{name: getattr(self, name) for name in sizes.split()})
-        at_least(0, num_layers=self.num_layers)
+        at_least(1, num_layers=self.num_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
         if self.head_dim % 4:
             raise ConfigError(

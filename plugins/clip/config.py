@@ -38,7 +38,9 @@ class TextConfig:
 
     def check(self, path: str) -> None:
         """Raise ConfigError, in terms of `path`, where sizes do not fit each other."""
-        check_sizes(self, path, "vocab_size", "hidden_size", "intermediate_size", "num_heads", "max_seq_len")
+        check_sizes(
+            self, path, "vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "max_seq_len"
+        )
         multiple_of(f"{path}.hidden_size", self.hidden_size, f"{path}.num_heads", self.num_heads)
         one_of(f"{path}.activation", self.activation, ACTIVATIONS)
 

@@ -38,7 +38,7 @@ class SandboxFields(ModelConfig):
     def __post_init__(self) -> None:
         sizes = "vocab_size hidden_size intermediate_size num_heads head_dim max_seq_len"
         at_least(1, **{name: getattr(self, name) for name in sizes.split()})
-        at_least(0, num_layers=self.num_layers)
+        at_least(1, num_layers=self.num_layers)
         multiple_of("model.num_heads", self.num_heads, "model.attention.num_kv_heads", self.num_kv_heads)
         if self.position.kind == "sinusoidal":
             multiple_of("model.hidden_size", self.hidden_size, "the sine and cosine of a sinusoidal position", 2)

@@ -57,7 +57,8 @@ class DeepSeekConfig(ModelConfig):
     def __post_init__(self) -> None:
         sizes = "vocab_size hidden_size intermediate_size num_heads kv_lora_rank nope_head_dim v_head_dim max_seq_len"
         at_least(1, **{name: getattr(self, name) for name in sizes.split()}, q_lora_rank=self.q_lora_rank)
-        at_least(0, num_layers=self.num_layers, num_dense_layers=self.num_dense_layers)
+        at_least(1, num_layers=self.num_layers)
+        at_least(0, num_dense_layers=self.num_dense_layers)
         at_least(0, num_shared_experts=self.num_shared_experts, num_mtp_layers=self.num_mtp_layers)
         at_least(1, moe_layer_freq=self.moe_layer_freq, moe_intermediate_size=self.moe_intermediate_size)
         at_least(2, rope_head_dim=self.rope_head_dim)

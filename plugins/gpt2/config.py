@@ -31,7 +31,7 @@ class GPT2Config(ModelConfig):
     def __post_init__(self) -> None:
         at_least(1, vocab_size=self.vocab_size, hidden_size=self.hidden_size, num_heads=self.num_heads)
         at_least(1, intermediate_size=self.intermediate_size, max_seq_len=self.max_seq_len)
-        at_least(0, num_layers=self.num_layers)
+        at_least(1, num_layers=self.num_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
         one_of("model.activation", self.activation, ACTIVATIONS)
 

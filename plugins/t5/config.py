@@ -39,7 +39,7 @@ class T5Config(ModelConfig):
         sizes = "vocab_size hidden_size intermediate_size head_dim num_heads num_buckets max_distance".split()
         at_least(1, **{name: getattr(self, name) for name in sizes})
         at_least(4, num_buckets=self.num_buckets)  # two directions, each with an exact half
-        at_least(0, num_layers=self.num_layers, num_decoder_layers=self.num_decoder_layers)
+        at_least(1, num_layers=self.num_layers, num_decoder_layers=self.num_decoder_layers)
         one_of("model.activation", self.activation, ACTIVATIONS)
         one_of("model.flavour", self.flavour, ("t5", "mt5", "umt5"))
         if self.max_distance <= self.num_buckets // 2:

@@ -35,7 +35,7 @@ class TransformerConfig(ModelConfig):
     def __post_init__(self) -> None:
         sizes = "vocab_size source_vocab_size hidden_size intermediate_size num_heads max_seq_len".split()
         at_least(1, **{name: getattr(self, name) for name in sizes})
-        at_least(0, num_layers=self.num_layers, num_decoder_layers=self.num_decoder_layers)
+        at_least(1, num_layers=self.num_layers, num_decoder_layers=self.num_decoder_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
         multiple_of("model.hidden_size", self.hidden_size, "the sine and cosine of a position", 2)
         one_of("model.activation", self.activation, ACTIVATIONS)

@@ -44,7 +44,7 @@ class ViTConfig(ModelConfig):
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, intermediate_size=self.intermediate_size, num_heads=self.num_heads)
         at_least(1, patch_size=self.patch_size, num_channels=self.num_channels, num_labels=self.num_labels)
-        at_least(0, num_layers=self.num_layers)
+        at_least(1, num_layers=self.num_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
         one_of("model.activation", self.activation, ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu"))
         one_of("model.head", self.head, HEADS)

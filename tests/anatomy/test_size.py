@@ -140,6 +140,18 @@ def test_activations_are_about_what_autograd_keeps():
     assert 0.85 * kept < Size.of(config).training_bytes(*tokens.shape).activations < kept
 
 
+def test_recomputation_keeps_what_enters_each_layer_and_one_layer_whole():
+    """By hand, as in arXiv:2205.05198 (5): what enters L layers, all of one layer, and the norm behind them."""
+    sizes = {"vocab_size": 211, "intermediate_size": 256, "num_heads": 6, "num_kv_heads": 2, "head_dim": 16}
+    hidden, layers, tokens = 96, 5, 2 * 48
+    size = Size.of(installed()["llama"].config_class(**sizes, hidden_size=hidden, num_layers=layers))
+    attention = 2 * 6 * 16 + 2 * 2 * 16 + hidden  # q and what attention gives, k and v, and o
+    one = hidden + attention + hidden + 4 * 256 + hidden  # both norms; gate, up and the two that enter down; down
+    whole = tokens * (layers * one + hidden + 211) * 4
+    assert size.training_bytes(2, 48, "float32").activations == whole
+    assert size.recomputed_activations(2, 48, "float32") == tokens * (layers * hidden + one + hidden + 211) * 4
+
+
 def test_a_token_per_twentieth_parameter_is_the_best_use_of_compute():
     assert Size.of(presets.config("llama1-65b")).optimal_tokens == 20 * 65_285_660_672
 

@@ -15,7 +15,7 @@ from zoo.cli.summary import lines
 from zoo.presets.composition import compose
 
 TABLE = [  # what is typed, what is printed: the table of mistakes that the documentation promises
-    ("model=lama3", "no config 'lama3' in group 'model'\ndid you mean: llama3, llama2, llama1?"),
+    ("model=lama3", "no model is called 'lama3'\ndid you mean: llama3, llama2, llama1?"),
     ("llama3 model.hiden_size=3", "no key 'model.hiden_size'\ndid you mean: model.hidden_size?"),
     ("llama3 +model.hiden_size=3", "'model.hiden_size' is not a field of LlamaConfig (did you mean hidden_size?)"),
     ("modle=llama3", "no key 'modle'\ndid you mean model=llama3?"),
@@ -213,7 +213,7 @@ def test_a_folder_is_hydras_only_where_the_user_says_so(run, own):
     assert refused.stderr.startswith("error: own/seeds/nine.yaml: line 1: @package _global_; expected # @package model")
     assert refused.stderr.endswith("--trust-config-dir allows all that Hydra does\n")
     assert json.loads(run("tiny seeds=nine -cd own --trust-config-dir --json").stdout)["seed"] == 9
-    assert "no config 'mine' in group 'hydra/job_logging'" in run("tiny hydra/job_logging=mine -cd own").stderr
+    assert "hydra/job_logging has no option 'mine'" in run("tiny hydra/job_logging=mine -cd own").stderr
     assert run("tiny hydra/job_logging=mine -cd own --trust-config-dir").exit_code == 0
     assert "note: own/hydra is not read: presets cannot set hydra\n" in run("mine -cd own").stderr
     assert run(f"tiny seeds=nine hydra.searchpath=[file://{Path('own').resolve()}] -cd own").exit_code == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from click.testing import CliRunner
 
 from tests.cli.terminal import on_terminal
 from tests.distributions import zoo
@@ -92,3 +93,30 @@ def test_shells_complete_models_and_paths():
     assert file.type == "file"
     (path,) = subjects.shell_complete(command.make_context("compare", ["a", "b"], resilient_parsing=True), "./x")
     assert path.type == "file"
+
+
+@pytest.mark.parametrize(
+    ("words", "typed"),
+    [
+        (["llama3", "llama3", "model.num_kv_heads=4"], "llama3 'llama3 model.num_kv_heads=4'"),
+        (["llama3", "rope=yarn", "model.rope.factor=4", "gpt2"], "'llama3 rope=yarn model.rope.factor=4' gpt2"),
+        (["model.num_layers=4", "llama3"], "'MODEL model.num_layers=4'"),
+    ],
+)
+def test_an_override_without_quotes_is_met_with_the_line_that_has_them(words, typed):
+    found = CliRunner().invoke(main, ["compare", *words])
+    assert isinstance(found.exception, SystemExit)
+    assert found.exit_code == 2
+    assert found.stderr.rstrip().endswith(typed)
+
+
+def test_only_differing_leaves_out_what_is_the_same():
+    words = ["compare", "llama3", "llama3 model.num_kv_heads=4"]
+    whole, short = (CliRunner().invoke(main, [*words, *more]).stdout for more in ([], ["--only", "differing"]))
+    assert "mlp\t" in whole
+    assert "mlp\t" not in short
+    assert set(short.splitlines()) < set(whole.splitlines())
+    told = json.loads(CliRunner().invoke(main, [*words, "--only", "differing", "--json"]).stdout)
+    assert told["rows"]
+    assert not any(row["same"] for row in told["rows"])
+    assert "Same in all" not in CliRunner().invoke(main, [*words, "--only", "differing", "--md"]).stdout

@@ -83,7 +83,9 @@ def test_show_offers_models_and_what_it_takes_behind_them():
     assert not {"device=", "save=", "hydra.", "gpt2"} & offered.keys()
 
 
-@pytest.mark.parametrize("command", ["inspect", "convert", "verify", "generate", "chat", "eval", "bench", "compare"])
+@pytest.mark.parametrize(
+    "command", ["inspect", "convert", "verify", "generate", "chat", "eval", "bench", "compare", "diff"]
+)
 def test_a_checkpoint_may_be_a_model_or_a_path(command):
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("COMP_WORDS", f"zoo {command} ti")

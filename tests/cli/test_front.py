@@ -133,7 +133,7 @@ def test_debug_shows_the_traceback_before_or_after_the_command(words):
     done = run_zoo(*words)
     assert done.returncode == 1
     assert "Traceback" in done.stderr
-    assert "no config 'lama3' in group 'model'" in done.stderr
+    assert "no model is called 'lama3'" in done.stderr
 
 
 def test_a_reader_that_had_enough_is_no_error():
@@ -207,3 +207,19 @@ def test_no_command_at_all_shows_the_help(run):
     result = run()
     assert result.exit_code == 2
     assert "Look:" in result.stderr
+
+
+@pytest.mark.parametrize("words", [["help", "list"], ["list", "-h"], ["list", "--help"]])
+def test_a_commands_help_is_asked_for_in_three_ways(words):
+    assert " list [OPTIONS] [PATTERN]" in CliRunner().invoke(main, words).stdout.partition("\n")[0]
+
+
+@pytest.mark.parametrize("words", [["help"], ["-h"], ["--help"]])
+def test_zoos_own_help_too(words):
+    assert "zoo help COMMAND" in CliRunner().invoke(main, words).stdout
+
+
+def test_help_with_a_command_that_is_not_there_names_the_nearest():
+    found = CliRunner().invoke(main, ["help", "lisst"])
+    assert found.exit_code == 2
+    assert "did you mean: list" in found.stderr

@@ -82,19 +82,29 @@ def test_on_a_pipe_the_answer_is_tab_separated_with_plain_numbers():
 def test_the_last_line_counts_and_goes_to_stderr():
     total = len(zoo("list", "-q").stdout.splitlines())
     done = zoo("list", "llama3.2-?b")
-    assert done.stderr == f"2 of {total} models. More: zoo show llama3.2-3b\n"
+    assert done.stderr == f"2 of {total} models. More: zoo show llama3.2-1b · zoo compare llama3.2-1b llama3.2-3b\n"
     assert zoo("list").stderr.startswith(f"{total} of {total} models. ")
 
 
 def test_json_has_every_field_of_every_record():
     found = json.loads(zoo("list", "smol", "--json").stdout)
-    assert [model["name"] for model in found] == ["smollm2-1.7b", "smollm2-135m", "smollm2-360m"]
+    assert [model["name"] for model in found] == ["smollm2-135m", "smollm2-360m", "smollm2-1.7b"]
     assert {tuple(model) for model in found} == {tuple(field.name for field in fields(ModelRecord))}
 
 
 def test_quiet_prints_names_only():
     done = zoo("list", "-q", "llama2*")
-    assert (done.stdout, done.stderr) == ("llama2\nllama2-13b\nllama2-70b\nllama2-7b\n", "")
+    assert (done.stdout, done.stderr) == ("llama2\nllama2-7b\nllama2-13b\nllama2-70b\n", "")
+
+
+def test_models_are_listed_as_people_count():
+    names = zoo("list", "-q").stdout.split()
+    for series in (
+        "gpt2 gpt2-medium gpt2-large gpt2-xl", "llama1-7b llama2-7b llama3-8b llama3-70b llama3.1-8b llama3.2-1b",
+        "qwen2-0.5b qwen2-72b qwen2.5-0.5b qwen2.5-72b", "t5-small t5-base t5-large t5-3b t5-11b",
+    ):  # fmt: skip
+        places = [names.index(name) for name in series.split()]
+        assert places == sorted(places)
 
 
 def test_family_narrows_the_list():
@@ -116,9 +126,9 @@ def test_an_unknown_family_is_met_with_the_nearest():
 
 
 def test_on_a_terminal_the_table_is_aligned_and_numbers_are_for_people():
-    header, eight, seventy = on_terminal("list", "llama3.1-?*b", width=140).splitlines()[:3]
+    header, eight, seventy, most = on_terminal("list", "llama3.1-?*b", width=140).splitlines()[:4]
     assert header.split() == [c.title for c in COLUMNS]
-    assert "406B" in eight
+    assert "406B" in most
     assert "131,072" in eight
     assert eight.index("GQA") == seventy.index("GQA") == header.index("attention")
     assert not header.startswith("model")  # indented, as all answers on a terminal

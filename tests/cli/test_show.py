@@ -97,7 +97,7 @@ def test_weights_in_the_cache_are_found_where_they_are_loaded_from(tmp_path, mon
 def test_an_unknown_model_is_met_with_the_nearest():
     done = zoo("show", "lama3")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: no config 'lama3' in group 'model'\ndid you mean: llama3")
+    assert done.stderr.startswith("error: no model is called 'lama3'\ndid you mean: llama3")
 
 
 def test_a_checkpoint_is_pointed_to_inspect():
@@ -127,6 +127,25 @@ def test_on_a_terminal_labels_are_aligned():
     shown = on_terminal("show", "llama3-8b").splitlines()
     assert shown[0].startswith("  llama3-8b   Llama 3 8B")
     assert shown[1].startswith("  Shape       32 layers")
+
+
+@pytest.mark.parametrize("width", [30, 47, 80])
+def test_no_line_is_broken_within_a_word(width):
+    words = zoo("show", "deepseek-v2-lite").stdout.split()
+    shown = on_terminal("show", "deepseek-v2-lite", width=width)
+    assert shown.split() == words
+    long = [line for line in shown.splitlines() if len(line) > width]
+    assert not [line for line in long if len(line.split()) > 2]  # but for a name and one long word
+
+
+def test_names_are_bold_on_a_terminal_alone():
+    assert "\x1b[1mAttention" in on_terminal("show", "llama3-8b", has_style=True)
+    assert "\x1b[" not in zoo("show", "llama3-8b").stdout
+
+
+def test_training_is_told_without_recomputation_and_with():
+    assert "44.98 GiB without recomputation, 7.26 GiB with" in lines("llama3-8b")["Training"]
+    assert lines("deepseek-v2-lite")["In words"].startswith("MLA 512 + 64: a token keeps 512 numbers")
 
 
 def test_two_towers_show_the_shape_of_the_one_for_texts():

@@ -439,7 +439,7 @@ def test_compare_hands_on_every_option(monkeypatch: pytest.MonkeyPatch, tmp_path
     found = SimpleNamespace(
         html=lambda: "page",
         to_dict=lambda: {"a": 1},
-        markdown=lambda: "| md |",
+        markdown=lambda is_short: "| md |",
         measurements=None,
         rows=(),
         subjects=(),

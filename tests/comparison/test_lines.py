@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from zoo.comparison import Comparison, Findings, compare, lines
-from zoo.comparison.attention import Look
+from zoo.comparison.attention import Look, look
 from zoo.comparison.lines import cache_growth, losses, wavelengths
+from zoo.report.chart import WIDE
 
 
 def test_the_cache_is_dashed_beyond_the_context():
@@ -27,10 +28,22 @@ def test_a_line_that_another_covers_is_broader():
     assert not any("under" in name for name in styles[1])
 
 
+def test_no_leader_crosses_the_plot():
+    """Two models that rotate another number of pairs: the shorter line ends in a dot, and has one at its name."""
+    c = compare("gemma2-9b", "llama3")
+    wide = ElementTree.fromstring(wavelengths(c, [look(s) for s in c.subjects])[0])
+    leaders = [p for p in wide.iter("path") if p.get("class") == "leader"]
+    dots = [circle for circle in wide.iter("circle") if circle.get("class") == "seen"]
+    edge = WIDE.x[1]
+    assert len(leaders) == 1
+    assert float(leaders[0].get("d")[1:].split(" ")[0]) > edge - 12
+    assert [float(dot.get("cx")) > edge for dot in dots] == [False, True]
+
+
 def test_a_model_without_arithmetic_has_no_drawings():
     c = compare("gpt2", "llama3")
     page = replace(c, subjects=(replace(c.subjects[0], size=None), c.subjects[1])).html()
-    assert page.count("parameters of ") == page.count("norm → attention → + → norm → MLP → +") - 1 == 1
+    assert page.count("parameters of ") == page.count(': norm → attention → + → norm → MLP → +"') == 1
 
 
 def points(c: Comparison, monkeypatch: pytest.MonkeyPatch, draw: Any) -> list[Any]:

@@ -135,3 +135,31 @@ def test_a_notebook_gets_the_page_in_a_frame_of_its_own():
 def test_more_models_than_colours_are_refused():
     with pytest.raises(UsageError, match="colours for 8 models, not for 9"):
         compare(*["tiny"] * 9).html()
+
+
+def test_layers_come_before_the_table_and_equal_rows_are_folded_and_marked():
+    c = compare("llama2-7b", "llama3-8b", "llama3.1-8b")
+    text = c.html()
+    assert text.index('id="layers"') < text.index('id="differs"') < text.index('id="parameters"')
+    page = Reader(text)
+    kinds = [row.get("class") or "" for row in page.all("tr")]
+    assert sum("same" in kind.split() for kind in kinds) == len(c.same) > 1
+    folded = text[text.index("<details>") : text.index("</details>")]
+    assert folded.count("= ") == len(c.same)
+    assert folded.count('class="same"') + folded.count('class="part same"') == len(c.same)
+    assert "open" not in page.all("details")[0]
+    assert "3 columns: swipe" in text
+    assert "columns: swipe" not in compare("gpt2", "llama3").html()
+
+
+def test_the_size_of_a_treemap_tells_the_size_of_the_model():
+    c = compare("gpt2", "llama3", "gemma2-9b")
+    parts = c.html().split('aria-label="parameters of ')[1:]
+    areas = []
+    for part in parts:
+        tiles = [tag for name, tag in Reader(f"<svg {part.partition('</svg>')[0].partition(' ')[2]}</svg>").elements]
+        boxes = [tag for tag in tiles if "tile" in (tag.get("class") or "")]
+        areas.append(sum(float(box["width"] or 0) * float(box["height"] or 0) for box in boxes))
+    counts = [s.size.parameters for s in c.subjects if s.size]
+    assert areas[1] / areas[2] == pytest.approx(counts[1] / counts[2], rel=0.02)  # pixels are cut to tenths
+    assert areas[0] < areas[1] * 0.02

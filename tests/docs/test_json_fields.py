@@ -21,6 +21,7 @@ WORDS = {  # what is typed, and for which of the forms
     "list": ["list tiny"],
     "show": ["show tiny"],
     "compare": ["compare gpt2 tiny", "compare tiny tiny --text ./text.txt"],
+    "diff": ["diff tiny tiny"],
     "build": ["build tiny", "build -m tiny model.num_layers=1,2"],
     "inspect": ["inspect tiny"],
     "convert": ["convert tiny ./out --dry-run", "convert --prove gpt2"],

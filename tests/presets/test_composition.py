@@ -108,8 +108,8 @@ def test_a_hydra_application_around_us_is_left_as_it_was(tmp_path):
 
 
 MISTAKES = [
-    (["lama3"], "no config 'lama3' in group 'model'\ndid you mean: llama3, llama2, llama1?"),
-    (["llama3", "rope=yarm"], "no config 'yarm' in group 'rope'\ndid you mean: yarn, dynamic?"),
+    (["lama3"], "no model is called 'lama3'\ndid you mean: llama3, llama2, llama1?"),
+    (["llama3", "rope=yarm"], "rope has no option 'yarm'\ndid you mean: yarn, dynamic?"),
     (["llama3", "model.hiden_size=3"], "no key 'model.hiden_size'\ndid you mean: model.hidden_size?"),
     (["llama3", "model.rope.fator=3"], "no key 'model.rope.fator'\ndid you mean: model.rope.factor?"),
     (["llama3", "model.rope_theta=3"], "no key 'model.rope_theta'\ndid you mean: model.rope.theta?"),
@@ -209,7 +209,7 @@ def test_a_preset_in_a_subfolder_composes(plugged):
     files["zoo_mix/conf/model/decoder/short.yaml"] = "# short\ndefaults:\n  - decoder/long@_here_\n  - _self_\n"
     plugged("mix", files)
     assert composed("decoder/long").num_layers == composed("decoder/short").num_layers == 3
-    with pytest.raises(UsageError, match=r"no config 'decoder/lon' in group 'model'\ndid you mean: decoder/long"):
+    with pytest.raises(UsageError, match=r"no model is called 'decoder/lon'\ndid you mean: decoder/long"):
         composed("decoder/lon")
 
 

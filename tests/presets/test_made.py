@@ -56,7 +56,7 @@ def test_what_is_extended_lies_beneath_or_above_as_the_list_says(made: Files) ->
     ("text", "told"),
     [
         ("defaults: [a]", "a -> a"),
-        ("defaults: [b]", "no config 'b' in group 'model'"),
+        ("defaults: [b]", "no model is called 'b'"),
         ("defaults: x", "its defaults are not a list"),
         ("defaults: [_self_, _self_]", "_self_ is named twice"),
         ("defaults: [/schema/llama@_here_, /schema/llama@_here_]", "the family of a preset is named twice"),

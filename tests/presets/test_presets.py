@@ -124,7 +124,7 @@ def test_list_models_takes_patterns_parts_and_families():
         return [r.name for r in presets.list_models(*args, **kwargs)]
 
     assert names("llama3.2-?b") == ["llama3.2-1b", "llama3.2-3b"]
-    assert names("SMOL") == ["smollm2-1.7b", "smollm2-135m", "smollm2-360m"]
+    assert names("SMOL") == ["smollm2-135m", "smollm2-360m", "smollm2-1.7b"]
     assert names("no such model") == []
     assert {r.family for r in presets.list_models(family="llama")} == {"llama"}
     with pytest.raises(UnknownName, match="did you mean: llama"):
@@ -307,12 +307,13 @@ def test_self_stands_where_the_defaults_list_puts_it(tmp_path):
 @pytest.mark.parametrize("entry", ["/rope/yarn", "rope: yarn", "override x: y", "1"])
 def test_a_defaults_list_with_anything_else_is_refused(tmp_path, entry):
     (file := tmp_path / "some.yaml").write_text(f"defaults:\n  - {entry}\n")
-    with pytest.raises(ZooError, match=r"is neither /schema/FAMILY@_here_, another preset nor _self_|no config '1'"):
+    known = r"is neither /schema/FAMILY@_here_, another preset nor _self_|no model is called '1'"
+    with pytest.raises(ZooError, match=known):
         resolve("some", {"some": Preset("some", "pkg", file, "dist")})
 
 
 def test_an_unknown_preset_is_met_with_the_nearest():
-    with pytest.raises(UnknownName, match="no config 'lama3' in group 'model'\ndid you mean: llama3"):
+    with pytest.raises(UnknownName, match="no model is called 'lama3'\ndid you mean: llama3"):
         presets.config("lama3")
 
 

@@ -73,7 +73,7 @@ ACTING = {  # what model/case.yaml says: what is said of it
     defaults("override /hydra/job_logging: evil"): f"defaults: {{'override /hydra/job_logging': 'evil'}} {NO_LIST}",
     defaults("/hydra/job_logging/evil"): f"defaults: /hydra/job_logging/evil {NO_LIST}",
     defaults("optional /evil: cb"): f"defaults: {{'optional /evil': 'cb'}} {NO_LIST}",
-    defaults("../../x"): "defaults: no config '../../x' in group 'model'",
+    defaults("../../x"): "defaults: no model is called '../../x'",
     defaults("_self_"): "defaults: _self_ is named twice",
     defaults("/schema/gpt2@_here_"): "defaults: the family of a preset is named twice, here or in a preset "
     "that it extends",
@@ -102,7 +102,7 @@ def test_the_harm_may_lie_below_what_is_named_or_behind_a_link(own):
     own({"model/case.yaml": "defaults: [a, _self_]\n", "model/far.yaml": "defaults: [link/evil]\n"})
     os.symlink("../x", "own/model/link")
     assert refusal("case").startswith("own/model/evil.yaml: line 1: @package _global_")
-    assert refusal("far") == "own/model/far.yaml: defaults: no config 'link/evil' in group 'model'"
+    assert refusal("far") == "own/model/far.yaml: defaults: no model is called 'link/evil'"
     assert refusal("-m", "model=tiny,case").startswith("own/model/evil.yaml: line 1")  # before the first job
 
 
@@ -173,7 +173,7 @@ def test_presets_that_extend_without_end_are_refused_soon(tmp_path):
         (GOOD.replace("num_layers: 2\n", ""), "model.num_layers has no value"),
         (GOOD.replace("num_layers: 2", "num_layers: ???"), "model.num_layers has no value"),
         (SIZES, "the preset names no family"),
-        ("defaults: [nobody]\n", "defaults: no config 'nobody' in group 'model'"),
+        ("defaults: [nobody]\n", "defaults: no model is called 'nobody'"),
     ],
 )
 def test_a_preset_that_is_wrong_says_which_file(tmp_path, monkeypatch, text, told):

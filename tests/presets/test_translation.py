@@ -47,23 +47,23 @@ def missing_file(file: str | None, *options: str) -> Exception:
 
 def test_a_config_that_is_not_there_is_met_with_the_nearest_of_its_group() -> None:
     assert told(missing_file("rope/yarm", "yarn", "linear"))[:2] == (
-        "no config 'yarm' in group 'rope'",
+        "rope has no option 'yarm'",
         "did you mean: yarn?",
     )
     what, why, _ = told(missing_file("model/decoder/lama3"))
-    assert what == "no config 'decoder/lama3' in group 'model'"
+    assert what == "no model is called 'decoder/lama3'"
     assert "decoder/llama3" in why
-    assert told(missing_file("model/llama33"))[0] == "no config 'llama33' in group 'model'"
-    assert told(missing_file(None))[0] == "no config '' in group ''"
-    assert told(missing_file("modelx/a"))[0] == "no config 'a' in group 'modelx'"
+    assert told(missing_file("model/llama33"))[0] == "no model is called 'llama33'"
+    assert told(missing_file(None))[0] == "nothing is called ''"
+    assert told(missing_file("modelx/a"))[0] == "modelx has no option 'a'"
 
 
 def test_a_family_that_is_not_there_repeats_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(translation.UNREADABLE, "beast", "on a Monday")
     assert told(missing_file("schema/beast"))[:2] == ("the config of family 'beast' cannot be read", "on a Monday")
     assert told(missing_file("schema/lama"))[0] == "no family is called 'lama'"
-    assert told(missing_file("schema/llama", "llama"))[0] == "no config 'llama' in group 'schema'"
-    assert told(missing_file("rope/beast", "beast"))[0] == "no config 'beast' in group 'rope'"
+    assert told(missing_file("schema/llama", "llama"))[0] == "schema has no option 'llama'"
+    assert told(missing_file("rope/beast", "beast"))[0] == "rope has no option 'beast'"
 
 
 @pytest.mark.parametrize(

@@ -154,7 +154,7 @@ def test_the_answer_comes_in_words_in_json_and_as_html() -> None:
     assert len({len(line) for line in result.table().splitlines() if line.endswith("  ok")}) == 1  # aligned
     assert result.to_dict()["passed"] is True
     assert result.html() == result._repr_html_()
-    assert result.html().startswith("<div>")
+    assert result.html().startswith("<div style=")
     assert "<script" not in result.html()
 
 

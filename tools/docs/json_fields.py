@@ -20,6 +20,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         ("", False, "length lora_rank bytes_dtype subjects rows notes"),
         ("--text", False, "length lora_rank bytes_dtype subjects rows notes measurements"),
     ),
+    "diff": (("", False, "equal a b total roles layers tensors only_a only_b mismatched config notes"),),
     "build": (
         (
             "",

@@ -113,7 +113,7 @@ class DecoderConfig(ModelConfig):
     def __post_init__(self) -> None:
         sizes = "vocab_size hidden_size intermediate_size num_heads num_kv_heads head_dim max_seq_len".split()
         at_least(1, **{name: getattr(self, name) for name in sizes})
-        at_least(0, num_layers=self.num_layers)
+        at_least(1, num_layers=self.num_layers)
         multiple_of("model.num_heads", self.num_heads, "model.num_kv_heads", self.num_kv_heads)
         even("model.head_dim", self.head_dim)
         refuse_out_of_range(self)

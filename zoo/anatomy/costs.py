@@ -48,12 +48,22 @@ def costs(
 
 def _of_length(size: Size, length: int | None, dtype: str | None, rank: int) -> dict[str, Any]:
     if not length:
-        return dict.fromkeys(("cache_bytes", "prefill_flops", "last_token_flops", "training_bytes", "lora_bytes"))
+        return dict.fromkeys(
+            (
+                "cache_bytes",
+                "prefill_flops",
+                "last_token_flops",
+                "training_bytes",
+                "recomputed_activations",
+                "lora_bytes",
+            )
+        )
     return {
         "cache_bytes": size.cache_bytes(length, dtype=dtype),
         "prefill_flops": size.prefill_flops(length),
         "last_token_flops": size.flops_per_token(length - 1),
         "training_bytes": _parts(size.training_bytes(1, length, dtype)),
+        "recomputed_activations": size.recomputed_activations(1, length, dtype),
         "lora_bytes": _parts(lora_bytes(size, 1, length, rank=rank, dtype=dtype)),
     }
 

@@ -33,6 +33,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "query_pre_attn_scalar": (ABOVE_ZERO, 1e6),  # released: 144 to 256
     "routed_scale": (ABOVE_ZERO, 1e3),  # released: 1 to 16
     "mlp_ratio": (ABOVE_ZERO, 100.0),  # released: 4 to 5
+    "num_layers": (1, math.inf),  # the numbers of other layers, as of dense ones, may be 0
+    "num_decoder_layers": (1, math.inf),
 }  # fmt: skip
 FROM_ONE = ("_size", "_dim", "_rank", "_len", "window", "window_size", "experts_per_token", "groups_per_token")
 

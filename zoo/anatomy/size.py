@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
+from zoo.anatomy.activations import is_head, kept_numbers, recomputed_numbers
 from zoo.anatomy.builder import Anatomy, AttentionSpec, Weight
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.records import ROLES
@@ -128,7 +129,7 @@ class Size:
         Weights and gradients in `dtype`; AdamW's two moments in float32, beside a float32 copy of the weights if those
         are narrower (mixed precision, arXiv:1710.03740): 16 bytes per parameter in all, as in ZeRO (arXiv:1910.02054).
         Activations are what the backward pass reads, counted as in arXiv:2205.05198 (eq. 1) without dropout and with
-        fused attention, which keeps no scores: see `_kept_numbers`.
+        fused attention, which keeps no scores: see `zoo.anatomy.activations`.
         """
         width = item_bytes(dtype or self.dtype)
         tokens = batch * length
@@ -136,8 +137,13 @@ class Size:
             weights=self.parameters * width,
             gradients=self.parameters * width,
             optimizer=self.parameters * (8 if width >= 4 else 12),
-            activations=round(tokens * (self._kept_numbers * width + self._vocab_size * 4)),
+            activations=round(tokens * (kept_numbers(self.anatomy) * width + self._vocab_size * 4)),
         )
+
+    def recomputed_activations(self, batch: int, length: int, dtype: str | None = None) -> int:
+        """Bytes of the activations of `training_bytes` where each layer is computed again in the backward pass."""
+        width = item_bytes(dtype or self.dtype)
+        return round(batch * length * (recomputed_numbers(self.anatomy) * width + self._vocab_size * 4))
 
     def _attention(self, *, of_source: bool) -> list[AttentionSpec]:
         return [a for a in self.anatomy.attention if a.is_of_source == of_source]
@@ -154,28 +160,8 @@ class Size:
     @property
     def _vocab_size(self) -> int:
         """Rows of the head: the loss keeps a float32 probability for each."""
-        heads = [w.shape[0] for w in self.anatomy.weights if _is_head(w)]
+        heads = [w.shape[0] for w in self.anatomy.weights if is_head(w)]
         return self.anatomy.tied_head[0] if self.anatomy.tied_head else sum(heads)
-
-    @property
-    def _kept_numbers(self) -> float:
-        """Numbers per token that autograd keeps, in the dtype of the weights.
-
-        The result of every matrix product (it enters a rotation, an activation, a product or the residual stream that
-        the next norm reads), the result of every norm, what attention or a state gives to what follows, and twice what
-        enters a down projection: the activation's result, and its product with the other half if gated.
-        """
-        kept = 0.0
-        for weight in self.anatomy.weights:
-            layers = 1 if weight.layers is None else len(weight.layers)
-            if weight.is_matmul and not _is_head(weight):  # of logits the loss keeps what it made of them
-                kept += layers * weight.used * prod(weight.shape[:-1])
-            if weight.is_matmul and "down_proj" in weight.name:
-                kept += layers * weight.used * prod(weight.shape) / weight.shape[-2] * 2
-            if weight.role == "norm" and weight.name.endswith("weight"):
-                kept += layers * weight.shape[0]
-        kept += sum(len(s.layers) * s.width for s in self.anatomy.states)
-        return kept + sum(len(a.layers) * a.num_heads * a.v_dim for a in self.anatomy.attention)
 
 
 def item_bytes(dtype: str) -> int:
@@ -183,10 +169,6 @@ def item_bytes(dtype: str) -> int:
     if dtype not in ITEM_BYTES:
         raise UsageError(f"dtype={dtype!r} is not a number type", why=did_you_mean(dtype, ITEM_BYTES))
     return ITEM_BYTES[dtype]
-
-
-def _is_head(weight: Weight) -> bool:
-    return weight.role == "head" and weight.is_matmul
 
 
 def _used(weight: Weight) -> int:

@@ -50,7 +50,9 @@ class TowerConfig:
 
     def check(self, path: str) -> None:
         """Raise ConfigError, in terms of `path`, where sizes do not fit each other."""
-        check_sizes(self, path, "hidden_size", "intermediate_size", "num_heads", "patch_size", "num_channels")
+        check_sizes(
+            self, path, "hidden_size", "intermediate_size", "num_layers", "num_heads", "patch_size", "num_channels"
+        )
         multiple_of(f"{path}.hidden_size", self.hidden_size, f"{path}.num_heads", self.num_heads)
         one_of(f"{path}.activation", self.activation, ACTIVATIONS)
         if self.image_size < self.patch_size:

@@ -17,6 +17,7 @@ from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, 
 from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
 from zoo.checkpoint.notes import assumed_in, notes_of
 from zoo.checkpoint.repairs import Remedy, repair_of
+from zoo.checkpoint.shown import as_html
 from zoo.checkpoint.wrappers import unwrapped
 from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
@@ -134,6 +135,9 @@ class Ledger(Accompanied):
             "\n".join(lines)
             or "  no change that zoo tried makes them match: do the config and these files belong to one model?"
         )
+
+    def _repr_html_(self) -> str:
+        return as_html(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything above as JSON values."""

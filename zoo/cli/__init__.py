@@ -38,6 +38,7 @@ COMMANDS = {
     "list": Entry("Look", "zoo.cli.list:command", "Families and presets, with traits and sizes."),
     "show": Entry("Look", "zoo.cli.show:command", "What a model is and what it costs; no weights, no torch."),
     "compare": Entry("Look", "zoo.cli.compare:command", "What differs between models, in words and pictures."),
+    "diff": Entry("Look", "zoo.cli.diff:command", "Two checkpoints' weights: what differs, by how much, where."),
     "build": Entry("Make", "zoo.cli.build:command", "Compose, build, summarise; -m sweeps."),
     "inspect": Entry("Make", "zoo.cli.inspect:command", "Which family a checkpoint is; reads headers only."),
     "convert": Entry("Make", "zoo.cli.convert:command", "From any format to any other: strict ledger, atomic."),
@@ -114,6 +115,8 @@ class Zoo(click.Group):
         address_space.watch()
         gc.set_threshold(50_000)  # starting up makes much and frees little: a tenth of `zoo list`
         words, is_debugging, blocked = take_globals(given)
+        if words[:1] == ["help"]:  # as git and others have it; `-h` and `--help` say the same
+            words = [*words[1:2], "--help"]
         if blocked:
             block(blocked)
         options = {"prog_name": "zoo", **options, "complete_var": COMPLETION, "standalone_mode": False}
@@ -148,7 +151,10 @@ def refuse(ctx: click.Context, param: click.Parameter, value: str | None) -> Non
 @click.option("--debug", is_flag=True, expose_value=False, help="Show an error's traceback. Also after the command.")
 @click.version_option(__version__, "--version", prog_name="zoo", message="%(prog)s %(version)s")
 def main() -> None:
-    """zoo: language and vision-language models from presets and checkpoints, never a wrong one quietly."""
+    """zoo: language and vision-language models from presets and checkpoints, never a wrong one quietly.
+
+    Of a command: zoo help COMMAND.
+    """
 
 
 @contextmanager

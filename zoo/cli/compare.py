@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -16,7 +16,6 @@ from zoo.cli import output
 from zoo.comparison import Comparison, compare
 from zoo.comparison.record import LENGTH
 from zoo.errors import UsageError, clean
-from zoo.units import human_bytes
 
 EPILOG = """\b
 Examples:
@@ -51,6 +50,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--stride", type=click.IntRange(1), metavar="TOKENS", help="Tokens from one window to the next.")
 @click.option("--dtype", metavar="DTYPE", help="With --text: cast the weights before they are measured.")
 @click.option("--device", default="cpu", show_default=True, help="What measures: cpu, cuda, ...")
+@click.option("--only", type=click.Choice(["differing"]), help="Only rows that differ, in --json and in pipes too.")
 @click.option("--json", "is_json", is_flag=True, help="Configs, traits and exact numbers as JSON.")
 @click.option("--md", "is_markdown", is_flag=True, help="The table as Markdown.")
 @click.option(
@@ -67,6 +67,7 @@ def command(
     stride: int | None,
     dtype: str | None,
     device: str,
+    only: str | None,
     is_json: bool,
     is_markdown: bool,
     page: str | None,
@@ -79,55 +80,56 @@ def command(
     """
     if is_json and is_markdown:
         raise UsageError("--json and --md cannot be used together", hint="leave one of them out")
-    file = _html_file(page) if page is not None else None
+    file = output.html_file(page) if page is not None else None
     measuring = {"speed": speed, "window": window, "stride": stride, "dtype": dtype}
     if text is None and any(measuring.values()):
         raise UsageError(
             "--speed, --window, --stride and --dtype need --text",
             hint="add --text sample; to count bytes in another type: --bytes-dtype",
         )
+    refuse_loose(subjects)
     tell = output.note if sys.stderr.isatty() else None
     found = compare(
         *subjects, length=length, lora_rank=lora_rank, bytes_dtype=bytes_dtype, text=text,
         **(measuring | {"device": device, "tell": tell} if text is not None else {}),
     )  # fmt: skip
     if file is not None:
-        _write(file, found.html())
+        output.write_page(file, found.html())
     if is_json:
-        output.as_json(found.to_dict())
+        output.as_json(_shortened(found.to_dict()) if only else found.to_dict())
     elif is_markdown:
-        click.echo(found.markdown())
+        click.echo(found.markdown(is_short=only is not None))
     elif file is None:
-        _print(found)
+        _print(found, is_short=only is not None)
 
 
-def _print(found: Comparison) -> None:
+def _shortened(told: dict[str, Any]) -> dict[str, Any]:
+    """The JSON values without the rows in which all are alike."""
+    return told | {"rows": [row for row in told["rows"] if not row["same"]]}
+
+
+def refuse_loose(subjects: tuple[str, ...]) -> None:
+    """Overrides belong to one model, and here there are several: they stand within its quotes."""
+    for i, word in enumerate(subjects):
+        key, equals, _ = word.partition("=")
+        is_model = key == "model" or any(c in key for c in " /") or Path(word).exists()
+        if not equals or is_model:
+            continue
+        end = next((k for k in range(i, len(subjects)) if "=" not in subjects[k]), len(subjects))
+        what = f"{clean(word)!r} is an override, and it is not said of which model"
+        if i == 0:
+            raise UsageError(what, hint=f"type it in quotes behind a model: 'MODEL {clean(word)}'")
+        quoted = shlex.quote(" ".join(subjects[i - 1 : end]))
+        words = [*map(shlex.quote, subjects[: i - 1]), quoted, *map(shlex.quote, subjects[end:])]
+        raise UsageError(what, hint=f"put it in quotes with its model: zoo compare {clean(' '.join(words), 200)}")
+
+
+def _print(found: Comparison, *, is_short: bool) -> None:
     if not sys.stdout.isatty():
         from zoo.comparison.table import as_tsv
 
-        click.echo(as_tsv(found))
+        click.echo(as_tsv(found, is_short=is_short))
         return
-    click.echo(found.table(shutil.get_terminal_size((100, 24)).columns))
+    click.echo(found.table(shutil.get_terminal_size((100, 24)).columns, is_short=is_short))
     names = " ".join(shlex.quote(s.name) for s in found.subjects)
     output.note(f"Pictures: zoo compare {names} --html out.html")
-
-
-def _html_file(text: str) -> Path:
-    """Where the page goes: a file that ends as such do, so that a slip overwrites nothing else."""
-    file = Path(text)
-    if file.suffix.lower() not in (".html", ".htm"):
-        raise UsageError(f"--html {clean(text)!r} does not end in .html", hint="type: --html report.html")
-    if not file.parent.is_dir():
-        raise UsageError(f"--html {clean(text)!r}: there is no folder {clean(file.parent)!r}")
-    return file
-
-
-def _write(file: Path, text: str) -> None:
-    """Write all of it or nothing: beside the file first."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}.incomplete")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
-    output.note(f"wrote {clean(file, 200)}, {human_bytes(file.stat().st_size)}")

@@ -82,9 +82,11 @@ def _memory(size: Size, told: dict[str, Any], stored_gib: float | None) -> str:
 def _training(size: Size) -> str:
     length = size.anatomy.max_seq_len or 512  # positions without a limit: what T5 was trained on
     need = size.training_bytes(1, length)
+    again = size.recomputed_activations(1, length)
     return (
-        f"AdamW {human_bytes(need.total - need.activations)} · activations {human_bytes(need.activations)} for "
-        f"1 × {length:,} tokens · compute-optimal on {human_count(size.optimal_tokens)} tokens"
+        f"AdamW {human_bytes(need.total - need.activations)} · activations for 1 × {length:,} tokens "
+        f"{human_bytes(need.activations)} without recomputation, {human_bytes(again)} with · "
+        f"compute-optimal on {human_count(size.optimal_tokens)} tokens"
     )
 
 

@@ -7,6 +7,8 @@ import os
 import re
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -16,8 +18,22 @@ from zoo.errors import ZooError
 NO_ROOM = ("can't allocate memory", "failed to map segment", "annot allocate memory", "can't start new thread")
 
 
+@contextmanager
+def at_least(code: int) -> Iterator[None]:
+    """Let no error inside end in a lower exit code, where a lower one is an answer."""
+    try:
+        yield
+    except Exception as error:
+        error.__dict__["least_exit_code"] = code
+        raise
+
+
 def tell(error: Exception) -> int:
     """Say what went wrong in a few lines on stderr; the exit code."""
+    return max(_told(error), error.__dict__.get("least_exit_code", 0))
+
+
+def _told(error: Exception) -> int:
     match error:
         case ZooError():
             click.echo(f"error: {error}", err=True)

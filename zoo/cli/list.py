@@ -30,6 +30,9 @@ COLUMNS = (
 )
 
 
+KNOWN = ("gpt2", "llama3-8b")  # that most people know: what to look at where all models are listed
+
+
 @click.command(epilog=EPILOG)
 @click.argument("pattern", required=False)
 @click.option("--family", metavar="NAME", help="Only models of this family.")
@@ -54,8 +57,22 @@ def command(pattern: str | None, family: str | None, is_json: bool, quiet: bool,
         boxed = in_the_box()
         output.table(COLUMNS, (_row(r, boxed) for r in found), truncate=not no_truncate)
         total = len(list_models()) if pattern or family else len(found)
-        output.note(f"{len(found)} of {total} models." + (f" More: zoo show {found[-1].name}" if found else ""))
+        output.note(f"{len(found)} of {total} models.{_next(found)}")
     _tell_problems(found)
+
+
+def _next(found: list[ModelRecord]) -> str:
+    """What to type next: of the first model listed, and of two of different kinds where there are such."""
+    able = [r for r in found if r.problem is None or not r.problem]
+    if not able:
+        return ""
+    names = [r.name for r in able]
+    if {*KNOWN} <= {*names}:  # all are listed
+        return f" More: zoo show {KNOWN[1]} · zoo compare {' '.join(KNOWN)}"
+    first = next((r for r in able if r.hub), able[0])
+    others = [r for r in able if r.name != first.name and r.parameters != first.parameters]
+    other = next((r for r in others if r.attention != first.attention), others[0] if others else None)
+    return f" More: zoo show {first.name}" + (f" · zoo compare {first.name} {other.name}" if other else "")
 
 
 def _nothing(pattern: str, family: str | None) -> UnknownName:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
 
-from zoo.errors import clean
+from zoo.errors import UsageError, clean
+
+NARROW = 24  # columns that a text has at least beside its name
 
 
 class Column(NamedTuple):
@@ -31,10 +37,21 @@ def table(columns: Sequence[Column], rows: Iterable[Sequence[Any]], *, truncate:
 
 
 def fields(rows: Sequence[tuple[str, str]]) -> None:
-    """Print what belongs to each of a few names: aligned on a terminal, else TSV."""
+    """Print what belongs to each of a few names: aligned and broken between words on a terminal, else TSV."""
+    if not sys.stdout.isatty():
+        for name, text in rows:
+            click.echo(f"{name}\t{text}")
+        return
     width = max((len(name) for name, _ in rows), default=0)
+    columns = shutil.get_terminal_size((100, 24)).columns
+    is_narrow = columns - width - 4 < NARROW  # then each text stands below its name
+    indent = 4 if is_narrow else width + 4
     for name, text in rows:
-        click.echo(f"  {name:{width}}  {text}" if sys.stdout.isatty() else f"{name}\t{text}")
+        lines = textwrap.wrap(text, max(columns - indent, 1), break_long_words=False, break_on_hyphens=False) or [""]
+        first = [] if is_narrow else [lines.pop(0)]
+        click.echo("  ".join([f"  {click.style(f'{name:{width}}', bold=True)}", *first]).rstrip())
+        for line in lines:
+            click.echo(f"{'':{indent}}{line}")
 
 
 def as_json(value: Any) -> None:
@@ -51,6 +68,29 @@ def names(found: Iterable[str]) -> None:
 def note(text: str) -> None:
     """Tell people something beside the answer."""
     click.echo(text, err=True)
+
+
+def html_file(text: str) -> Path:
+    """Where the page goes: a file that ends as such do, so that a slip overwrites nothing else."""
+    file = Path(text)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(f"--html {clean(text)!r} does not end in .html", hint="type: --html report.html")
+    if not file.parent.is_dir():
+        raise UsageError(f"--html {clean(text)!r}: there is no folder {clean(file.parent)!r}")
+    return file
+
+
+def write_page(file: Path, text: str) -> None:
+    """Write all of it or nothing: beside the file first."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}.incomplete")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+    from zoo.units import human_bytes
+
+    note(f"wrote {clean(file, 200)}, {human_bytes(file.stat().st_size)}")
 
 
 def _plain(value: Any) -> str:

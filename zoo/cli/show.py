@@ -11,6 +11,7 @@ from click.shell_completion import CompletionItem
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import costs
+from zoo.anatomy.glossary import meanings
 from zoo.anatomy.quantisation import quantisation
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache, output
@@ -57,7 +58,7 @@ def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
         return
     causes = _causes(model, overrides, rows(config)) if overrides else {}
     title = f"{clean(find_preset(model).description, 200)} · {_provider(config)}"
-    told = [(model, title), *rows(config, form), *_ends(model, config)]
+    told = [(model, title), *rows(config, form), *_words(config), *_ends(model, config)]
     output.fields([(name, text + causes.get(name, "")) for name, text in told])
 
 
@@ -115,6 +116,15 @@ def _provider(config: ModelConfig) -> str:
     plugin: Plugin = installed().origin[config.family]
     where = "built in" if plugin.state == "built in" else plugin.distribution
     return f"plugin {plugin.name} {plugin.version} ({where})"
+
+
+def _words(config: ModelConfig) -> list[tuple[str, str]]:
+    """What the short forms above stand for."""
+    try:
+        told = " · ".join(meanings(Size.of(config).anatomy.traits))
+    except ZooError:
+        return []
+    return [("In words", told)] if told else []
 
 
 def _ends(model: str, config: ModelConfig) -> list[tuple[str, str]]:

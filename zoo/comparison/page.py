@@ -30,7 +30,7 @@ def page(c: Comparison) -> str:
     frame.check_colours(len(c.subjects))
     looks = [look(s) for s in c.subjects]
     title = f"{', '.join(s.name for s in c.subjects)} compared by zoo"
-    parts = (*_title(c), *_table(c), *_measured(c), *_pictures(c, looks), _footer(c))
+    parts = (*_title(c), *_blocks(c), *_table(c), *_measured(c), *_pictures(c, looks), _footer(c))
     return frame.document(title, len(c.subjects), *parts)
 
 
@@ -55,6 +55,8 @@ def _table(c: Comparison) -> list[Markup]:
     told = [element("h2", "What differs", id="differs"), _sheet(c, c.differing)]
     if c.same:
         told.append(element("p", element("strong", "Same in all: "), f"{same(c)}."))
+        words = f"The {len(c.same)} rows that are the same" if len(c.same) > 1 else "The row that is the same"
+        told.append(element("details", element("summary", words), _sheet(c, c.same)))
     told.append(about("A bar compares a number with the largest of its row."))
     return told + [about(f"Note: {note}.") for note in c.notes]
 
@@ -82,12 +84,17 @@ def _sheet(c: Comparison, rows: Sequence[Row]) -> Markup:
     return frame.sheet([s.name for s in c.subjects], rows, plain="model", aria_label="table of what differs")
 
 
+def _blocks(c: Comparison) -> list[Markup]:
+    drawn = [(i, s, block(s.name, _layers(s), _traits(s))) for i, s in enumerate(c.subjects)]
+    cards = [frame.card(i, s.name, picture) for i, s, picture in drawn if picture]
+    return [element("h2", "One layer, side by side", id="layers"), frame.cards(cards)] if cards else []
+
+
 def _pictures(c: Comparison, looks: Sequence[Look]) -> Iterable[Markup]:
-    blocks = [(i, s, block(s.name, _layers(s), _traits(s))) for i, s in enumerate(c.subjects)]
-    yield element("h2", "One layer, side by side", id="layers")
-    yield frame.cards([frame.card(i, s.name, drawn) for i, s, drawn in blocks if drawn])
     yield element("h2", "Where the parameters are", id="parameters")
-    yield frame.cards([_shares(i, s, s.size) for i, s in enumerate(c.subjects) if s.size])
+    yield about("Areas are in proportion, from model to model too.")
+    most = max((s.size.parameters for s in c.subjects if s.size), default=1)
+    yield frame.cards([_shares(i, s, s.size, most) for i, s in enumerate(c.subjects) if s.size])
     yield from frame.figure(
         "Cache growth",
         cache_growth(c),
@@ -117,10 +124,10 @@ def _masks(c: Comparison, looks: Sequence[Look]) -> Iterable[Markup]:
         yield frame.cards(cards, "cards small")
 
 
-def _shares(i: int, s: ComparedModel, size: Size) -> Markup:
+def _shares(i: int, s: ComparedModel, size: Size, most: int) -> Markup:
     """A card of the roles that a model's parameters have."""
     name, roles = f"{s.name} · {human_count(size.parameters)}", size.by_role
-    return frame.card(i, name, treemap(f"parameters of {s.name} by role", roles), legend(roles))
+    return frame.card(i, name, treemap(f"parameters of {s.name} by role", roles, most=most), legend(roles))
 
 
 def _traits(s: ComparedModel) -> dict[str, str]:

@@ -75,17 +75,17 @@ class Comparison:
             told.append(f"no arithmetic for the size of {some(unknown, 8)}: the family describes no anatomy")
         return tuple(told)
 
-    def table(self, width: int | None = None) -> str:
-        """The rows that differ, aligned, and a line of what is the same; cells wrap so that lines fit `width`."""
+    def table(self, width: int | None = None, *, is_short: bool = False) -> str:
+        """The rows that differ, aligned, and, unless `is_short`, a line of what is the same; lines fit `width`."""
         from zoo.comparison.table import as_text
 
-        return as_text(self, width)
+        return as_text(self, width, is_short=is_short)
 
-    def markdown(self) -> str:
+    def markdown(self, *, is_short: bool = False) -> str:
         """The same as a table in Markdown."""
         from zoo.comparison.table import as_markdown
 
-        return as_markdown(self)
+        return as_markdown(self, is_short=is_short)
 
     def html(self) -> str:
         """The report with pictures: one page that needs no network and no script. Imports torch for the masks."""

@@ -12,29 +12,29 @@ if TYPE_CHECKING:
     from zoo.comparison.record import Comparison
 
 
-def as_text(c: Comparison, width: int | None = None) -> str:
-    """The rows that differ under the models' names, what is the same in a line, and the notes, within `width`."""
+def as_text(c: Comparison, width: int | None = None, *, is_short: bool = False) -> str:
+    """The rows that differ under the models' names, what is the same in a line unless `is_short`, and the notes."""
     lines = table.as_text(_names(c), told := _told(c), width)
     lines += [] if told else ["  they are the same in everything shown here"]
-    ends = [f"same: {same(c)}." if c.same else "", *(f"note: {note}." for note in notes(c))]
+    ends = [f"same: {same(c)}." if c.same and not is_short else "", *(f"note: {note}." for note in notes(c))]
     for end in filter(None, ends):
         lines += textwrap.wrap(end, width or 100, subsequent_indent="  ")
     return "\n".join(lines)
 
 
-def as_markdown(c: Comparison) -> str:
+def as_markdown(c: Comparison, *, is_short: bool = False) -> str:
     """A table of what differs, a line of what is the same, and the notes."""
     lines = table.as_markdown(_names(c), _told(c))
-    if c.same:
+    if c.same and not is_short:
         lines += ["", f"Same in all: {table.escaped(same(c))}."]
     for note in notes(c):
         lines += ["", f"Note: {table.escaped(note)}."]
     return "\n".join(lines)
 
 
-def as_tsv(c: Comparison) -> str:
-    """Every row with its plain values: for pipes."""
-    return table.as_tsv(_names(c), [*c.rows, *_measured(c)])
+def as_tsv(c: Comparison, *, is_short: bool = False) -> str:
+    """Every row with its plain values, or `is_short` those that differ: for pipes."""
+    return table.as_tsv(_names(c), [*(c.differing if is_short else c.rows), *_measured(c)])
 
 
 def same(c: Comparison) -> str:

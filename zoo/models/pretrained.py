@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from zoo.text import Tokenizer
 
 T = TypeVar("T")
-METHODS = ("from_pretrained", "save_pretrained", "push_to_hub", "generate")
+METHODS = ("from_pretrained", "save_pretrained", "push_to_hub", "generate", "_repr_html_")
 BROUGHT = ("tokenizer", "generation_config")  # what a model brings from its checkpoint
 
 
@@ -43,6 +43,12 @@ class Pretrained:
     def generation_config(self) -> GenerationConfig:
         """What the checkpoint says of generation. Raises UsageError for a built model."""
         return _ledger_of(self, "generation_config").settings()[0]
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        from zoo.models.shown import as_html
+
+        return as_html(self)
 
     def generate(self, prompts: Any = None, *, input_ids: torch.Tensor | None = None, **settings: Any) -> Generation:
         """`zoo.generate` with this model; `input_ids` [B, T] are another name of the prompts."""

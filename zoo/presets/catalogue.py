@@ -13,6 +13,7 @@ from zoo.anatomy.fields import types_of
 from zoo.errors import ConfigError, UsageError, ZooError, clean
 from zoo.files.resources import files
 from zoo.presets.fields import hold, missing
+from zoo.presets.order import order
 from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
 from zoo.registry.isolation import isolated
 
@@ -45,7 +46,7 @@ def list_models(pattern: str | None = None, *, family: str | None = None) -> lis
     """Every model whose name matches a shell pattern such as "*llama*" (or contains it, where it has no wildcard).
 
     Presets whose plugin is blocked or broken are left out; `zoo plugins` tells why. Raises UnknownName for a family
-    that is not there.
+    that is not there. They are in the order in which people count: llama3-8b before llama3-70b.
     """
     registry = installed()
     if family is not None:
@@ -54,7 +55,8 @@ def list_models(pattern: str | None = None, *, family: str | None = None) -> lis
     strangers = {name for name, plugin in registry.origin.items() if plugin.distribution != DISTRIBUTION}
     indexed = {name: r for name, r in read_index(presets).items() if r.family not in strangers}
     records = (indexed.get(n) or record(p, presets) for n, p in presets.items() if matches(n, pattern))
-    return [r for r in records if family in (None, r.family) and not _is_absent(r, registry)]
+    found = [r for r in records if family in (None, r.family) and not _is_absent(r, registry)]
+    return sorted(found, key=lambda r: order(r.name, r.parameters))
 
 
 def config(name: str) -> ModelConfig:

@@ -16,6 +16,7 @@ from zoo.errors import ConfigError, UnknownName, ZooError, clean
 from zoo.presets.fields import too_much
 from zoo.presets.plain_yaml import MAX_ENTRIES, check, directives, load, text_of
 from zoo.registry import OURS, Preset
+from zoo.registry.plugins import no_such
 
 MAX_FILES = 8  # that a preset and all it extends may be
 
@@ -102,7 +103,7 @@ class _Reading:
         where = f"{above[-1].file}: defaults: " if above else ""
         known = self.presets if group == "model" else self._options_of(group)
         if name not in known:
-            raise UnknownName(f"{where}no config {clean(name)!r} in group {group!r}", name, known)
+            raise UnknownName(where + no_such(name, group), name, known)
         preset = known[name]
         if preset in above:
             circle = " -> ".join(p.name for p in (*above, preset))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zoo.errors import UsageError, clean, did_you_mean, nearest, some
+from zoo.registry.plugins import no_such
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 
@@ -14,7 +15,9 @@ def no_config(name: str, group: str, options: Iterable[str]) -> UsageError:
     hint = (
         f"to see what a checkpoint contains: zoo inspect {clean(name)}" if group == "model" and _is_source(name) else ""
     )
-    return UsageError(f"no config {clean(name)!r} in group {group!r}", why=suggest(name, options), hint=hint)
+    return UsageError(
+        no_such(name, group) if group else f"nothing is called {clean(name)!r}", why=suggest(name, options), hint=hint
+    )
 
 
 def no_key(path: str, key: str, known: Iterable[str], *, where: str = "") -> UsageError:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pluggy import PluginManager
 
-from zoo.errors import UnknownName, ZooError, ZooWarning
+from zoo.errors import UnknownName, ZooError, ZooWarning, clean
 from zoo.registry import hookspecs
 from zoo.registry.additions import Command, Format, check_additions
 from zoo.registry.claims import checked_match
@@ -203,8 +203,15 @@ def find_preset(name: str) -> Preset:
     """The preset called `name`. Raises UnknownName with the nearest."""
     presets = installed().presets()
     if name not in presets:
-        raise UnknownName(f"no config {name!r} in group 'model'", name, presets)
+        raise UnknownName(no_such(name), clean(name), presets)
     return presets[name]
+
+
+def no_such(name: str, group: str = "model") -> str:
+    """What is said of a name that no model has, or of an option that a part of models has not."""
+    return (
+        f"no model is called {clean(name)!r}" if group == "model" else f"{clean(group)} has no option {clean(name)!r}"
+    )
 
 
 def _words(text: str) -> set[str]:

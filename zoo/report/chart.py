@@ -12,6 +12,7 @@ from zoo.report.svg import ADVANCE, Markup, element, label, number, picture, rul
 TYPE = 12.0
 SPACING = 16.0  # pixels between the base lines of two labels at least
 LONGEST = 28  # letters of a label
+NEAR = 12.0  # pixels before the edge of the plot from which a leader to the margin crosses nothing
 
 
 class Frame(NamedTuple):
@@ -123,8 +124,19 @@ def _labels(lines: Sequence[Line], x: Axis, y: Axis, frame: Frame) -> list[Marku
     for line, end, place in zip(lines, ends, places, strict=True):
         start, edge = x(line.points[-1][0]), frame.x[1]
         name = line.name if len(line.name) <= LONGEST else line.name[: LONGEST - 1] + "…"
-        path = f"M{number(start + 3)} {number(end)}L{number(edge + 10)} {number(place)}"
-        leader = element("path", d=path, class_="leader")
         text = label(edge + 14, place + 4, name, class_="name")
-        parts.append(element("g", element("title", line.name), leader, text, class_=f"m{line.model}"))
+        parts.append(
+            element("g", element("title", line.name), *_leader(start, end, edge, place), text, class_=f"m{line.model}")
+        )
     return parts
+
+
+def _leader(start: float, end: float, edge: float, place: float) -> list[Markup]:
+    """From a line's end to its name; a line that ends within the plot has a dot there and by its name: none crosses."""
+    if start > edge - NEAR:
+        path = f"M{number(start + 3)} {number(end)}L{number(edge + 10)} {number(place)}"
+        return [element("path", d=path, class_="leader")]
+    return [
+        element("circle", cx=start, cy=end, r=3.5, class_="seen"),
+        element("circle", cx=edge + 6, cy=place, r=3.5, class_="seen"),
+    ]

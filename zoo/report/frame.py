@@ -48,9 +48,13 @@ def sheet(names: Sequence[str], rows: Sequence[Row], plain: str, aria_label: str
             title = element("th", section, scope="colgroup")
             lines.append(element("tr", title, *(element("td") for _ in names), class_="section"))
         cells = [element("td", row.texts[i], *_bar(row, i), class_=f"m{i}") for i in range(len(names))]
-        lines.append(element("tr", element("th", row.label, scope="row"), *cells, class_="part" if row.is_part else ""))
+        name = element("th", f"= {row.label}" if row.is_same else row.label, scope="row")
+        lines.append(element("tr", name, *cells, class_=_kind(row)))
     table = element("table", head, element("tbody", *lines))
-    return element("div", table, class_="scroll", role="region", tabindex=0, aria_label=aria_label)
+    box = element("div", table, class_="scroll", role="region", tabindex=0, aria_label=aria_label)
+    if len(names) < 3:
+        return box
+    return Markup(element("p", f"{len(names)} columns: swipe the table to see all →", class_="about hint") + box)
 
 
 def figure(title: str, drawn: Sequence[Markup], words: str = "") -> list[Markup]:
@@ -74,6 +78,10 @@ def card(i: int, name: str, *inside: Markup) -> Markup:
 def dot(i: int) -> Markup:
     """A spot in the colour of the i-th model."""
     return element("span", class_=f"dot m{i}")
+
+
+def _kind(row: Row) -> str:
+    return " ".join(word for word, holds in (("part", row.is_part), ("same", row.is_same)) if holds)
 
 
 def _bar(row: Row, i: int) -> list[Markup]:

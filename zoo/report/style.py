@@ -24,11 +24,19 @@ thead th{vertical-align:bottom;overflow-wrap:break-word}
 tbody th{font-weight:500;white-space:nowrap}
 th:first-child{position:sticky;left:0;background:var(--surface);z-index:1}
 tr.part th{padding-left:28px;font-weight:400;color:var(--muted)}
+tr.same th,tr.same td{color:var(--muted)}
+details{margin:8px 0}
+summary{cursor:pointer;color:var(--muted)}
+.hint{display:none}
+.scroll.plain{border:0;margin:0}
 tr.section th{font-size:.78rem;letter-spacing:.06em;text-transform:uppercase;color:var(--muted);padding-top:18px}
 .bar{display:block;height:3px;border-radius:2px;background:var(--c);margin-top:3px;min-width:1px}
 .dot{display:inline-block;width:.7em;height:.7em;border-radius:50%;background:var(--c);margin-right:.45em}
 .cards{display:grid;gap:14px;grid-template-columns:repeat(auto-fill,minmax(min(100%,215px),1fr));margin-top:12px}
 .card{background:var(--surface);border:1px solid var(--line);border-radius:8px;padding:12px 14px;margin:0;min-width:0}
+.cards>.card{display:grid;grid-template-rows:subgrid;grid-row:span 2;row-gap:0;align-content:start}
+.cards>.card:has(>:nth-child(3)){grid-row:span 3}
+.cards.texts>.card{display:block;grid-row:auto}
 .cards.small{grid-template-columns:repeat(auto-fill,minmax(165px,1fr))}
 .card.whole{margin-top:12px}
 figcaption{margin-top:8px}
@@ -75,6 +83,8 @@ svg.narrow{display:block}
 ul.narrow{display:flex}
 }
 @media (max-width:640px){
+.hint{display:block;margin:8px 0 0}
+.hint+.scroll{margin-top:4px}
 main{padding:16px 12px 32px}
 .cards.small{grid-template-columns:1fr 1fr}
 .cards.small .card{padding:10px}

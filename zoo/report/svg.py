@@ -27,12 +27,21 @@ def number(value: object) -> str:
 
 
 def picture(
-    width: float, height: float, name: str, *parts: Markup, class_: str = "", widest: float | None = None
+    width: float,
+    height: float,
+    name: str,
+    *parts: Markup,
+    class_: str = "",
+    widest: float | None = None,
+    narrowest: float = 0,
 ) -> Markup:
-    """An <svg> that readers of the screen are told the `name` of; it scales to `widest` pixels, its width, at most."""
+    """An <svg> that readers of the screen are told the `name` of; it scales to `widest` pixels, its width, at most.
+
+    Where it would be narrower than `narrowest`, what is around it scrolls.
+    """
     return element(
         "svg", *parts, viewBox=f"0 0 {number(width)} {number(height)}", role="img", aria_label=name, class_=class_,
-        style=f"max-width:{number(widest or width)}px",
+        style=f"max-width:{number(widest or width)}px" + (f";min-width:{number(narrowest)}px" if narrowest else ""),
     )  # fmt: skip
 
 

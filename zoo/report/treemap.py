@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -11,6 +12,7 @@ from zoo.units import human_count
 
 WIDTH, HEIGHT = 204.0, 136.0
 SMALLEST = 0.0004  # share that is still drawn
+LEAST = 0.02  # of the picture's side: a whole that is smaller is still seen
 
 
 class Tile(NamedTuple):
@@ -22,11 +24,16 @@ class Tile(NamedTuple):
     height: float
 
 
-def treemap(name: str, counts: Mapping[str, int]) -> Markup:
-    """The parts' shares as areas, the larger in the stronger tints; `name` says what is shown."""
+def treemap(name: str, counts: Mapping[str, int], *, most: int | None = None) -> Markup:
+    """The parts' shares as areas, the larger in the stronger tints; `name` says what is shown.
+
+    A whole of `most` fills the picture, and a smaller one as much less of it as it is smaller.
+    """
     total = sum(counts.values())
+    side = max(math.sqrt(total / most), LEAST) if most else 1.0
+    room = Tile(0, HEIGHT * (1 - side), WIDTH * side, HEIGHT * side)
     parts = sorted(((n, part) for part, n in counts.items() if n >= total * SMALLEST), reverse=True)
-    tiles = squarified([n for n, _ in parts], Tile(0, 0, WIDTH, HEIGHT))
+    tiles = squarified([n for n, _ in parts], room)
     drawn = [_tile(tile, part, n, n / total, i) for i, (tile, (n, part)) in enumerate(zip(tiles, parts, strict=True))]
     return picture(WIDTH, HEIGHT, name, *drawn)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
+from zoo.report.notebook import facts
 from zoo.verification.bounds import Limit
 from zoo.verification.comparing import Measure
 from zoo.verification.diagnosis import Explanation
@@ -87,14 +87,9 @@ class Verification:
         }
 
     def html(self) -> str:
-        """A table without scripts or styles from elsewhere."""
-        rows = "".join(
-            f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(what)}</td><td>{escape(verdict)}</td></tr>"
-            for name, what, verdict in self._rows()
-        )
-        head = f"<p><b>{escape(self.source)}</b> against {escape(self.reference)}<br>{escape(self.inputs)}</p>"
-        tail = "".join(f"<p>{escape(line)}</p>" for line in (*self._notes(), *self._verdict()))
-        return f"<div>{head}<table>{rows}</table>{tail}</div>"
+        """A small table for notebooks, without scripts or styles from elsewhere."""
+        title = f"{self.source} against {self.reference}"
+        return facts(title, self._rows(), [self.inputs, *self._notes(), *self._verdict()], is_bad=not self.passed)
 
     def _repr_html_(self) -> str:
         return self.html()
