@@ -42,6 +42,7 @@ _LAZY = {  # public name -> the module that defines it
     "Pretrained": "zoo.models.pretrained",
     "save": "zoo.checkpoint.saving",
     "convert": "zoo.checkpoint.conversion",
+    "quantize": "zoo.checkpoint.quantising",
     "generate": "zoo.generation",
     "stream": "zoo.generation",
     "GenerationConfig": "zoo.generation",
@@ -53,7 +54,7 @@ __all__ = [
     "MISSING", "Command", "Family", "Format", "GenerationConfig", "Ledger", "Match", "ModelConfig", "Pretrained",
     "Push", "RopeConfig", "Tokenizer", "ZooError", "__version__", "bench", "build", "compare", "compose", "convert",
     "diff", "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate", "inspect", "list_models", "load",
-    "model_class", "pull", "push", "rerun_goldens", "save", "stream", "verify",
+    "model_class", "pull", "push", "quantize", "rerun_goldens", "save", "stream", "verify",
 ]  # fmt: skip
 
 
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from zoo.checkpoint.loading import from_pretrained, load
     from zoo.checkpoint.pulling import pull
     from zoo.checkpoint.pushing import Push, push
+    from zoo.checkpoint.quantising import quantize
     from zoo.checkpoint.saving import save
     from zoo.comparison import compare
     from zoo.difference import diff

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from zoo.errors import UsageError
 from zoo.nn import ACTIVATIONS, MLP, AxialRope, GatedMLP, PreNormLayer, RMSNorm
+from zoo.nn.compute import computed_by
 from zoo.nn.vision import PartAttention, Parts
 
 from .config import VisionConfig, WindowedVisionConfig
@@ -37,7 +38,7 @@ class Tower(nn.Module):
     def forward(self, patches: Tensor, grid: Tensor) -> Tensor:
         """`grid` [images, 3] has each image's patches in time, height and width. Raises UsageError if they differ."""
         sides = self.sides(patches, grid)
-        x = self.patch_embed(patches.to(self.patch_embed.weight.dtype))
+        x = self.patch_embed(patches.to(computed_by(self.patch_embed, self)["dtype"]))
         places = torch.cat([_places(t, h, w, self.merge_size) for t, h, w in sides]).to(x.device)
         parts = Parts.of(frames(sides), x.device, self.rope(places, x.dtype))
         for layer in self.layers:
@@ -68,7 +69,7 @@ class WindowedTower(Tower):
         windows = list(_windows(sides, self.merge_size, self.window))
         order = torch.cat(windows).to(patches.device)
         of_patches = (order[:, None] * unit + torch.arange(unit, device=order.device)).flatten()
-        x = self.patch_embed(patches.to(self.patch_embed.weight.dtype))[of_patches]
+        x = self.patch_embed(patches.to(computed_by(self.patch_embed, self)["dtype"]))[of_patches]
         places = torch.cat([_places(t, h, w, self.merge_size) for t, h, w in sides]).to(x.device)[of_patches]
         rotation = self.rope(places, x.dtype)
         whole = Parts.of(frames(sides), x.device, rotation)

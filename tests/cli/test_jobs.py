@@ -28,7 +28,8 @@ TINY = installed()["llama"].config_class.tiny()
 BERT = installed()["bert"].config_class.tiny()
 KEYS: dict[str, Any] = {"device": "meta", "dtype": None, "seed": 0, "save": None, "format": None}
 BENCH: dict[str, Any] = {"source": None, "prompt": 5, "new": 3, "batch": 2, "repeats": 4, "device": "cpu",
-                         "dtype": "bfloat16", "seed": 7, "against": None, "compile": True}  # fmt: skip
+                         "dtype": "bfloat16", "seed": 7, "against": None, "quantize": None,
+                         "packed": False, "compile": True}  # fmt: skip
 
 
 def composed(config: Any = TINY, keys: dict[str, Any] = KEYS, **changed: Any) -> Any:

@@ -37,7 +37,7 @@ def test_a_speaker_is_opened_with_every_option(monkeypatch: pytest.MonkeyPatch) 
     found = speaker.open_speaker(*words, ignore_settings=True)
     assert asked == [
         (("s", "model.norm_eps=1"), {"family": "llama", "allow": ("x",), "allow_pickle": True}),
-        {"ignore": True}, ((ledger,), {"dtype": "float16", "device": "meta"}),
+        {"ignore": True}, ((ledger,), {"dtype": "float16", "device": "meta", "quantize": None, "keep_packed": False}),
     ]  # fmt: skip
     assert checked == ["checked"]
     assert (found.model, found.tokenizer, found.config.top_k, found.notes, found.images) == (
@@ -149,7 +149,7 @@ def test_an_evaluation_reads_each_text_in_windows(monkeypatch: pytest.MonkeyPatc
     assert asked[0][0] == ("s", "a=1")
     assert asked[0][1].items() >= {"family": "g", "allow": ["z"], "allow_pickle": True}.items()
     assert asked[1:] == [
-        {"dtype": "float16", "device": "cpu"},
+        {"dtype": "float16", "device": "cpu", "quantize": None, "keep_packed": False},
         *(("model", ("t", f"text of {name}"), {"window": 100, "stride": 3}) for name in "xy"),
     ]  # fmt: skip
     assert heard == ["loading s", "reading x", "reading y"]

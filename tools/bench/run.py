@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The benchmarks of docs/benchmarks.md: ratios, each measured in one run with both sides taking turns.
 
-    tools/bench/run.py [--only load,speed,window,startup] [--write docs/benchmarks.md]
+    tools/bench/run.py [--only load,speed,window,startup,packed,cache] [--write docs/benchmarks.md]
 
 Needs transformers. SmolLM2-135M takes part where tools/fetch_smollm2.py or $ZOO_SMOLLM2 has put it.
 """
@@ -13,14 +13,16 @@ import os
 import sys
 from pathlib import Path
 
+import cache
 import load
+import packed
 import speed
 import startup
 import window
 
 from zoo.measurement.environment import environment
 
-PARTS = {"startup": startup, "load": load, "speed": speed, "window": window}
+PARTS = {"startup": startup, "load": load, "speed": speed, "window": window, "packed": packed, "cache": cache}
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
 

@@ -8,15 +8,19 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.anatomy.adapters import RANK, adapter_parameters, lora_bytes
+from zoo.anatomy.quantisation import quantisation, quantised_bytes
 from zoo.anatomy.size import Size, Training
 from zoo.units import human_bytes, human_flops
 
 
-def costs(size: Size, length: int | None, *, dtype: str | None = None, rank: int = RANK) -> dict[str, Any]:
+def costs(
+    size: Size, length: int | None, *, dtype: str | None = None, rank: int = RANK, quantize: str | None = None
+) -> dict[str, Any]:
     """A model's costs as JSON values, for a text of `length` tokens (None: the context that it is made for).
 
     Bytes are counted in `dtype`, or else in that of the released weights. Without a length, as for a model that is
-    made for any, what depends on one is None.
+    made for any, what depends on one is None. With `quantize` the weights are those of `zoo.load(quantize=...)`: the
+    matrices of the layers packed, and all others in that type. Raises UnknownName for a form that there is not.
     """
     length = size.anatomy.max_seq_len if length is None else length
     told: dict[str, Any] = {
@@ -36,6 +40,9 @@ def costs(size: Size, length: int | None, *, dtype: str | None = None, rank: int
         "source_token_flops": size.prefill_flops(1) if size.anatomy.cross else None,
         "length": length,
     }
+    if quantize is not None:
+        packed, kept = quantised_bytes(size.anatomy.weights, quantisation(quantize), told["dtype"])
+        told |= {"weight_bytes": packed + kept, "quantize": quantize, "packed_bytes": packed, "kept_bytes": kept}
     return told | _of_length(size, length, dtype, rank)
 
 

@@ -52,6 +52,17 @@ class AttentionSpec:
     decode_dims: tuple[int, int] | None = None  # qk_dim and v_dim of a single token, where it is computed otherwise
     is_of_source: bool = False  # within a source, which the decoder beside it attends to
 
+    @property
+    def num_scales(self) -> int:
+        """Scales per token and layer where what is cached is rounded: one for each head's key, and one for its value.
+
+        A latent is the value, and the rotary key the key, of one head.
+        """
+        if not self.cached:
+            return 0
+        heads, left = divmod(self.cached, self.qk_dim + self.v_dim)
+        return 2 if left or self.decode_dims is not None else 2 * heads
+
 
 @dataclass(frozen=True)
 class StateSpec:

@@ -76,8 +76,15 @@ class Size:
         """Bytes of the weights."""
         return self.parameters * item_bytes(dtype or self.dtype)
 
-    def cache_bytes(self, length: int, batch: int = 1, dtype: str | None = None) -> int:
-        """Bytes of `model.new_cache(batch, length)`: a layer with a window keeps no more than its window."""
+    def cache_bytes(self, length: int, batch: int = 1, dtype: str | None = None, *, is_rounded: bool = False) -> int:
+        """Bytes of `model.new_cache(batch, length)`: a layer with a window keeps no more than its window.
+
+        `is_rounded` counts that of generation with cache=int8: a byte a number, and two for the scale of each token's
+        keys, and of its values, in each head.
+        """
+        if is_rounded:
+            each = sum(len(a.layers) * (a.cached + 2 * a.num_scales) * _kept(a, length) for a in self.anatomy.attention)
+            return batch * (each + self.state_bytes(dtype))
         numbers = sum(len(a.layers) * a.cached * _kept(a, length) for a in self.anatomy.attention)
         return batch * (numbers * item_bytes(dtype or self.dtype) + self.state_bytes(dtype))
 

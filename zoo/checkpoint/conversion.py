@@ -59,7 +59,7 @@ def convert(
     """
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
-    _refuse_random(ledger)
+    refuse_random(ledger)
     if format not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
     if type is not None and format != "gguf":
@@ -142,7 +142,7 @@ def provenance(ledger: Ledger, format: str, dtype: str | None, allow: Iterable[s
     }
 
 
-def _refuse_random(ledger: Ledger) -> None:
+def refuse_random(ledger: Ledger) -> None:
     """Refuse to write a folder that lacks weights: what is drawn at random is no part of a checkpoint."""
     if ledger.random:
         what = "the files do not have it, and convert does not write random weights"

@@ -57,6 +57,7 @@ class Ledger(Accompanied):
     looks_like: tuple[str, float] | None = None  # another family that was tried and fits, and how well
     names_say: str = ""  # whose tensor names these are, where that proves nothing
     repair: Remedy | None = None  # overrides that were tried, under which it settles
+    made: list[str] = field(default_factory=list)  # what loading did to the weights: rounded, or left packed
 
     @property
     def assumed(self) -> dict[str, Any]:
@@ -66,7 +67,7 @@ class Ledger(Accompanied):
     @property
     def notes(self) -> list[str]:
         """What a user should know of the checkpoint though it is no error, a sentence each."""
-        return [*notes_of(self.config, self.keys, self.checkpoint), *self.concessions]
+        return [*notes_of(self.config, self.keys, self.checkpoint), *self.concessions, *self.made]
 
     @property
     def num_parameters(self) -> int:

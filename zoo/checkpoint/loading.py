@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 import torch
 from torch import Tensor, nn
 
 from zoo.checkpoint.checks import check_finite, check_tied, check_witnesses, in_file, is_finite
 from zoo.checkpoint.inspection import Ledger, inspect
+from zoo.checkpoint.keeping import Keeper
 from zoo.checkpoint.notes import tell
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, UsageError, ZooWarning, clean
+from zoo.files.copied import copied
 from zoo.models.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
+from zoo.models.rounding import Rounder
 from zoo.presets.homes import home_of
 from zoo.progress import progress
 
@@ -31,6 +35,8 @@ def load(
     family: str | None = None,
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
+    quantize: str | None = None,
+    keep_packed: bool = False,
 ) -> Model:
     """The model that a checkpoint describes, with its weights, in eval mode.
 
@@ -38,11 +44,13 @@ def load(
     `cpu` unless you say otherwise, because weights that are read must be somewhere; `build` reads none and is on
     `meta`. Every tensor keeps the file's dtype unless `dtype` casts it. Tensors that are plain renames share the file's
     mapping (copy-on-write: training in place does not change the file). The account is `model.ledger`.
+    `quantize` (int8, int4, int4-64, int4-128) rounds the matrices of the layers to nearest as they come and tells the
+    error; `keep_packed` leaves those that the file has packed as they lie there. See zoo/nn/packed.
     Raises CheckpointError before anything is allocated if a tensor or config key has no place.
     """
     device, dtype = as_device(device), as_dtype(dtype)
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
-    return realise(ledger, dtype=dtype, device=device)
+    return realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
 
 
 def from_pretrained(
@@ -57,6 +65,8 @@ def from_pretrained(
     family: str | None = None,
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
+    quantize: str | None = None,
+    keep_packed: bool = False,
     model_class: type[nn.Module] | None = None,
 ) -> Model:
     """As `load`, and fetches what is not on this machine: the arguments are those that users of transformers know.
@@ -78,11 +88,20 @@ def from_pretrained(
     ledger = inspect(place, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     if model_class is not None:
         _check_class(ledger, model_class)
-    return realise(ledger, dtype=dtype, device=device)
+    return realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
 
 
-def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | torch.device) -> Model:
+def realise(
+    ledger: Ledger,
+    *,
+    dtype: str | torch.dtype | None,
+    device: str | torch.device,
+    quantize: str | None = None,
+    keep_packed: bool = False,
+) -> Model:
     """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place."""
+    if quantize is not None and keep_packed:
+        raise UsageError(f"quantize={quantize} rounds weights, and keep_packed leaves them alone", hint="choose one")
     device, dtype = as_device(device), as_dtype(dtype)
     ledger.check()
     tell(ledger)
@@ -91,23 +110,42 @@ def realise(ledger: Ledger, *, dtype: str | torch.dtype | None, device: str | to
     model: Any = on_meta(ledger.config)
     names = {group[0]: group for group, _ in shared_parameters(model)}
     _check_anatomy(ledger, model)
+    rounder = None if quantize is None else Rounder(model, ledger.config, quantize)
+    keeper = Keeper(ledger, model, dtype, device) if keep_packed else None
     told = progress(f"load {ledger.source}", sum(len(step.ours) for step in ledger.account.steps), "tensors")
     with ledger.checkpoint.open() as tensors, told as advance:
         check_tied(ledger, tensors)
         check_witnesses(ledger, tensors)
-        for name, tensor in converted(ledger, tensors):
-            assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
+        for name, tensor in converted(ledger, tensors, keeper, rounder.names if rounder else ()):
+            if rounder is not None and name in rounder.names:
+                rounder.put(name, cast(ledger, name, tensor, dtype), device)
+            else:
+                assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
             advance(1)
+    ledger.made = [done.done.note() for done in (rounder, keeper) if done is not None]
+    for note in ledger.made:
+        warn(f"{clean(ledger.source, 200)}: {note}", ZooWarning, stacklevel=3)
+    object.__setattr__(model, "rounded", None if rounder is None else rounder.done)
     _fill_allowed(ledger, model, dtype, device)
     object.__setattr__(model, "ledger", ledger)  # no parameter, buffer or module: nn.Module need not look at it
     return model.eval()
 
 
-def converted(ledger: Ledger, tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Our tensors, one step of the table after the other."""
-    actual = ledger.account.actual
+def converted(
+    ledger: Ledger, tensors: Mapping[str, Tensor], keeper: Keeper | None = None, changed: Container[str] = ()
+) -> Iterator[tuple[str, Tensor]]:
+    """Our tensors, one step of the table after the other, without those that the `keeper` leaves packed.
+
+    Of those that are `changed` nothing stays mapped.
+    """
+    actual, checkpoint = ledger.account.actual, ledger.checkpoint
+    infos = {} if checkpoint.packing else checkpoint.tensors
     for step in ledger.account.steps:
-        theirs = [tensors[actual[name]] for name in step.theirs]
+        if keeper is not None and keeper.keeps(step):
+            continue
+        names = [actual[name] for name in step.theirs]
+        is_changed = all(name in changed for name in step.ours)
+        theirs = [copied(infos.get(name), name, tensors) if is_changed else tensors[name] for name in names]
         yield from zip(step.ours, step.op.load(theirs), strict=True)
 
 

@@ -15,6 +15,7 @@ from zoo.checkpoint.target import Target, companions, foreign_config
 from zoo.errors import UsageError
 from zoo.files.safetensors_writer import TensorSpec
 from zoo.models.construction import shared_parameters
+from zoo.models.rounding import refuse_packed
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.units import parse_bytes
@@ -41,6 +42,7 @@ def save(
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
         raise UsageError("the model has no zoo config", hint="save a model that zoo.build or zoo.load made")
+    refuse_packed(model, "zoo.save", hint="zoo quantize writes packed weights from a checkpoint")
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     family = installed()[config.family]

@@ -20,7 +20,7 @@ from zoo.units import human_bytes, human_count
 
 KINDS: dict[str, Any] = {
     "source": str | None, "prompt": int, "new": int, "batch": int, "repeats": int, "device": str, "dtype": str | None,
-    "seed": int, "against": str | None, "compile": bool,
+    "seed": int, "against": str | None, "quantize": str | None, "packed": bool, "compile": bool,
 }  # fmt: skip
 
 

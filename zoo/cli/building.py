@@ -33,18 +33,23 @@ class Settings:
     seed: int
     save: str | None
     format: str
+    quantize: str | None = None
 
     @classmethod
     def of(cls, composed: DictConfig, config: ModelConfig) -> Settings:
         """Checked against each other and the model's family. Raises ConfigError or UsageError."""
         formats = ["zoo", *installed()[config.family].formats]
         kinds = {"device": str, "dtype": str | None, "seed": int, "save": str | None, "format": str}
+        kinds |= {"quantize": str | None}
         given = {name: composed.get(name) for name in kinds}
         if given["format"] is None:
             given["format"] = "hf" if "hf" in formats else "zoo"
         settings = cls(**{name: typed(kind, given[name], name) for name, kind in kinds.items()})
         if settings.save == "":
             raise UsageError("save= has no folder", hint="type: save=FOLDER")
+        if settings.quantize is not None and settings.save is not None:
+            hint = "zoo quantize writes packed weights: save without quantize=, then zoo quantize FOLDER DST --to int8"
+            raise UsageError(f"save={settings.save} writes the weights as they are", hint=hint)
         if settings.save is not None and settings.device == "meta":
             raise UsageError(f"save={settings.save} needs weights, but device=meta has none", hint="add device=cpu")
         if settings.format not in formats:
@@ -121,12 +126,15 @@ def built(composed: DictConfig) -> dict[str, Any]:
         model_class,
         on_meta,
     )  # torch: only once the words are known to be right
+    from zoo.models.rounding import round_model
 
     model_class(config.family)  # what is timed is building, not importing
     start = time.perf_counter()
     model = materialise(on_meta(config, dtype=settings.dtype), device=settings.device, seed=settings.seed)
     seconds = time.perf_counter() - start
     total = count(model)
+    parts = tree(model.named_parameters())
+    rounded = None if settings.quantize is None else round_model(model, settings.quantize)
     facts: dict[str, Any] = {
         "model": HydraConfig.get().runtime.choices.get("model"),
         "device": settings.device,
@@ -135,7 +143,8 @@ def built(composed: DictConfig) -> dict[str, Any]:
         "parameters": total,
         **numbers(config),
         "seconds": round(seconds, 4),
-        "tree": tree(model.named_parameters()),
+        "tree": parts,
+        "rounded": None if rounded is None else rounded.to_dict(),
         "config": config.to_dict(),
         "saved": None,
     }

@@ -51,6 +51,8 @@ def command(
     images: tuple[str, ...],
     device: str,
     dtype: str | None,
+    quantize: str | None,
+    keep_packed: bool,
     ignore_settings: bool,
     compile: bool,
     draft: str | None,
@@ -63,7 +65,7 @@ def command(
     """
     speaker = open_speaker(
         source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings, draft=draft,
-        is_compiled=compile,
+        is_compiled=compile, quantize=quantize, keep_packed=keep_packed,
     )  # fmt: skip
     tell_notes(speaker)
     has_template = speaker.tokenizer.has_chat

@@ -15,7 +15,7 @@ from zoo.units import human_bytes, human_count
 LABELS = {"attention": "Attention", "position": "Position", "norm": "Norm", "mlp": "MLP", "block": "Block"}
 
 
-def rows(config: ModelConfig) -> list[tuple[str, str]]:
+def rows(config: ModelConfig, quantize: str | None = None) -> list[tuple[str, str]]:
     """What a config describes, a label and a line each."""
     try:
         size = Size.of(config)
@@ -27,7 +27,7 @@ def rows(config: ModelConfig) -> list[tuple[str, str]]:
         for name in (*LABELS, *(traits.keys() - LABELS))
         if name in traits
     ]
-    known = costs(size, None)
+    known = costs(size, None, quantize=quantize)
     needed = [
         ("Parameters", _parameters(size)),
         ("Memory", _memory(size, known, config.stored_gib)),
@@ -69,6 +69,9 @@ def _memory(size: Size, told: dict[str, Any], stored_gib: float | None) -> str:
     words = f"weights {human_bytes(told['weight_bytes'])} {size.dtype}"
     if stored_gib:
         words += f" ({stored_gib:g} GiB as released, packed)"
+    if form := told.get("quantize"):
+        packed, kept = human_bytes(told["packed_bytes"]), human_bytes(told["kept_bytes"])
+        words = f"weights {human_bytes(told['weight_bytes'])}: layers {packed} {form}, the others {kept} {size.dtype}"
     if cache := cache_in_words(told):
         words += f" · KV cache {cache}"
     if state := told["state_bytes"]:

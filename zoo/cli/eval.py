@@ -10,7 +10,7 @@ import click
 
 from zoo.cli import output
 from zoo.cli.inspect import chosen, complete
-from zoo.cli.speaker import GROUP, text_options
+from zoo.cli.speaker import GROUP, packing_options, text_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ Examples:
 @click.option("--batch", "batch_size", type=int, default=8, show_default=True, help="Rows at once.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
 @click.option("--dtype", help="Cast the weights, to float32 for example.")
+@packing_options
 @click.option("--compile", is_flag=True, help="Compile the model; the first time takes a while.")
 @click.option("--json", "is_json", is_flag=True, help="Every number, with machine, versions and commit.")
 def command(
@@ -84,6 +85,8 @@ def command(
     batch_size: int,
     device: str,
     dtype: str | None,
+    quantize: str | None,
+    keep_packed: bool,
     compile: bool,
     is_json: bool,
 ) -> None:
@@ -116,7 +119,8 @@ def command(
         source, *overrides, text=texts, references=references, metrics=measured_by(metrics), bleu_tokens=bleu_tokens,
         settings=settings_of(words, GROUP), ignore_settings=ignore_settings, tasks=names, include_path=include_path,
         window=window, stride=stride, limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype,
-        device=device, compile=compile, family=family, allow=allow, allow_pickle=allow_pickle,
+        device=device, compile=compile, quantize=quantize, keep_packed=keep_packed, family=family, allow=allow,
+        allow_pickle=allow_pickle,
         tell=output.note if sys.stderr.isatty() else None,
     )  # fmt: skip
     if is_json:

@@ -52,6 +52,8 @@ def command(
     images: tuple[str, ...],
     device: str,
     dtype: str | None,
+    quantize: str | None,
+    keep_packed: bool,
     ignore_settings: bool,
     compile: bool,
     draft: str | None,
@@ -71,7 +73,7 @@ def command(
         raise UsageError(f"pictures need one prompt, not {len(prompts)}", hint="give -p once")
     speaker = open_speaker(
         source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings, draft=draft,
-        is_compiled=compile,
+        is_compiled=compile, quantize=quantize, keep_packed=keep_packed,
     )  # fmt: skip
     tell_notes(speaker)
     config = settings(speaker, **chosen)

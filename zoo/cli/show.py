@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import costs
 from zoo.anatomy.glossary import meanings
+from zoo.anatomy.quantisation import quantisation
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import rows, weights
@@ -24,7 +25,7 @@ EPILOG = """\b
 Examples:
   zoo show llama3
   zoo show llama3 rope=yarn model.rope.factor=4
-  zoo show llama3.1-405b --json
+  zoo show llama3.1-405b quantize=int4
 """
 
 
@@ -45,22 +46,23 @@ def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
     """Show what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.
 
     MODEL is one that `zoo list` shows, or the name of its weights on the hub. Overrides are those of `zoo build`:
-    model.num_layers=4, rope=yarn.
+    model.num_layers=4, rope=yarn, quantize=int4 for what the weights take with the layers' matrices rounded.
     """
     model = preset_of(model.removeprefix("model="))
     if "/" in model and model not in installed().presets():
         raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
+    overrides, form = _parted(overrides)
     config = _composed(model, overrides)
     if is_json:
-        output.as_json(to_dict(model, config))
+        output.as_json(to_dict(model, config, form))
         return
     causes = _causes(model, overrides, rows(config)) if overrides else {}
     title = f"{clean(find_preset(model).description, 200)} · {_provider(config)}"
-    told = [(model, title), *rows(config), *_words(config), *_ends(model, config)]
+    told = [(model, title), *rows(config, form), *_words(config), *_ends(model, config)]
     output.fields([(name, text + causes.get(name, "")) for name, text in told])
 
 
-def to_dict(model: str, config: ModelConfig) -> dict[str, Any]:
+def to_dict(model: str, config: ModelConfig, quantize: str | None = None) -> dict[str, Any]:
     """All that is known of a model, as JSON values."""
     preset, plugin = find_preset(model), installed().origin[config.family]
     known: dict[str, Any] = {
@@ -76,7 +78,15 @@ def to_dict(model: str, config: ModelConfig) -> dict[str, Any]:
         size = Size.of(config)
     except ZooError:
         return known | {"traits": {}, "size": None}
-    return known | {"traits": size.anatomy.traits, "size": costs(size, None)}
+    return known | {"traits": size.anatomy.traits, "size": costs(size, None, quantize=quantize)}
+
+
+def _parted(words: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
+    """The overrides, and to what the layers' matrices are rounded, if a word says so."""
+    named = [word.removeprefix("quantize=") for word in words if word.startswith("quantize=")]
+    others = tuple(word for word in words if not word.startswith("quantize="))
+    form = None if not named or named[-1] == "null" else quantisation(named[-1]).name
+    return others, form
 
 
 def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:

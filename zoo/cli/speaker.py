@@ -58,6 +58,19 @@ def image_option(function: F) -> F:
     return click.option("--image", "images", multiple=True, type=click.Path(), metavar="FILE", help=text)(function)
 
 
+PACKING = (
+    click.option("--quantize", metavar="FORM", help="Round the layers' matrices: int8, int4, int4-64, int4-128."),
+    click.option("--keep-packed", "--packed", is_flag=True, help="Leave weights packed that the file has packed."),
+)
+
+
+def packing_options(function: F) -> F:
+    """The options that decide in what form the layers' matrices are held."""
+    for option in PACKING:
+        function = option(function)
+    return function
+
+
 def sampling_options(function: F) -> F:
     """The options that decide how a text is continued."""
     for option in (
@@ -78,8 +91,10 @@ def sampling_options(function: F) -> F:
         click.option(
             "--ignore-settings", is_flag=True, help="Ignore settings of the checkpoint that zoo does not know."
         ),
+        click.option("--cache", metavar="FORM", help="int8: keep keys and values in 8 bits."),
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
         click.option("--dtype", help="Cast the weights, to float32 for example."),
+        *PACKING,
         click.option("--compile", is_flag=True, help="Compile the step of one token; the first time takes a while."),
         click.option(
             "--draft",
@@ -101,6 +116,8 @@ def open_speaker(
     images: tuple[str, ...] = (),
     *,
     ignore_settings: bool = False,
+    quantize: str | None = None,
+    keep_packed: bool = False,
     draft: str | None = None,
     is_compiled: bool = False,
 ) -> Speaker:
@@ -120,7 +137,7 @@ def open_speaker(
     config, notes = ledger.settings(ignore=ignore_settings)
     config = config.replaced(**given)
     seen = read_pictures(ledger, images)
-    model = realise(ledger, dtype=dtype, device=device)
+    model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not generate text")
     guessing = open_draft(draft, model, dtype=dtype)

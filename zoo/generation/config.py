@@ -50,6 +50,7 @@ class GenerationSettings(TypedDict, total=False):
     eos_token_id: int | Sequence[int] | None
     decoder_start_token_id: int | None
     num_return_sequences: int | None
+    cache: str | None
     num_draft_tokens: int | None
     draft_ngram_size: int | None
     num_beams: int | None
@@ -99,6 +100,7 @@ class GenerationConfig:
     eos_token_id: list[int] | None = None  # tokens that end a text; None: the model config's
     decoder_start_token_id: int | None = None  # where an encoder-decoder's texts begin; None: the model config's
     num_return_sequences: int = 1  # continuations of each prompt
+    cache: str | None = None  # int8: keys and values in 8 bits, a scale for each token and head; None: as computed
     num_draft_tokens: int | None = None  # tokens that a draft guesses at a time; None: as many as were right lately
     draft_ngram_size: int = 3  # tokens at the end of the text that draft="ngram" looks for before it, at most
     num_beams: int = 1  # sequences that a beam search keeps; 1: no beam search

@@ -14,6 +14,7 @@ from zoo.errors import UsageError
 from zoo.generation.compilation import CompiledReader
 from zoo.generation.config import GenerationConfig
 from zoo.generation.decoding.beams import beam_search
+from zoo.generation.decoding.caching import InSmallCaches
 from zoo.generation.decoding.guidance import Guidance
 from zoo.generation.decoding.loop import decode
 from zoo.generation.decoding.sampling import Sampler, generators
@@ -150,6 +151,9 @@ def open_job(
     vocab_size, device = getattr(model.config, "vocab_size", None), device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
     reader, begun = _begun(model, replace(batch, inputs=inputs or {}), config)
+    if compile and config.cache is not None:
+        raise UsageError(f"compile=True and cache={config.cache} do not go together", hint="leave one of them out")
+    reader = reader if config.cache is None else InSmallCaches(reader)
     if compile and draft is not None:
         raise UsageError("compile=True and a draft do not go together: what is compiled is a step of one token")
     reader = CompiledReader(reader, model) if compile else reader

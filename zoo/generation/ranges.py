@@ -44,6 +44,8 @@ def check(config: GenerationConfig) -> None:
     for name in ("remove_invalid_values", "renormalize_logits"):
         if not isinstance(getattr(config, name), bool):
             raise UsageError(f"{name}={getattr(config, name)!r} is not true or false")
+    if config.cache not in (None, "int8"):
+        raise UsageError(f"cache={config.cache!r} is not int8", hint="leave it out to keep the dtype of the model")
     if config.early_stopping not in (True, False, "never"):
         raise UsageError(f"early_stopping={config.early_stopping!r} is not true, false or 'never'")
     if not isinstance(config.stop, list) or not all(isinstance(text, str) for text in config.stop):

@@ -78,6 +78,8 @@ def evaluate(
     batch_size: int = 8,
     dtype: str | torch.dtype | None = None,
     device: str = "cpu",
+    quantize: str | None = None,
+    keep_packed: bool = False,
     compile: bool = False,
     family: str | None = None,
     allow: Iterable[str] = (),
@@ -107,7 +109,7 @@ def evaluate(
         answers=not files and not tasks, ignore_settings=ignore_settings,
     )  # fmt: skip
     config = subject.settings.replaced(**(settings or {})) if compared else None  # wrong ones before the model
-    model = subject.load(dtype=dtype, device=device)
+    model = subject.load(dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)
     if (trained := subject.max_seq_len) and size > trained:
         told = f"windows of {size} tokens, more than model.max_seq_len={trained}: the model was not trained for that"

@@ -57,11 +57,21 @@ class OpenedSource:
         """What the checkpoint says of generation."""
         return self.ledger.settings(ignore=self.ignore_settings)[0]
 
-    def load(self, *, dtype: str | torch.dtype | None = None, device: str = "cpu") -> Any:
+    def load(
+        self,
+        *,
+        dtype: str | torch.dtype | None = None,
+        device: str = "cpu",
+        quantize: str | None = None,
+        keep_packed: bool = False,
+    ) -> Any:
         """The model. Raises UsageError for one that does not predict the next token of a text, or answers none."""
         from zoo.checkpoint.loading import load
 
-        model = load(self.source, *self.overrides, dtype=dtype, device=device, **self.options)
+        model = load(
+            self.source, *self.overrides, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed,
+            **self.options,
+        )  # fmt: skip
         return check_speaker(model, self.source) if self.answers else check_decoder(model, self.source)
 
 

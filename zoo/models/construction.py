@@ -25,11 +25,13 @@ def build(
     device: str | torch.device = "meta",
     dtype: str | torch.dtype | None = None,
     seed: int = 0,
+    quantize: str | None = None,
 ) -> Model:
     """The module of a preset (`build("llama3", "model.num_layers=4")`) or of a config, with random weights.
 
     The device is `meta` unless you say otherwise, for one builds mostly to look: there a model has shapes and no
-    weights, and the largest takes no memory. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None).
+    weights, and the largest takes no memory. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None),
+    and those of the layers rounded where `quantize` says to what: int8, int4, int4-64 or int4-128.
     `load`, which reads weights, puts them on `cpu`.
     Raises UnknownName, ConfigError or UsageError for what is not known.
     """
@@ -42,6 +44,10 @@ def build(
     built: Any = materialise(
         on_meta(model, dtype=dtype), device=device, seed=seed
     )  # equipped: see zoo.models.pretrained
+    if quantize is not None:
+        from zoo.models.rounding import round_model
+
+        round_model(built, quantize)
     return built
 
 
@@ -176,5 +182,8 @@ def default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 
 def count(model: nn.Module) -> int:
-    """Parameters, tied ones once."""
-    return sum(parameter.numel() for parameter in model.parameters())
+    """Parameters, tied ones once; of a packed matrix the numbers that it stands for."""
+    from zoo.nn.packed import packed_layers
+
+    packed = sum(layer.in_features * layer.out_features for layer in packed_layers(model).values())
+    return packed + sum(parameter.numel() for parameter in model.parameters())

@@ -74,6 +74,8 @@ class Pretrained:
         device: str | torch.device = "cpu",
         allow: Iterable[str] = (),
         allow_pickle: bool = False,
+        quantize: str | None = None,
+        keep_packed: bool = False,
     ) -> Self:
         """`zoo.from_pretrained`, refusing with a CheckpointError what would be a model of another class."""
         import zoo
@@ -81,7 +83,8 @@ class Pretrained:
         kind: Any = cls  # a torch.nn.Module, which this file does not import
         model: Any = zoo.from_pretrained(
             source, *overrides, revision=revision, token=token, cache_dir=cache_dir, local_files_only=local_files_only,
-            dtype=dtype, device=device, allow=allow, allow_pickle=allow_pickle, model_class=kind,
+            dtype=dtype, device=device, allow=allow, allow_pickle=allow_pickle, quantize=quantize,
+            keep_packed=keep_packed, model_class=kind,
         )  # fmt: skip
         return model
 

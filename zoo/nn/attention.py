@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import ConfigError
+from zoo.nn.compute import computed_by
 from zoo.nn.keys import NEW, Keys
 from zoo.nn.kv_cache import KVCache, SlidingKVCache
 from zoo.nn.mask import Mask, causal
@@ -77,7 +78,7 @@ class Attention(nn.Module):
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
         """An empty cache in the dtype and on the device of the weights."""
-        like = {"dtype": self.k_proj.weight.dtype, "device": self.k_proj.weight.device}
+        like = computed_by(self.k_proj, self)
         if self.mask.window is not None and self.mask.is_causal and self.mask.is_plain:
             return SlidingKVCache(
                 batch_size, max_len, self.num_kv_heads, self.head_dim, window=self.mask.window, **like

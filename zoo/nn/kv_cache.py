@@ -33,16 +33,18 @@ class KVCache:
         v_dim: int | None = None,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
+        is_guess: bool = False,
     ) -> None:
-        self.k = torch.zeros(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
-        self.v = torch.zeros(batch_size, num_kv_heads, max_len, v_dim or head_dim, dtype=dtype, device=device)
+        self._is_guess = is_guess  # of dtype and device, which the first keys then decide
+        self.k: Any = torch.zeros(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
+        self.v: Any = torch.zeros(batch_size, num_kv_heads, max_len, v_dim or head_dim, dtype=dtype, device=device)
 
     @property
     def nbytes(self) -> int:
         return self.k.nbytes + self.v.nbytes
 
     def reorder(self, index: Tensor) -> None:
-        self.k, self.v = self.k[index], self.v[index]
+        self.k, self.v = self.k.index_select(0, index), self.v.index_select(0, index)
 
     def rewind(self, length: int, before: int) -> None:
         pass  # later slots are overwritten before they are read
@@ -50,8 +52,14 @@ class KVCache:
     def rewind_rows(self, lengths: Sequence[int], before: Sequence[int]) -> None:
         pass  # nor does it matter how far each row goes back
 
+    def be_like(self, k: Tensor, v: Tensor) -> None:
+        """Take the dtype and device of the first keys and values, where those of the cache were guessed."""
+        if self._is_guess:
+            self.k, self.v, self._is_guess = self.k.to(k), self.v.to(v), False
+
     def append(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
         """Store k, v [B, T, K, H]; give all keys and values to attend to [B, S, K, H], and where the keys stand."""
+        self.be_like(k, v)
         end = span.start + span.num_new
         for held, new in ((self.k, k), (self.v, v)):
             if span.counts is None:
@@ -116,6 +124,7 @@ class SlidingKVCache(KVCache):
         self._highest = highest
 
     def append(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
+        self.be_like(k, v)
         if span.num_new == 1 and span.counts is None:
             self._store(k, v, span)
             if torch.compiler.is_compiling():

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.nn.attention import Attend, Bias
+from zoo.nn.compute import computed_by, matrix_of
 from zoo.nn.keys import NEW
 from zoo.nn.kv_cache import KVCache
 from zoo.nn.mask import causal
@@ -79,7 +80,7 @@ class LatentAttention(nn.Module):
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
         """An empty cache of C + R numbers per token: the rotary key as the one key head, the latent as its value."""
-        like = {"dtype": self.kv_up.weight.dtype, "device": self.kv_up.weight.device}
+        like = computed_by(self.kv_down, self)
         return KVCache(batch_size, max_len, 1, self.rope_dim, v_dim=self.rank, **like)
 
     def _queries(self, x: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ class LatentAttention(nn.Module):
     def _absorbed(
         self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, attend: Callable[..., Tensor]
     ) -> Tensor:
-        up = self.kv_up.weight.unflatten(0, (self.num_heads, -1))  # [N, P + V, C]
+        up = matrix_of(self.kv_up, latent).unflatten(0, (self.num_heads, -1))  # [N, P + V, C]
         k_up, v_up = up.split([self.nope_dim, self.v_dim], 1)
         q = torch.cat((torch.einsum("btnp,npc->btnc", q_nope, k_up), q_rope), -1)
         k = torch.cat((latent, k_rope), -1)  # [B, S, 1, C + R]

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from zoo.anatomy.config import RopeConfig
 from zoo.nn.attention import Attend
+from zoo.nn.compute import computed_by
 from zoo.nn.keys import NEW
 from zoo.nn.kv_cache import KVCache
 from zoo.nn.mask import causal
@@ -87,7 +88,7 @@ class LogNAttention(nn.Module):
 
     def new_cache(self, batch_size: int, max_len: int) -> PromptCache:
         """An empty cache in the dtype and on the device of the weights."""
-        like = {"dtype": self.k_proj.weight.dtype, "device": self.k_proj.weight.device}
+        like = computed_by(self.k_proj, self)
         return PromptCache(batch_size, max_len, self.num_heads, self.head_dim, **like)
 
 

@@ -11,8 +11,9 @@ from zoo.anatomy.config import MISSING, ModelConfig
 from zoo.anatomy.fields import doc_of, types_of
 from zoo.errors import ConfigError
 
-# Fields that say nothing of the model.
-BOOKKEEPING = frozenset(("family", "hub", "gated", "stored_gib", "license", "source"))
+BOOKKEEPING = frozenset(
+    ("family", "hub", "gated", "stored_gib", "license", "source")
+)  # fields that say nothing of the model
 TOKENS = frozenset(("dtype", "bos_token_id", "eos_token_id", "pad_token_id"))
 ROPE_SCALINGS: tuple[dict[str, Any], ...] = (  # settings that belong together
     {"scaling": "linear", "factor": 4.0},

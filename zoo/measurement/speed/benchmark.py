@@ -57,6 +57,8 @@ def bench(
     dtype: str | torch.dtype | None = None,
     seed: int = 0,
     against: str | None = None,
+    quantize: str | None = None,
+    keep_packed: bool = False,
     compile: bool = False,
 ) -> Benchmark:
     """Time a checkpoint, or a preset with random weights: bench("tiny"), bench("llama3", "model.num_layers=2").
@@ -68,6 +70,7 @@ def bench(
     dtype = str(dtype).removeprefix("torch.") if dtype else None
     numbers: dict[str, Any] = {
         "prompt": prompt, "new": new, "batch": batch, "device": device, "dtype": dtype, "seed": seed,
+        "quantize": quantize, "packed": keep_packed,
         "compile": compile,
     }  # fmt: skip
     if is_source(model, overrides):
@@ -114,7 +117,8 @@ def duel(
             warnings.warn(note, ZooWarning, stacklevel=3)
         if against is not None:
             say(f"loading {name} in {against}")
-            rival = replace(job, engine=against, compile=False, dtype=facts[0]["dtype"])  # one precision on both sides
+            plain = replace(job, compile=False, quantize=None, packed=False)
+            rival = replace(plain, engine=against, dtype=facts[0]["dtype"])  # one precision on both sides
             processes.append(stack.enter_context(Process(rival)))
             facts.append(processes[1].load())
         for process in processes:

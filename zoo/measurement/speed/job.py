@@ -27,6 +27,8 @@ class Job:
     engine: str = "zoo"  # zoo | transformers
     compile: bool = False  # steps of one token, by torch
     overrides: tuple[str, ...] = ()  # of a checkpoint, as zoo.load takes them
+    quantize: str | None = None  # to what the layers' matrices are rounded
+    packed: bool = False  # whether weights stay packed that the checkpoint has packed
 
     def __post_init__(self) -> None:
         for name in ("prompt", "new", "batch"):

@@ -22,10 +22,12 @@ class ZooRunner:
         self.job = job
         if job.source is not None:
             self.model: Any = load(
-                job.source, *job.overrides, dtype=job.dtype, device=job.device, **(job.options or {})
-            )
+                job.source, *job.overrides, dtype=job.dtype, device=job.device, quantize=job.quantize,
+                keep_packed=job.packed, **(job.options or {}),
+            )  # fmt: skip
         else:
-            self.model = build(config_of(job), device=job.device, dtype=job.dtype, seed=job.seed)
+            config = config_of(job)
+            self.model = build(config, device=job.device, dtype=job.dtype, seed=job.seed, quantize=job.quantize)
         self.model.eval()
         check_decoder(self.model, job.source or self.config.family)
         self._reader = CompiledReader(self.model, self.model) if job.compile else self.model

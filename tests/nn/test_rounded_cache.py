@@ -1,0 +1,62 @@
+"""Keys and values in 8 bits: bytes are those of the formula, numbers those that were written but for half a step."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import zoo
+from zoo.anatomy.size import Size
+from zoo.errors import UsageError
+from zoo.nn import Cache, StateCache, in_int8
+from zoo.nn.rounded_cache import RoundedNumbers
+from zoo.registry import installed
+
+FAMILIES = ["llama", "gemma", "deepseek", "mistral", "qwen", "chatglm2", "gpt2"]
+
+
+def test_numbers_are_off_by_half_a_step_at_most() -> None:
+    new = torch.randn(2, 3, 4, 8)
+    held = RoundedNumbers.empty(torch.zeros(2, 3, 9, 8))
+    held[:, :, 2:6] = new
+    step = new.abs().amax(-1, keepdim=True) / 127
+    assert ((held[:, :, 2:6] - new).abs() <= step * (0.5 + 127 * 2**-8)).all()
+    assert not held[:, :, 6:].any()
+    assert torch.equal(held.index_select(0, torch.tensor([1]))[:, :, 2:6], held[:, :, 2:6][1:])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bytes_are_those_of_the_formula_and_texts_go_on_alike(family: str) -> None:
+    config = installed()[family].config_class.tiny()
+    model = zoo.build(config, device="cpu", dtype="float32").eval()
+    tokens = torch.tensor([[3, 5, 7, 4, 9, 11, 2, 8]])
+    cache, plain = in_int8(model.new_cache(1, 12)), model.new_cache(1, 12)
+    assert cache.nbytes == Size.of(config).cache_bytes(12, dtype="float32", is_rounded=True)
+    with torch.inference_mode():
+        for part in (tokens[:, :4], tokens[:, 4:7], tokens[:, 7:]):
+            rounded, exact = model(part, cache=cache), model(part, cache=plain)
+    assert cache.nbytes < plain.nbytes
+    assert (rounded - exact).norm() / exact.norm() < 0.02  # each key and value is off by 0.4 % of its head's largest
+
+
+def test_generation_keeps_a_small_cache_where_it_is_told_to() -> None:
+    model = zoo.load("tiny")
+    text = "Once upon a time"
+    plain, small = (zoo.generate(model, text, max_new_tokens=10, cache=form).texts for form in (None, "int8"))
+    assert plain == small
+    beams = zoo.generate(model, text, max_new_tokens=6, num_beams=3, cache="int8")
+    assert beams.texts == zoo.generate(model, text, max_new_tokens=6, num_beams=3).texts
+    with pytest.raises(UsageError, match="cache='int4' is not int8"):
+        zoo.generate(model, text, cache="int4")
+
+
+def test_what_keeps_no_keys_or_holds_some_already_is_refused() -> None:
+    with pytest.raises(UsageError, match="no layer of this model keeps keys"):
+        in_int8(Cache([StateCache(x=torch.zeros(1, 2))], 1, 4))
+    model = zoo.build(installed()["llama"].config_class.tiny(), device="cpu")
+    cache = model.new_cache(1, 4)
+    model(torch.tensor([[1, 2]]), cache=cache)
+    with pytest.raises(UsageError, match="only an empty cache"):
+        in_int8(cache)
+    source = zoo.build(installed()["t5"].config_class.tiny(), device="cpu", dtype="float32")
+    assert in_int8(source.new_cache(1, 4)).nbytes < source.new_cache(1, 4).nbytes

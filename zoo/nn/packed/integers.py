@@ -1,0 +1,132 @@
+"""Integers with scales: how a matrix is rounded to them, what they stand for, and their product.
+
+M tokens, N rows, K columns, G groups of columns that share a scale. Scales are rounded to bfloat16 before the codes are
+chosen, so that the numbers are the same to every kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from zoo.nn.packed import kernels
+
+Buffers = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Int8Rows:
+    """codes [N, K] in -128..127, one scale for each row: scales [N]."""
+
+    @classmethod
+    def rounded(cls, weight: Tensor) -> tuple[Int8Rows, dict[str, Tensor]]:
+        """The nearest codes to weight [N, K]."""
+        numbers = weight.float()
+        scales = (numbers.abs().amax(1, keepdim=True) / 127).to(torch.bfloat16)
+        scales = torch.where(scales == 0, torch.ones_like(scales), scales)
+        codes = (numbers / scales.float()).round_().clamp_(-128, 127).to(torch.int8)
+        return cls(), {"codes": codes, "scales": scales[:, 0]}
+
+    def dequantise(self, parts: Buffers, rows: slice) -> Tensor:
+        """The numbers of some rows, in float32."""
+        return parts["codes"][rows].float() * parts["scales"][rows, None].float()
+
+    def ordered(self, parts: dict[str, Tensor]) -> tuple[Int8Rows, dict[str, Tensor]]:
+        """As the kernel wants it: as it is."""
+        return self, parts
+
+    def has_kernel(self, parts: Buffers) -> bool:
+        """Whether the kernel for 8 bits takes these codes."""
+        return kernels.take_int8(parts["codes"])
+
+    def product(self, x: Tensor, parts: Buffers) -> Tensor:
+        """x [M, K] in bfloat16 times the matrix by the kernel: [M, N]."""
+        if parts["scales"].dtype == torch.bfloat16:
+            return kernels.times_int8(x, parts["codes"], parts["scales"])
+        ones = torch.ones_like(parts["scales"], dtype=torch.bfloat16)  # a file's scales are not rounded
+        return (kernels.times_int8(x, parts["codes"], ones).float() * parts["scales"].float()).to(x.dtype)
+
+
+@dataclass(frozen=True)
+class Int4Groups:
+    """codes in 0..15, two in a byte [N, K / 2], the even column low; (code - 8) * scale + offset.
+
+    `pairs` [G, N, 2] are scales and offsets. In `is_ordered` codes are as the kernel of this CPU has them.
+    """
+
+    columns: int
+    group: int
+    is_ordered: bool = False
+
+    @classmethod
+    def rounded(cls, weight: Tensor, group: int) -> tuple[Int4Groups, dict[str, Tensor]]:
+        """The nearest codes to weight [N, K], between the least and the greatest number of each group."""
+        rows, columns = weight.shape
+        groups = _groups(weight.float(), group)  # [N, G, group]
+        least, most = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
+        scales = ((most - least) / 15).to(torch.bfloat16)
+        scales = torch.where(scales == 0, torch.ones_like(scales), scales)
+        offsets = (least + 8 * scales.float()).to(torch.bfloat16)
+        codes = ((groups - offsets.float()) / scales.float()).round_().add_(8).clamp_(0, 15)
+        plain = codes.reshape(rows, groups.shape[1] * group)[:, :columns].to(torch.uint8)
+        pairs = torch.cat((scales, offsets), -1).transpose(0, 1).contiguous()
+        return cls(columns, group), {"codes": in_bytes(plain), "pairs": pairs}
+
+    def dequantise(self, parts: Buffers, rows: slice) -> Tensor:
+        """The numbers of some rows, in float32."""
+        first, last, _ = rows.indices(len(parts["codes"]))
+        if self.is_ordered:
+            start = first // kernels.BLOCK * kernels.BLOCK
+            block = slice(start, -(-last // kernels.BLOCK) * kernels.BLOCK)
+            codes = kernels.from_kernel_order(parts["codes"], block)[first - start : last - start]
+        else:
+            codes = out_of_bytes(parts["codes"][first:last], self.columns)
+        scales, offsets = (
+            p.T.repeat_interleave(self.group, 1)[:, : self.columns]
+            for p in parts["pairs"][:, first:last].float().unbind(-1)
+        )
+        return (codes.float() - 8) * scales + offsets
+
+    def ordered(self, parts: dict[str, Tensor]) -> tuple[Int4Groups, dict[str, Tensor]]:
+        """As the kernel of this CPU wants it, where it takes this size."""
+        if self.is_ordered or not kernels.take_int4(len(parts["codes"]), self.columns, self.group):
+            return self, parts
+        codes = kernels.to_kernel_order(out_of_bytes(parts["codes"], self.columns))
+        return Int4Groups(self.columns, self.group, is_ordered=True), parts | {"codes": codes}
+
+    def plain(self, parts: dict[str, Tensor]) -> tuple[Int4Groups, dict[str, Tensor]]:
+        """As every machine understands it."""
+        if not self.is_ordered:
+            return self, parts
+        codes = in_bytes(kernels.from_kernel_order(parts["codes"], slice(None)))
+        return Int4Groups(self.columns, self.group), parts | {"codes": codes}
+
+    def has_kernel(self, parts: Buffers) -> bool:
+        """Whether the codes are as the kernel for 4 bits has them."""
+        return self.is_ordered
+
+    def product(self, x: Tensor, parts: Buffers) -> Tensor:
+        """x [M, K] in bfloat16 times the matrix by the kernel: [M, N]."""
+        return kernels.times_int4(x, parts["codes"], self.group, parts["pairs"])
+
+
+def in_bytes(codes: Tensor) -> Tensor:
+    """Codes of 4 bits [N, K], one in a byte, two in a byte: the even column low. [N, K / 2, rounded up]"""
+    even, odd = F.pad(codes, (0, codes.shape[1] % 2)).unflatten(1, (-1, 2)).unbind(-1)
+    return even | odd << 4
+
+
+def out_of_bytes(packed: Tensor, columns: int) -> Tensor:
+    """What `in_bytes` was given, [N, columns]."""
+    return torch.stack((packed & 15, packed >> 4), -1).flatten(1)[:, :columns]
+
+
+def _groups(weight: Tensor, group: int) -> Tensor:
+    """weight [N, K] as [N, G, group]; a last group that is not full repeats its last column: no extreme changes."""
+    short = -weight.shape[1] % group
+    full = torch.cat((weight, weight[:, -1:].expand(-1, short)), 1) if short else weight
+    return full.unflatten(1, (-1, group))
