@@ -86,6 +86,7 @@ def quantize(
     shard_bytes = parse_bytes(max_shard_size)
     from zoo.checkpoint import saving
     from zoo.checkpoint.checks import check_tied, check_witnesses
+    from zoo.checkpoint.target import kept_settings
     from zoo.files.shards import bytes_of
     from zoo.files.write import check_target, write_folder
 
@@ -118,7 +119,7 @@ def quantize(
             written,
             plan.stream(saving.exported(steps, reader(ledger, tensors, dtype)), done.errors),
             config=saving.foreign_config(ledger.family, "hf", config)
-            | saving.kept_settings(ledger, "hf")
+            | kept_settings(ledger, "hf")
             | {"quantization_config": chosen.config([*ignored], plan.group, config.dtype)},
             extra=saving.companions(ledger.checkpoint),
             provenance=provenance(ledger, "hf", dtype, allow) | {"quantised_to": form, "group": plan.group or None},

@@ -25,15 +25,15 @@ from typing import Any
 from zoo.errors import CheckpointError
 from zoo.files.folders import absent, beside, no_checkpoint, odd_weights, present, several
 from zoo.files.gguf.parts import chosen_of, read_gguf
-from zoo.files.gguf_file import GGUFReader, read_gguf_metadata
+from zoo.files.gguf_file import read_gguf_metadata
 from zoo.files.json_file import read_json
 from zoo.files.meta_folder import PARTS, open_parts, read_parts
 from zoo.files.open_tensors import OpenTensors
+from zoo.files.openers import open_packed, open_quantised, open_stored
 from zoo.files.packed import Packing, recognise
-from zoo.files.packed.view import Unpacking
-from zoo.files.pickle_file import PICKLES, PickleReader, read_pickle, refuse_pickle
+from zoo.files.pickle_file import PICKLES, read_pickle, refuse_pickle
 from zoo.files.regular import sha256_of, size_of, unreadable
-from zoo.files.safetensors_file import SafetensorsReader, read_header
+from zoo.files.safetensors_file import read_header
 from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index, read_shards, wrong_size
 from zoo.files.tensor_info import TensorInfo
 
@@ -181,25 +181,15 @@ def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
     stored = read_shards(weights, read) if is_index else dict(read(weights))
     notes = wrong_size(weights, stored) if is_index else ()
     packing = recognise(config, config_file, stored)
-    opener = partial(_open_stored, stored, is_pickle)  # no closure: a model with its ledger is pickled
+    opener = partial(open_stored, stored, is_pickle)  # no closure: a model with its ledger is pickled
     dialect = "zoo" if "zoo" in config else "hf"
     if packing is None:
         found = _checkpoint(path, dialect, config_file, config, stored, opener, notes)
         return replace(found, undone=tuple(undone))
     shown = packing.shown(stored)
-    found = _checkpoint(path, dialect, config_file, config, shown, partial(_open_packed, opener, shown, packing), notes)
+    found = _checkpoint(path, dialect, config_file, config, shown, partial(open_packed, opener, shown, packing), notes)
     files = tuple(dict.fromkeys(info.file for info in stored.values()))
     return replace(found, undone=tuple(undone), files=files, packing=packing, _open_raw=opener)
-
-
-def _open_stored(stored: dict[str, TensorInfo], is_pickle: bool) -> OpenTensors:
-    reader = (PickleReader if is_pickle else SafetensorsReader)(stored)
-    return OpenTensors(stored, reader, reader.close)
-
-
-def _open_packed(opener: Callable[[], OpenTensors], shown: dict[str, TensorInfo], packing: Packing) -> OpenTensors:
-    opened = opener()
-    return OpenTensors(shown, Unpacking(opened, packing), opened.close)
 
 
 def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
@@ -211,12 +201,7 @@ def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
 
 def _open_gguf(path: Path, file: Path) -> Checkpoint:
     (config, tensors), parts = read_gguf(file)
-    return _checkpoint(path, "gguf", parts[0], config, tensors, partial(_open_quantised, tensors))
-
-
-def _open_quantised(tensors: dict[str, TensorInfo]) -> OpenTensors:
-    reader = GGUFReader(tensors)
-    return OpenTensors(tensors, reader, reader.close)
+    return _checkpoint(path, "gguf", parts[0], config, tensors, partial(open_quantised, tensors))
 
 
 def _checkpoint(
