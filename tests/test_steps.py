@@ -39,7 +39,8 @@ def short(op: Op, count: int) -> Op:
 def ledger(op: Op) -> Any:
     step = Step(("up", "down"), ("both",), op)
     account = SimpleNamespace(steps=[step], actual={"both": "both"})
-    return SimpleNamespace(account=account, source="here", exact=())
+    checkpoint = SimpleNamespace(packing=None, tensors={})
+    return SimpleNamespace(account=account, checkpoint=checkpoint, source="here", exact=())
 
 
 def test_a_step_gives_each_of_its_tensors() -> None:

@@ -18,7 +18,7 @@ def error(*words: str) -> str:
 
 
 def test_grammar_is_read_from_the_primary_config():
-    assert set(BUILD.keys) == {"device", "dtype", "seed", "save", "format", "hydra"}
+    assert set(BUILD.keys) == {"device", "dtype", "seed", "save", "format", "hydra", "quantize"}
     assert BUILD.groups["rope"] == ("dynamic", "linear", "llama3", "longrope", "none", "yarn")
     assert "rope" in BUILD.defaults
 
@@ -78,8 +78,8 @@ def test_a_number_can_be_asked_for_as_a_model():
         (["devise=cpu"], "no key 'devise'\ndid you mean device=cpu?"),
         (
             ["qqq=1"],
-            "no key 'qqq'\nknown: attention, block, device, dtype, format, hydra, mlp, model, norm, position, rope, "
-            "save, seed",
+            "no key 'qqq'\nknown: attention, block, device, dtype, format, hydra, mlp, model, norm, position, "
+            "quantize, rope, save, seed",
         ),
         (["=3"], "'=3' has no key\ntype: KEY=VALUE, for example model.num_layers=4"),
         (["model.num_layers"], "'model.num_layers' has no value\ntype: model.num_layers=VALUE"),
