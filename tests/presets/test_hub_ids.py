@@ -43,6 +43,17 @@ def test_commands_and_functions_that_need_no_weights_take_ids() -> None:
     assert zoo.compare("openai-community/gpt2", "meta-llama/Llama-3.1-8B").subjects[1].config == config("llama3.1-8b")
 
 
+@pytest.mark.parametrize("source", ["openai-community/gpt2", "hf://openai-community/gpt2", "gpt2"])
+def test_an_id_whose_weights_are_not_here_is_told_with_its_preset(
+    source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    told = run("inspect", source)
+    assert told.exit_code == 3
+    assert "It is the preset gpt2, of which zoo show, build and compare need no weights." in told.stderr
+
+
 @pytest.mark.slow
 def test_build_takes_ids_and_sweeps_over_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

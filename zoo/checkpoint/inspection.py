@@ -21,7 +21,7 @@ from zoo.checkpoint.shown import as_html
 from zoo.checkpoint.wrappers import unwrapped
 from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
-from zoo.presets.homes import home_of
+from zoo.presets.homes import located
 from zoo.registry.family import Family
 from zoo.weights.account import Account, settle
 from zoo.weights.foreign.config import ForeignConfig
@@ -183,9 +183,9 @@ def inspect(
     patterns, alone or parted by commas, of tensors and config keys that may be left over or missing.
     Raises CheckpointError for what cannot be read or belongs to no family.
     """
-    from zoo.hub.place import Place, locate
+    from zoo.hub.place import Place
 
-    place = source if isinstance(source, Place) else locate(home_of(source), allow_pickle=allow_pickle)
+    place = source if isinstance(source, Place) else located(source, allow_pickle=allow_pickle)
     checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
     refuse_endless(checkpoint)
     allow = tuple(pattern for word in allow for pattern in word.split(",") if pattern)

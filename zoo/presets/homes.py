@@ -4,11 +4,27 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from zoo.errors import CheckpointError, UnknownName, UsageError, ZooWarning, clean
+from zoo.errors import CheckpointError, NetworkError, UnknownName, UsageError, ZooWarning, clean
 from zoo.files.folders import near_names
 from zoo.presets.catalogue import config, in_the_box
+from zoo.presets.hub_ids import with_preset
 from zoo.registry import installed
+
+if TYPE_CHECKING:
+    from zoo.hub.place import Place
+
+
+def located(source: str | Path, *, allow_pickle: bool = False) -> Place:
+    """Where the checkpoint `source` is on this machine; hf:// is fetched. Raises NetworkError and as `home_of`."""
+    from zoo.hub.place import locate
+
+    home = home_of(source)
+    try:
+        return locate(home, allow_pickle=allow_pickle)
+    except NetworkError as error:
+        raise with_preset(error, home) from None
 
 
 def home_of(source: str | Path) -> str | Path:
