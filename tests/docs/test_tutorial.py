@@ -17,6 +17,16 @@ from zoo.scaffold import rendered, words_for
 pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "en" / "add-a-family.md"
+CHINESE = ROOT / "docs" / "zh" / PAGE.name
+
+
+def test_both_languages_have_the_same_steps() -> None:
+    english, chinese = (
+        [(block.kind, block.note, block.text) for block in marked(page.read_text(encoding="utf-8"))]
+        for page in (PAGE, CHINESE)
+    )
+    assert english
+    assert chinese == english
 
 
 @pytest.mark.long
