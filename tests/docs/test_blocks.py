@@ -18,7 +18,9 @@ TUTORIAL = "add-a-family.md"  # its blocks are steps: see test_tutorial
 
 
 def found(*, is_slow: bool) -> list[object]:
-    written = [page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != TUTORIAL]  # English before Chinese
+    written = [
+        page for page in sorted((ROOT / "docs").rglob("*.md")) if page.name != TUTORIAL
+    ]  # English before Chinese
     shown = {
         (it.block.text, it.printed): pytest.param(it, id=f"{page.relative_to(ROOT)}:{it.block.line}")
         for page in reversed([ROOT / "README.md", ROOT / "README.zh-CN.md", *written])

@@ -67,7 +67,7 @@ def test_both_readmes_have_the_same_commands_and_links() -> None:
 
 
 def _in_chinese(target: str) -> str:
-    there = target.replace("docs/en/", "docs/zh/")
+    there = re.sub("^docs/(en/)?", "docs/zh/", target)
     return there if (ROOT / there).exists() else target
 
 
@@ -171,6 +171,11 @@ def test_every_deviation_has_a_family_and_a_test_that_is_there() -> None:
         assert set(deviations.concerned(entry)) <= set(NAMES), entry
         files = re.findall(r"`(tests/[\w/.]+\.py)", entry)
         assert all((ROOT / file).exists() for file in files), entry
+
+
+def test_deviations_are_the_same_in_all_languages() -> None:
+    tests = [[re.findall(r"`(tests/[^`]+)`", entry) for entry in deviations.entries(one)] for one in LANGUAGES]
+    assert tests[0] == tests[1]
 
 
 def test_words_are_the_same_in_all_languages() -> None:

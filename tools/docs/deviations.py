@@ -1,4 +1,4 @@
-"""docs/deviations.md by entry, and which families each concerns."""
+"""docs/deviations.md and its Chinese page by entry, and which families each concerns."""
 
 from __future__ import annotations
 
@@ -42,9 +42,12 @@ CONCERNS = (
 )
 
 
-def entries() -> list[str]:
-    """The items of the page's list, each with its dash."""
-    text = (ROOT / "docs" / "deviations.md").read_text(encoding="utf-8")
+PAGES = {"en": ROOT / "docs" / "deviations.md", "zh": ROOT / "docs" / "zh" / "deviations.md"}
+
+
+def entries(language: str = "en") -> list[str]:
+    """The items of the page's list in one language, each with its dash; both have the same, in the same order."""
+    text = PAGES[language].read_text(encoding="utf-8")
     return [entry.strip() for entry in re.split(r"(?m)^(?=- \*\*)", text) if entry.startswith("- **")]
 
 
@@ -54,6 +57,6 @@ def concerned(entry: str) -> tuple[str, ...]:
     return next((tuple(names.split()) for words, names in CONCERNS if re.match(words, title)), ())
 
 
-def of(family: str) -> list[str]:
-    """The entries that concern `family`."""
-    return [entry for entry in entries() if family in concerned(entry)]
+def of(family: str, language: str) -> list[str]:
+    """The entries that concern `family`, which the English title says."""
+    return [own for title, own in zip(entries(), entries(language), strict=True) if family in concerned(title)]

@@ -174,7 +174,7 @@ def _checked(name: str, language: str) -> Iterator[str]:
 
 def _deviations(name: str, language: str) -> Iterator[str]:
     words = WORDS[language]
-    found = deviations.of(name)
+    found = deviations.of(name, language)
     yield f"## {words['deviations']}\n"
     yield "\n".join(found) if found else words["no_deviations"]
     yield f"\n{words['other_deviations']}{words[':']}[{words['deviations']}](../deviations.md)"
