@@ -19,7 +19,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test reaches the network
 os.fsync = lambda fd: None  # no test turns the machine off, and each of a thousand waits for the disk
 
 settings.register_profile("zoo", derandomize=True, deadline=None)  # seeded, and no test fails for being slow once
+settings.register_profile("fast", settings.get_profile("zoo"), max_examples=30)
 settings.load_profile("zoo")
+
+FAST = "not slow"  # what `-m` says for the fast tests
 
 gc.disable()  # what is collected stays: see below
 
@@ -34,6 +37,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.pluginmanager.has_plugin("cacheprovider"):
         os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
         sys.dont_write_bytecode = False
+    if config.option.markexpr == FAST:
+        settings.load_profile("fast")  # the whole suite draws a hundred examples
 
 
 def pytest_collection_finish() -> None:
@@ -55,7 +60,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave files that are slow as a whole unread by the fast tests: reading one takes longer than many a test."""
-    if config.option.markexpr != "not slow" or not collection_path.name.startswith("test_"):
+    if config.option.markexpr != FAST or not collection_path.name.startswith("test_"):
         return None
     return "\npytestmark = pytest.mark.slow" in collection_path.read_text(encoding="utf-8") or None
 

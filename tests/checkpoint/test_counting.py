@@ -108,11 +108,11 @@ def test_a_hundred_thousand_tensors_beside_a_small_config_are_refused(
 
 
 def test_layers_that_have_names_but_no_numbers_are_refused(made: Callable[[str], Path], tmp_path: Path) -> None:
-    folder = copied(made("llama"), tmp_path / "x", num_hidden_layers=5000)
+    folder = copied(made("llama"), tmp_path / "x", num_hidden_layers=2300)
     (folder / "model.safetensors").unlink()
-    names = (f"model.layers.{i}.{part}.weight" for i in range(5000) for part in "abcdefghi")
+    names = (f"model.layers.{i}.{part}.weight" for i in range(2300) for part in "abcdefghi")
     raw(folder / "model.safetensors", {name: entry("F32", [0], 0, 0) for name in names})
-    with refused(r"describes 45,003 tensors of [\d,]+ numbers, but the files have 45,000 of 0"):
+    with refused(r"describes 20,703 tensors of [\d,]+ numbers, but the files have 20,700 of 0"):
         zoo.inspect(folder)
 
 
@@ -145,6 +145,7 @@ def gguf(path: Path, keys: dict[str, bytes], tensors: int = 0) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_gguf_header_is_counted(tmp_path: Path) -> None:
     pytest.importorskip("gguf", reason="the gguf extra is not installed")
     number, array = struct.pack("<II", 4, 10_000), struct.pack("<IIQ", 9, 0, 1000) + bytes(1000)
@@ -158,6 +159,7 @@ def test_a_gguf_header_is_counted(tmp_path: Path) -> None:
         zoo.inspect(gguf(tmp_path / "b.gguf", {"llama.block_count": number}, tensors=1))
 
 
+@pytest.mark.slow
 def test_what_is_merely_incomplete_is_listed_as_before(made: Callable[[str], Path], tmp_path: Path) -> None:
     folder = copied(made("llama"), tmp_path / "x", num_hidden_layers=60)
     account = zoo.inspect(folder).account

@@ -45,6 +45,7 @@ def more_rows(tensors: Tensors) -> None:
     tensors[name] = torch.cat([tensors[name], tensors[name][:1]])
 
 
+@pytest.mark.slow
 def test_a_row_more_than_the_vocabulary_is_read_as_that(broken: Callable[..., Path]) -> None:
     folder = broken("tiny", more_rows)
     assert "vocab_size: 2049:  model.vocab_size=2049\n" in run("inspect", folder).stderr
@@ -57,8 +58,8 @@ def test_a_row_more_than_the_vocabulary_is_read_as_that(broken: Callable[..., Pa
     ("name", "keys", "typed"),
     [
         ("llama", {"intermediate_size": 48}, "model.intermediate_size=40"),
-        ("qwen3", {"attention_bias": True}, "model.attention_bias=false"),
-        ("gpt2", {"tie_word_embeddings": False}, "model.tie_embeddings=true"),
+        pytest.param("qwen3", {"attention_bias": True}, "model.attention_bias=false", marks=pytest.mark.slow),
+        pytest.param("gpt2", {"tie_word_embeddings": False}, "model.tie_embeddings=true", marks=pytest.mark.slow),
         ("mistral", {"tie_word_embeddings": True}, ""),  # a head that differs from the embedding: either may be right
     ],
 )
@@ -74,6 +75,7 @@ def test_a_key_that_was_changed_is_found_by_the_tensors(
         assert torch.equal(logits(model), logits(zoo.load(saved(name))))
 
 
+@pytest.mark.slow
 def test_one_override_is_not_offered_where_more_hangs_on_the_key(broken: Callable[..., Path]) -> None:
     """T5's key says that the head is the embedding, and that what enters it is scaled."""
     folder = broken("t5", tie_word_embeddings=False, scale_decoder_outputs=None)

@@ -93,6 +93,7 @@ def test_what_is_drawn_at_random_is_told_and_of_the_type_of_the_rest(
     assert any("random, because" in line for line in zoo.inspect(out).concessions)
 
 
+@pytest.mark.slow
 def test_what_is_left_out_is_written_down_and_repeated_by_every_door(
     broken: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -47,7 +47,10 @@ def test_one_prefix_on_every_name_is_taken_off_and_told(prefix: str, broken: Cal
     assert set(model.ledger.checkpoint.tensors) == set(zoo.inspect(TINY).checkpoint.tensors)
 
 
-@pytest.mark.parametrize(("name", "is_zip"), [("last.ckpt", True), ("pytorch_model.bin", False), ("old.pth", False)])
+@pytest.mark.parametrize(
+    ("name", "is_zip"),
+    [("last.ckpt", True), *(pytest.param(n, False, marks=pytest.mark.slow) for n in ("pytorch_model.bin", "old.pth"))],
+)
 def test_a_trainers_checkpoint_is_the_model_that_is_in_it(
     name: str, is_zip: bool, broken: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -100,6 +103,7 @@ def test_wrappers_inside_names_are_taken_out_of_those_that_have_them(outer: str,
         assert torch.equal(logits(zoo.load(folder)), logits(zoo.load(TINY)))
 
 
+@pytest.mark.slow
 def test_conversion_writes_plain_names_and_keeps_what_was_undone(broken: Callable[..., Path], tmp_path: Path) -> None:
     folder = broken("tiny", renamed(lambda name: f"module.{name}"))
     done = run("convert", folder, tmp_path / "out", "--to", "hf")
@@ -154,6 +158,7 @@ def test_pieces_of_fsdp_are_called_what_they_are(broken: Callable[..., Path]) ->
         zoo.inspect(folder)
 
 
+@pytest.mark.slow
 def test_a_wrong_size_under_a_prefix_is_still_a_wrong_size(broken: Callable[..., Path]) -> None:
     def edit(tensors: Tensors) -> None:
         name = "model.embed_tokens.weight"

@@ -128,12 +128,14 @@ def test_generate_takes_several_prompts_and_says_why_each_ended() -> None:
     assert all(len(row["tokens"]) == 5 and row["finish_reason"] == "length" for row in rows)
 
 
+@pytest.mark.slow
 def test_a_seed_decides_what_is_drawn() -> None:
     words = ("generate", "tiny", "-p", "She was", "--tokens", "12", "--temperature", "1.0", "--seed")
     texts = [run(*words, seed).stdout for seed in ("1", "1", "2")]
     assert texts[0] == texts[1] != texts[2]
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_answers_a_prompt_and_does_not_continue_it(tmp_path: Path) -> None:
     config = replace(installed()["t5"].config_class.tiny(), vocab_size=1024, eos_token_id=[])
     folder = zoo.save(zoo.build(config, device="cpu"), tmp_path / "t5")

@@ -159,6 +159,7 @@ def test_a_closed_stdout_is_no_error():
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_json_stays_whole_in_any_encoding():
     plain, narrow = (run_zoo("show", "gpt2", "--json", PYTHONIOENCODING=e) for e in ("utf-8", "iso8859-15"))
     assert json.loads(narrow.stdout) == json.loads(plain.stdout)

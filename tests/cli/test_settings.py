@@ -20,6 +20,7 @@ def run(*words: str, stdin: str = "") -> Result:
     return CliRunner().invoke(main, list(words), input=stdin, catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_words_set_what_has_no_option_of_its_own() -> None:
     words = ("generate", "tiny", "-p", "One day", "--tokens", "6", "--json")
     free = json.loads(run(*words).stdout)[0]["tokens"]

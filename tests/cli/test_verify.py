@@ -67,6 +67,7 @@ def test_a_file_that_is_not_as_zoo_json_says_is_refused(pair: tuple[str, str]) -
     assert "sha256 differs" in done.stderr
 
 
+@pytest.mark.slow
 def test_goldens_of_a_family_and_of_a_source() -> None:
     for words in (("verify", "--golden", "llama"), ("verify", "tiny", "--against", "golden")):
         done = run(*words)

@@ -100,6 +100,7 @@ def test_what_all_share_is_one_line_and_the_rest_is_the_table():
     assert "RMSNorm" not in table
 
 
+@pytest.mark.slow
 def test_an_override_changes_what_it_must_and_nothing_else():
     c = compare("llama3", "llama3 model.num_kv_heads=4 model.max_seq_len=4096")
     assert c.subjects[1].name == "llama3 model.num_kv_heads=4 model.max_seq_len=4096"

@@ -12,10 +12,15 @@ from zoo.errors import CheckpointError
 from zoo.files.pickle_file import PickleReader, read_pickle
 
 WEIGHTS = {"a": torch.arange(6.0).reshape(2, 3).T, "b": torch.ones(2)}
-OPTIMIZER = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])
-OPTIMIZER.param_groups[0]["params"][0].grad = torch.ones(2)
-OPTIMIZER.step()
-STEPPED = OPTIMIZER.state_dict()
+# The state of an AdamW after a step, written out: to make one imports PyTorch's compiler.
+STEPPED: dict[str, Any] = {
+    "state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.full((2,), 0.1), "exp_avg_sq": torch.full((2,), 1e-3)}},
+    "param_groups": [
+        {"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01, "amsgrad": False, "maximize": False,
+         "foreach": None, "capturable": False, "differentiable": False, "fused": None,
+         "decoupled_weight_decay": True, "params": [0]}
+    ],
+}  # fmt: skip
 FORMATS = pytest.mark.parametrize("is_zip", [True, False], ids=["zip", "before 1.6"])
 
 
@@ -71,3 +76,17 @@ def test_what_may_be_several_models_or_none_is_refused(state: Any, told: str, is
     with pytest.raises(CheckpointError) as error:
         read_pickle(saved(tmp_path / "x.bin", state, is_zip))
     assert told in str(error.value)
+
+
+@pytest.mark.slow
+def test_an_optimizer_says_what_is_written_out_above(tmp_path: Path) -> None:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(2))])
+    optimizer.param_groups[0]["params"][0].grad = torch.ones(2)
+    optimizer.step()
+    found = optimizer.state_dict()
+    assert found["param_groups"] == STEPPED["param_groups"]
+    assert found["state"].keys() == STEPPED["state"].keys()
+    assert found["state"][0].keys() == STEPPED["state"][0].keys()
+    assert all(torch.allclose(found["state"][0][name], value) for name, value in STEPPED["state"][0].items())
+    infos, _ = read_pickle(saved(tmp_path / "x.bin", {"state_dict": WEIGHTS, "optimizer_states": [found]}))
+    assert infos.keys() == WEIGHTS.keys()

@@ -96,9 +96,9 @@ def test_generate_takes_input_ids(tiny: Any) -> None:
     ("settings", "config", "total"),
     [
         (None, {"max_new_tokens": 11}, 14),
-        ({"max_length": 30}, {}, 30),
+        pytest.param({"max_length": 30}, {}, 30, marks=pytest.mark.slow),
         ({"max_length": 30, "max_new_tokens": 9}, {}, 12),
-        (None, {"max_length": 21}, 21),
+        pytest.param(None, {"max_length": 21}, 21, marks=pytest.mark.slow),
         pytest.param({}, {"max_length": 21}, 131, marks=pytest.mark.slow),
         ({"max_length": 30}, {"max_length": 21}, 30),
     ],
@@ -201,6 +201,7 @@ def test_logits_that_are_not_numbers_are_mended_where_that_is_asked() -> None:
     assert len(beams.new_tokens[0]) == 3
 
 
+@pytest.mark.slow
 def test_drawn_beams_come_with_their_probabilities() -> None:
     """Two beams of one token are two draws without replacement, and the better of them is what is told."""
     model = TableModel(scale=0.4, eos_token_id=[])

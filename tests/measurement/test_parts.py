@@ -546,6 +546,7 @@ def test_a_source_is_known_by_its_headers_and_its_tokenizer() -> None:
     assert main_dtype(tiny.load(dtype="float16")) == "float16"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
 def test_another_librarys_checkpoint_is_read_where_it_lies_or_written_for_it(saved: Path, tmp_path: Path) -> None:
     tiny = Path(zoo.__file__).parent / "box" / "tiny"

@@ -116,6 +116,7 @@ def run(*words: str) -> Result:
     return CliRunner().invoke(main, ["eval", "tiny", *words])
 
 
+@pytest.mark.slow
 def test_the_command_says_what_the_model_said_and_how_near_it_came(tmp_path: Path) -> None:
     model = zoo.load("tiny")
     prompts, limit = ["One day", "She said"], "generation.max_new_tokens=6"

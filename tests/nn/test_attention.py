@@ -6,7 +6,7 @@ Both sides sum in float64 in another order: 1e-12 is a thousand roundings of out
 from __future__ import annotations
 
 import math
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import pytest
@@ -42,8 +42,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("heads", HEADS)
-@pytest.mark.parametrize("setting", SETTINGS)
+@pytest.mark.parametrize(
+    ("setting", "heads"),
+    [
+        pytest.param(s, n, marks=[] if s == "plain" or n == "grouped" else pytest.mark.slow)
+        for n, s in product(HEADS, SETTINGS)
+    ],
+)
 @pytest.mark.parametrize("turns", [None, False, True], ids=["no-rope", "halves", "interleaved"])
 def test_attention_is_what_the_loops_say(heads: str, setting: str, turns: bool | None) -> None:
     n, k = HEADS[heads]

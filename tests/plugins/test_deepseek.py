@@ -184,6 +184,7 @@ def test_presets_have_the_published_sizes(preset: str, parameters: int, active: 
     assert size.active_parameters == pytest.approx(active, rel=0.005)
 
 
+@pytest.mark.slow
 def test_the_prediction_module_of_V3_has_the_published_size() -> None:
     size = Size.of(zoo.build("deepseek-v3", "model.num_mtp_layers=1").config)
     embedding_and_head = 2 * 129280 * 7168

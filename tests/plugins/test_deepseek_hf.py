@@ -63,7 +63,7 @@ def test_layers_with_experts_are_those_the_config_says(tmp_path: Path) -> None:
     assert [hasattr(layer.mlp, "experts") for layer in model.layers] == [False, False, True, False, True]
 
 
-@pytest.mark.parametrize("block", [(16, 8), (128, 128)])
+@pytest.mark.parametrize("block", [(16, 8), pytest.param((128, 128), marks=pytest.mark.slow)])
 def test_eight_bit_blocks_are_multiplied_by_their_scales(tmp_path: Path, block: tuple[int, int]) -> None:
     stored, meant = quantised(tensors(V3), *block)
     settings = {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": list(block)}
@@ -127,6 +127,7 @@ def test_modules_asked_for_predict_ahead_in_the_order_of_the_released_weights(tm
     assert closest(logits, out) < 1e-12
 
 
+@pytest.mark.slow
 @torch.inference_mode()
 def test_modules_see_no_padding(tmp_path: Path) -> None:
     config = V3 | {"num_nextn_predict_layers": 2}
@@ -144,6 +145,7 @@ def test_modules_see_no_padding(tmp_path: Path) -> None:
         model.predict_ahead(tokens[:, :2])
 
 
+@pytest.mark.slow
 def test_modules_without_copies_use_the_main_embedding_and_head(tmp_path: Path) -> None:
     stored = {n: x for n, x in tensors(V3).items() if "layers.3.embed" not in n and "shared_head.head" not in n}
     model = zoo.load(write(tmp_path, V3, stored), "model.num_mtp_layers=1")
@@ -151,6 +153,7 @@ def test_modules_without_copies_use_the_main_embedding_and_head(tmp_path: Path) 
     assert torch.equal(model.mtp[0].lm_head.weight, model.lm_head.weight)
 
 
+@pytest.mark.slow
 def test_an_exported_model_keeps_its_modules(tmp_path: Path) -> None:
     stored = tensors(V3)
     model = zoo.load(write(tmp_path / "in", V3, stored), "model.num_mtp_layers=1")
@@ -213,7 +216,7 @@ def test_other_DeepSeeks_are_not_taken_for_one(other: str) -> None:
     assert not [f.name for f, _ in installed().detect(V3 | {"model_type": other}) if f.name == "deepseek"]
 
 
-@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_modules_guess_what_predict_ahead_says_and_change_no_text(tmp_path: Path, count: int) -> None:
     config = V3 | {"num_nextn_predict_layers": count}
     write(tmp_path, config, tensors(config))

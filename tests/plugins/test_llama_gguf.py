@@ -77,7 +77,7 @@ def test_special_tokens_and_sizes_are_read(tmp_path: Path) -> None:
     assert {"general.name", "tokenizer.ggml.model"} <= ledger.keys.inert
 
 
-@pytest.mark.parametrize("factor", [8.0, 32.0])
+@pytest.mark.parametrize("factor", [8.0, pytest.param(32.0, marks=pytest.mark.slow)])
 def test_divisors_of_llama_3_are_recognised(tmp_path: Path, factor: float) -> None:
     rope = f"rope={{theta: {THETA}, scaling: llama3, factor: {factor}, original_max_seq_len: 8192}}"
     model = built(rope)
@@ -88,6 +88,7 @@ def test_divisors_of_llama_3_are_recognised(tmp_path: Path, factor: float) -> No
     assert torch.equal(logits(loaded), logits(model))
 
 
+@pytest.mark.slow
 def test_other_divisors_are_taken_as_they_are(tmp_path: Path) -> None:
     model = built(f"rope={{theta: {THETA}, scaling: llama3, factor: 4.0, original_max_seq_len: 40}}")
     divisors = llama_cpp.llama3_divisors(16, THETA, 4.0, original=40)

@@ -213,6 +213,7 @@ def test_a_preset_in_a_subfolder_composes(plugged):
         composed("decoder/lon")
 
 
+@pytest.mark.slow
 def test_a_strangers_option_group_needs_no_plus(plugged):
     files = good_plugin("zoo_groups", "groups")
     files["zoo_groups/conf/depth/__init__.py"] = ""
@@ -265,6 +266,7 @@ def test_a_blocked_plugins_preset_repeats_why(plugged, monkeypatch):
         composed("gpt2")
 
 
+@pytest.mark.slow
 def test_two_presets_of_one_name_are_told(plugged):
     plugged("copy", good_plugin("zoo_copy", "copy", {"llama3": preset("copy"), "copy": preset("copy")}))
     with pytest.warns(UserWarning, match="the model 'llama3' of zoo-copy is hidden by the one of zoo-lm"):

@@ -13,6 +13,7 @@ from zoo.presets import config, list_models
 from zoo.presets.hub_ids import preset_of
 
 
+@pytest.mark.slow
 def test_every_id_that_zoo_list_prints_names_its_preset_or_a_larger_one() -> None:
     records = {r.name: r for r in list_models()}
     for record in records.values():
@@ -20,8 +21,12 @@ def test_every_id_that_zoo_list_prints_names_its_preset_or_a_larger_one() -> Non
             found = records[preset_of(record.hub)]
             assert found.hub == record.hub
             assert (found.parameters or 0) >= (record.parameters or 0)
+
+
+def test_an_id_is_read_as_the_presets_name() -> None:
     assert preset_of("meta-llama/Llama-3.1-8B") == "llama3.1-8b"
     assert preset_of("google/gemma-3-12b-pt") == "gemma3-12b"  # and not its part for texts
+    assert zoo.compose("openai-community/gpt2") == config("gpt2")
 
 
 @pytest.mark.parametrize("name", ["nobody/has-this-model", "llama3", "a/b/c", "./meta-llama", "model.x=a/b"])
@@ -37,6 +42,7 @@ def test_a_near_miss_is_answered_with_the_id(name: str) -> None:
         assert "did you mean: meta-llama/Llama-3.1-8B?" in run(command, name).stderr
 
 
+@pytest.mark.slow
 def test_commands_and_functions_that_need_no_weights_take_ids() -> None:
     assert run("show", "meta-llama/Llama-3.1-8B").stdout == run("show", "llama3.1-8b").stdout
     assert zoo.compose("openai-community/gpt2", "model.num_layers=2") == zoo.compose("gpt2", "model.num_layers=2")

@@ -24,6 +24,7 @@ WORDS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_checkpoint_and_a_preset_read_the_same_words_as_the_same_values() -> None:
     given = override(config("tiny"), *WORDS)
     assert given == compose("tiny", *WORDS)

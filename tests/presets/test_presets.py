@@ -148,6 +148,7 @@ def test_a_record_tells_what_is_known_without_torch():
     )
 
 
+@pytest.mark.slow
 def test_a_strangers_family_is_listed_with_blanks_rather_than_by_importing_torch(tmp_path):
     install(tmp_path, "zoo-good", {"good": "zoo_good"}, good_plugin("zoo_good", "good"))
     code = """if True:
@@ -163,6 +164,7 @@ def test_a_strangers_family_is_listed_with_blanks_rather_than_by_importing_torch
 HEAD = "# A model (a test)\ndefaults:\n  - /schema/good@_here_\n  - _self_\n"
 
 
+@pytest.mark.slow
 def test_presets_with_problems_leave_the_others_alone(tmp_path):
     bad = {
         "bomb": HEAD + "hub: &a [x, x]\nlicense: *a\n",

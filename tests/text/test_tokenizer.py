@@ -96,6 +96,7 @@ def test_the_begin_token_is_added_where_the_released_class_added_it(tmp_path: Pa
     assert ours.notes == ["add_bos_token=true of tokenizer_config.json is followed; tokenizer.json says something else"]
 
 
+@pytest.mark.slow
 def test_elsewhere_tokenizer_json_decides_and_the_difference_is_told(tmp_path: Path):
     folder = write(tmp_path, byte_level(), GENERIC | {"add_bos_token": True})
     assert_same(folder, ["", "the time"])

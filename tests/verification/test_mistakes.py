@@ -80,6 +80,7 @@ def by_name(name: str) -> Seed:
     return next(seed for seed in SEEDS if seed.name == name)
 
 
+@pytest.mark.slow
 def test_looking_for_mistakes_leaves_the_model_as_it_was() -> None:
     model = right(by_name("eps of one norm").config)
     other = wrong(by_name("eps of one norm"), model)
@@ -128,6 +129,7 @@ def test_what_no_known_mistake_explains_is_said_with_its_place() -> None:
     assert "none of the known mistakes" in result.table()
 
 
+@pytest.mark.slow
 def test_a_mistake_beside_something_unknown_is_told_with_what_is_left() -> None:
     model = right(by_name("gate and up swapped").config)
     other: Any = copy.deepcopy(model)

@@ -164,6 +164,7 @@ def test_noise_is_no_first_divergence_and_hides_no_mistake(model: nn.Module) -> 
     assert not rest
 
 
+@pytest.mark.slow
 def test_the_limit_is_the_callers_where_he_gives_one(model: nn.Module) -> None:
     wrong = copy.deepcopy(model)
     other_eps(wrong)
@@ -185,6 +186,7 @@ def test_a_limit_below_rounding_blames_no_module(model: nn.Module) -> None:
     assert "no module differs by more than rounding" in result.table()
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_limit_and_says_the_verdict() -> None:
     done = CliRunner().invoke(main, ["verify", "tiny", "--against", "tiny", "--limit", "1e-6", "--json"])
     told = json.loads(done.stdout)

@@ -125,9 +125,13 @@ def judge(p: list[float], token: int, q: list[float] | None, draws: list[float])
     return row.tokens[0], right
 
 
+P, Q = [0.5, 0.25, 0.25, 0.0], [0.125, 0.625, 0.0, 0.25]  # of four tokens, by the model and by the draft
+
+
+@pytest.mark.slow
 def test_a_guess_stands_with_p_over_q_and_else_the_rest_of_p_is_drawn_from() -> None:
     """All of the law of one token, cut into equal shares of both draws."""
-    p, q = [0.5, 0.25, 0.25, 0.0], [0.125, 0.625, 0.0, 0.25]
+    p, q = P, Q
     grid = [(i + 0.5) / 40 for i in range(40)]
     for drawn in (q, None):
         found = [0.0] * 4
@@ -136,6 +140,10 @@ def test_a_guess_stands_with_p_over_q_and_else_the_rest_of_p_is_drawn_from() -> 
                 for u, v in product(grid, grid):
                     found[judge(p, token, drawn, [u, v])[0]] += share / len(grid) ** 2
         assert found == pytest.approx(p, abs=0.02)  # half a cell of the grid, at each of two borders
+
+
+def test_a_guess_is_judged_by_its_share_in_both() -> None:
+    p, q = P, Q
     assert judge(p, 0, q, [0.999])[1] == 1  # p > q: always
     assert judge(p, 1, q, [0.39])[1] == 1  # 0.4 of the times
     assert judge(p, 1, q, [0.41, 0.0]) == (0, 0)
@@ -152,7 +160,7 @@ def test_a_row_draws_the_same_in_every_batch() -> None:
     assert other != batch
 
 
-@pytest.mark.parametrize("vocab_size", [9, 30])
+@pytest.mark.parametrize("vocab_size", [9, pytest.param(30, marks=pytest.mark.slow)])
 def test_a_draft_of_another_vocabulary_guesses_what_the_model_knows(vocab_size: int) -> None:
     """Its shares are those among the tokens of the model, or some would be drawn too seldom."""
     draft = TableModel(seed=5, vocab_size=vocab_size)

@@ -93,6 +93,7 @@ def test_a_template_that_is_long_to_compile_is_refused_by_its_file(source: str, 
         ChatTemplate(source, file="a/chat_template.jinja")
 
 
+@pytest.mark.slow
 def test_the_budget_counts_what_is_made_and_not_what_is_handed_on() -> None:
     source = "{% for i in range(400) %}{% set y = messages[0].content|trim|string %}{% endfor %}ok"
     assert ChatTemplate(source).render([{"role": "user", "content": "a" * 4_000_000}]) == "ok"
