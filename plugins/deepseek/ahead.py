@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from zoo.generation.speculation import Guess
+from zoo.generation import Guess
 from zoo.nn import Cache, LayerCache, Places, Span
 
 Picked = tuple[int, Tensor | None] | None

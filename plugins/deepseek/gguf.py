@@ -97,6 +97,7 @@ def to_config(c: DeepSeekConfig) -> dict[str, Any]:
 
 
 def mapping(c: DeepSeekConfig) -> Table:
+    must_be(c, WHERE, num_mtp_layers=0)
     latent = split_latent(c.num_heads, c.nope_head_dim, c.kv_lora_rank)
     return Table(
         rename("embed", "token_embd"),

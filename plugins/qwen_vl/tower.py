@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import ACTIVATIONS, MLP, AxialRope, GatedMLP, PreNormLayer, RMSNorm
-from zoo.nn.compute import computed_by
+from zoo.nn import ACTIVATIONS, MLP, AxialRope, GatedMLP, PreNormLayer, RMSNorm, computed_by
 from zoo.nn.vision import PartAttention, Parts
 
 from .config import VisionConfig, WindowedVisionConfig

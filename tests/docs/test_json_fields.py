@@ -25,6 +25,7 @@ WORDS = {  # what is typed, and for which of the forms
     "build": ["build tiny", "build -m tiny model.num_layers=1,2"],
     "inspect": ["inspect tiny"],
     "convert": ["convert tiny ./out --dry-run", "convert --prove gpt2"],
+    "quantize": ["quantize tiny ./out --to int8 --dry-run"],
     "push": ["push ./folder org/name --dry-run"],
     "verify": ["verify tiny --against tiny", "verify --golden gpt2"],
     "check-plugin": ["check-plugin gpt2 --group registry"],

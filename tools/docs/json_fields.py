@@ -25,12 +25,13 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         (
             "",
             False,
-            "model device dtype seed parameters family num_layers size seconds tree config saved changed",
+            "model device dtype seed parameters family num_layers size seconds tree rounded config saved changed",
         ),
         ("-m", False, "folder jobs"),
     ),
     "inspect": (("", False, _CHECKPOINT),),
     "convert": (("", False, f"{_CHECKPOINT} written"), ("--prove", False, "holds tables")),
+    "quantize": (("", False, f"{_CHECKPOINT} written"),),
     "pull": (("", False, "source repo revision commit files bytes missing_bytes folder dry_run"),),
     "push": (("", False, "folder repo revision commit files bytes left_out deleted has_new_card license dry_run"),),
     "verify": (

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.checkpoint.checks import is_finite
 from zoo.checkpoint.inspection import Ledger
-from zoo.checkpoint.row_maps import Piece, row_maps
+from zoo.checkpoint.row_maps import RowRun, row_maps
 from zoo.errors import CheckpointError, UsageError, some
 from zoo.files.copied import copied
 from zoo.files.gguf_file import GGUFReader
@@ -82,7 +82,7 @@ class Keeper:
             return "it is no matrix of a linear layer of its own"
         return ""
 
-    def _maps(self, step: Step, records: list[PackedMatrix]) -> list[list[Piece]] | None:
+    def _maps(self, step: Step, records: list[PackedMatrix]) -> list[list[RowRun]] | None:
         infos, actual = self.ledger.checkpoint.tensors, self.ledger.account.actual
         theirs, ours = [infos[actual[n]].shape for n in step.theirs], [self.ledger.shapes[n] for n in step.ours]
         is_wide = len({shape[-1] for shape in (*theirs, *ours)}) == 1
@@ -96,7 +96,7 @@ class Keeper:
             raise CheckpointError(self.ledger.checkpoint.files[0], name, "it contains NaN or infinity")
         return part
 
-    def _put(self, name: str, records: list[PackedMatrix], held: list[dict[str, Tensor]], pieces: list[Piece]) -> None:
+    def _put(self, name: str, records: list[PackedMatrix], held: list[dict[str, Tensor]], pieces: list[RowRun]) -> None:
         only = pieces[0]
         scheme: Any = None
         parts: dict[str, Tensor] = {}
@@ -117,7 +117,7 @@ class Keeper:
 
 
 def _for_kernels(
-    record: PackedMatrix, parts: Mapping[str, Tensor], piece: Piece
+    record: PackedMatrix, parts: Mapping[str, Tensor], piece: RowRun
 ) -> tuple[Int8Rows | Int4Groups | None, dict[str, Tensor]]:
     """The same matrix as a kernel can multiply by it, where its numbers are those of one; else None."""
     e, layout = record.encoding, record.encoding.settings.get("layout")
@@ -140,7 +140,7 @@ def _for_kernels(
     return Int4Groups(columns, e.group[1]), {"codes": packed, "pairs": pairs}
 
 
-def _rows(part: Tensor, piece: Piece) -> Tensor:
+def _rows(part: Tensor, piece: RowRun) -> Tensor:
     part = part[piece.first : piece.last]
     return part if piece.order is None else part[piece.order]
 

@@ -20,7 +20,7 @@ COLUMNS = 3
 MOST_PIECES = 4096
 
 
-class Piece(NamedTuple):
+class RowRun(NamedTuple):
     """Rows of one foreign matrix: the first, the one behind the last, and their order where it is not theirs."""
 
     source: int
@@ -29,7 +29,7 @@ class Piece(NamedTuple):
     order: Tensor | None
 
 
-def row_maps(op: Op, theirs: Sequence[Shape], ours: Sequence[Shape]) -> list[list[Piece]] | None:
+def row_maps(op: Op, theirs: Sequence[Shape], ours: Sequence[Shape]) -> list[list[RowRun]] | None:
     """For each of ours the pieces that it is made of, one after the other; None where `op` moves more than rows."""
     heights = [prod(shape[:-1]) for shape in theirs]
     starts = [sum(heights[:i]) for i in range(len(heights) + 1)]
@@ -63,7 +63,7 @@ def _rows(tensor: Tensor, shape: Shape) -> Tensor | None:
     return first[:, 0] // COLUMNS if is_whole else None
 
 
-def _pieces(rows: Tensor, starts: list[int]) -> list[Piece]:
+def _pieces(rows: Tensor, starts: list[int]) -> list[RowRun]:
     """Runs of rows that come from the same matrix."""
     if not len(rows):
         return []
@@ -73,6 +73,6 @@ def _pieces(rows: Tensor, starts: list[int]) -> list[Piece]:
         local = rows[at : at + count] - starts[source]
         low, high = int(local.min()), int(local.max()) + 1
         is_plain = high - low == count and torch.equal(local, torch.arange(low, high))
-        found.append(Piece(source, low, high, None if is_plain else local - low))
+        found.append(RowRun(source, low, high, None if is_plain else local - low))
         at += count
     return found

@@ -14,7 +14,6 @@ from zoo.cli.proving import is_family
 EPILOG = """\b
 Examples:
   zoo convert tiny ./tiny --to zoo --dry-run
-  zoo convert tiny ./tiny-fp32 --to hf --dtype float32
   zoo convert tiny tiny.gguf --type q8_0
   zoo convert --prove llama gpt2
 """

@@ -2,6 +2,7 @@
 
 from zoo.nn.attention import Attend, Attention
 from zoo.nn.cache import Cache, LayerCache, SettledCache, StateCache
+from zoo.nn.compute import computed_by
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer, SandwichLayer
 from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
@@ -30,7 +31,6 @@ __all__ = [
     "LearnedPositions", "LogNAttention", "MRope", "Mask", "Memory", "MoE", "Places", "PostNormLayer", "PreNormLayer",
     "PromptCache", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SettledCache", "SigmoidRouter",
     "SlidingKVCache", "SoftmaxRouter", "Span", "StateCache", "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32",
-    "balancing_losses", "causal", "everything", "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "in_int8",
-    "initialise",
-    "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
+    "balancing_losses", "causal", "computed_by", "everything", "gelu_bloom", "gelu_tanh", "has_values",
+    "hidden_states", "in_int8", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ import zoo
 from tests.files.packed import tiny
 from tests.files.packed.test_small_floats import CASES as FLOATS
 from tests.files.packed.test_words_of_32 import CASES as WORDS
-from zoo.checkpoint.row_maps import Piece, row_maps
+from zoo.checkpoint.row_maps import RowRun, row_maps
 from zoo.errors import ZooWarning
 from zoo.nn.packed import Int4Groups, Int8Rows, OfFile, packed_layers
 from zoo.registry import installed
@@ -89,11 +89,11 @@ def test_what_zoo_wrote_is_computed_by_the_kernels_that_know_it(form: str, schem
 
 
 def test_rows_are_followed_through_what_only_moves_rows() -> None:
-    whole = [Piece(0, 0, 6, None)]
+    whole = [RowRun(0, 0, 6, None)]
     assert row_maps(same, [(6, 8)], [(6, 8)]) == [whole]
-    assert row_maps(split(2, 4), [(6, 8)], [(2, 8), (4, 8)]) == [[Piece(0, 0, 2, None)], [Piece(0, 2, 6, None)]]
-    assert row_maps(~split(2, 4), [(2, 8), (4, 8)], [(6, 8)]) == [[Piece(0, 0, 2, None), Piece(1, 0, 4, None)]]
-    assert row_maps(stack(2), [(3, 8), (3, 8)], [(2, 3, 8)]) == [[Piece(0, 0, 3, None), Piece(1, 0, 3, None)]]
+    assert row_maps(split(2, 4), [(6, 8)], [(2, 8), (4, 8)]) == [[RowRun(0, 0, 2, None)], [RowRun(0, 2, 6, None)]]
+    assert row_maps(~split(2, 4), [(2, 8), (4, 8)], [(6, 8)]) == [[RowRun(0, 0, 2, None), RowRun(1, 0, 4, None)]]
+    assert row_maps(stack(2), [(3, 8), (3, 8)], [(2, 3, 8)]) == [[RowRun(0, 0, 3, None), RowRun(1, 0, 3, None)]]
     (((source, first, last, order),),) = row_maps(rope_halves(1, 4), [(4, 8)], [(4, 8)]) or []
     assert (source, first, last) == (0, 0, 4)
     assert order is not None

@@ -16,7 +16,7 @@ from zoo.nn.packed import kernels
 BAND = 1 << 22  # numbers that are unpacked at a time
 
 
-class Scheme(Protocol):
+class PackingScheme(Protocol):
     """What the buffers of a packed layer mean."""
 
     def dequantise(self, parts: Mapping[str, Tensor], rows: slice) -> Tensor:
@@ -47,7 +47,7 @@ class PackedLinear(nn.Module):
     like: Tensor
 
     def __init__(
-        self, scheme: Scheme, parts: Mapping[str, Tensor], shape: tuple[int, int], *, dtype: torch.dtype,
+        self, scheme: PackingScheme, parts: Mapping[str, Tensor], shape: tuple[int, int], *, dtype: torch.dtype,
         bias: nn.Parameter | None = None,
     ) -> None:  # fmt: skip
         super().__init__()
@@ -123,7 +123,7 @@ class PackedLinear(nn.Module):
         """What print shows."""
         return f"{self.in_features}, {self.out_features}, bias={self.bias is not None}, {type(self.scheme).__name__}"
 
-    def _take(self, scheme: Scheme, parts: Mapping[str, Tensor]) -> None:
+    def _take(self, scheme: PackingScheme, parts: Mapping[str, Tensor]) -> None:
         self.scheme = scheme
         self._buffers.update(parts)
 

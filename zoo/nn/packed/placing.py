@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from zoo.nn.packed.linear import PackedLinear, Scheme
+from zoo.nn.packed.linear import PackedLinear, PackingScheme
 
 
 class PackedStack(nn.Module):
@@ -52,7 +52,7 @@ def packed_layers(model: nn.Module) -> dict[str, PackedLinear]:
 
 
 def put_packed(
-    model: nn.Module, name: str, scheme: Scheme, parts: Mapping[str, Tensor], *, dtype: torch.dtype
+    model: nn.Module, name: str, scheme: PackingScheme, parts: Mapping[str, Tensor], *, dtype: torch.dtype
 ) -> PackedLinear:
     """Let a packed matrix stand for the weight `name` of a model: in its nn.Linear's place, or in its stack's."""
     path, _, leaf = name.rpartition(".")
