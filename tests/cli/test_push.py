@@ -112,6 +112,7 @@ def test_shards_of_an_earlier_push_go_with_the_next(hub: Hub, client: Client, fo
     assert len(hub.messages) == 2
 
 
+@pytest.mark.slow
 def test_weights_that_zoo_did_not_publish_are_never_joined(hub: Hub, client: Client, folder: Path) -> None:
     before = hub.publish("acme/foreign", {"config.json": b"{}", "pytorch_model.bin": b"PK"})
     done = client.zoo("push", str(folder), "acme/foreign")

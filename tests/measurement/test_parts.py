@@ -440,7 +440,13 @@ def test_each_model_is_held_to_the_first_that_can_be_measured(read_as: list[Any]
 
 @pytest.mark.parametrize(
     ("given", "window", "stride"),
-    [({}, 1024, 1024), ({"window": 7}, 7, 7), ({"window": 7, "stride": 3}, 7, 3), ({"stride": 3}, 1024, 3)],
+    [
+        ({"window": 7, "stride": 3}, 7, 3),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (({}, 1024, 1024), ({"window": 7}, 7, 7), ({"stride": 3}, 1024, 3))
+        ),
+    ],
 )
 def test_windows_are_as_long_as_every_model_reads(
     given: dict[str, int], window: int, stride: int, read_as: list[Any]

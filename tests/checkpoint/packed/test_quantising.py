@@ -117,6 +117,7 @@ def test_experts_are_written_one_by_one_and_read_back(tmp_path: Path) -> None:
         torch.testing.assert_close(kept(TOKENS), plain(TOKENS), rtol=1e-6, atol=1e-6)  # scales are float32 in the file
 
 
+@pytest.mark.slow
 def test_the_command_tells_bits_errors_and_what_a_text_says(tmp_path: Path) -> None:
     told = CliRunner().invoke(main, ["quantize", "tiny", str(tmp_path / "b"), "--dry-run"]).output
     assert "would write" in told
