@@ -51,6 +51,18 @@ def test_an_odd_pickle_still_needs_consent(name: str, tmp_path: Path) -> None:
     assert open_checkpoint(folder, allow_pickle=True).files == (folder / name,)
 
 
+def test_an_odd_file_is_not_taken_for_weights_whose_parts_lie_beside_it(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "x", "ema.safetensors", "pytorch_model-00001-of-00002.bin")
+    assert "has no weights that zoo can read" in refused(folder, allow_pickle=True)
+
+
+def test_a_pickle_beside_a_safetensors_file_may_be_the_weights_unless_their_names_are_the_same(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "x", "ema.safetensors", "my-model.bin", "model_optim.pt", "fsdp_optimizer_0.pt")
+    assert "has 2 files that may be its weights: ema.safetensors, my-model.bin" in refused(folder, allow_pickle=True)
+    twice = filled(tmp_path / "y", "my-model.safetensors", "my-model.bin")
+    assert open_checkpoint(twice).files == (twice / "my-model.safetensors",)
+
+
 def test_of_several_files_none_is_taken(tmp_path: Path) -> None:
     folder = filled(tmp_path / "x", "a.safetensors", "b.safetensors")
     told = refused(folder)

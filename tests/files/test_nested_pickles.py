@@ -68,6 +68,12 @@ def test_the_weights_are_found_and_the_rest_is_told(state: Any, told: str, is_zi
         ({"optimizer": STEPPED}, "optimizer: is a dict, not a tensor"),
         ({"a": {"b": {"c": {"d": {"e": WEIGHTS}}}}}, "a: is a dict, not a tensor"),
         ({"model": {**WEIGHTS, "step": 3}}, "model: is a dict, not a tensor"),
+        ({"model": {**WEIGHTS, "_extra_state": None}, "ema": WEIGHTS}, "has tensors under 'model' too"),
+        ({"model_epoch_3": WEIGHTS, "ema": WEIGHTS}, "has tensors under 'model_epoch_3' too"),
+        ({"ema": WEIGHTS, 0: WEIGHTS}, "has tensors under '0' too"),
+        ({"ema": WEIGHTS, "models": [{"net": WEIGHTS}]}, "has tensors under 'models' too"),
+        ({"ema": WEIGHTS, "a": {"b": {"c": {"d": {"e": WEIGHTS}}}}}, "has tensors under 'a' too"),
+        ({"state": {"exp_avg": WEIGHTS}}, "state: is a dict, not a tensor"),
         ([WEIGHTS], "holds a list"),
     ],
     ids=lambda value: "" if isinstance(value, dict | list) else value[:24],
@@ -90,3 +96,11 @@ def test_an_optimizer_says_what_is_written_out_above(tmp_path: Path) -> None:
     assert all(torch.allclose(found["state"][0][name], value) for name, value in STEPPED["state"][0].items())
     infos, _ = read_pickle(saved(tmp_path / "x.bin", {"state_dict": WEIGHTS, "optimizer_states": [found]}))
     assert infos.keys() == WEIGHTS.keys()
+
+
+@pytest.mark.parametrize("leaf", [{"n": 1}, {"w": WEIGHTS["b"]}], ids=["barren", "full"])
+def test_tables_that_hold_each_other_many_times_do_not_take_for_ever(leaf: Any, tmp_path: Path) -> None:
+    for _ in range(4):  # 10^12 paths in 4000 names
+        leaf = {f"{i}": leaf for i in range(1000)}
+    with pytest.raises(CheckpointError, match=r"is a dict, not a tensor|state dicts"):
+        read_pickle(saved(tmp_path / "x.bin", leaf))

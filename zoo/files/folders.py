@@ -17,16 +17,22 @@ _STEP = re.compile(r"(?:checkpoint|step|global_step|epoch)[-_=]?(\d+)")
 _PART = re.compile(r"-\d+-of-\d+\.")
 # What trainers write beside weights, adapters, and parts in Meta's format.
 _OTHER = re.compile(
-    r"training_args|optimizer|scheduler|scaler|rng_state|random_states|adapter|trainer|sampler|consolidated\."
+    r"(?:.*[._-])?(?:training_args|optim|optimizer|scheduler|scaler|rng_state|random_states|adapter|trainer|sampler)"
+    r"(?:[._-]|$)|consolidated\."
 )
 MOST = 1000  # folders that are looked into
 
 
 def odd_weights(names: Iterable[str]) -> list[str]:
-    """Files beside a config.json that may be its weights under a name of their own; parts of several are none."""
-    found = [n for n in names if n.endswith(WEIGHTS) and not _OTHER.match(n) and not _PART.search(n)]
-    safe = sorted(name for name in found if name.endswith(WEIGHTS[0]))
-    return safe or sorted(found)
+    """Files beside a config.json that may be its weights under a name of their own; none where parts lie there too.
+
+    A pickle is none beside a safetensors file of the same name.
+    """
+    found = sorted(n for n in names if n.endswith(WEIGHTS) and not _OTHER.match(n))
+    if any(_PART.search(name) for name in found):
+        return []
+    safe = {name.removesuffix(WEIGHTS[0]) for name in found if name.endswith(WEIGHTS[0])}
+    return [name for name in found if name.endswith(WEIGHTS[0]) or name.rpartition(".")[0] not in safe]
 
 
 def several(folder: Path, names: list[str]) -> CheckpointError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -15,12 +16,15 @@ from zoo.errors import CheckpointError, clean, some
 T = TypeVar("T")
 
 DEEPEST = 4  # tables within tables that are searched
+MOST = 9  # state dicts of a file that are counted
 # Words in the names of what is no model: tensors in there are left out, and told.
-_NOT_WEIGHTS = re.compile(
-    r"(?:^|_)(?:optim|optims|optimizers?|schedulers?|scaler|rng|random|callbacks|loops|args|config|hparams|hyper|amp"
-    r"|history|metrics|stats?|losses|loss|step|epoch)(?:$|_)",
-    re.IGNORECASE,
+_NEVER = (
+    "optim|optims|optimizers?|exp_avg|momentum|grads?|gradients?|schedulers?|scaler|rng|random|callbacks|loops|args"
+    "|config|hparams|hyper|amp|history|metrics"
 )
+_OTHER_THINGS = re.compile(rf"(?:^|_)(?:{_NEVER})(?:$|_)", re.IGNORECASE)
+# Nor are these a model, but models too are named by them: model_epoch_3.
+_NOT_WEIGHTS = re.compile(rf"(?:^|_)(?:{_NEVER}|stats?|losses|loss|step|epoch)(?:$|_)", re.IGNORECASE)
 
 
 class Weights(NamedTuple, Generic[T]):
@@ -45,7 +49,7 @@ def find_weights(tree: Any, kind: type[T], file: Path) -> Weights[T]:
     """
     if not isinstance(tree, Mapping):
         raise CheckpointError(file, "", f"holds {_a(tree)}, not a state dict")
-    found = [*_state_dicts(tree, kind, ())]
+    found = [*islice(_state_dicts(tree, kind, (), set()), MOST)]
     if len(found) > 1:
         names = some([clean(".".join(path)) for path in found], 8)
         hint = f"save the one that you want alone, such as what is under {clean(found[0][-1])!r}, as safetensors"
@@ -57,20 +61,62 @@ def find_weights(tree: Any, kind: type[T], file: Path) -> Weights[T]:
         if stray := [n for n, v in within.items() if isinstance(v, kind) and not _is_not_weights(n)]:
             what = f"has tensors beside {clean(name)!r}: {clean(some([*map(str, stray)], 4), 200)}"
             raise CheckpointError(file, "", what, hint="save the weights alone, as safetensors")
+        _refuse_others(within, name, kind, len(_at(tree, found[0])), file)
         beside += [str(n) for n in within if n != name]
         within = within[name]
     return Weights(dict(within), inside, tuple(beside))
 
 
-def _state_dicts(tree: Mapping[Any, Any], kind: type[Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """The paths of all state dicts that may be a model's."""
+def _state_dicts(
+    tree: Mapping[Any, Any], kind: type[Any], path: tuple[str, ...], barren: set[tuple[int, int]]
+) -> Iterator[tuple[str, ...]]:
+    """The paths of all state dicts that may be a model's; a `barren` table at a depth is not searched again."""
+    if (len(path), id(tree)) in barren:
+        return
+    count = 0
     if all(isinstance(name, str) and isinstance(value, kind) for name, value in tree.items()):
         if tree or not path:
+            count = 1
             yield path
     elif len(path) < DEEPEST:
         for name, value in tree.items():
             if isinstance(value, Mapping) and isinstance(name, str) and not _is_not_weights(name):
-                yield from _state_dicts(value, kind, (*path, name))
+                for deeper in _state_dicts(value, kind, (*path, name), barren):
+                    count += 1
+                    yield deeper
+    if not count:
+        barren.add((len(path), id(tree)))
+
+
+def _refuse_others(tree: Mapping[Any, Any], name: str, kind: type[Any], count: int, file: Path) -> None:
+    """Refuse what may be a model too, beside one of `count` tensors: a table of half as many that is not only them."""
+    for other, value in tree.items():
+        if other == name or (isinstance(other, str) and _OTHER_THINGS.search(other)):
+            continue
+        if 2 * max(_sizes(value, kind), default=0) >= count:
+            what = f"has tensors under {clean(str(other))!r} too, which is no plain state dict as {clean(name)!r} is"
+            why = "either may be the model that you want"
+            raise CheckpointError(file, "", what, why=why, hint="save the weights of one model alone, as safetensors")
+
+
+def _sizes(tree: Any, kind: type[Any]) -> Iterator[int]:
+    """How many tensors each table has that is anywhere in `tree`, which may hold itself."""
+    seen, left = {id(tree)}, [tree]
+    while left:
+        top = left.pop()
+        is_table = isinstance(top, Mapping)
+        within = list(top.values()) if is_table else top if isinstance(top, list | tuple) else []
+        if is_table and (size := sum(isinstance(value, kind) for value in within)):
+            yield size
+        more = [value for value in within if isinstance(value, Mapping | list | tuple) and id(value) not in seen]
+        seen.update(map(id, more))
+        left += more
+
+
+def _at(tree: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        tree = tree[name]
+    return tree
 
 
 def _no_weights(tree: Mapping[Any, Any], kind: type[Any], file: Path) -> CheckpointError:

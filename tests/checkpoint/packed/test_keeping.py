@@ -15,7 +15,11 @@ from tests.files.packed.test_small_floats import CASES as FLOATS
 from tests.files.packed.test_words_of_32 import CASES as WORDS
 from zoo.checkpoint.row_maps import RowRun, row_maps
 from zoo.errors import ZooWarning
+from zoo.files.packed import Encoding, PackedMatrix
+from zoo.files.packed.fp8 import band_of_blocks
+from zoo.files.tensor_info import TensorInfo
 from zoo.nn.packed import Int4Groups, Int8Rows, OfFile, packed_layers
+from zoo.nn.packed.from_file import FilePart
 from zoo.registry import installed
 from zoo.weights.ops import rope_halves, same, split, split_heads, stack, transpose
 
@@ -50,6 +54,22 @@ def test_words_of_32_bits_stay_packed(case: str, tmp_path: Path) -> None:
 def test_small_floats_stay_packed(case: str, tmp_path: Path) -> None:
     pack, config, _ = FLOATS[case]
     check_same(*both(tiny.packed(tmp_path, pack, quantization_config=config).path))
+
+
+def test_experts_that_a_file_has_stacked_stay_packed(tmp_path: Path) -> None:
+    codes = (torch.randn(3, 6, 8, generator=torch.Generator().manual_seed(0)) * 8).to(torch.float8_e4m3fn)
+    scales = torch.arange(1.0, 25.0).reshape(3, 2, 4) / 8
+    parts = {"codes": TensorInfo("w", "float8_e4m3fn", (3, 6, 8), tmp_path, 144, 0),
+             "scales": TensorInfo("s", "float32", (3, 2, 4), tmp_path, 96, 0)}  # fmt: skip
+    encoding = Encoding("fp8", "fp8", 8, (3, 2))
+    record = PackedMatrix("w", (3, 6, 8), "float32", encoding, parts, band_of_blocks)
+    numbers = (codes.float() * scales.repeat_interleave(3, 1).repeat_interleave(2, 2)).flatten(0, 1)
+    order = torch.tensor([3, 0, 9, 4])
+    held = {"codes": codes, "scales": scales}
+    roles = {role: role for role in held}
+    pieces = (FilePart(record, roles, (2, 15)), FilePart(record, roles, (5, 15), order))
+    found = OfFile(pieces).dequantise(held, slice(1, 17))
+    assert torch.equal(found, torch.cat((numbers[3:15], numbers[5:15][order])))
 
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_1", "Q5_0"])

@@ -28,10 +28,19 @@ class FilePart:
         held = {role: parts[name] for role, name in self.buffers.items()}
         start = self.rows[0]
         if self.order is None:
-            return self.record.unpack(held, slice(start + first, start + last))
+            return self._unpack(held, start + first, start + last)
         order = self.order[first:last]
         low, high = int(order.min()), int(order.max()) + 1  # rows move within their head: this is little more
-        return self.record.unpack(held, slice(start + low, start + high))[order - low]
+        return self._unpack(held, start + low, start + high)[order - low]
+
+    def _unpack(self, held: Mapping[str, Tensor], first: int, last: int) -> Tensor:
+        """Rows of a matrix, or of stacked ones, which are counted through and unpacked whole."""
+        if len(self.record.shape) == 2:
+            return self.record.unpack(held, slice(first, last))
+        height = self.record.shape[-2]
+        start = first // height
+        rows = self.record.unpack(held, slice(start, -(-last // height))).flatten(0, -2)
+        return rows[first - start * height : last - start * height]
 
 
 @dataclass(frozen=True)
