@@ -20,7 +20,6 @@ Examples:
   zoo quantize tiny ./tiny-int8 --to int8
   zoo quantize tiny ./tiny-int4 --to int4 --group 64 --text sample
   zoo quantize tiny ./tiny.gguf --to q8_0
-  zoo quantize ./Llama-3.2-1B ./out --to nf4 --dry-run --json
 """
 
 
