@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +33,7 @@ class Conversion:
     nbytes: int  # of the tensors written
     dtype: str | None
     notes: tuple[str, ...] = ()  # what is odd about what was written
+    tensors: Mapping[str, TensorSpec] = field(default_factory=dict)  # as written: type and shape of each
 
 
 def convert(
@@ -58,6 +59,25 @@ def convert(
     ZooError if the folder is not zoo's to replace.
     """
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
+    return convert_ledger(
+        ledger, folder, format=format, dtype=dtype, allow=allow, max_shard_size=max_shard_size, force=force,
+        dry_run=dry_run, type=type,
+    )  # fmt: skip
+
+
+def convert_ledger(
+    ledger: Ledger,
+    folder: str | Path,
+    *,
+    format: str,
+    dtype: str | torch.dtype | None = None,
+    allow: Iterable[str] = (),
+    max_shard_size: int | str = "5GB",
+    force: bool = False,
+    dry_run: bool = False,
+    type: str | None = None,
+) -> Conversion:
+    """`convert` of a checkpoint whose headers are read already."""
     ledger.check()
     refuse_random(ledger)
     if format not in (formats := ["zoo", *ledger.family.formats]):
@@ -81,7 +101,9 @@ def convert(
         Path(folder), ledger.family, format, config, foreign, provenance(ledger, format, dtype, allow),
         ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
     )  # fmt: skip
-    done = Conversion(ledger, Path(folder), format, target.num_tensors, target.nbytes, dtype, target.notes)
+    done = Conversion(
+        ledger, Path(folder), format, target.num_tensors, target.nbytes, dtype, target.notes, target.written
+    )  # fmt: skip
     if dry_run:
         target.check()
         return done

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zoo.checkpoint.forms import WrittenForm
     from zoo.files.safetensors_writer import TensorSpec
 
-OF_LLAMA_CPP = {"q8_0": "q8_0", "q4_0": "q4_0"}
+OF_LLAMA_CPP = ("q8_0", "q4_0")  # one GGUF file
 
 
 @dataclass
@@ -72,17 +72,26 @@ def quantize(
     force: bool = False,
     dry_run: bool = False,
 ) -> Quantised:
-    """Write `source` to `folder` as transformers and vLLM read packed weights: `form` is int8, int4, fp8 or nf4.
+    """Write `source` to `folder` as transformers reads packed weights: `form` is int8, int4, fp8 or nf4.
 
     Matrices of attention, MLPs and experts are rounded to nearest, int4 in groups of `group` columns (32); embedding,
-    head, router, norms and what reads images stay as they are, cast to `dtype` if given. Raises UsageError for a form
+    head, router, norms and what reads images stay as they are, cast to `dtype` if given. As q8_0 or q4_0 `folder` is
+    one GGUF file, in which embedding and head are rounded too, as llama.cpp has it. Raises UsageError for a form
     or a source that cannot be, UnknownName for a form that is not known, and what `convert` raises.
     """
-    chosen = _form(form, group)
+    is_file = form in OF_LLAMA_CPP
+    chosen = None if is_file and group is None else _form(form, group)
+    if chosen is not None and Path(folder).suffix == ".gguf":
+        what = f"{folder} is the name of a GGUF file, and {form} is written as a folder"
+        raise UsageError(what, hint=f"give a name without .gguf, or --to {' or '.join(OF_LLAMA_CPP)}")
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger.check()
     refuse_random(ledger)
     _refuse_packed(ledger)
+    if chosen is None:
+        from zoo.checkpoint.into_blocks import into_blocks
+
+        return into_blocks(ledger, folder, form, dtype=dtype, allow=allow, force=force, dry_run=dry_run)
     shard_bytes = parse_bytes(max_shard_size)
     from zoo.checkpoint import saving
     from zoo.checkpoint.checks import check_tied, check_witnesses
@@ -132,8 +141,8 @@ def quantize(
 
 def _form(name: str, group: int | None) -> WrittenForm:
     if name in OF_LLAMA_CPP:
-        hint = f"zoo convert SOURCE OUT.gguf --to gguf --type {name}"
-        raise UsageError(f"{name} is a type of llama.cpp's files, which zoo convert writes", hint=hint)
+        why = f"a block of {name} has 32 columns"
+        raise UsageError(f"group={group} is no size of a group of {name}", why=why, hint="leave it out")
     from zoo.checkpoint.forms import FORMS
 
     if name not in FORMS:

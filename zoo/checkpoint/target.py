@@ -56,8 +56,13 @@ class Target:
         )
 
     @property
+    def written(self) -> Mapping[str, TensorSpec]:
+        """Type and shape of each tensor as it will lie there."""
+        return self.gguf.specs if self.gguf else self.tensors
+
+    @property
     def num_tensors(self) -> int:
-        return len(self.gguf.specs if self.gguf else self.tensors)
+        return len(self.written)
 
     @property
     def nbytes(self) -> int:

@@ -1,4 +1,4 @@
-"""`zoo quantize`: a checkpoint with its matrices rounded to a few bits, as transformers and vLLM read them."""
+"""`zoo quantize`: a checkpoint with its matrices rounded to a few bits: a folder, or a GGUF file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ EPILOG = """\b
 Examples:
   zoo quantize tiny ./tiny-int8 --to int8
   zoo quantize tiny ./tiny-int4 --to int4 --group 64 --text sample
+  zoo quantize tiny ./tiny.gguf --to q8_0
   zoo quantize ./Llama-3.2-1B ./out --to nf4 --dry-run --json
 """
 
@@ -29,7 +30,7 @@ Examples:
 @shared_options
 @click.option(
     "--to", "form", default="int8", show_default=True, metavar="FORM",
-    help="int8, int4, fp8 (compressed-tensors) or nf4 (bitsandbytes).",
+    help="int8, int4, fp8 (compressed-tensors), nf4 (bitsandbytes); q8_0, q4_0 (one GGUF file).",
 )  # fmt: skip
 @click.option("--group", type=int, help="Columns that share a scale in int4: 32, 64 or 128.  [default: 32]")
 @click.option("--dtype", help="Cast the weights that are not packed; a value that overflows is an error.")
@@ -59,7 +60,9 @@ def command(
     """Write the checkpoint SOURCE to FOLDER with the matrices of its layers packed, rounded to nearest.
 
     Embedding, head, router, norms and what reads images keep their numbers. The error of every packed weight is told.
-    FOLDER is a Hugging Face folder, replaced completely or not at all.
+    FOLDER is a Hugging Face folder in the layout of compressed-tensors or bitsandbytes, which transformers reads. With
+    q8_0 or q4_0 it is the name of a GGUF file, OUT.gguf, in which embedding and head are rounded too. It is replaced
+    completely or not at all.
     """
     from zoo.checkpoint.quantising import quantize
     from zoo.measurement.passages import read_text
@@ -92,7 +95,7 @@ def _told(done: Quantised, seconds: float) -> list[str]:
     told = [
         f"{done.folder}  as {done.form}: {done.words}; {human_bytes(done.nbytes)} in all, packed weights "
         f"{human_bytes(done.packed_bytes)}, {bits:.2f} bits each  {seconds:.1f} s",
-        f"as they are: {', '.join(grouped(done.kept)[:6])}",
+        f"as they are: {', '.join(grouped(done.kept)[:6]) or 'vectors and norms'}",
     ]
     if done.errors:
         name, worst = done.worst

@@ -88,7 +88,8 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path: Path) -> N
     folder = source(tmp_path / "a")
     for options, error, told in (
         ({"form": "int3"}, UnknownName, "form='int3' is not known"),
-        ({"form": "q4_0"}, UsageError, "llama.cpp"),
+        ({"form": "q4_0", "group": 64}, UsageError, "a block of q4_0 has 32 columns"),
+        ({"form": "q4_0"}, UsageError, "not the name of a GGUF file"),
         ({"form": "int4", "group": 0}, UsageError, "group=0 is no size"),
         ({"form": "int8", "group": 32}, UsageError, "int8 has no groups"),
         ({"form": "int4", "group": 64}, UsageError, "96 columns, which are not whole groups of 64"),
@@ -103,6 +104,29 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path: Path) -> N
     with pytest.raises(ZooError, match="NaN"):
         quantised(tiny.write(tmp_path / "d", spoilt, torch_dtype="bfloat16"), tmp_path / "b")
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("form", ["q8_0", "q4_0"])
+def test_a_gguf_file_is_written_and_the_errors_are_those_of_its_owner(form: str, tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    file, folder = tmp_path / "b.gguf", source(tmp_path / "a")
+    planned = quantised(folder, file, form=form, dry_run=True)
+    assert not file.exists()
+    done = quantised(folder, file, form=form)
+    assert (planned.nbytes, planned.packed_bytes, planned.kept) == (done.nbytes, done.packed_bytes, done.kept)
+    stored = {t.name: t for t in gguf.GGUFReader(file).tensors}
+    blocks = {name: t for name, t in stored.items() if t.tensor_type.name == form.upper()}
+    assert set(done.errors) == set(blocks) == {name for name, t in stored.items() if len(t.shape) > 1}
+    assert done.packed_bytes == sum(t.data.nbytes for t in blocks.values())
+    assert done.nbytes == sum(t.data.nbytes for t in stored.values())
+    before, found = tiny.weights()[f"{tiny.DOWN}.weight"].double(), stored["blk.0.ffn_down.weight"]
+    after = torch.from_numpy(gguf.dequantize(found.data, found.tensor_type)).double()
+    error = ((after - before).norm() / before.norm()).item()
+    assert done.errors["blk.0.ffn_down.weight"] == pytest.approx(error, rel=1e-5)  # norms in float32
+    with pytest.raises(UsageError, match="is packed already"):
+        quantised(file, tmp_path / "c.gguf", form=form)
+    with pytest.raises(UsageError, match=r"the name of a GGUF file, and int8 is written as a folder"):
+        quantised(folder, tmp_path / "c.gguf", form="int8")
 
 
 def test_experts_are_written_one_by_one_and_read_back(tmp_path: Path) -> None:
