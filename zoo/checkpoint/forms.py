@@ -1,8 +1,7 @@
 """The forms in which packed weights are written, as the libraries that own them read them.
 
-N rows, K columns, G groups. int8 and int4 are compressed-tensors' pack-quantized,
-fp8 its float-quantized, nf4 is bitsandbytes'. Scales are rounded to bfloat16 before the codes are chosen, and stored in
-the type of the weight.
+N rows, K columns, G groups. int8 and int4 are compressed-tensors' pack-quantized, fp8 its float-quantized, nf4 is
+bitsandbytes'. Scales are rounded to bfloat16 before the codes are chosen, and stored in the type of the weight.
 """
 
 from __future__ import annotations

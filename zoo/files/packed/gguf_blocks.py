@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -27,40 +27,6 @@ def blocks_of(tensors: Mapping[str, TensorInfo]) -> Packing:
     return Packing(frozenset(), matrices)
 
 
-def _q8_0(rows: Tensor) -> Tensor:
-    import torch
-
-    blocks = rows.unflatten(1, (-1, 34))
-    return blocks[..., 2:].contiguous().view(torch.int8).float() * _half(blocks, 0)
-
-
-def _q4_0(rows: Tensor) -> Tensor:
-    blocks = rows.unflatten(1, (-1, 18))
-    return (_nibbles(blocks[..., 2:]) - 8) * _half(blocks, 0)
-
-
-def _q4_1(rows: Tensor) -> Tensor:
-    blocks = rows.unflatten(1, (-1, 20))
-    return _nibbles(blocks[..., 4:]) * _half(blocks, 0) + _half(blocks, 2)
-
-
-def _half(blocks: Tensor, at: int) -> Tensor:
-    """The float16 at a byte of each block [R, B, bytes], as float32 [R, B, 1]."""
-    import torch
-
-    return blocks[..., at : at + 2].contiguous().view(torch.float16).float()
-
-
-def _nibbles(codes: Tensor) -> Tensor:
-    """The 32 codes in 16 bytes: the low halves first."""
-    import torch
-
-    return torch.cat((codes & 15, codes >> 4), -1).float()
-
-
-PLAIN: dict[str, Callable[[Tensor], Tensor]] = {"Q8_0": _q8_0, "Q4_0": _q4_0, "Q4_1": _q4_1}
-
-
 def _matrix(info: TensorInfo) -> PackedMatrix:
     rows = prod(info.shape[:-1])
     blocks = TensorInfo(info.name, "uint8", (rows, info.nbytes // rows), info.file, info.nbytes, info.offset)
@@ -71,13 +37,15 @@ def _matrix(info: TensorInfo) -> PackedMatrix:
 
 
 def _band(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> Tensor:
-    """The numbers of some rows: those of the plainest types by torch, all others by the package. [R, C]"""
+    """The numbers of some rows: those of the common types by torch, all others by the package. [R, C]"""
     import numpy as np
     import torch
     from gguf import GGMLQuantizationType, dequantize
 
-    if (plain := PLAIN.get(str(matrix.encoding.settings["type"]))) is not None:
-        return plain(parts["blocks"][rows]).reshape(-1, matrix.shape[1])
-    kind = GGMLQuantizationType[str(matrix.encoding.settings["type"])]
-    values = dequantize(parts["blocks"][rows].cpu().numpy(), kind)
+    from zoo.files.packed.gguf_numbers import NUMBERS
+
+    name = str(matrix.encoding.settings["type"])
+    if name in NUMBERS:
+        return NUMBERS[name](parts["blocks"][rows]).reshape(-1, matrix.shape[1])
+    values = dequantize(parts["blocks"][rows].cpu().numpy(), GGMLQuantizationType[name])
     return torch.from_numpy(np.ascontiguousarray(values, np.float32)).reshape(-1, matrix.shape[1])

@@ -70,8 +70,11 @@ class PackedMatrix:
         import torch
 
         first, last, _ = (rows or slice(None)).indices(self.shape[0])
-        out = torch.empty((max(0, last - first), *self.shape[1:]), dtype=getattr(torch, self.dtype))
+        dtype: torch.dtype = getattr(torch, self.dtype)
         step = max(1, BAND // max(1, prod(self.shape[1:])))
+        if first < last <= first + step:
+            return self.band(self, parts, slice(first, last)).to(dtype).reshape(last - first, *self.shape[1:])
+        out = torch.empty((max(0, last - first), *self.shape[1:]), dtype=dtype)
         for start in range(first, last, step):
             stop = min(start + step, last)
             out[start - first : stop - first] = self.band(self, parts, slice(start, stop))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zoo.nn.packed import kernels
 
-BAND = 1 << 22  # numbers that are unpacked at a time
+BAND = 1 << 20  # numbers that are unpacked at a time: what fits into a cache of the CPU
 
 
 class PackingScheme(Protocol):
