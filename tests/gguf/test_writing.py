@@ -142,6 +142,7 @@ def test_a_writer_that_gets_something_else_leaves_nothing(tmp_path: Path) -> Non
         ("deepseek", LATENT | {"q_lora_rank": None}, "q_lora_rank=null"),
         ("deepseek", LATENT | {"scoring": "softmax", "is_renormalised": False}, "ranks groups by their two best"),
         ("deepseek", LATENT | {"num_shared_experts": 0}, "num_shared_experts=0"),
+        ("deepseek", LATENT | {"rope": RopeConfig(10_000.0, "yarn", 4.0, 16)}, "without model.rope.mscale"),
     ],
 )  # fmt: skip
 def test_what_llama_cpp_does_not_compute_is_refused(family: str, changes: dict[str, Any], message: str) -> None:
@@ -166,6 +167,7 @@ def metadata(case: str) -> tuple[Any, dict[str, Any]]:
         ("deepseek v3", "deepseek2.attention.head_count_kv", 2), ("glm4", "glm4.rope.dimension_count", 1 << 40),
         ("glm4_moe", "glm4moe.nextn_predict_layers", 1), ("bert", "bert.attention.causal", True),
         ("bloom", "bloom.feed_forward_length", 9), ("gpt2", "gpt2.attention.max_alibi_bias", 8.0),
+        ("deepseek v3", "deepseek2.rope.scaling.yarn_log_multiplier", 0.0),
         ("t5", "t5.attention.relative_buckets_count", 0), ("t5", "t5.decoder_block_count", [2]),
         ("chatglm2", "chatglm.rope.dimension_count", 0), ("qwen2", "qwen2.embedding_length", 0),
     ],
