@@ -110,6 +110,7 @@ def test_an_override_without_quotes_is_met_with_the_line_that_has_them(words, ty
     assert found.stderr.rstrip().endswith(typed)
 
 
+@pytest.mark.slow
 def test_only_differing_leaves_out_what_is_the_same():
     words = ["compare", "llama3", "llama3 model.num_kv_heads=4"]
     whole, short = (CliRunner().invoke(main, [*words, *more]).stdout for more in ([], ["--only", "differing"]))

@@ -67,6 +67,7 @@ def test_one_graph_serves_all_lengths_and_one_more_all_numbers_of_rows(
     assert counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"] >= 1
 
 
+@pytest.mark.slow
 def test_without_a_compiler_it_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(UsageError, match=r"compile=True needs a C\+\+ compiler, and .* is not on the PATH"):

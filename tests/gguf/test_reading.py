@@ -43,6 +43,7 @@ def check(case: str, arch: str, tmp_path: Path, **options: bool) -> None:
     assert (model(TOKENS) - theirs(TOKENS).logits).abs().max() < CLOSE
 
 
+@pytest.mark.slow
 def test_a_llama_as_llama_cpp_stores_it_has_the_logits_of_transformers(tmp_path: Path) -> None:
     check("llama", "llama", tmp_path)
 

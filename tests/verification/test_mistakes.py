@@ -91,6 +91,7 @@ def test_looking_for_mistakes_leaves_the_model_as_it_was() -> None:
     assert all(torch.equal(weights[n], p) for n, p in other.named_parameters(remove_duplicate=False))
 
 
+@pytest.mark.slow
 def test_two_mistakes_in_two_layers_are_both_named() -> None:
     model = right(by_name("gate and up swapped").config)
     other: Any = copy.deepcopy(model)

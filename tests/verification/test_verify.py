@@ -87,7 +87,12 @@ def test_names_are_found_with_a_prefix_more_or_less() -> None:
     assert resolve("x.0", ["a.x.0", "b.x.0"]) is None
 
 
-@pytest.mark.parametrize("family", ["llama", "bert", "t5", "vit", "clip", "mistral", "gemma3_vl"])
+EVERY_KIND = ["llama", "bert", "t5", "vit", "clip", "mistral", "gemma3_vl"]
+
+
+@pytest.mark.parametrize(
+    "family", [pytest.param(f, marks=pytest.mark.slow if f in ("mistral", "gemma3_vl") else []) for f in EVERY_KIND]
+)
 def test_every_kind_of_model_is_given_what_it_reads(family: str) -> None:
     model = model_of(family)
     result = zoo.verify(model, against=copy.deepcopy(model))

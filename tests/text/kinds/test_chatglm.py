@@ -50,6 +50,7 @@ def test_a_text_that_spells_a_mask_of_chatglm_6b_is_a_text(tmp_path: Path):
     assert theirs.piece_to_id("<sop>") in ours.encode("a<sop>b", add_special_tokens=False)  # it has a role
 
 
+@pytest.mark.slow
 def test_the_first_release_lacks_what_its_code_appended(tmp_path: Path):
     options = ICE | {"control_symbols": ["<pad>"], "user_defined_symbols": ["<n>"], "byte_fallback": False}
     data = made.sentencepiece_model(700, **options)

@@ -129,7 +129,7 @@ def test_nested_groups_are_read_by_layer_type() -> None:
 MROPE = {"type": "default", "rope_type": "default", "mrope_section": [16, 24, 24]}
 
 
-@pytest.mark.parametrize(
+EXTRAS = pytest.mark.parametrize(
     ("group", "told"),
     [
         (MROPE, "mrope_section=[16, 24, 24]"),
@@ -139,6 +139,18 @@ MROPE = {"type": "default", "rope_type": "default", "mrope_section": [16, 24, 24
         ({"type": "linear", "factor": 4.0, "attn_factor": 1}, "attn_factor=1"),
     ],
 )  # fmt: skip
+
+
+@EXTRAS
+def test_extras_without_effect_are_told(group: dict[str, Any], told: str) -> None:
+    hf = ForeignConfig({"rope_theta": 1e4, "rope_scaling": group})
+    plain = {k: v for k, v in group.items() if k in ("type", "factor")}
+    assert hf.rope() == rope({"rope_theta": 1e4, "rope_scaling": plain})
+    assert set(told.split(", ")) <= set(hf.told["rope_scaling"].split(": ")[1].partition(" changes")[0].split(", "))
+
+
+@pytest.mark.slow
+@EXTRAS
 def test_extras_without_effect_are_told_and_transformers_computes_without_them_too(
     group: dict[str, Any], told: str
 ) -> None:
