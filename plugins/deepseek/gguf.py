@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.errors import UsageError
+from zoo.errors import CheckpointError, UsageError
 from zoo.weights import Dialect, ForeignConfig, Key, Table, key, must_be, rename, rule, under, write_keys
 from zoo.weights.gguf.experts import EXPERTS, SIGMOID, SOFTMAX, expert_keys, width_key
 from zoo.weights.gguf.layout import MLP, WHERE, by_architecture, decoder_keys, fixed, norm_eps, read_rest, read_size
@@ -58,6 +58,9 @@ def from_config(hf: ForeignConfig) -> DeepSeekConfig:
     read = {k.theirs for k in KEYS}
     rest = read_rest(hf, ARCH, **{n: value for n, value in fixed(ARCH).items() if n not in read}, **known)
     rope = read_rope(hf, ARCH, c["rope_head_dim"], c["max_seq_len"], temperature_key(ARCH))
+    if rope.scaling == "yarn" and not rope.mscale:
+        why = "without it llama.cpp does not scale the rotated channels, and DeepSeek's released code does"
+        raise CheckpointError(hf.file, temperature_key(ARCH).theirs, "is missing or 0, and rope.scaling is yarn", why=why)
     own: dict[str, Any] = {
         "nope_head_dim": width - c["rope_head_dim"],
         "v_head_dim": v,
@@ -71,6 +74,9 @@ def to_config(c: DeepSeekConfig) -> dict[str, Any]:
     must_be(c, WHERE, attention_bias=False, moe_layer_freq=1, num_mtp_layers=0, rope_interleaved=True)
     if not c.num_shared_experts:
         raise UsageError(f"{WHERE} of {ARCH} cannot store model.num_shared_experts=0: llama.cpp wants one at least")
+    if c.rope.scaling == "yarn" and not c.rope.mscale:
+        what = f"{WHERE} of {ARCH} cannot store model.rope.scaling=yarn without model.rope.mscale"
+        raise UsageError(what, why="llama.cpp does not scale the rotated channels then", hint="write hf or zoo")
     if c.q_lora_rank is None and c.num_layers not in LITE:
         what = f"{WHERE} of {ARCH} cannot store model.q_lora_rank=null with model.num_layers={c.num_layers}"
         raise UsageError(
