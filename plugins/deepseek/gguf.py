@@ -60,7 +60,9 @@ def from_config(hf: ForeignConfig) -> DeepSeekConfig:
     rope = read_rope(hf, ARCH, c["rope_head_dim"], c["max_seq_len"], temperature_key(ARCH))
     if rope.scaling == "yarn" and not rope.mscale:
         why = "without it llama.cpp does not scale the rotated channels, and DeepSeek's released code does"
-        raise CheckpointError(hf.file, temperature_key(ARCH).theirs, "is missing or 0, and rope.scaling is yarn", why=why)
+        raise CheckpointError(
+            hf.file, temperature_key(ARCH).theirs, "is missing or 0, and rope.scaling is yarn", why=why
+        )
     own: dict[str, Any] = {
         "nope_head_dim": width - c["rope_head_dim"],
         "v_head_dim": v,
