@@ -74,7 +74,7 @@ def test_experts_that_a_file_has_stacked_stay_packed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["Q8_0", "Q4_0", "Q4_1", "Q5_0"])
 def test_blocks_of_llama_cpp_stay_packed_with_their_rows_reordered(kind: str, tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    gguf = pytest.importorskip("gguf", reason="the gguf extra is not installed")
     from tests.plugins.llama_cpp_files import write
 
     config = installed()["llama"].config_class(

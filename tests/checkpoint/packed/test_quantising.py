@@ -108,7 +108,7 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("form", ["q8_0", "q4_0"])
 def test_a_gguf_file_is_written_and_the_errors_are_those_of_its_owner(form: str, tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    gguf = pytest.importorskip("gguf", reason="the gguf extra is not installed")
     file, folder = tmp_path / "b.gguf", source(tmp_path / "a")
     planned = quantised(folder, file, form=form, dry_run=True)
     assert not file.exists()
