@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
 import zoo
-from tests.some import some
+from tests.some import one_in, some
 from zoo.cli import main
 from zoo.cli.inspect import lines
 from zoo.errors import CheckpointError, ConfigError, ZooWarning
@@ -276,7 +276,7 @@ def test_BLOOMs_padded_beams_are_those_of_the_row_alone(stored: Callable[[str], 
 
 @pytest.mark.parametrize(
     ("keys", "words"),
-    [
+    one_in(4, [
         ({"rms_norm_eps": 1e30}, "rms_norm_eps: model.norm_eps=1e+30 is not from 0 to 0.1"),
         ({"rms_norm_eps": -1e-6}, "norm_eps=-1e-06"),
         ({"rope_theta": 1e30, "rope_parameters": None}, "theta=1e+30 is not above 1 and up to"),
@@ -301,7 +301,7 @@ def test_BLOOMs_padded_beams_are_those_of_the_row_alone(stored: Callable[[str], 
         ({"num_attention_heads": 3, "num_key_value_heads": 2}, "num_attention_heads: model.num_heads=3 is not a multi"),
         ({"head_dim": 0}, "head_dim: model.head_dim=0 is below 1"),
         ({"vocab_size": -1}, "vocab_size: model.vocab_size=-1 is below 1"),
-    ],
+    ]),
 )  # fmt: skip
 def test_contradictions_are_refused_by_the_key_of_the_file_before_anything_is_written(
     change: Change, keys: dict[str, Any], words: str, tmp_path: Path
@@ -317,22 +317,25 @@ def test_contradictions_are_refused_by_the_key_of_the_file_before_anything_is_wr
 
 @pytest.mark.parametrize(
     ("name", "keys", "words"),
-    [
-        ("deepseek", {"q_lora_rank": 0}, "q_lora_rank: model.q_lora_rank=0 is below 1"),
-        ("deepseek", {"head_dim": 99}, "head_dim: 99 is not supported"),
-        ("deepseek", {"routed_scaling_factor": 0.0}, "routed_scale=0.0"),
-        ("mixtral", {"num_experts_per_tok": 9}, "experts_per_token=9 exceeds"),
-        ("qwen2_moe", {"mlp_only_layers": [-1]}, "mlp_only_layers: -1 is not one of"),
-        ("gemma", {"query_pre_attn_scalar": -4}, "query_pre_attn_scalar=-4"),
-        ("gemma", {"sliding_window_size": 3}, "sliding_window_size: 3 is not supported"),
-        ("glm4_moe", {"num_local_experts": 3}, "num_local_experts: 3 is not supported"),
-        ("glm", {"partial_rotary_factor": None, "rope_parameters": None}, "null is not a share of the channels"),
-        ("deepseek", {"rope_interleave": None}, "rope_interleave: null is neither true nor false"),
-        ("gpt2", {"scale_attn_weights": None}, "scale_attn_weights: null is neither true nor false"),
-        ("t5", {"scale_decoder_outputs": None}, "scale_decoder_outputs: null is neither true nor false"),
-        ("t5", {"is_encoder_decoder": False}, "is_encoder_decoder: False is not supported"),
-        ("roberta", {"pad_token_id": None}, "pad_token_id: null is not a token"),
-    ],
+    one_in(
+        4,
+        [
+            ("deepseek", {"q_lora_rank": 0}, "q_lora_rank: model.q_lora_rank=0 is below 1"),
+            ("deepseek", {"head_dim": 99}, "head_dim: 99 is not supported"),
+            ("deepseek", {"routed_scaling_factor": 0.0}, "routed_scale=0.0"),
+            ("mixtral", {"num_experts_per_tok": 9}, "experts_per_token=9 exceeds"),
+            ("qwen2_moe", {"mlp_only_layers": [-1]}, "mlp_only_layers: -1 is not one of"),
+            ("gemma", {"query_pre_attn_scalar": -4}, "query_pre_attn_scalar=-4"),
+            ("gemma", {"sliding_window_size": 3}, "sliding_window_size: 3 is not supported"),
+            ("glm4_moe", {"num_local_experts": 3}, "num_local_experts: 3 is not supported"),
+            ("glm", {"partial_rotary_factor": None, "rope_parameters": None}, "null is not a share of the channels"),
+            ("deepseek", {"rope_interleave": None}, "rope_interleave: null is neither true nor false"),
+            ("gpt2", {"scale_attn_weights": None}, "scale_attn_weights: null is neither true nor false"),
+            ("t5", {"scale_decoder_outputs": None}, "scale_decoder_outputs: null is neither true nor false"),
+            ("t5", {"is_encoder_decoder": False}, "is_encoder_decoder: False is not supported"),
+            ("roberta", {"pad_token_id": None}, "pad_token_id: null is not a token"),
+        ],
+    ),
 )
 def test_fields_of_a_family_are_held_to_each_other_when_they_are_read(
     change: Change, name: str, keys: dict[str, Any], words: str

@@ -121,6 +121,7 @@ def test_what_cannot_be_had_ends_with_3_and_a_way_on(hub: Hub, client: Client) -
         assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_here_already_or_no_name_is_wrong_use(hub: Hub, client: Client, tmp_path: Path) -> None:
     for source, told in ((str(tmp_path), "is already on this machine"), ("tiny", "is already on this machine"),
                          ("lama3", "did you mean"), ("hf://datasets/acme/x", "is a dataset")):  # fmt: skip

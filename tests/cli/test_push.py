@@ -14,6 +14,7 @@ import yaml
 import zoo
 from tests.hub.client import Client
 from tests.hub.server import Hub, serving
+from tests.some import one_in
 from zoo.checkpoint.pushing import push
 from zoo.errors import CheckpointError
 from zoo.files.manifest import listed_files, manifest_text
@@ -244,7 +245,7 @@ def test_a_card_whose_head_cannot_be_read_names_no_licence(tmp_path: Path, text:
 LINKED = ["LICENSE", "README.md", "vocab.json", "config.json", "model.safetensors", "zoo.json", "NOTICE.txt"]
 
 
-@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize("name", one_in(4, LINKED))
 @pytest.mark.parametrize("how", ["away", "beside", "nowhere", "folder"])
 def test_a_link_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str, how: str) -> None:
     folder = Path(shutil.copytree(TINY, tmp_path / "model"))
@@ -264,6 +265,7 @@ def test_a_link_in_the_place_of_a_file_is_refused(tmp_path: Path, name: str, how
     assert f"{name} is a link, not a file of the folder" in str(error.value)
 
 
+@pytest.mark.slow
 def test_links_that_are_no_part_of_the_checkpoint_are_left_out(folder: Path) -> None:
     (folder / "logs").symlink_to(folder.parent)
     (folder / "notes.txt").symlink_to(folder.parent / "nothing")

@@ -39,6 +39,7 @@ def flops(attn: Attention, length: int, chunks: tuple[int, ...] = ()) -> int:
     return counter.get_total_flops() - projections
 
 
+@pytest.mark.slow  # torch imports its compiler to count
 def test_the_cost_of_a_window_is_linear_in_the_text_and_of_full_attention_quadratic() -> None:
     windowed, full = attention(mask=sliding(16)), attention()
     per_query = 2 * 2 * 6 * 4  # two products of 6 heads of 4 channels, a multiplication and an addition each
@@ -48,6 +49,8 @@ def test_the_cost_of_a_window_is_linear_in_the_text_and_of_full_attention_quadra
         assert flops(windowed, length) == per_query * (length * 31 - 16 * 15)
 
 
+@pytest.mark.slow
+@pytest.mark.slow  # torch imports its compiler to count
 @pytest.mark.slow
 def test_the_cost_of_a_window_is_linear_through_a_cache_too() -> None:
     attn = attention(mask=sliding(16))

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import zoo
+from tests.some import one_in
 from zoo.nn import causal, hidden_states
 
 torch.set_num_threads(1)
@@ -56,8 +57,8 @@ def padding(inputs: dict[str, Tensor]) -> Tensor:
     return ~inputs["batch.attention_mask"][:, 0, -1]
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("variant", one_in(2, VARIANTS))
+@pytest.mark.parametrize("case", one_in(2, CASES))
 @torch.inference_mode()
 def test_logits_equal_the_released_codes(models, inputs, expected, case: str, variant: str) -> None:
     assert gap(models[variant](inputs[f"{case}.input_ids"]), expected[f"{variant}{case}.logits"]) < 1e-6

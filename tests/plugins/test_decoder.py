@@ -118,7 +118,7 @@ def test_preset_has_the_released_size(name: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("name", some(EQUAL, "gemma2", "deepseek-v3"))
+@pytest.mark.parametrize("name", some(EQUAL, "gemma2"))
 @torch.no_grad()
 def test_it_equals_its_family_bit_for_bit(name: str, dtype: str) -> None:
     """On the same weights: a whole text, padded rows, and a cache filled by a prompt, a chunk and single tokens."""

@@ -216,7 +216,8 @@ def test_other_DeepSeeks_are_not_taken_for_one(other: str) -> None:
     assert not [f.name for f, _ in installed().detect(V3 | {"model_type": other}) if f.name == "deepseek"]
 
 
-@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), 2])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2])
 def test_modules_guess_what_predict_ahead_says_and_change_no_text(tmp_path: Path, count: int) -> None:
     config = V3 | {"num_nextn_predict_layers": count}
     write(tmp_path, config, tensors(config))

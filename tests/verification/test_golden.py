@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from tests.some import one_in
 from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
 from zoo.registry import installed
 from zoo.verification.goldens.file import Golden, inputs_of, numbers, read_golden, write_golden
@@ -18,10 +19,9 @@ from zoo.verification.goldens.rerun import build_golden, folder_of, goldens_of, 
 torch.set_num_threads(1)
 
 GOLDENS = [golden for _, family in sorted(installed().families.items()) for golden in goldens_of(family)]
-every = pytest.mark.parametrize("golden", GOLDENS, ids=lambda golden: golden.name)
 
 
-@every
+@pytest.mark.parametrize("golden", one_in(6, GOLDENS), ids=lambda golden: golden.name)
 def test_the_family_gives_the_numbers_of_its_reference(golden: Golden) -> None:
     result = rerun(golden)
     assert result.passed, result

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import zoo
+from tests.some import one_in
 from zoo.checkpoint.inspection import inspect
 from zoo.checkpoint.loading import realise
 from zoo.errors import UnknownName, UsageError, ZooWarning
@@ -25,7 +26,7 @@ def quietly(source: Path | str, **options: object) -> nn.Module:
         return zoo.load(source, **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", one_in(3, FAMILIES))
 def test_a_rounded_model_is_the_model_of_its_rounded_numbers(family: str, tmp_path: Path) -> None:
     """The same logits in float64, in which a packed layer multiplies by just the numbers that it stands for."""
     config = installed()[family].config_class.tiny()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.files.packed import owners, tiny
+from tests.some import one_in
 from zoo.errors import CheckpointError
 from zoo.files.checkpoint import open_checkpoint
 
@@ -32,7 +33,7 @@ CASES |= {"in float16": (affine(4), "float16"), "in float32": (affine(8), "float
 CASES |= {mode: (settings | {"mode": mode}, "bfloat16") for mode, settings in FLOATS.items()}
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", one_in(4, CASES))
 def test_each_mode_is_what_its_owner_unpacks(case: str, tmp_path: Path) -> None:
     settings, dtype = CASES[case]
     folder = tiny.packed(
