@@ -49,9 +49,7 @@ def test_the_cost_of_a_window_is_linear_in_the_text_and_of_full_attention_quadra
         assert flops(windowed, length) == per_query * (length * 31 - 16 * 15)
 
 
-@pytest.mark.slow
 @pytest.mark.slow  # torch imports its compiler to count
-@pytest.mark.slow
 def test_the_cost_of_a_window_is_linear_through_a_cache_too() -> None:
     attn = attention(mask=sliding(16))
     costs = [flops(attn, 64 * n, (64,) * n) for n in (2, 3, 5)]
