@@ -40,6 +40,8 @@ class Prefix:
 class PrefixCache(Cache):
     """A cache that remembers each row's prefix."""
 
+    needs_whole_prompt = True
+
     def __init__(self, layers: list[LayerCache], batch_size: int, max_len: int) -> None:
         super().__init__(layers, batch_size, max_len)
         self.prefix: Prefix | None = None

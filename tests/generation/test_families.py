@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pkgutil import resolve_name
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from tests.some import some
+from zoo.anatomy.config import RopeConfig
 from zoo.errors import UsageError
 from zoo.generation import generate
 from zoo.models.construction import build
@@ -57,6 +59,39 @@ def by_hand(model: nn.Module, prompt: list[int], count: int) -> list[int]:
 def test_a_batch_with_a_cache_gives_what_each_row_gives_without(model: nn.Module, prompts: list[list[int]]):
     found = generate(model, prompts, max_new_tokens=12)
     assert found.new_tokens == [by_hand(model, prompt, 12) for prompt in prompts]
+
+
+def test_prompts_read_in_chunks_say_the_same(model: nn.Module, prompts: list[list[int]]):
+    if model.config.family == "chatglm":
+        with pytest.raises(UsageError, match="prefill_chunk=2: the tokens of a prompt see each other"):
+            generate(model, prompts, max_new_tokens=3, prefill_chunk=2)
+        return
+    widths: list[int] = []
+    model.register_forward_pre_hook(lambda _, args: widths.append(args[0].shape[1]))
+    whole = generate(model, prompts, max_new_tokens=9, return_logits=True)
+    widths.clear()
+    read = generate(model, prompts, max_new_tokens=9, prefill_chunk=2, return_logits=True)
+    assert read.new_tokens == whole.new_tokens
+    for a, b in zip(read.logits or [], whole.logits or [], strict=True):
+        assert (a - b).abs().max() < 1e-9  # float64; peaked weights give logits of some tens
+    if not isinstance(model, EncoderDecoder):  # whose source is read by its encoder
+        assert widths[: len(widths) - 8] == [2, 2, 1]
+    assert generate(model, prompts, max_new_tokens=9, prefill_chunk=3, num_beams=3).new_tokens == (
+        generate(model, prompts, max_new_tokens=9, num_beams=3).new_tokens
+    )
+
+
+def test_chunks_are_refused_where_only_the_whole_prompt_tells_how_tokens_rotate():
+    config = installed()["llama"].config_class.tiny()
+    rope = RopeConfig(10_000.0, scaling="dynamic", factor=2.0)
+    model = build(replace(config, rope=rope, max_seq_len=8, eos_token_id=[]), device="cpu").eval()
+    assert generate(model, [3] * 5, max_new_tokens=3, prefill_chunk=2).new_tokens == (
+        generate(model, [3] * 5, max_new_tokens=3).new_tokens
+    )
+    with pytest.raises(UsageError, match="prefill_chunk=2: beyond 8 tokens .* room for 9"):
+        generate(model, [3] * 5, max_new_tokens=4, prefill_chunk=2)
+    with pytest.raises(UsageError, match="prefill_chunk=2: a prompt with images is read in one pass"):
+        generate(model, [3] * 5, max_new_tokens=3, prefill_chunk=2, inputs={"images": None})
 
 
 def test_rows_that_end_early_do_not_disturb_the_others(model: nn.Module, prompts: list[list[int]]):

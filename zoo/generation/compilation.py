@@ -69,6 +69,10 @@ class CompiledReader:
         """The model's weights."""
         return self.model.parameters()  # pyrefly: ignore[missing-attribute]
 
+    def modules(self) -> Any:
+        """The model's parts."""
+        return self.model.modules()  # pyrefly: ignore[missing-attribute]
+
 
 def check_compiler(device: torch.device) -> None:
     """Raise UsageError where torch cannot compile for this device."""

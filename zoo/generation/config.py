@@ -51,6 +51,7 @@ class GenerationSettings(TypedDict, total=False):
     decoder_start_token_id: int | None
     num_return_sequences: int | None
     cache: str | None
+    prefill_chunk: int | None
     num_draft_tokens: int | None
     draft_ngram_size: int | None
     num_beams: int | None
@@ -101,6 +102,7 @@ class GenerationConfig:
     decoder_start_token_id: int | None = None  # where an encoder-decoder's texts begin; None: the model config's
     num_return_sequences: int = 1  # continuations of each prompt
     cache: str | None = None  # int8: keys and values in 8 bits, a scale for each token and head; None: as computed
+    prefill_chunk: int | None = None  # tokens of the prompts that are read at a time; None: all in one pass
     num_draft_tokens: int | None = None  # tokens that a draft guesses at a time; None: as many as were right lately
     draft_ngram_size: int = 3  # tokens at the end of the text that draft="ngram" looks for before it, at most
     num_beams: int = 1  # sequences that a beam search keeps; 1: no beam search

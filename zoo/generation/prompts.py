@@ -26,6 +26,7 @@ class Batch:
     tokens: Tensor
     mask: Tensor | None
     inputs: Mapping[str, Any] = field(default_factory=dict)  # further arguments of the model's first pass
+    chunk: int | None = None  # tokens of the prompts that are read at a time; None: all
 
     @property
     def width(self) -> int:

@@ -86,6 +86,11 @@ class DualChunkAttention(nn.Module):
         self.rope, self.original_max_seq_len = rope, original_max_seq_len
         self.scale = head_dim**-0.5
 
+    @property
+    def constant_up_to(self) -> int | None:
+        """Tokens up to which no score depends on the length of the text; None: any number."""
+        return self.original_max_seq_len
+
     def forward(self, x: Tensor, span: Span, cache: KVCache | None = None) -> Tensor:
         """Attend x [B, T, D] to itself and to what `cache` holds; returns [B, T, D]."""
         q, k, v = (p(x).unflatten(-1, (-1, self.head_dim)) for p in (self.q_proj, self.k_proj, self.v_proj))

@@ -32,6 +32,13 @@ class Rope(nn.Module):
         self.short = frequencies(self.dim, rope, max_seq_len)
         self.long = frequencies(self.dim, rope, max_seq_len, self.original + 1) if rope.scaling == "longrope" else []
 
+    @property
+    def constant_up_to(self) -> int | None:
+        """Tokens up to which no angle depends on the length of the text; None: any number."""
+        if not self.depends_on_length:
+            return None
+        return self.original if self.rope.scaling == "longrope" else self.max_seq_len
+
     def forward(self, positions: Tensor, dtype: torch.dtype, lengths: Tensor | None = None) -> Rotation:
         """cos and sin at `positions` [B or 1, T], in `dtype`; `lengths` [B or 1] or of each, where they matter."""
         exact = torch.float64 if dtype == torch.float64 else torch.float32

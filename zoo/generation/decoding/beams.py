@@ -12,7 +12,8 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.generation.config import GenerationConfig
-from zoo.generation.decoding.loop import check_finite, open_cache, read_prompts
+from zoo.generation.decoding.loop import check_finite, open_cache
+from zoo.generation.decoding.prefill import read_prompts
 from zoo.generation.decoding.sampling import generators, nothing_left
 from zoo.generation.decoding.search import Hypothesis, Search
 from zoo.generation.history import NOTHING, History

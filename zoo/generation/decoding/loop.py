@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError, ZooError, ZooWarning
+from zoo.generation.decoding.prefill import read_prompts
 from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import CacheLike, LanguageModel
@@ -45,16 +46,6 @@ def decode(
         if all(row.finish_reason for row in rows):
             return
         logits = model(chosen[:, None], cache=cache, last=True)
-
-
-def read_prompts(model: LanguageModel, cache: CacheLike, batch: Batch, num_rows: int) -> Tensor:
-    """Logits [R, 1, V] after the prompts. Each is read once, however many rows go on from it."""
-    logits = model(batch.tokens, attention_mask=batch.mask, cache=cache, last=True, **batch.inputs)
-    if num_rows == len(batch.rows):
-        return logits
-    index = torch.arange(num_rows, device=logits.device) * len(batch.rows) // num_rows
-    cache.reorder(index)
-    return logits[index]
 
 
 def open_cache(model: LanguageModel, batch: Batch, limits: Sequence[int], *, spare: int = 0) -> CacheLike:

@@ -11,6 +11,7 @@ OURS_ALONE = (
     "stop",
     "regex",
     "json_schema",
+    "prefill_chunk",
     "num_draft_tokens",
     "draft_ngram_size",
 )  # of a call, not of a file

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.generation.decoding.loop import check_finite, open_cache, read_prompts
+from zoo.generation.decoding.loop import check_finite, open_cache
+from zoo.generation.decoding.prefill import read_prompts
 from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import Draft, LanguageModel
