@@ -21,8 +21,9 @@ from zoo.weights import (
 )
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
-from .config import Qwen2_5VLConfig, Qwen2VLConfig, VisionConfig, WindowedVisionConfig
+from .config import Qwen2_5VLConfig, Qwen2VLConfig
 from .hf_vision import read_vision, tower_rules, write_vision
+from .vision import VisionConfig, WindowedVisionConfig
 
 TEXT_KEYS = tuple(
     k for k in decoder_keys(max_seq_len=32_768, norm_eps=1e-5) if k.ours not in ("head_dim", "tie_embeddings")

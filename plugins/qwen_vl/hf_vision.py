@@ -7,7 +7,7 @@ from typing import Any
 from zoo.errors import UsageError
 from zoo.weights import Entry, ForeignConfig, key, rename, reshape, rule, split, under, write_keys
 
-from .config import VisionConfig, WindowedVisionConfig
+from .vision import VisionConfig, WindowedVisionConfig
 
 SHARED_KEYS = (
     key("num_layers", "depth", default=32),

@@ -17,9 +17,10 @@ from torch.nn import functional as F
 from zoo.errors import UsageError
 from zoo.nn import Attention, Cache, Decoder, GatedMLP, MRope, PreNormLayer, RMSNorm, SettledCache, Span, has_values
 
-from .config import Qwen2VLConfig, WindowedVisionConfig
+from .config import Qwen2VLConfig
 from .positions import Seen, place
 from .tower import Tower, WindowedTower, check_squares
+from .vision import WindowedVisionConfig
 
 
 class PlaceCache(SettledCache):

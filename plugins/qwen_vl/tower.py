@@ -18,7 +18,7 @@ from zoo.errors import UsageError
 from zoo.nn import ACTIVATIONS, MLP, AxialRope, GatedMLP, PreNormLayer, RMSNorm, computed_by
 from zoo.nn.vision import PartAttention, Parts
 
-from .config import VisionConfig, WindowedVisionConfig
+from .vision import VisionConfig, WindowedVisionConfig
 
 NORM_EPS = 1e-6  # no config names it
 
