@@ -1,8 +1,8 @@
-"""Qwen-VL, Qwen2-VL and Qwen2.5-VL: decoders that read images and, from the second on, videos."""
+"""Qwen-VL, Qwen2-VL, Qwen2.5-VL and Qwen3-VL: decoders that read images and, from the second on, videos."""
 
 from zoo import Family, hookimpl
 
-DEEP = "its decoder takes in images at several depths and interleaves positions of time and place: zoo lacks both"
+ALONE = "it is the decoder of a Qwen3-VL without its tower, and zoo reads both together"
 
 
 @hookimpl
@@ -33,7 +33,26 @@ def zoo_families():
             formats={"hf": f"{__name__}.hf:QWEN2_5_VL"},
             hf_types=("qwen2_5_vl",),
             pictures=f"{__name__}.pictures:read",
-            near=dict.fromkeys(("qwen3_vl", "qwen3_vl_text", "qwen3_vl_moe", "qwen3_vl_moe_text"), DEEP),
             summary="Qwen2-VL whose tower attends within windows and whose time is counted in seconds",
+        ),
+        Family(
+            name="qwen3_vl",
+            config=f"{__name__}.v3.config:Qwen3VLConfig",
+            model=f"{__name__}.v3.model:Qwen3VL",
+            formats={"hf": f"{__name__}.v3.hf:QWEN3_VL"},
+            hf_types=("qwen3_vl",),
+            pictures=f"{__name__}.pictures:read",
+            near={"qwen3_vl_text": ALONE},
+            summary="Qwen3 with a tower whose tokens enter at several depths, and interleaved positions",
+        ),
+        Family(
+            name="qwen3_vl_moe",
+            config=f"{__name__}.v3.config:Qwen3VLMoEConfig",
+            model=f"{__name__}.v3.model:Qwen3VL",
+            formats={"hf": f"{__name__}.v3.hf:QWEN3_VL_MOE"},
+            hf_types=("qwen3_vl_moe",),
+            pictures=f"{__name__}.pictures:read",
+            near={"qwen3_vl_moe_text": ALONE},
+            summary="Qwen3-VL with a mixture of experts",
         ),
     ]

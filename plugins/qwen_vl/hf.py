@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -88,13 +89,13 @@ class VisionLanguage:
         return decoder_table(c, *LAYER, more=tuple(tower_rules(c.vision)), spelling=SPELLING)
 
 
-def plain_rope(hf: ForeignConfig) -> tuple[ForeignConfig, list[int]]:
+def plain_rope(hf: ForeignConfig, default: Sequence[int] = (16, 24, 24)) -> tuple[ForeignConfig, list[int]]:
     """The same keys, accounted for together, with rotary settings as of any decoder, and the sections taken out."""
     name = "rope_parameters" if "rope_parameters" in hf else "rope_scaling"
     rope = dict(hf.as_type(dict[str, Any], hf.raw.get(name) or {}, name))
     if "mrope_section" not in rope:
-        hf.assumed["mrope_section"] = [16, 24, 24]
-    sections = hf.as_type(list[int], rope.pop("mrope_section", [16, 24, 24]), "mrope_section")
+        hf.assumed["mrope_section"] = [*default]
+    sections = hf.as_type(list[int], rope.pop("mrope_section", [*default]), "mrope_section")
     kinds = {k: "default" if rope[k] == "mrope" else rope[k] for k in ("type", "rope_type") if k in rope}
     return replace(hf, raw={**hf.raw, name: rope | kinds}), sections
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from zoo.errors import UsageError
 from zoo.weights import Entry, ForeignConfig, key, rename, reshape, rule, split, under, write_keys
 
-from .vision import VisionConfig, WindowedVisionConfig
+from .vision import DeepVisionConfig, VisionConfig, WindowedVisionConfig
 
 SHARED_KEYS = (
     key("num_layers", "depth", default=32),
@@ -26,18 +27,30 @@ WINDOWED_KEYS = (
     key("full_layers", "fullatt_block_indexes", default=[7, 15, 23, 31]),
     key("tokens_per_second", default=4),  # the class's; every released file says 2
 )
+DEEP_KEYS = (
+    key("hidden_size", default=1152),
+    key("intermediate_size", default=4304),
+    *(replace(k, default={"num_layers": 27, "patch_size": 16}.get(k.ours, k.default)) for k in SHARED_KEYS),
+    key("num_positions", "num_position_embeddings", default=2304),
+    key("deep_layers", "deepstack_visual_indexes", default=[8, 16, 24]),
+)
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh", "silu": "silu"}
+KINDS = {  # their keys, the activation of a file that names none, and where the decoder's width stands
+    VisionConfig: (KEYS, "quick_gelu", "hidden_size"),
+    WindowedVisionConfig: (WINDOWED_KEYS, "silu", "out_hidden_size"),
+    DeepVisionConfig: (DEEP_KEYS, "gelu_pytorch_tanh", "out_hidden_size"),
+}
 AXIAL = {"rope_theta": 10000.0, "rope_type": "axial"}
 
 
 def read_vision(hf: ForeignConfig, kind: type[VisionConfig], width: int) -> Any:
     """The tower under `vision_config`, which must give states of the decoder's `width`."""
-    is_windowed = kind is WindowedVisionConfig
-    values = hf.read(kind, WINDOWED_KEYS if is_windowed else KEYS)
-    values["activation"] = hf.one_of("hidden_act", ACTIVATIONS, "silu" if is_windowed else "quick_gelu")
-    hf.require(**{"out_hidden_size" if is_windowed else "hidden_size": width}, rope_parameters=AXIAL)
+    keys, activation, out = KINDS[kind]
+    values = hf.read(kind, keys)
+    values["activation"] = hf.one_of("hidden_act", ACTIVATIONS, activation)
+    hf.require(**{out: width}, rope_parameters=AXIAL)
     hf.require(spatial_patch_size=values["patch_size"], in_chans=values["num_channels"])
-    if not is_windowed:
+    if kind is VisionConfig:
         ratio = hf.as_type(float, hf.get("mlp_ratio", 4), "mlp_ratio")
         values["intermediate_size"] = int(values["hidden_size"] * ratio)
     return kind(**values)
@@ -46,8 +59,9 @@ def read_vision(hf: ForeignConfig, kind: type[VisionConfig], width: int) -> Any:
 def write_vision(v: VisionConfig, width: int) -> dict[str, Any]:
     """The same, backwards."""
     out: dict[str, Any] = {"hidden_act": next(a for a, b in ACTIVATIONS.items() if b == v.activation)}
-    if isinstance(v, WindowedVisionConfig):
-        return {**out, **write_keys(v, WINDOWED_KEYS), "out_hidden_size": width}
+    keys, _, place = KINDS[type(v)]
+    if place == "out_hidden_size":
+        return {**out, **write_keys(v, keys), place: width}
     if v.intermediate_size % v.hidden_size:
         raise UsageError(
             f"a qwen2_vl config.json cannot store model.vision.intermediate_size={v.intermediate_size}",
@@ -58,23 +72,45 @@ def write_vision(v: VisionConfig, width: int) -> dict[str, Any]:
 
 def tower_rules(v: VisionConfig) -> list[Entry]:
     """The tower's tensors below `visual`."""
-    dim, names = v.hidden_size, ("q_proj", "k_proj", "v_proj")
-    conv = (dim, v.num_channels, v.temporal_patch_size, v.patch_size, v.patch_size)
     plain = [rename("mlp.up_proj", "mlp.fc1"), rename("mlp.down_proj", "mlp.fc2")]
-    layer = under(
+    return under(
+        "visual", "visual",
+        _patches(v),
+        *_layers(v, [rename("mlp", "mlp")] if isinstance(v, WindowedVisionConfig) else plain),
+        rename("merger.norm", "merger.ln_q"),
+        rename("merger.up_proj", "merger.mlp.0"),
+        rename("merger.down_proj", "merger.mlp.2"),
+    )  # fmt: skip
+
+
+def deep_rules(v: DeepVisionConfig) -> list[Entry]:
+    """The tensors of Qwen3-VL's tower, which stand below `model.visual`."""
+    twice = [rename("up_proj", "linear_fc1"), rename("down_proj", "linear_fc2")]
+    return under(
+        "visual", "model.visual",
+        _patches(v),
+        rename("patch_embed.bias", "patch_embed.proj.bias"),
+        rename("positions", "pos_embed"),
+        *_layers(v, under("mlp", "mlp", *twice)),
+        *under("merger", "merger", rename("norm", "norm"), *twice),
+        *under("deep_mergers.{i}", "deepstack_merger_list.{i}", rename("norm", "norm"), *twice),
+    )  # fmt: skip
+
+
+def _patches(v: VisionConfig) -> Entry:
+    """The first product, which is a convolution there."""
+    conv = (v.hidden_size, v.num_channels, v.temporal_patch_size, v.patch_size, v.patch_size)
+    return rule("patch_embed.weight", "patch_embed.proj.weight", reshape((v.hidden_size, v.patch_dim), conv))
+
+
+def _layers(v: VisionConfig, mlp: list[Entry]) -> list[Entry]:
+    dim, names = v.hidden_size, ("q_proj", "k_proj", "v_proj")
+    return under(
         "layers.{i}", "blocks.{i}",
         rename("attn_norm", "norm1"),
         *(rule(tuple(f"attn.{n}.{kind}" for n in names), f"attn.qkv.{kind}", split(dim, dim, dim))
           for kind in ("weight", "bias")),
         rename("attn.o_proj", "attn.proj"),
         rename("mlp_norm", "norm2"),
-        *([rename("mlp", "mlp")] if isinstance(v, WindowedVisionConfig) else plain),
-    )  # fmt: skip
-    return under(
-        "visual", "visual",
-        rule("patch_embed.weight", "patch_embed.proj.weight", reshape((dim, v.patch_dim), conv)),
-        *layer,
-        rename("merger.norm", "merger.ln_q"),
-        rename("merger.up_proj", "merger.mlp.0"),
-        rename("merger.down_proj", "merger.mlp.2"),
+        *mlp,
     )  # fmt: skip

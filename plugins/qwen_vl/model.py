@@ -38,6 +38,12 @@ class PlaceCache(SettledCache):
         self.offsets = self.offsets if length else None
 
 
+class SeeingSpan(Span):
+    """A span whose tokens may stand for images; `deep` are states [B, T, D] for the first layers to add there."""
+
+    deep: Sequence[Tensor] = ()
+
+
 class Qwen2VL(Decoder):
     """Grouped-query attention with biases on q, k and v and positions of three dimensions, SwiGLU, and a tower."""
 
@@ -68,7 +74,7 @@ class Qwen2VL(Decoder):
 
         Raises UsageError where placeholders in the text and what is given do not go together.
         """
-        span = Span(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask, cache=cache)
+        span = SeeingSpan(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask, cache=cache)
         grids = {"grid": grid, "video_grid": video_grid, "seconds_per_grid": seconds_per_grid}
         places, offsets = self.places(tokens, span, cache, **grids) if positions is None else _given(positions, span)
         span.rotary_positions = places
@@ -77,7 +83,7 @@ class Qwen2VL(Decoder):
             (pixels, grid, self.config.image_token_id),
             (video_pixels, video_grid, self.config.video_token_id),
         ):
-            x = self._filled(x, _real(tokens == token, span), pixel, sides)
+            x = self._filled(x, _real(tokens == token, span), pixel, sides, span)
         logits = self.read(x, span, cache=cache, last=last)
         if isinstance(cache, PlaceCache):
             cache.offsets = offsets
@@ -158,13 +164,26 @@ class Qwen2VL(Decoder):
         """Tokens that all have a row in the embedding; a placeholder need not have one."""
         return tokens.masked_fill(self._is_placeholder(tokens) & (tokens >= self.config.vocab_size), 0)
 
-    def _filled(self, x: Tensor, where: Tensor, patches: Tensor | None, grid: Tensor | None) -> Tensor:
+    def _filled(
+        self, x: Tensor, where: Tensor, patches: Tensor | None, grid: Tensor | None, span: SeeingSpan
+    ) -> Tensor:
         """x [B, T, D] with the tower's tokens in the places `where` [B, T]."""
         if (patches is None) != (grid is None):
             raise UsageError("pixels and their grid go together", hint="give both or neither")
         if patches is None or grid is None:
             return x
-        return x.masked_scatter(where[..., None], self.visual(patches, grid).to(x.dtype))
+        return self._looked(x, where, patches, grid, span)
+
+    def _looked(self, x: Tensor, where: Tensor, patches: Tensor, grid: Tensor, span: SeeingSpan) -> Tensor:
+        """x with what the tower makes of these patches in the places `where`."""
+        return put(x, where, self.visual(patches, grid))
+
+
+def put(x: Tensor, where: Tensor, states: Tensor) -> Tensor:
+    """x [B, T, D] with `states` [n, D] in the n places `where`. Raises UsageError for another number of places."""
+    if has_values(x) and (places := int(where.sum())) != len(states):
+        raise UsageError(f"the text has {places} places for tokens of images or videos, and there are {len(states)}")
+    return x.masked_scatter(where[..., None], states.to(x.dtype))
 
 
 def _real(where: Tensor, span: Span) -> Tensor:

@@ -10,13 +10,18 @@ from zoo.vision import Pictures, Processing, Spell, patches_of, pixels_of, proce
 
 from .config import Qwen2VLConfig
 from .v1.config import QwenVLConfig
+from .vision import DeepVisionConfig
 
 
 def read(c: Qwen2VLConfig, images: Sequence[Any], settings: Mapping[str, Any] | None, spell: Spell) -> Pictures:
     """A placeholder per picture, which becomes as many as the tower gives tokens for a picture of its size."""
     v = c.vision
     sizes = {name: getattr(v, name) for name in ("patch_size", "temporal_patch_size", "merge_size")}
-    how = processing_of(settings, {"image_processor_type": "Qwen2VLImageProcessor", **sizes}, **sizes)
+    usual = {"image_processor_type": "Qwen2VLImageProcessor", **sizes}
+    if isinstance(v, DeepVisionConfig):
+        usual |= {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+        usual |= {"size": {"shortest_edge": 256**2, "longest_edge": 4096**2}}
+    how = processing_of(settings, usual, **sizes)
     patches, grid = patches_of(images, how)
     marker = spell(c.image_token_id)
     spans = [marker * (int(sides.prod()) // v.merge_size**2) for sides in grid]

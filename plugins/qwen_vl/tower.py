@@ -38,7 +38,7 @@ class Tower(nn.Module):
         """`grid` [images, 3] has each image's patches in time, height and width. Raises UsageError if they differ."""
         sides = self.sides(patches, grid)
         x = self.patch_embed(patches.to(computed_by(self.patch_embed, self)["dtype"]))
-        places = torch.cat([_places(t, h, w, self.merge_size) for t, h, w in sides]).to(x.device)
+        places = torch.cat([places_of(t, h, w, self.merge_size) for t, h, w in sides]).to(x.device)
         parts = Parts.of(frames(sides), x.device, self.rope(places, x.dtype))
         for layer in self.layers:
             x = layer(x, parts)
@@ -69,7 +69,7 @@ class WindowedTower(Tower):
         order = torch.cat(windows).to(patches.device)
         of_patches = (order[:, None] * unit + torch.arange(unit, device=order.device)).flatten()
         x = self.patch_embed(patches.to(computed_by(self.patch_embed, self)["dtype"]))[of_patches]
-        places = torch.cat([_places(t, h, w, self.merge_size) for t, h, w in sides]).to(x.device)[of_patches]
+        places = torch.cat([places_of(t, h, w, self.merge_size) for t, h, w in sides]).to(x.device)[of_patches]
         rotation = self.rope(places, x.dtype)
         whole = Parts.of(frames(sides), x.device, rotation)
         within = Parts.of([len(window) * unit for window in windows], x.device, rotation)
@@ -103,7 +103,7 @@ def frames(sides: list[tuple[int, int, int]]) -> list[int]:
     return [h * w for t, h, w in sides for _ in range(t)]
 
 
-def _places(t: int, h: int, w: int, merge: int) -> Tensor:
+def places_of(t: int, h: int, w: int, merge: int) -> Tensor:
     """Row and column of every patch, [t * h * w, 2], in the order they come in."""
     cells = torch.stack(torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij"), -1)
     squares = cells.unflatten(0, (-1, merge)).unflatten(2, (-1, merge)).transpose(1, 2)

@@ -88,7 +88,7 @@ def test_chunks_are_refused_where_only_the_whole_prompt_tells_how_tokens_rotate(
     assert generate(model, [3] * 5, max_new_tokens=3, prefill_chunk=2).new_tokens == (
         generate(model, [3] * 5, max_new_tokens=3).new_tokens
     )
-    with pytest.raises(UsageError, match="prefill_chunk=2: beyond 8 tokens .* room for 9"):
+    with pytest.raises(UsageError, match=r"prefill_chunk=2: beyond 8 tokens .* room for 9"):
         generate(model, [3] * 5, max_new_tokens=4, prefill_chunk=2)
     with pytest.raises(UsageError, match="prefill_chunk=2: a prompt with images is read in one pass"):
         generate(model, [3] * 5, max_new_tokens=3, prefill_chunk=2, inputs={"images": None})

@@ -1,4 +1,4 @@
-"""Qwen2-VL, Qwen2.5-VL, CLIP and ViT against transformers, from the files to logits and back to files.
+"""Qwen2-VL, Qwen2.5-VL, Qwen3-VL, CLIP and ViT against transformers, from the files to logits and back to files.
 
 float64 is held to 1e-9: both sides compute in float64 and differ by the order of sums only (measured 1e-14). float32 is
 held to 1e-4 of logits whose std is about 1.
@@ -20,7 +20,7 @@ from zoo.nn import Span, hidden_states
 pytestmark = pytest.mark.slow
 
 
-qwens = over("qwen2-vl", "qwen2.5-vl")
+qwens = over("qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3-vl-moe")
 
 
 def close(found: Tensor, expected: Tensor, limit: float = 1e-9) -> None:
@@ -97,7 +97,7 @@ def test_ViT_equals_the_reference(case: Case) -> None:
     close(torch.stack(hidden_states(case.model, pixels)[:-1]), case.expected["hidden_states"])
 
 
-@over("qwen2-vl", "qwen2.5-vl", "clip", "vit")
+@over("qwen2-vl", "qwen2.5-vl", "qwen3-vl", "qwen3-vl-moe", "clip", "vit")
 def test_export_gives_the_tensors_and_the_config_back(case: Case, tmp_path: Path) -> None:
     zoo.save(zoo.load(case.folder), tmp_path / "out")
     ledger = zoo.inspect(case.folder)

@@ -2,6 +2,7 @@
 """The benchmarks of docs/benchmarks.md: ratios, each measured in one run with both sides taking turns.
 
     tools/bench/run.py [--only load,speed,window,startup,packed,cache] [--write docs/benchmarks.md]
+    tools/bench/run.py --against REV: this checkout and another of zoo instead
 
 Needs transformers. SmolLM2-135M takes part where tools/fetch_smollm2.py or $ZOO_SMOLLM2 has put it.
 """
@@ -13,6 +14,7 @@ import os
 import sys
 from pathlib import Path
 
+import against
 import cache
 import load
 import packed
@@ -31,9 +33,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas between them")
     parser.add_argument("--write", type=Path, help="the page to write")
+    parser.add_argument("--against", metavar="REV", help="a revision of zoo to take turns with, instead of the page")
     parser.add_argument("--remark", default="", help="a sentence about the machine, such as what else ran on it")
     arguments = parser.parse_args()
     lines = ["# Benchmarks", "", *_machine(arguments.remark)]
+    if arguments.against:
+        print("\n".join(against.report(arguments.against)))
+        return
     for name in arguments.only.split(","):
         print(f"running {name}", file=sys.stderr)
         lines += ["", *PARTS[name].report(smollm2())]

@@ -16,8 +16,8 @@ class CacheLike(Protocol):
     """What a model remembers of the tokens it has read, in keys and values, a state or anything else.
 
     Drafts alone want more: `rewind(length)`, for several rows `rewind_rows(lengths)`, and, where old tokens are
-    overwritten, `look_ahead(num_tokens)`. A cache that has them and cannot (a state) says `can_rewind = False`. One of a
-    model whose prompts are read in one pass or not at all says `needs_whole_prompt = True`.
+    overwritten, `look_ahead(num_tokens)`. A cache that has them and cannot (a state) says `can_rewind = False`. That of
+    a model whose prompts are read in one pass or not at all says `needs_whole_prompt = True`.
     """
 
     length: int

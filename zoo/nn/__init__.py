@@ -19,7 +19,7 @@ from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
 from zoo.nn.places import Places, has_values
 from zoo.nn.position import Alibi, LearnedPositions, RelativeBias, sinusoids
 from zoo.nn.rope import Rope
-from zoo.nn.rope_grid import AxialRope, MRope
+from zoo.nn.rope_grid import AxialRope, InterleavedMRope, MRope
 from zoo.nn.rounded_cache import in_int8
 from zoo.nn.span import Span
 from zoo.nn.trace import hidden_states, traced
@@ -27,10 +27,10 @@ from zoo.nn.trace import hidden_states, traced
 __all__ = [
     "ACTIVATIONS", "MLP", "NEW", "Activation", "Alibi", "Attend", "Attention", "AxialRope", "Cache", "Conditioned",
     "CrossAttention", "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention",
-    "DualChunkRope", "EncoderDecoder", "Experts", "GatedMLP", "KVCache", "Keys", "LatentAttention", "LayerCache",
-    "LearnedPositions", "LogNAttention", "MRope", "Mask", "Memory", "MoE", "Places", "PostNormLayer", "PreNormLayer",
-    "PromptCache", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SettledCache", "SigmoidRouter",
+    "DualChunkRope", "EncoderDecoder", "Experts", "GatedMLP", "InterleavedMRope", "KVCache", "Keys", "LatentAttention",
+    "LayerCache", "LearnedPositions", "LogNAttention", "MRope", "Mask", "Memory", "MoE", "Places", "PostNormLayer",
+    "PreNormLayer", "PromptCache", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SettledCache", "SigmoidRouter",
     "SlidingKVCache", "SoftmaxRouter", "Span", "StateCache", "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32",
-    "balancing_losses", "causal", "computed_by", "everything", "gelu_bloom", "gelu_tanh", "has_values",
-    "hidden_states", "in_int8", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
+    "balancing_losses", "causal", "computed_by", "everything", "gelu_bloom", "gelu_tanh", "has_values", "hidden_states",
+    "in_int8", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
 ]  # fmt: skip

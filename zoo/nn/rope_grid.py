@@ -39,6 +39,22 @@ class MRope(Rope):
         return torch.cat([part[i % 3] for i, part in enumerate(parts)], -1)
 
 
+class InterleavedMRope(MRope):
+    """MRope whose three dimensions take turns over the channel pairs, so that each has all speeds (arXiv:2511.21631).
+
+    Of every three pairs the second turns with the height and the third with the width, until these have turned as many
+    as `sections` says; the others turn with the time.
+    """
+
+    def _shared_out(self, x: Tensor) -> Tensor:
+        """Of x [3, B, T, 1, R/2] each channel pair from the dimension it turns with: [B, T, 1, R/2]."""
+        out = x[0].clone()
+        for dimension in (1, 2):
+            turned = slice(dimension, 3 * self.sections[dimension], 3)
+            out[..., turned] = x[dimension, ..., turned]
+        return out
+
+
 class AxialRope(nn.Module):
     """Rotary embedding of a plane: half of the channel pairs turn with the row, half with the column.
 

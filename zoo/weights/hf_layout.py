@@ -9,13 +9,15 @@ from typing import Any
 
 from zoo.anatomy.config import DecoderConfig, ModelConfig, RopeConfig
 from zoo.anatomy.frequencies import frequencies
+from zoo.errors import CheckpointError
 from zoo.weights.entries import Entry, Ignore, Spelling, alias, ignore, rename, rule, under
-from zoo.weights.foreign.config import Key, key
+from zoo.weights.foreign.config import ForeignConfig, Key, key
 from zoo.weights.ops import split, stack
 from zoo.weights.table import Table
 
 __all__ = [
-    "DECODER_KEYS", "LAYER", "PROJECTIONS", "decoder_keys", "decoder_table", "expert_rules", "ignore_frequencies",
+    "DECODER_KEYS", "LAYER", "PROJECTIONS", "decoder_keys", "decoder_table", "dense_layers", "expert_rules",
+    "ignore_frequencies",
 ]  # fmt: skip
 
 DECODER_KEYS: tuple[Key, ...] = (
@@ -61,6 +63,17 @@ def expert_rules(
         rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj", split(width, width, dim=1)),
         rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
     ]
+
+
+def dense_layers(hf: ForeignConfig, num_layers: int) -> list[int]:
+    """Layers without experts: those listed, and all but every `decoder_sparse_step`th."""
+    listed = hf.as_type(list[int], hf.get("mlp_only_layers") or [], "mlp_only_layers")
+    step = hf.as_type(int, hf.get("decoder_sparse_step", 1), "decoder_sparse_step")
+    if beyond := [i for i in listed if not 0 <= i < num_layers]:
+        raise CheckpointError(hf.file, "mlp_only_layers", f"{beyond[0]} is not one of the {num_layers} layers")
+    if step < 1:
+        raise CheckpointError(hf.file, "decoder_sparse_step", f"{step} is below 1")
+    return [i for i in range(num_layers) if i in listed or (i + 1) % step]
 
 
 def ignore_frequencies(theirs: str, dim: int, c: ModelConfig) -> Ignore:

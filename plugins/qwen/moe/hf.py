@@ -8,7 +8,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, UsageError
 from zoo.weights import Dialect, ForeignConfig, Key, Table, key, must_be, rename, write_keys
-from zoo.weights.hf_layout import LAYER, decoder_table, expert_rules
+from zoo.weights.hf_layout import LAYER, decoder_table, dense_layers, expert_rules
 
 from ..hf import HEAD_DIM, KEYS, SPELLING, read_rest, write_rest
 from .config import Qwen2MoEConfig, Qwen3MoEConfig
@@ -66,17 +66,6 @@ class Sparse:
         names = {"router": "gate", "shared": "shared_expert", "shared_gate": "shared_expert_gate"}
         rest = [rename(f"mlp.{ours}", f"mlp.{theirs}") for ours, theirs in names.items()]
         return decoder_table(c, *experts, *rest, *LAYER, spelling=SPELLING)
-
-
-def dense_layers(hf: ForeignConfig, num_layers: int) -> list[int]:
-    """Layers without experts: those listed, and all but every `decoder_sparse_step`th."""
-    listed = hf.as_type(list[int], hf.get("mlp_only_layers") or [], "mlp_only_layers")
-    step = hf.as_type(int, hf.get("decoder_sparse_step", 1), "decoder_sparse_step")
-    if beyond := [i for i in listed if not 0 <= i < num_layers]:
-        raise CheckpointError(hf.file, "mlp_only_layers", f"{beyond[0]} is not one of the {num_layers} layers")
-    if step < 1:
-        raise CheckpointError(hf.file, "decoder_sparse_step", f"{step} is below 1")
-    return [i for i in range(num_layers) if i in listed or (i + 1) % step]
 
 
 QWEN2_MOE = Dialect.of(
