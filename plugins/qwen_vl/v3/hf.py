@@ -23,7 +23,7 @@ from zoo.weights import (
 )
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table, dense_layers
 
-from ..hf import TOKEN_KEYS, is_tied, plain_rope, read_tokens
+from ..hf import TOKEN_KEYS, plain_rope, read_tokens
 from ..hf_vision import deep_rules, read_vision, write_vision
 from ..vision import DeepVisionConfig
 from .config import Qwen3VLConfig, Qwen3VLMoEConfig
@@ -47,13 +47,15 @@ def _from_config(hf: ForeignConfig, kind: type[Qwen3VLConfig], architecture: str
     text.expect(hidden_act="silu")
     text.ignore("attention_dropout", "output_router_logits", "router_aux_loss_coef")
     is_sparse = issubclass(kind, Qwen3VLMoEConfig)
+    is_tied = hf.as_type(bool, hf.get("tie_word_embeddings", False), "tie_word_embeddings")
+    stored.ignore("tie_word_embeddings")  # transformers writes its class's default there, and reads the one beside it
     values = {**text.read(kind, (*TEXT_KEYS, *EXPERT_KEYS) if is_sparse else TEXT_KEYS), **hf.read(kind, TOKEN_KEYS)}
     if is_sparse:
         text.require(norm_topk_prob=True)  # whatever a file says, the released code makes the weights sum to 1
         values["dense_layers"] = dense_layers(text, values["num_layers"])
     vision = read_vision(group(hf, "vision_config"), DeepVisionConfig, values["hidden_size"])
     return kind(
-        **values, **read_tokens(hf, stored), tie_embeddings=is_tied(hf, text), rope=text.rope(theta=500_000.0),
+        **values, **read_tokens(hf, stored), tie_embeddings=is_tied, rope=text.rope(theta=500_000.0),
         rope_sections=sections, vision=vision,
     )  # fmt: skip
 

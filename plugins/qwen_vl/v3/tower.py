@@ -51,9 +51,10 @@ class DeepTower(Tower):
     def _stretched(self, places: Tensor, sizes: Tensor) -> Tensor:
         """Learned positions [P, D] of patches at `places` [P, 2] of frames of `sizes` [P, 2], bilinear, ends on ends.
 
-        Where they lie between the learned ones is reckoned in float32, as in the reference, whose rounding decides.
+        Where they lie between the learned ones is computed in float32 at least.
         """
-        at = places.float() * (self.side - 1) / (sizes - 1).clamp(min=1)
+        exact = torch.float64 if self.positions.weight.dtype == torch.float64 else torch.float32
+        at = places.to(exact) * (self.side - 1) / (sizes - 1).clamp(min=1)
         low = at.floor()
         share, first = at - low, low.long()
         found: Tensor | float = 0.0
