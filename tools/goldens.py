@@ -42,7 +42,7 @@ IDS = {"image_token_id": 57, "video_token_id": 58, "vision_start_token_id": 59, 
 TINY: dict[str, Any] = {name: family.config_class.tiny() for name, family in installed().families.items()}
 TOWERS = [
     replace(TINY[name].vision, merge_size=3, temporal_patch_size=3, num_channels=2, activation="gelu")
-    for name in ("qwen2_vl", "qwen2_5_vl")
+    for name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 ]
 ODD = {
     "gemma3_vl": {"vision": replace(TINY["gemma3_vl"].vision, num_channels=2, activation="relu"), "rope": LINEAR},
@@ -116,6 +116,15 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "qwen2_vl": {"": {}, "images": {**IDS, **TIED, "vision": TOWERS[0]}},
     "qwen2_5_vl": {"": {}, "images": {**IDS, **TIED, "vision": replace(TOWERS[1], window_size=24)}},
+    "qwen3_vl": {
+        "": {},
+        "images": {
+            **IDS, **TIED, "attention_bias": True, "vision": replace(TOWERS[2], deep_layers=[1, 2], num_positions=16),
+        },
+    },
+    "qwen3_vl_moe": {
+        "": {}, "images": {**IDS, **TIED, "attention_bias": True, "vision": TOWERS[2], "dense_layers": [0]},
+    },
     "vit": {
         "": {}, "other": {"activation": "relu", "qkv_bias": False, "num_channels": 2},
         "none": {"head": "none", "num_labels": None, "has_pooler": True},

@@ -72,11 +72,12 @@ def write_vision(v: VisionConfig, width: int) -> dict[str, Any]:
 
 def tower_rules(v: VisionConfig) -> list[Entry]:
     """The tower's tensors below `visual`."""
-    plain = [rename("mlp.up_proj", "mlp.fc1"), rename("mlp.down_proj", "mlp.fc2")]
+    plain: list[Entry] = [rename("mlp.up_proj", "mlp.fc1"), rename("mlp.down_proj", "mlp.fc2")]
+    gated: list[Entry] = [rename("mlp", "mlp")]
     return under(
         "visual", "visual",
         _patches(v),
-        *_layers(v, [rename("mlp", "mlp")] if isinstance(v, WindowedVisionConfig) else plain),
+        *_layers(v, gated if isinstance(v, WindowedVisionConfig) else plain),
         rename("merger.norm", "merger.ln_q"),
         rename("merger.up_proj", "merger.mlp.0"),
         rename("merger.down_proj", "merger.mlp.2"),

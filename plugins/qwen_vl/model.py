@@ -9,6 +9,7 @@ Shapes: B batch, T tokens, D hidden, P patches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,6 +47,8 @@ class SeeingSpan(Span):
 
 class Qwen2VL(Decoder):
     """Grouped-query attention with biases on q, k and v and positions of three dimensions, SwiGLU, and a tower."""
+
+    visual: Any  # the tower
 
     def __init__(self, c: Qwen2VLConfig) -> None:
         rope = MRope(c.head_dim, c.rope, c.max_seq_len, c.rope_sections)

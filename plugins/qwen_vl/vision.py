@@ -78,13 +78,13 @@ class DeepVisionConfig(VisionConfig):
 
 def describe_tower(a: Anatomy, v: VisionConfig, out_size: int) -> None:
     """The tower's weights. No token of text passes through them, so that they count for no FLOPs of a token."""
-    is_windowed, is_deep = isinstance(v, WindowedVisionConfig), isinstance(v, DeepVisionConfig)
+    is_windowed, deep = isinstance(v, WindowedVisionConfig), v if isinstance(v, DeepVisionConfig) else None
     dim, merged = v.hidden_size, v.hidden_size * v.merge_size**2
     with a.under("visual"), a.off_the_text():
         a.weight("patch_embed.weight", (dim, v.patch_dim), "vision")
-        if is_deep:
+        if deep:
             a.weight("patch_embed.bias", (dim,), "vision")
-            a.weight("positions.weight", (v.num_positions, dim), "vision")
+            a.weight("positions.weight", (deep.num_positions, dim), "vision")
         with a.under("layers.{i}", range(v.num_layers)):
             a.norm("attn_norm", dim, bias=not is_windowed, role="vision")
             a.attn(dim, v.num_heads, v.num_heads, dim // v.num_heads, bias=True, role="vision")
@@ -92,10 +92,10 @@ def describe_tower(a: Anatomy, v: VisionConfig, out_size: int) -> None:
             (a.gated_mlp if is_windowed else a.mlp)(dim, v.intermediate_size, bias=True, role="vision")
         with a.under("merger"):
             _describe_merger(a, dim, merged, out_size, bias=not is_windowed)
-        with a.under("deep_mergers.{i}", range(len(v.deep_layers) if is_deep else 0)):
+        with a.under("deep_mergers.{i}", range(len(deep.deep_layers) if deep else 0)):
             _describe_merger(a, merged, merged, out_size, bias=True)
     within = f", windows of {v.window_size} pixels" if isinstance(v, WindowedVisionConfig) else ""
-    within += f", tokens of layers {', '.join(map(str, v.deep_layers))} too" if is_deep and v.deep_layers else ""
+    within += f", tokens of layers {', '.join(map(str, deep.deep_layers))} too" if deep and deep.deep_layers else ""
     a.traits["vision"] = f"ViT {v.num_layers} × {dim}, patches of {v.patch_size}, any size{within}"
 
 

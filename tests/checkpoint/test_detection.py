@@ -28,8 +28,7 @@ UNKNOWN = {
     "gemma4": "embeddings per layer",
     "gemma4_text": "global heads of a different width",
     "qwen3_next": "gated delta nets",
-    "qwen3_vl": "images at several depths",
-    "qwen3_vl_moe": "images at several depths",
+    "qwen3_vl_text": "the decoder of a Qwen3-VL without its tower",
 }
 
 
@@ -57,7 +56,7 @@ TYPES = {
     "glm4_moe": "glm4_moe", "gpt2": "gpt2", "llama": "llama", "mistral": "mistral", "ministral": "mistral",
     "mixtral": "mixtral", "qwen2": "qwen2",
     "qwen2_moe": "qwen2_moe", "qwen3": "qwen3", "qwen3_moe": "qwen3_moe", "qwen2_vl": "qwen2_vl",
-    "qwen2_5_vl": "qwen2_5_vl", "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
+    "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "qwen3_vl_moe": "qwen3_vl_moe", "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
 }  # fmt: skip
 
 
@@ -75,7 +74,8 @@ def test_what_a_family_names_is_there() -> None:
         family = installed()[name]
         references = [family.config, family.model, *family.formats.values(), *filter(None, [family.pictures])]
         assert all(resolve_name(reference) is not None for reference in references)
-    assert {name for name in OURS if installed()[name].pictures} == {"gemma3_vl", "qwen2_5_vl", "qwen2_vl", "qwen_vl"}
+    seeing = {"gemma3_vl", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "qwen_vl"}
+    assert {name for name in OURS if installed()[name].pictures} == seeing
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Qwen-VL, Qwen2-VL and Qwen2.5-VL: what images do to positions, caches, batches; what is refused."""
+"""Qwen-VL, Qwen2-VL, Qwen2.5-VL and Qwen3-VL: what images do to positions, caches, batches; what is refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from zoo.registry import installed
 from zoo.testing.subject import peaked
 from zoo.weights import ForeignConfig
 
-FAMILIES = ("qwen2_vl", "qwen2_5_vl")
+FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 IMAGE, VIDEO, START, END = 61, 62, 63, 64
 
 
@@ -191,7 +191,7 @@ def as_of_2025(raw: dict[str, Any]) -> dict[str, Any]:
     return flat | {"rope_scaling": scaling, "text_config": text}
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES[:2])  # the third has had its group from the first
 @pytest.mark.parametrize("style", [as_of_2024, as_of_2025])
 def test_configs_of_every_year_say_the_same(family: str, style: Callable[..., Any]) -> None:
     assert read(family, style) == tiny(family)

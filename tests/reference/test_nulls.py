@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::zoo.errors.Z
 NAMES = (
     "gpt2 llama3.1 mistral mixtral gemma1 gemma2 gemma3-text gemma3-vl qwen2-sliding qwen2-moe qwen3 qwen3-moe "
     "deepseek-v2 deepseek-v3 t5-v1.0 t5-v1.1 mt5 bert roberta distilbert glm glm4 glm4-moe bloom qwen2-vl qwen2.5-vl "
-    "clip vit"
+    "qwen3-vl qwen3-vl-moe clip vit"
 ).split()
 # Which class it is, and so which outputs there are to compare.
 CHOOSES_THE_MODEL = {("model_type",), ("architectures",)}

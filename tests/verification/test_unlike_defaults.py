@@ -59,6 +59,8 @@ FIXED = {
     "distilbert": ("embed.norm attn_norm mlp_norm lm_head.norm", 1e-12),
     "qwen2_vl": ("attn_norm mlp_norm merger.norm", 1e-6),
     "qwen2_5_vl": ("attn_norm mlp_norm merger.norm", 1e-6),
+    "qwen3_vl": ("attn_norm mlp_norm merger.norm deep_mergers.0.norm deep_mergers.1.norm", 1e-6),
+    "qwen3_vl_moe": ("attn_norm mlp_norm merger.norm deep_mergers.0.norm deep_mergers.1.norm", 1e-6),
     "qwen_vl": ("embed_norm attn_norm mlp_norm q_norm kv_norm visual.norm", 1e-6),
 }
 

@@ -27,7 +27,7 @@ from zoo.testing.subject import peaked
 from zoo.text import Tokenizer
 
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
-FAMILIES = some(("gemma3_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl"), "qwen_vl", "qwen2_vl")
+FAMILIES = some(("gemma3_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"), "qwen_vl", "qwen2_vl")
 START, SOFT, END = "<start>", "<soft>", "<end>"  # tokens around and of a picture, at ids 348 to 350
 QWEN2 = {  # small pictures: from 4 x 4 to 8 x 8 patches of 4 pixels
     "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "min_pixels": 256,
@@ -38,7 +38,7 @@ TEMPLATE = (
     "{% for part in m.content %}{% if part.type == 'image' %}MARK{% else %}{{ part.text }}{% endif %}{% endfor %}"
     "{% endif %}<|end|>{% endfor %}{% if add_generation_prompt %}<s>model\n{% endif %}"
 )
-MARKS = {"gemma3_vl": START, "qwen_vl": START + SOFT, "qwen2_vl": SOFT, "qwen2_5_vl": SOFT}
+MARKS = {"gemma3_vl": START, "qwen_vl": START + SOFT, "qwen2_vl": SOFT, "qwen2_5_vl": SOFT, "qwen3_vl": SOFT}
 
 
 def config_of(family: str) -> Any:
@@ -62,7 +62,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (START, SOFT, END)])
     assert tokenizer.token_to_id(END) == 350
     write(folder, tokenizer)
-    if family.startswith("qwen2"):
+    if family.startswith(("qwen2", "qwen3")):
         (folder / "preprocessor_config.json").write_text(json.dumps(QWEN2))
     draw = np.random.default_rng(0)
     for name, shape in (("cat", (22, 30, 3)), ("dog", (32, 18, 3))):
@@ -142,7 +142,7 @@ def test_places_are_as_many_as_the_processors(folder: Path) -> None:
         # 22 x 30 pixels are 24 x 32, and 32 x 18 are 32 x 16: 3 x 4 and 4 x 2 squares of 8
         "qwen2_vl": f"{START}{SOFT * 12}{END}{START}{SOFT * 8}{END}",
     }
-    text = expected[model.config.family.replace("2_5", "2")]
+    text = expected[model.config.family.replace("2_5", "2").replace("qwen3", "qwen2")]
     assert made.tokens == tokenizer.encode(text + "hi")
 
 
@@ -208,7 +208,7 @@ def test_a_model_of_text_alone_refuses_pictures(folder: Path) -> None:
     done = run("generate", "tiny", "--image", pictures(folder, "cat")[0], "-p", "hi")
     assert done.exit_code == 2
     assert "a llama does not read pictures" in done.stderr
-    assert "gemma3_vl, qwen2_5_vl, qwen2_vl, qwen_vl" in done.stderr
+    assert "gemma3_vl, qwen2_5_vl, qwen2_vl, qwen3_vl, qwen3_vl_moe, qwen_vl" in done.stderr
 
 
 def test_absent_pillow_is_named_with_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,6 +50,8 @@ SHOWN = {  # family -> the preset that its page shows: what people ask for first
     "qwen2_vl": "qwen2-vl-7b",
     "qwen3": "qwen3-8b",
     "qwen3_moe": "qwen3-30b-a3b",
+    "qwen3_vl": "qwen3-vl-8b",
+    "qwen3_vl_moe": "qwen3-vl-30b-a3b",
     "qwen_vl": "qwen-vl-chat",
     "roberta": "roberta-base",
     "t5": "flan-t5-base",

@@ -16,7 +16,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import Attention, Decoder, Experts, GatedMLP, InterleavedMRope, MoE, PreNormLayer, RMSNorm, SoftmaxRouter
+from zoo.nn import (
+    Attention,
+    Decoder,
+    Experts,
+    GatedMLP,
+    InterleavedMRope,
+    MoE,
+    PreNormLayer,
+    RMSNorm,
+    SoftmaxRouter,
+    Span,
+)
 
 from ..model import Qwen2VL, SeeingSpan, put
 from ..positions import Seen
@@ -66,7 +77,7 @@ class DeepLayer(PreNormLayer):
         super().__init__(**parts)
         self.number = number
 
-    def forward(self, x: Tensor, span: SeeingSpan, cache: Any = None) -> Tensor:
+    def forward(self, x: Tensor, span: Span, cache: Any = None) -> Tensor:
         x = super().forward(x, span, cache)
         deep = getattr(span, "deep", ())
         return x + deep[self.number] if self.number < len(deep) else x
