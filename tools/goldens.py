@@ -91,6 +91,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "": {}, "other": {"activation": "relu", "tie_embeddings": False, "scale_scores_by_layer": True},
         "unscaled": {"scale_scores": False},
     },
+    "gpt_oss": {"": {}, "other": {**TIED, "attention_bias": False, "rope": RAMP, "sliding_layers": None}},
     "mistral": {"": {}, "other": {**TIED, "rope": YARN, "sliding_window": None}},
     "mixtral": {"": {}, "other": {**TIED, "sliding_window": 5, "experts_per_token": 3}},
     "qwen2": {"": {}, "other": {**TIED, "rope": YARN}},

@@ -15,7 +15,9 @@ from tests.reference.varied import TOKENS, make
 
 pytestmark = pytest.mark.slow
 
-EXPORTED = "qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe deepseek-v2 deepseek-v2-lite deepseek-v3".split()
+EXPORTED = (
+    "qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe deepseek-v2 deepseek-v2-lite deepseek-v3 gpt-oss".split()
+)
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 VARIED: dict[str, tuple[str, dict[str, Any]]] = {
     "a window in the middle": (
@@ -51,6 +53,14 @@ VARIED: dict[str, tuple[str, dict[str, Any]]] = {
     "no YaRN": ("deepseek-v2", {"rope_scaling": None}),
     "YaRN as in the paper": ("deepseek-v2", {"rope_scaling": YARN}),
     "two temperatures": ("deepseek-v2", {"rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.6}}),
+    "a window in all layers but one": (
+        "gpt-oss",
+        {"layer_types": ["sliding_attention"] * 3 + ["full_attention"], "sliding_window": 5, "attention_bias": False},
+    ),
+    "no window, no YaRN": (
+        "gpt-oss",
+        {"layer_types": ["full_attention"] * 4, "rope_scaling": {"rope_type": "default"}},
+    ),
     "linear": ("deepseek-v2-lite", {"rope_scaling": {"type": "linear", "factor": 4.0}}),
 }
 

@@ -40,6 +40,7 @@ SHOWN = {  # family -> the preset that its page shows: what people ask for first
     "glm": "glm-4-9b-0414",
     "glm4_moe": "glm-4.5",
     "gpt2": "gpt2",
+    "gpt_oss": "gpt-oss-20b",
     "llama": "llama3.1-8b",
     "mistral": "mistral-7b-v0.3",
     "mixtral": "mixtral-8x7b",
