@@ -98,6 +98,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "qwen3": {"": {}, "other": {**TIED, "attention_bias": True}},
     "qwen2_moe": {"": {}, "other": {**TIED, "attention_bias": False, "is_renormalised": True}},
     "qwen3_moe": {"": {}, "other": {**TIED, "attention_bias": True, "is_renormalised": False}},
+    "qwen3_next": {
+        "": {}, "other": {**TIED, "attention_bias": True, "is_renormalised": False, "dense_layers": [],
+                          "attention_layers": [0], "rope": replace(YARN, partial=0.5)},
+    },
+    "qwen3_5": {"": {}, "other": {**TIED, "attention_bias": True, "attention_layers": [0, 1]}},
+    "qwen3_5_moe": {"": {}, "other": {**TIED, "attention_bias": True, "attention_layers": [0, 2]}},
     "t5": {"": {}, "1.1": GATED, "umt5": {**GATED, "has_bias_per_layer": True, "flavour": "umt5"}},
     "transformer": {
         "": {}, "other": {"activation": "relu", "scale_embeddings": False, "source_vocab_size": 67,

@@ -16,7 +16,8 @@ from tests.reference.varied import TOKENS, make
 pytestmark = pytest.mark.slow
 
 EXPORTED = (
-    "qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe deepseek-v2 deepseek-v2-lite deepseek-v3 gpt-oss".split()
+    "qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe deepseek-v2 deepseek-v2-lite deepseek-v3 gpt-oss "
+    "qwen3-next qwen3.5 qwen3.5-moe".split()
 )
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 VARIED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -60,6 +61,19 @@ VARIED: dict[str, tuple[str, dict[str, Any]]] = {
     "no window, no YaRN": (
         "gpt-oss",
         {"layer_types": ["full_attention"] * 4, "rope_scaling": {"rope_type": "default"}},
+    ),
+    "plain MLPs between experts": ("qwen3-next", {"decoder_sparse_step": 2, "intermediate_size": 80}),
+    "biases, and all channels rotate": (
+        "qwen3-next",
+        {"attention_bias": True, "partial_rotary_factor": 1.0, "norm_topk_prob": False, "full_attention_interval": 2},
+    ),
+    "as many keys as values, a short convolution": (
+        "qwen3.5",
+        {"linear_num_key_heads": 6, "linear_conv_kernel_dim": 2, "tie_word_embeddings": True},
+    ),
+    "attention first": (
+        "qwen3.5-moe",
+        {"layer_types": ["full_attention", "linear_attention"] * 2, "attention_bias": True},
     ),
     "linear": ("deepseek-v2-lite", {"rope_scaling": {"type": "linear", "factor": 4.0}}),
 }

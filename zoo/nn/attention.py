@@ -67,6 +67,10 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, span: Span, cache: KVCache | None = None) -> Tensor:
         """Attend x [B, T, D] to itself and to what `cache` holds; returns [B, T, D]."""
+        return self.o_proj(self.heads(x, span, cache))
+
+    def heads(self, x: Tensor, span: Span, cache: KVCache | None = None) -> Tensor:
+        """What the heads give, side by side: [B, T, N * H]."""
         q, k, v = (p(x).unflatten(-1, (-1, self.head_dim)) for p in (self.q_proj, self.k_proj, self.v_proj))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
@@ -81,7 +85,7 @@ class Attention(nn.Module):
             allowed, is_causal = span.allowed(self.mask, keys), span.is_causal(self.mask, keys)
             bias = None if self.bias is None else span.bias(self.bias, keys)
             out = attend(q, k, v, allowed, is_causal=is_causal, bias=bias)
-        return self.o_proj(out.flatten(-2))
+        return out.flatten(-2)
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
         """An empty cache in the dtype and on the device of the weights."""

@@ -14,6 +14,7 @@ from zoo.weights.table import Step, Table
 __all__ = [
     "Alias", "Dialect", "Entry", "Files", "ForeignConfig", "Ignore", "Key", "Match", "Op", "Rule", "Spelling", "Step",
     "Table", "TensorInfo", "accept_copies", "alias", "group", "ignore", "interleaved", "key", "listed", "must_be",
-    "read_labels", "refined_group", "rename", "reshape", "respell", "rope_halves", "rule", "same", "split", "split_heads", "stack",
-    "tokens_of", "transpose", "under", "write_keys", "write_labels", "write_rope", "write_tokens",
+    "read_labels", "refined_group", "rename", "reshape", "respell", "rope_halves", "rule", "same", "split",
+    "split_heads", "stack", "tokens_of", "transpose", "under", "write_keys", "write_labels", "write_rope",
+    "write_tokens",
 ]  # fmt: skip
