@@ -24,6 +24,7 @@ from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import GptOssConfig
 
+WINDOW = 128
 KEYS = (
     *decoder_keys(head_dim=64, max_seq_len=131_072, norm_eps=1e-5, num_kv_heads=8),
     key("num_experts", "num_local_experts", also=("num_experts",)),
@@ -31,7 +32,7 @@ KEYS = (
     key("attention_bias", default=True),
     key("swiglu_alpha", default=1.702, is_told=False),  # younger than the released files
     key("swiglu_limit", default=7.0),
-    key("sliding_window", default=128),
+    key("sliding_window", default=WINDOW),
 )
 KINDS = ("full_attention", "sliding_attention")
 # What the class of transformers takes where a file does not speak of rotation at all.
@@ -83,6 +84,7 @@ def to_config(c: GptOssConfig) -> dict[str, Any]:
         "hidden_act": "silu",
         **write_keys(c, KEYS),
         **write_tokens(c),
+        "sliding_window": c.sliding_window or WINDOW,  # transformers wants a number, also where no layer has a window
         "layer_types": [KINDS[c.window_of(i) is not None] for i in range(c.num_layers)],
         "rope_parameters": write_rope(c.rope),
     }
