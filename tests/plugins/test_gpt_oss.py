@@ -215,3 +215,14 @@ def test_unpacked_experts_are_written_as_numbers(folders: tuple[Path, Path], tmp
     back, plain = (load_file(folder / "model.safetensors") for folder in (tmp_path / "out", folders[1]))
     assert back.keys() == plain.keys()
     assert all(torch.equal(back[name], plain[name]) for name in plain)
+
+
+def test_experts_that_stayed_packed_come_back_byte_for_byte(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    out = zoo.save(zoo.load(folders[0], keep_packed=True), tmp_path / "out")
+    back, stored = (load_file(folder / "model.safetensors") for folder in (out, folders[0]))
+    assert back.keys() == stored.keys()
+    assert all(torch.equal(back[name].view(torch.uint8), stored[name].view(torch.uint8)) for name in stored)
+    raw = json.loads((out / "config.json").read_text())
+    assert raw["quantization_config"] == MX
+    assert "unpacked_from" not in json.loads((out / "zoo.json").read_text())
+    assert zoo.inspect(out).config == zoo.inspect(folders[0]).config
