@@ -2,8 +2,6 @@
 
 from zoo import Family, hookimpl
 
-DELTA = "most of its layers are gated delta nets, a recurrence that zoo does not have"
-
 
 @hookimpl
 def zoo_families():
@@ -46,7 +44,30 @@ def zoo_families():
             model=f"{__name__}.model:QwenMoE",
             formats={"hf": f"{__name__}.moe.hf:QWEN3_MOE", "gguf": f"{__name__}.moe.gguf:QWEN3_MOE"},
             hf_types=("qwen3_moe",),
-            near=dict.fromkeys(("qwen3_next", "qwen3_5", "qwen3_5_text", "qwen3_5_moe", "qwen3_5_moe_text"), DELTA),
             summary="Qwen3 with 128 experts, 8 per token, none shared",
+        ),
+        Family(
+            name="qwen3_next",
+            config=f"{__name__}.hybrid.config:Qwen3NextConfig",
+            model=f"{__name__}.hybrid.model:QwenHybrid",
+            formats={"hf": f"{__name__}.hybrid.hf:QWEN3_NEXT"},
+            hf_types=("qwen3_next",),
+            summary="three gated delta nets before each layer of gated attention, and 512 small experts",
+        ),
+        Family(
+            name="qwen3_5",
+            config=f"{__name__}.hybrid.config:Qwen35Config",
+            model=f"{__name__}.hybrid.model:QwenHybrid",
+            formats={"hf": f"{__name__}.hybrid.hf:QWEN3_5"},
+            hf_types=("qwen3_5_text", "qwen3_5"),
+            summary="the text of Qwen3.5 and 3.6: Qwen3-Next's layers with a plain MLP",
+        ),
+        Family(
+            name="qwen3_5_moe",
+            config=f"{__name__}.hybrid.config:Qwen35MoEConfig",
+            model=f"{__name__}.hybrid.model:QwenHybrid",
+            formats={"hf": f"{__name__}.hybrid.hf:QWEN3_5_MOE"},
+            hf_types=("qwen3_5_moe_text", "qwen3_5_moe"),
+            summary="the text of Qwen3.5's mixtures of experts: Qwen3-Next's layers, other files",
         ),
     ]

@@ -27,7 +27,6 @@ UNKNOWN = {
     "gemma3n_text": "keys shared between layers",
     "gemma4": "embeddings per layer",
     "gemma4_text": "global heads of a different width",
-    "qwen3_next": "gated delta nets",
     "qwen3_vl_text": "the decoder of a Qwen3-VL without its tower",
 }
 
@@ -53,9 +52,10 @@ TYPES = {
     "bert": "bert", "roberta": "roberta", "distilbert": "distilbert", "bloom": "bloom", "clip": "clip",
     "clip_text_model": "clip", "clip_vision_model": "clip", "deepseek_v2": "deepseek", "deepseek_v3": "deepseek",
     "gemma": "gemma", "gemma2": "gemma", "gemma3_text": "gemma", "gemma3": "gemma3_vl", "glm": "glm", "glm4": "glm",
-    "glm4_moe": "glm4_moe", "gpt2": "gpt2", "llama": "llama", "mistral": "mistral", "ministral": "mistral",
-    "mixtral": "mixtral", "qwen2": "qwen2",
-    "qwen2_moe": "qwen2_moe", "qwen3": "qwen3", "qwen3_moe": "qwen3_moe", "qwen2_vl": "qwen2_vl",
+    "glm4_moe": "glm4_moe", "gpt2": "gpt2", "gpt_oss": "gpt_oss", "llama": "llama",
+    "mistral": "mistral", "ministral": "mistral", "mixtral": "mixtral", "qwen2": "qwen2", "qwen2_moe": "qwen2_moe",
+    "qwen3": "qwen3", "qwen3_moe": "qwen3_moe", "qwen3_next": "qwen3_next", "qwen3_5": "qwen3_5",
+    "qwen3_5_text": "qwen3_5", "qwen3_5_moe": "qwen3_5_moe", "qwen3_5_moe_text": "qwen3_5_moe", "qwen2_vl": "qwen2_vl",
     "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "qwen3_vl_moe": "qwen3_vl_moe", "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
 }  # fmt: skip
 

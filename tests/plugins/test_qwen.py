@@ -147,21 +147,6 @@ def test_other_model_is_refused(name: str, keys: dict[str, Any], message: str) -
 
 
 @pytest.mark.parametrize(
-    ("kind", "reason"),
-    [
-        ("qwen3_next", "gated delta nets"),
-        ("qwen3_5_moe", "gated delta nets"),
-    ],
-)
-def test_neighbour_is_refused_with_the_reason(tmp_path: Path, kind: str, reason: str) -> None:
-    (tmp_path / "config.json").write_text(json.dumps(RELEASED["qwen3-30b-a3b"] | {"model_type": kind}))
-    save_file({"x": torch.zeros(1)}, tmp_path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=f"zoo does not know '{kind}'") as error:
-        zoo.inspect(tmp_path)
-    assert reason in str(error.value)
-
-
-@pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
         ("qwen2", {"sliding_window": None}, r"model\.sliding_layers needs model\.sliding_window"),

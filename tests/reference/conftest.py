@@ -18,6 +18,8 @@ from filelock import FileLock
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from tests.reference.added import add_to
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -79,7 +81,7 @@ def maker(shared: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     torch.set_num_threads(1)
-    return module
+    return add_to(module)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,8 @@ pytestmark = pytest.mark.slow
 cases = over(
     *"llama1 llama2 llama3 llama3.1 llama3.2 llama-linear llama-dynamic llama-yarn gpt2 mistral mistral-nemo mixtral "
     "gemma1 gemma2 gemma3-text gemma3-text-linear bloom qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe "
-    "deepseek-v2 deepseek-v2-lite deepseek-v3 glm glm4 glm4-moe".split()
+    "deepseek-v2 deepseek-v2-lite deepseek-v3 glm glm4 glm4-moe gpt-oss qwen3-next "
+    "qwen3.5 qwen3.5-moe".split()
 )
 
 
@@ -41,11 +42,15 @@ def test_logits_and_hidden_states_equal_the_reference(case: Case) -> None:
         close(torch.stack(states), case.expected["hidden_states"], 1e-9)
 
 
+# The norm behind a delta net divides what may be near 0: transformers' own float32 is 3e-4 and 1.3e-3 off.
+WIDE = {"qwen3.5": 1e-3, "qwen3.5-moe": 3e-3}
+
+
 @cases
 @torch.inference_mode()
 def test_float32_logits_equal_the_reference(case: Case) -> None:
     model = zoo.load(case.folder, dtype="float32")
-    close(model(case.inputs["input_ids"]), case.expected["logits"], 1e-4)
+    close(model(case.inputs["input_ids"]), case.expected["logits"], WIDE.get(case.name, 1e-4))
 
 
 COUNTS_PADDING = {"gpt2"}  # transformers numbers positions through the padding unless its caller gives position_ids

@@ -15,7 +15,10 @@ from tests.reference.varied import TOKENS, make
 
 pytestmark = pytest.mark.slow
 
-EXPORTED = "qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe deepseek-v2 deepseek-v2-lite deepseek-v3".split()
+EXPORTED = (
+    "qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe deepseek-v2 deepseek-v2-lite deepseek-v3 gpt-oss "
+    "qwen3-next qwen3.5 qwen3.5-moe".split()
+)
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 VARIED: dict[str, tuple[str, dict[str, Any]]] = {
     "a window in the middle": (
@@ -51,6 +54,27 @@ VARIED: dict[str, tuple[str, dict[str, Any]]] = {
     "no YaRN": ("deepseek-v2", {"rope_scaling": None}),
     "YaRN as in the paper": ("deepseek-v2", {"rope_scaling": YARN}),
     "two temperatures": ("deepseek-v2", {"rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.6}}),
+    "a window in all layers but one": (
+        "gpt-oss",
+        {"layer_types": ["sliding_attention"] * 3 + ["full_attention"], "sliding_window": 5, "attention_bias": False},
+    ),
+    "no window, no YaRN": (
+        "gpt-oss",
+        {"layer_types": ["full_attention"] * 4, "rope_scaling": {"rope_type": "default"}},
+    ),
+    "plain MLPs between experts": ("qwen3-next", {"decoder_sparse_step": 2, "intermediate_size": 80}),
+    "biases, and all channels rotate": (
+        "qwen3-next",
+        {"attention_bias": True, "partial_rotary_factor": 1.0, "norm_topk_prob": False, "full_attention_interval": 2},
+    ),
+    "as many keys as values, a short convolution": (
+        "qwen3.5",
+        {"linear_num_key_heads": 6, "linear_conv_kernel_dim": 2, "tie_word_embeddings": True},
+    ),
+    "attention first": (
+        "qwen3.5-moe",
+        {"layer_types": ["full_attention", "linear_attention"] * 2, "attention_bias": True},
+    ),
     "linear": ("deepseek-v2-lite", {"rope_scaling": {"type": "linear", "factor": 4.0}}),
 }
 

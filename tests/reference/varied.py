@@ -18,6 +18,6 @@ def make(maker: ModuleType, name: str, changes: dict[str, Any], folder: Path) ->
     maker.randomize(model, 0)
     for key, p in model.named_parameters():
         if key.endswith("bias"):
-            p.copy_(torch.linspace(-1, 1, p.numel()))
+            p.copy_(torch.linspace(-1, 1, p.numel()).view_as(p))
     model.save_pretrained(folder)
     return model

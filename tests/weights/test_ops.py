@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from zoo.anatomy.records import Shape
-from zoo.weights import Op, reshape, rope_halves, same, split, split_heads, stack, transpose
+from zoo.weights import Op, interleaved, reshape, rope_halves, same, split, split_heads, stack, transpose
 
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64, torch.int64, torch.uint8]
 SIZES = st.integers(1, 4)
@@ -37,7 +37,8 @@ def samples(draw: st.DrawFn) -> Sample:
     """Any op of the library, on shapes of rank 1 to 3 that it takes."""
     rest = tuple(draw(st.lists(SIZES, max_size=2)))
     a, b, c = draw(SIZES), draw(SIZES), draw(SIZES)
-    kind = draw(st.sampled_from(["same", "transpose", "split", "stack", "split_heads", "rope_halves", "reshape"]))
+    kinds = "same transpose split stack split_heads interleaved rope_halves reshape".split()
+    kind = draw(st.sampled_from(kinds))
     match kind:
         case "same":
             return Sample(same, [(a, *rest), (b,)])
@@ -54,6 +55,9 @@ def samples(draw: st.DrawFn) -> Sample:
             return Sample(stack(a, dim), [rest] * a)
         case "split_heads":
             return Sample(split_heads(a, b, c), [(a * (b + c), *rest)])
+        case "interleaved":
+            dim = draw(st.integers(0, len(rest)))
+            return Sample(interleaved(b, dim), [(*rest[:dim], a * b, *rest[dim:])])
         case "rope_halves":
             skip, after = draw(st.integers(0, 2)), draw(st.integers(0, 2))
             return Sample(rope_halves(a, 2 * b, skip=skip), [(a * (skip + 2 * b + after), *rest)])
@@ -134,6 +138,12 @@ def test_split_lays_ours_end_to_end_in_theirs() -> None:
     assert [x.flatten().tolist() for x in (q, k, v)] == [[0, 1, 2, 3], [4, 5], [6, 7]]
     gate, up = split(1, 2, dim=-1).load([numbered(2, 3)])
     assert (gate.tolist(), up.tolist()) == ([[0], [3]], [[1, 2], [4, 5]])
+
+
+def test_interleaved_takes_slices_in_turn() -> None:
+    gate, up = interleaved(2, 1).load([torch.tensor([[0, 1, 2, 3], [4, 5, 6, 7]])])
+    assert gate.tolist() == [[0, 2], [4, 6]]
+    assert up.tolist() == [[1, 3], [5, 7]]
 
 
 def test_split_heads_takes_each_groups_turn() -> None:

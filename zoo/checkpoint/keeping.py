@@ -22,6 +22,7 @@ from zoo.models.rounding import BFLOAT16
 from zoo.nn.packed import FilePart, Int4Groups, Int8Rows, OfFile, can_be_packed, put_packed
 from zoo.units import human_bytes
 from zoo.weights.account import grouped
+from zoo.weights.ops import transpose
 from zoo.weights.table import Step
 
 
@@ -68,6 +69,7 @@ class Keeper:
             why = reason or "the table moves more than whole rows of it"
             self.done.unpacked |= dict.fromkeys(step.ours, why)
             return False
+        records = [record.turned or record for record in records]
         held = [{role: self._part(info.name, record) for role, info in record.parts.items()} for record in records]
         for name, pieces in zip(step.ours, maps, strict=True):
             self._put(name, records, held, pieces)
@@ -83,10 +85,11 @@ class Keeper:
         return ""
 
     def _maps(self, step: Step, records: list[PackedMatrix]) -> list[list[RowRun]] | None:
-        infos, actual = self.ledger.checkpoint.tensors, self.ledger.account.actual
-        theirs, ours = [infos[actual[n]].shape for n in step.theirs], [self.ledger.shapes[n] for n in step.ours]
+        theirs, ours, op = [record.shape for record in records], [self.ledger.shapes[n] for n in step.ours], step.op
+        if all(record.turned for record in records):
+            theirs, op = transpose.our_shapes(theirs), transpose >> op
         is_wide = len({shape[-1] for shape in (*theirs, *ours)}) == 1
-        return row_maps(step.op, theirs, ours) if is_wide else None
+        return row_maps(op, theirs, ours) if is_wide else None
 
     def _part(self, name: str, record: PackedMatrix) -> Tensor:
         is_changed = record.encoding.settings.get("layout") == "pack-quantized"  # into the order of a kernel

@@ -11,17 +11,18 @@ from zoo.hub.card import license_in
 HOME = ("repo", "revision", "commit")
 
 
-def origin(ledger: Ledger) -> dict[str, Any]:
+def origin(ledger: Ledger, *, is_packed: bool = False) -> dict[str, Any]:
     """The source as it was written, the hub's repository, the revision asked for, its commit, and the licence.
 
-    What was let pass goes with them. Where a folder's own zoo.json says where it came from, that is handed on.
+    What was let pass goes with them, and what packed weights were unpacked, unless they still are (`is_packed`). Where
+    a folder's own zoo.json says where it came from, that is handed on.
     """
     before = recorded(ledger.checkpoint.folder)
     home: dict[str, Any] = {name: getattr(ledger, name) for name in HOME}
     if ledger.repo is None and before.get("repo"):
         home = {name: before.get(name) for name in HOME}
     told: dict[str, Any] = {FIELD: ledger.concessions} if ledger.concessions else {}
-    if packing := ledger.checkpoint.packing:
+    if (packing := ledger.checkpoint.packing) and not is_packed:
         told["unpacked_from"] = packing.in_words(ledger.checkpoint.tensors)
     return {"source": ledger.source, **home, "license": license_of(ledger, before) or None, **told}
 

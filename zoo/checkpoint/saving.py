@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.as_it_lay import as_it_lay, check_dtype, settings_of
 from zoo.checkpoint.interpretation import table_for
 from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.target import Target, companions, foreign_config
 from zoo.errors import UsageError
 from zoo.files.safetensors_writer import TensorSpec
 from zoo.models.construction import shared_parameters
-from zoo.models.rounding import refuse_packed
+from zoo.nn.packed import packed_layers
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.units import parse_bytes
@@ -36,13 +38,15 @@ def save(
     """Write config, weights and zoo.json of `model` as its family's `format` (hf, zoo, meta, ...), all or nothing.
 
     Files hold at most `max_shard_size`: bytes or 5GB, 200MB, 1GiB. As gguf it is one file, whose matrices are of the
-    given `type` (q8_0, bf16, ...; None: as they are). Raises UsageError for a model on meta or of no
-    family, ZooError if the folder exists and zoo did not write it, or if the disk refuses.
+    given `type` (q8_0, bf16, ...; None: as they are). Weights that were kept packed are written as they lay in their
+    file. Raises UsageError where they no longer are that, for a model on meta or of no family, ZooError if the folder
+    exists and zoo did not write it, or if the disk refuses.
     """
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
         raise UsageError("the model has no zoo config", hint="save a model that zoo.build or zoo.load made")
-    refuse_packed(model, "zoo.save", hint="zoo quantize writes packed weights from a checkpoint")
+    packed = packed_layers(model)
+    parts = as_it_lay(model, format, packed) if packed else {}
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     family = installed()[config.family]
@@ -51,16 +55,20 @@ def save(
     dtypes = {dtype for dtype, _ in specs.values()}
     config = _with_dtype(config, dtypes.pop()) if len(dtypes) == 1 else config
     check_written(family, format, config)
+    if packed:
+        check_dtype(model, config.dtype)
     steps = export_steps(family, format, config, specs)
     ledger = getattr(model, "ledger", None)
     provenance: dict[str, Any] = {"family": family.name, "format": format, "plugin": _plugin(family)}
     if ledger is not None:
-        provenance |= origin(ledger)
+        provenance |= origin(ledger, is_packed=bool(packed))
+    beside = {name: (dtype_name(t), tuple(t.shape)) for name, t in parts.items()}
     target = Target(
-        Path(folder), family, format, config, foreign_specs(steps, specs), provenance,
+        Path(folder), family, format, config, foreign_specs(steps, specs) | beside, provenance,
         ledger=ledger, max_shard_size=parse_bytes(max_shard_size), force=force, encoding=type,
+        settings=settings_of(model) if packed else {},
     )  # fmt: skip
-    return target.write(exported(steps, ours.__getitem__))
+    return target.write(chain(exported(steps, ours.__getitem__), parts.items()))
 
 
 def check_written(family: Family, format: str, config: ModelConfig) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +40,7 @@ class Target:
     max_shard_size: int  # bytes
     force: bool  # replace what zoo wrote
     encoding: str | None  # the type of a GGUF file's matrices; None: as they are
+    settings: Mapping[str, Any] = field(default_factory=dict)  # what config.json says besides: how weights are packed
 
     @cached_property
     def gguf(self) -> GGUFPlan | None:
@@ -86,7 +87,9 @@ class Target:
             self.path,
             self.tensors,
             stream,
-            config=foreign_config(self.family, self.format, self.config) | kept_settings(self.ledger, self.format),
+            config=foreign_config(self.family, self.format, self.config)
+            | kept_settings(self.ledger, self.format)
+            | {**self.settings},
             extra=companions(self.ledger.checkpoint) if self.ledger else {},
             provenance=self.provenance,
             max_shard_size=self.max_shard_size,

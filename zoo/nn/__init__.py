@@ -5,6 +5,8 @@ from zoo.nn.cache import Cache, LayerCache, SettledCache, StateCache
 from zoo.nn.compute import computed_by
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer, SandwichLayer
+from zoo.nn.delta_net import GatedDeltaNet
+from zoo.nn.delta_rule import delta_chunks, delta_step
 from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
 from zoo.nn.encoder_decoder import Conditioned, DecoderLayer, EncoderDecoder
 from zoo.nn.init import initialise
@@ -27,10 +29,11 @@ from zoo.nn.trace import hidden_states, traced
 __all__ = [
     "ACTIVATIONS", "MLP", "NEW", "Activation", "Alibi", "Attend", "Attention", "AxialRope", "Cache", "Conditioned",
     "CrossAttention", "CrossCache", "Decoder", "DecoderLayer", "DecoderLayerCache", "DualChunkAttention",
-    "DualChunkRope", "EncoderDecoder", "Experts", "GatedMLP", "InterleavedMRope", "KVCache", "Keys", "LatentAttention",
-    "LayerCache", "LearnedPositions", "LogNAttention", "MRope", "Mask", "Memory", "MoE", "Places", "PostNormLayer",
-    "PreNormLayer", "PromptCache", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SettledCache", "SigmoidRouter",
-    "SlidingKVCache", "SoftmaxRouter", "Span", "StateCache", "SteppedRope", "UnitOffsetRMSNorm", "at_least_float32",
-    "balancing_losses", "causal", "computed_by", "everything", "gelu_bloom", "gelu_tanh", "has_values", "hidden_states",
-    "in_int8", "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
+    "DualChunkRope", "EncoderDecoder", "Experts", "GatedDeltaNet", "GatedMLP", "InterleavedMRope", "KVCache", "Keys",
+    "LatentAttention", "LayerCache", "LearnedPositions", "LogNAttention", "MRope", "Mask", "Memory", "MoE", "Places",
+    "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SettledCache",
+    "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span", "StateCache", "SteppedRope", "UnitOffsetRMSNorm",
+    "at_least_float32", "balancing_losses", "causal", "computed_by", "delta_chunks", "delta_step", "everything",
+    "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "in_int8", "initialise", "load_balancing_loss",
+    "quick_gelu", "sinusoids", "sliding", "traced",
 ]  # fmt: skip

@@ -26,6 +26,7 @@ class Attention(nn.Module):
 
     num_kv_heads == num_heads is multi-head, 1 multi-query, anything between grouped-query. `bias` is a learned or
     fixed score per distance, `softcap` bounds the scores (arXiv:2408.00118), `is_upcast` computes them in float32.
+    `has_sinks`: each head has a learned score that takes its share of the softmax and gives nothing (arXiv:2309.17453).
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Attention(nn.Module):
         qk_norm: Callable[[int], nn.Module] | None = None,
         bias: Bias | None = None,
         is_upcast: bool = False,
+        has_sinks: bool = False,
     ) -> None:
         super().__init__()
         if num_heads % num_kv_heads:
@@ -57,9 +59,18 @@ class Attention(nn.Module):
         self.k_norm = qk_norm(head_dim) if qk_norm else None
         self.rope, self.mask, self.bias, self.softcap, self.is_upcast = rope, mask, bias, softcap, is_upcast
         self.scale = head_dim**-0.5 if scale is None else scale
+        self.sinks = nn.Parameter(torch.zeros(num_heads)) if has_sinks else None
+
+    def reset_parameters(self) -> None:
+        if self.sinks is not None:
+            nn.init.zeros_(self.sinks)
 
     def forward(self, x: Tensor, span: Span, cache: KVCache | None = None) -> Tensor:
         """Attend x [B, T, D] to itself and to what `cache` holds; returns [B, T, D]."""
+        return self.o_proj(self.heads(x, span, cache))
+
+    def heads(self, x: Tensor, span: Span, cache: KVCache | None = None) -> Tensor:
+        """What the heads give, side by side: [B, T, N * H]."""
         q, k, v = (p(x).unflatten(-1, (-1, self.head_dim)) for p in (self.q_proj, self.k_proj, self.v_proj))
         if self.q_norm is not None and self.k_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
@@ -67,14 +78,14 @@ class Attention(nn.Module):
             rotation = span.rotation(self.rope, q.dtype)
             q, k = self.rope.rotate(q, rotation), self.rope.rotate(k, rotation)
         k, v, keys = (k, v, NEW) if cache is None else cache.append(k, v, span)
-        attend = Attend(self.scale, softcap=self.softcap, is_upcast=self.is_upcast)
+        attend = Attend(self.scale, softcap=self.softcap, is_upcast=self.is_upcast, sinks=self.sinks)
         if span.is_banded(self.mask, keys):
             out = attend.banded(q, k, v, span, self.mask, keys, bias=self.bias)
         else:
             allowed, is_causal = span.allowed(self.mask, keys), span.is_causal(self.mask, keys)
             bias = None if self.bias is None else span.bias(self.bias, keys)
             out = attend(q, k, v, allowed, is_causal=is_causal, bias=bias)
-        return self.o_proj(out.flatten(-2))
+        return out.flatten(-2)
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
         """An empty cache in the dtype and on the device of the weights."""
@@ -87,10 +98,12 @@ class Attention(nn.Module):
 
 
 class Attend:
-    """softmax(scale * q k^T + bias) v, by the fastest way that computes just that."""
+    """softmax(scale * q k^T + bias) v, by the fastest way that computes just that; `sinks` [N] are one more score."""
 
-    def __init__(self, scale: float, *, softcap: float | None = None, is_upcast: bool = False) -> None:
-        self.scale, self.softcap, self.is_upcast = scale, softcap, is_upcast
+    def __init__(
+        self, scale: float, *, softcap: float | None = None, is_upcast: bool = False, sinks: Tensor | None = None
+    ) -> None:
+        self.scale, self.softcap, self.is_upcast, self.sinks = scale, softcap, is_upcast, sinks
 
     def __call__(
         self,
@@ -105,7 +118,7 @@ class Attend:
         """q [B, T, N, H], k [B, S, K, H], v [B, S, K, V]; allowed [B or 1, T, S]; returns [B, T, N, V]."""
         q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # [B, N, T, H]
         mask = None if allowed is None else allowed[:, None]
-        if self.softcap is not None or self.is_upcast:
+        if self.softcap is not None or self.is_upcast or self.sinks is not None:
             return self._by_hand(q, k, v, mask, is_causal, bias).transpose(1, 2)
         if bias is not None:
             mask, is_causal = self._added(bias, mask, is_causal).to(q.dtype), False
@@ -150,8 +163,15 @@ class Attend:
             scores = self.softcap * torch.tanh(scores / self.softcap)
         if bias is not None or mask is not None or is_causal:
             scores = scores + self._added(bias, mask, is_causal, like=scores).to(scores.dtype)
-        weights = at_least_float32(scores).softmax(-1).to(dtype)
+        weights = self._softmax(at_least_float32(scores)).to(dtype)
         return (weights.unflatten(1, (-1, groups)) @ v[:, :, None]).flatten(1, 2)
+
+    def _softmax(self, scores: Tensor) -> Tensor:
+        """Weights [B, N, T, S] of the keys; what the sinks take is left out."""
+        if self.sinks is None:
+            return scores.softmax(-1)
+        sinks = self.sinks.to(scores.dtype)[:, None, None].expand(*scores.shape[:-1], 1)
+        return torch.cat((scores, sinks), -1).softmax(-1)[..., :-1]
 
     def _added(self, bias: Tensor | None, mask: Tensor | None, is_causal: bool, like: Tensor | None = None) -> Tensor:
         """What is added to the scores: the bias, and -inf where attention is not allowed."""

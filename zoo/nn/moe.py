@@ -65,16 +65,20 @@ class Experts(nn.Module):
         start = 0
         for e, count in zip(experts.tolist(), counts.tolist(), strict=True):
             end = start + count
-            h = self._expert(inputs[start:end], self.gate_proj[e], self.up_proj[e], self.down_proj[e])
+            h = self._expert(inputs[start:end], *(stack[e] for stack in self.stacks()))
             out.index_add_(0, tokens[start:end], h * scale[start:end])
             start = end
         return out
 
     def _gathered(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """The same with shapes that do not depend on the data, for tracing: each slot brings its expert's weights."""
-        picked = (w[chosen.flatten()] for w in (self.gate_proj, self.up_proj, self.down_proj))
+        picked = (stack[chosen.flatten()] for stack in self.stacks())
         h = self._expert(x.repeat_interleave(chosen.shape[1], 0)[:, None], *picked)  # [M*k, 1, D]
         return (h.view(*chosen.shape, -1) * weights[..., None].to(x.dtype)).sum(1)
+
+    def stacks(self) -> tuple[Tensor, ...]:
+        """What each expert has one of; `_expert` takes them in this order."""
+        return self.gate_proj, self.up_proj, self.down_proj
 
     def _expert(self, x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
         return (self.act(x @ gate.mT) * (x @ up.mT)) @ down.mT
@@ -177,8 +181,7 @@ class SigmoidRouter(nn.Module):
 
 def in_best_groups(group_scores: Tensor, kept: int, num_experts: int) -> Tensor:
     """True [M, E] for the experts of each token's `kept` best groups, group_scores [M, G]."""
-    best = torch.zeros_like(group_scores, dtype=torch.bool)
-    best.scatter_(-1, group_scores.topk(kept, -1).indices, True)
+    best = torch.zeros_like(group_scores, dtype=torch.bool).scatter_(-1, group_scores.topk(kept, -1).indices, True)
     return best.repeat_interleave(num_experts // group_scores.shape[-1], -1)
 
 

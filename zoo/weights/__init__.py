@@ -8,12 +8,13 @@ from zoo.weights.foreign.group import accept_copies, group, refined_group, token
 from zoo.weights.foreign.inert import listed
 from zoo.weights.foreign.rope import write_rope
 from zoo.weights.hf_labels import read_labels, write_labels
-from zoo.weights.ops import Op, reshape, rope_halves, same, split, split_heads, stack, transpose
+from zoo.weights.ops import Op, interleaved, reshape, rope_halves, same, split, split_heads, stack, transpose
 from zoo.weights.table import Step, Table
 
 __all__ = [
     "Alias", "Dialect", "Entry", "Files", "ForeignConfig", "Ignore", "Key", "Match", "Op", "Rule", "Spelling", "Step",
-    "Table", "TensorInfo", "accept_copies", "alias", "group", "ignore", "key", "listed", "must_be", "read_labels",
-    "refined_group", "rename", "reshape", "respell", "rope_halves", "rule", "same", "split", "split_heads", "stack",
-    "tokens_of", "transpose", "under", "write_keys", "write_labels", "write_rope", "write_tokens",
+    "Table", "TensorInfo", "accept_copies", "alias", "group", "ignore", "interleaved", "key", "listed", "must_be",
+    "read_labels", "refined_group", "rename", "reshape", "respell", "rope_halves", "rule", "same", "split",
+    "split_heads", "stack", "tokens_of", "transpose", "under", "write_keys", "write_labels", "write_rope",
+    "write_tokens",
 ]  # fmt: skip

@@ -95,6 +95,29 @@ def split(*sizes: int, dim: int = 0) -> Op:
     )
 
 
+def interleaved(count: int, dim: int) -> Op:
+    """One foreign tensor takes its slices along `dim` from `count` of ours in turn."""
+
+    def load(x: Sequence[Tensor]) -> list[Tensor]:
+        return [part.contiguous() for part in x[0].unflatten(dim, (-1, count)).unbind(dim + 1)]
+
+    def dump(y: Sequence[Tensor]) -> list[Tensor]:
+        import torch
+
+        return [torch.stack(list(y), dim + 1).flatten(dim, dim + 1)]
+
+    def scaled(shape: Shape, by: float) -> Shape:
+        return (*shape[:dim], int(shape[dim] * by), *shape[dim + 1 :])
+
+    return Op(
+        f"interleaved({count})",
+        load,
+        dump,
+        lambda s: [scaled(s[0], count)],
+        lambda s: [scaled(s[0], 1 / count)] * count,
+    )
+
+
 def stack(count: int, dim: int = 0) -> Op:
     """`count` foreign tensors are one of ours with a new dimension."""
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 import zoo
 from tests.files.packed import tiny
 from tests.files.packed.test_small_floats import CASES as FLOATS
 from tests.files.packed.test_words_of_32 import CASES as WORDS
 from zoo.checkpoint.row_maps import RowRun, row_maps
-from zoo.errors import ZooWarning
+from zoo.errors import UsageError, ZooWarning
 from zoo.files.packed import Encoding, PackedMatrix
 from zoo.files.packed.fp8 import band_of_blocks
 from zoo.files.tensor_info import TensorInfo
@@ -128,3 +130,36 @@ def test_rows_are_followed_through_what_only_moves_rows() -> None:
 def test_what_moves_more_than_rows_is_no_row_map(op: Any) -> None:
     assert row_maps(op, [(8, 8)], [(8, 8)]) is None
     assert row_maps(transpose, [(3, 3)], [(3, 3)]) is None
+
+
+# --- written as they lay ---
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("case", ["4 bits", "awq"])
+def test_what_stayed_packed_is_written_as_it_lay(case: str, tmp_path: Path) -> None:
+    pack, config, _ = WORDS[case]
+    source = tiny.packed(tmp_path / "in", pack, dtype="float16", quantization_config=config).path
+    out = zoo.save(zoo.load(source, keep_packed=True), tmp_path / "out")
+    stored, back = (load_file(folder / "model.safetensors") for folder in (source, out))
+    assert stored.keys() == back.keys()
+    assert all(torch.equal(stored[name].view(torch.uint8), back[name].view(torch.uint8)) for name in stored)
+    kept, again = (json.loads((folder / "config.json").read_text())["quantization_config"] for folder in (source, out))
+    assert kept == again
+    with torch.inference_mode():
+        assert torch.equal(zoo.load(out)(TOKENS), zoo.load(source)(TOKENS))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_is_no_longer_as_it_lay_is_not_written(tmp_path: Path) -> None:
+    pack, config, _ = WORDS["4 bits"]
+    source = tiny.packed(tmp_path / "in", pack, dtype="float16", quantization_config=config).path
+    with pytest.raises(UsageError, match=r"the file says dtype float16, and the model was loaded as float32"):
+        zoo.save(zoo.load(source, keep_packed=True, dtype="float32"), tmp_path / "a")
+    model: Any = zoo.load(source, keep_packed=True)
+    with pytest.raises(UsageError, match=r"they lie in a file of the format hf, and zoo has no such weights"):
+        zoo.save(model, tmp_path / "a", format="zoo")
+    model.layers[0].mlp.up_proj = torch.nn.Linear(tiny.HIDDEN, tiny.FFN, bias=False).half()
+    with pytest.raises(UsageError, match=r"up_proj\.weight did not stay packed when the model was loaded"):
+        zoo.save(model, tmp_path / "a")
+    assert not (tmp_path / "a").exists()

@@ -45,14 +45,24 @@ def _experts(file: PartsOfFile, name: str, config: Mapping[str, Any]) -> PackedM
     expect(scales, ("uint8", "float8_e8m0fnu"), codes.shape[:3], of=f"blocks of {list(codes.shape)}")
     experts, rows, blocks, _ = codes.shape
     words = f"MXFP4, 4 bits, blocks of {SIZE}"
-    encoding = Encoding("mxfp4", "fp4", 4, (1, SIZE), words=words, settings={"turned": 1})
+    encoding = Encoding("mxfp4", "fp4", 4, (1, SIZE), words=words)
     parts = {"codes": codes, "scales": scales}
     dtype = shown_dtype(config, "bfloat16")
-    return PackedMatrix(name, (experts, SIZE * blocks, rows), dtype, encoding, parts, band_of_experts)
+    lying = PackedMatrix(name, (experts * rows, SIZE * blocks), dtype, encoding, parts, band_of_rows)
+    return PackedMatrix(name, (experts, SIZE * blocks, rows), dtype, encoding, parts, band_of_experts, lying)
 
 
 def band_of_experts(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> Tensor:
-    """4-bit floats times powers of two, experts at a time, turned to [E, in, out]."""
-    codes, scales = parts["codes"][rows], powers(matrix, parts["scales"][rows])
-    values = fp4(fields(codes.reshape(-1, SIZE // 2), 4)).reshape(*codes.shape[:3], SIZE)
-    return (values * scales[..., None]).flatten(2).transpose(1, 2)
+    """Experts at a time, turned to [E, in, out]."""
+    return _numbers(matrix, parts["codes"][rows], parts["scales"][rows]).transpose(1, 2)
+
+
+def band_of_rows(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> Tensor:
+    """Rows at a time, those of all experts counted through."""
+    return _numbers(matrix, *(parts[role].flatten(0, 1)[rows] for role in ("codes", "scales")))
+
+
+def _numbers(matrix: PackedMatrix, codes: Tensor, scales: Tensor) -> Tensor:
+    """4-bit floats times powers of two: codes [..., in / 32, 16] to [..., in]."""
+    values = fp4(fields(codes.reshape(-1, SIZE // 2), 4)).reshape(*codes.shape[:-1], SIZE)
+    return (values * powers(matrix, scales)[..., None]).flatten(-2)

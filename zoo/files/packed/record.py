@@ -46,6 +46,7 @@ class PackedMatrix:
     encoding: Encoding
     parts: Mapping[str, TensorInfo]  # role -> where it lies: codes, scales, zeros, order, ...
     band: Callable[[PackedMatrix, Mapping[str, Tensor], slice], Tensor] = field(repr=False)  # some rows, by the format
+    turned: PackedMatrix | None = None  # the rows that lie in the file, where they are shown as columns
 
     @property
     def nbytes(self) -> int:

@@ -21,7 +21,7 @@ class FilePart:
     order: Tensor | None = None  # which row of the file, counted from the first, each of ours is; None: in order
 
     def __len__(self) -> int:
-        return self.rows[1] - self.rows[0]
+        return self.rows[1] - self.rows[0] if self.order is None else len(self.order)
 
     def numbers(self, parts: Mapping[str, Tensor], first: int, last: int) -> Tensor:
         """Our rows from `first` to `last`, as the format says."""
