@@ -74,7 +74,9 @@ def test_an_argument_has_one_name_place_and_form_in_every_function() -> None:
                 kind = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.KEYWORD_ONLY: "k"}.get(parameter.kind)
                 assert kind == place, f"{name}({argument})"
             assert form is None or parameter.annotation == form, f"{name}({argument}: {parameter.annotation})"
-    opening = "build compose inspect load from_pretrained convert quantize verify bench evaluate push".split()
+    opening = (
+        "build compose inspect load from_pretrained convert quantize verify bench evaluate push embed classify".split()
+    )
     assert seen["overrides"] == len(opening) + 1  # and the method
     assert all("overrides" in public_functions()[name].parameters for name in opening)
     assert min(seen[name] for name in FORMS) > 0

@@ -36,6 +36,7 @@ LONG = replace(ROPE, scaling="longrope", short_factor=[1.0, 1.1, 1.3, 1.6, 2.0],
 
 GATED = {"is_gated": True, "activation": "gelu_tanh", "tie_embeddings": False, "scale_outputs": False}
 TIED = {"tie_embeddings": True}
+BIASED = {"attention_bias": True, "mlp_bias": True}
 
 # Placeholders that have rows in the embedding, for theirs looks them up; squares and patches of odd sizes.
 IDS = {"image_token_id": 57, "video_token_id": 58, "vision_start_token_id": 59, "vision_end_token_id": 60}
@@ -72,11 +73,15 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "sequence": {"head": "sequence_classification", "num_labels": 3},
         "tokens": {"head": "token_classification", "num_labels": 3},
     },
+    "headed": {
+        "": {}, "tokens": {"head": "token_classification", "has_bias": True},
+        "none": {"head": "none", "num_labels": None, "trunk": replace(TINY["llama"], **TIED, **BIASED)},
+    },
     "bloom": {"": {}, "other": {"norm_residual": True, "tie_embeddings": False, "num_heads": 4}},
     "llama": {
         "": {}, "tied": TIED, "llama3": {"rope": BANDS}, "yarn": {"rope": RAMP}, "linear": {"rope": LINEAR},
         "dynamic": {"rope": replace(LINEAR, scaling="dynamic"), "max_seq_len": 16}, "longrope": {"rope": LONG},
-        "other": {"attention_bias": True, "mlp_bias": True},
+        "other": BIASED,
     },
     "gemma": {
         "": {"attn_softcap": None},  # transformers reads a cap of Gemma 3's scores and does not apply it

@@ -30,6 +30,8 @@ _LAZY = {  # public name -> the module that defines it
     "rerun_goldens": "zoo.verification",
     "bench": "zoo.measurement",
     "evaluate": "zoo.measurement",
+    "embed": "zoo.embedding",
+    "classify": "zoo.embedding",
     "build": "zoo.models.construction",
     "inspect": "zoo.checkpoint.inspection",
     "Ledger": "zoo.checkpoint.inspection",
@@ -52,9 +54,9 @@ _LAZY = {  # public name -> the module that defines it
 
 __all__ = [
     "MISSING", "Command", "Family", "Format", "GenerationConfig", "Ledger", "Match", "ModelConfig", "Pretrained",
-    "Push", "RopeConfig", "Tokenizer", "ZooError", "__version__", "bench", "build", "compare", "compose", "convert",
-    "diff", "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate", "inspect", "list_models", "load",
-    "model_class", "pull", "push", "quantize", "rerun_goldens", "save", "stream", "verify",
+    "Push", "RopeConfig", "Tokenizer", "ZooError", "__version__", "bench", "build", "classify", "compare", "compose",
+    "convert", "diff", "embed", "evaluate", "from_pretrained", "generate", "hookimpl", "illustrate", "inspect",
+    "list_models", "load", "model_class", "pull", "push", "quantize", "rerun_goldens", "save", "stream", "verify",
 ]  # fmt: skip
 
 
@@ -81,6 +83,7 @@ if TYPE_CHECKING:
     from zoo.checkpoint.saving import save
     from zoo.comparison import compare
     from zoo.difference import diff
+    from zoo.embedding import classify, embed
     from zoo.generation import GenerationConfig, generate, stream
     from zoo.measurement import bench, evaluate
     from zoo.models.construction import build, model_class

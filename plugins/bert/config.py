@@ -9,17 +9,19 @@ from typing import Self
 from zoo.anatomy import MISSING, Anatomy, ModelConfig, at_least, heads_in_words, mlp_in_words, multiple_of, one_of
 from zoo.errors import ConfigError
 
-HEADS = ("none", "masked_lm", "sequence_classification", "token_classification")
+HEADS = (
+    "none", "masked_lm", "sequence_classification", "token_classification", "question_answering", "multiple_choice",
+)  # fmt: skip
 BERT_HEADS = (*HEADS, "pretraining", "next_sentence")
 CLASSIFIERS = ("sequence_classification", "token_classification")
 LM_HEADS = ("masked_lm", "pretraining")
 PAIR_HEADS = ("pretraining", "next_sentence")  # heads that tell whether sentence B follows sentence A
-POOLED_HEADS = (*PAIR_HEADS, "sequence_classification")  # heads that in BERT read the pooled state
+POOLED_HEADS = (*PAIR_HEADS, "sequence_classification", "multiple_choice")  # heads that in BERT read the pooled state
 
 
 @dataclass
 class EncoderConfig(ModelConfig):
-    """Fields that the three families share."""
+    """Fields that the three families share; their heads are also multiple_choice, and those of BertConfig."""
 
     vocab_size: int = MISSING  # rows of the token embedding
     hidden_size: int = MISSING  # width of the residual stream; a multiple of num_heads
@@ -28,7 +30,7 @@ class EncoderConfig(ModelConfig):
     num_heads: int = MISSING  # attention heads, each of hidden_size / num_heads channels
     max_seq_len: int = 512  # tokens of context
     activation: str = "gelu"  # of the MLP: gelu | gelu_tanh | relu | silu
-    head: str = "none"  # none | masked_lm | sequence_classification | token_classification (bert: see BertConfig)
+    head: str = "none"  # none | masked_lm | sequence_classification | token_classification | question_answering
     num_labels: int | None = None  # classes of a classification head; None without one
     labels: list[str] = field(default_factory=list)  # their names, in order; empty: unnamed
     tie_embeddings: bool = True  # the masked-LM head multiplies by the token embedding
@@ -92,7 +94,11 @@ class EncoderConfig(ModelConfig):
                 a.weight("decoder.bias", (self.vocab_size,), "head")
         if self.head in PAIR_HEADS:
             _once(a, "next_sentence", dim, 2)
-        if labels is not None and self.head == "token_classification":
+        if self.head == "multiple_choice":
+            labels = 1  # for each choice
+        if self.head == "question_answering":
+            a.linear("classifier", dim, 2, "head", bias=True)  # where an answer begins, and where it ends
+        elif labels is not None and self.head == "token_classification":
             a.linear("classifier", dim, labels, "head", bias=True)
         elif labels is not None and is_classifier_deep:
             _once(a, "classifier.dense", dim, dim)
@@ -134,11 +140,11 @@ class RobertaConfig(EncoderConfig):
     pad_token_id: int | None = 1  # also the row of the position table that padding takes; positions start after it
     type_vocab_size: int = 1  # kinds of token; RoBERTa knows no sentence pairs
     norm_eps: float = 1e-5  # added to the variance
-    has_pooler: bool = False  # tanh of a projection of the first token; only with head=none
+    has_pooler: bool = False  # tanh of a projection of the first token; with head=none and head=multiple_choice
 
     def __post_init__(self) -> None:
         self._check(HEADS)
-        self._check_pooler(self.has_pooler, ())
+        self._check_pooler(self.has_pooler, ("multiple_choice",))
         at_least(1, type_vocab_size=self.type_vocab_size)
         at_least(0, pad_token_id=self.pad_token_id)
         if self.pad_token_id is None:
@@ -151,8 +157,9 @@ class RobertaConfig(EncoderConfig):
 
     def anatomy(self) -> Anatomy:
         return self._anatomy(
-            self.num_positions, self.type_vocab_size, has_pooler=self.has_pooler, is_classifier_deep=True
-        )
+            self.num_positions, self.type_vocab_size, has_pooler=self.has_pooler,
+            is_classifier_deep=self.head != "multiple_choice",
+        )  # fmt: skip
 
     @classmethod
     def tiny(cls) -> Self:

@@ -1,12 +1,13 @@
 """The trunk of the three families, and the parts that are put on it.
 
-Shapes: B batch, T tokens, D hidden, V vocab, C classes.
+Shapes: B batch, N choices, T tokens, D hidden, V vocab, C classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import overload
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,9 @@ class EncoderOutput:
 
     hidden: Tensor  # [B, T, D]; what stands at padding has no meaning
     pooled: Tensor | None = None  # [B, D], from each row's first column
-    logits: Tensor | None = None  # masked LM [B, T, V], token classes [B, T, C] or sequence classes [B, C]
+    # masked LM [B, T, V], token classes [B, T, C], beginning and end of an answer [B, T, 2], classes of a sequence
+    # [B, C] or of its choices [B, N]
+    logits: Tensor | None = None
     next_sentence: Tensor | None = None  # [B, 2]: the second sentence follows the first (0), or is a random one (1)
 
 
@@ -65,8 +68,11 @@ class Encoder(nn.Module):
     ) -> EncoderOutput:
         """Encode tokens [B, T]; token_types [B, T] are 0 if None; attention_mask [B, T] is True for real tokens.
 
+        A multiple-choice head reads [B, N, T], all choices of a question; the states are those of B × N rows.
         Raises UsageError for more tokens than model.max_seq_len, and for token types that the model does not have.
         """
+        questions = None if tokens.ndim == 2 else self._questions(tokens)
+        tokens, token_types, attention_mask = _as_rows(tokens), _as_rows(token_types), _as_rows(attention_mask)
         batch_size, num_tokens = tokens.shape
         span = Span(batch_size, num_tokens, tokens.device, attention_mask=attention_mask)
         x = self.embed(tokens, token_types)
@@ -76,8 +82,17 @@ class Encoder(nn.Module):
         logits = None if self.lm_head is None else self.lm_head(x)
         if self.classifier is not None:
             logits = self.classifier(x if pooled is None else pooled)
+        if questions is not None and logits is not None:
+            logits = logits.view(questions)
         next_sentence = None if self.next_sentence is None else self.next_sentence(pooled)
         return EncoderOutput(x, pooled, logits, next_sentence)
+
+    def _questions(self, tokens: Tensor) -> torch.Size:
+        """[B, N] of tokens [B, N, T]. Raises UsageError where the head knows of no choices."""
+        if tokens.ndim != 3 or self.config.head != "multiple_choice":
+            what = f"tokens of shape {list(tokens.shape)}: model.head={self.config.head!r} reads [rows, tokens]"
+            raise UsageError(what, hint="only a multiple-choice head reads [questions, choices, tokens]")
+        return tokens.shape[:2]
 
     def reset_parameters(self) -> None:
         """Random weights from the current generator."""
@@ -153,6 +168,15 @@ class MaskedLMHead(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, D] to logits [B, T, V]."""
         return self.decoder(self.norm(self.act(self.dense(x))))
+
+
+@overload
+def _as_rows(x: Tensor) -> Tensor: ...
+@overload
+def _as_rows(x: None) -> None: ...
+def _as_rows(x: Tensor | None) -> Tensor | None:
+    """[B, N, T] as [B × N, T]; [B, T] as it is."""
+    return None if x is None else x.flatten(0, -2)
 
 
 def _layer(c: EncoderConfig, norm_eps: float) -> PostNormLayer:

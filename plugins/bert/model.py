@@ -33,7 +33,7 @@ class Bert(Encoder):
             pooler=FirstToken(c.hidden_size, torch.tanh) if c.has_pooler else None,
             lm_head=_lm_head(c, c.norm_eps, ACTIVATIONS[c.activation]),
             next_sentence=nn.Linear(c.hidden_size, 2) if c.head in PAIR_HEADS else None,
-            classifier=None if c.num_labels is None else nn.Linear(c.hidden_size, c.num_labels),
+            classifier=None if (classes := num_classes(c)) is None else nn.Linear(c.hidden_size, classes),
         )
 
 
@@ -53,7 +53,7 @@ class Roberta(Encoder):
             c.norm_eps,
             pooler=FirstToken(c.hidden_size, torch.tanh) if c.has_pooler else None,
             lm_head=_lm_head(c, c.norm_eps, F.gelu),  # fixed in the reference, whatever model.activation says
-            classifier=_classifier(c, torch.tanh),
+            classifier=nn.Linear(c.hidden_size, 1) if c.head == "multiple_choice" else _classifier(c, torch.tanh),
         )
 
 
@@ -81,13 +81,18 @@ def by_real_token(tokens: Tensor, pad: int) -> Tensor:
     return is_real.cumsum(1) * is_real + pad
 
 
+def num_classes(c: EncoderConfig) -> int | None:
+    """Numbers that the classifier gives: classes, the two ends of an answer, or how good a choice is."""
+    return {"question_answering": 2, "multiple_choice": 1}.get(c.head, c.num_labels)
+
+
 def _lm_head(c: EncoderConfig, norm_eps: float, act: Activation) -> MaskedLMHead | None:
     return MaskedLMHead(c, norm_eps, act) if c.head in LM_HEADS else None
 
 
 def _classifier(c: EncoderConfig, act: Activation) -> nn.Module | None:
-    if c.num_labels is None:
+    if (classes := num_classes(c)) is None:
         return None
-    if c.head == "token_classification":
-        return nn.Linear(c.hidden_size, c.num_labels)
-    return FirstTokenClassifier(c.hidden_size, c.num_labels, act)
+    if c.head in ("token_classification", "question_answering"):
+        return nn.Linear(c.hidden_size, classes)
+    return FirstTokenClassifier(c.hidden_size, classes, act)

@@ -56,7 +56,8 @@ TYPES = {
     "mistral": "mistral", "ministral": "mistral", "mixtral": "mixtral", "qwen2": "qwen2", "qwen2_moe": "qwen2_moe",
     "qwen3": "qwen3", "qwen3_moe": "qwen3_moe", "qwen3_next": "qwen3_next", "qwen3_5": "qwen3_5",
     "qwen3_5_text": "qwen3_5", "qwen3_5_moe": "qwen3_5_moe", "qwen3_5_moe_text": "qwen3_5_moe", "qwen2_vl": "qwen2_vl",
-    "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "qwen3_vl_moe": "qwen3_vl_moe", "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
+    "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "qwen3_vl_moe": "qwen3_vl_moe",
+    "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
 }  # fmt: skip
 
 

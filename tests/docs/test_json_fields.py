@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import zoo
+from tests.embedding.folders import classifier
 from tools.docs import commands
 from tools.docs.json_fields import FIELDS, told
 from zoo.cli import main
@@ -32,6 +33,8 @@ WORDS = {  # what is typed, and for which of the forms
     "doctor": ["doctor"],
     "generate": ["generate tiny -p x --tokens 2"],
     "tokenize": ["tokenize tiny -p x"],
+    "embed": ["embed tiny --pooling mean -p x"],
+    "classify": ["classify ./classes -p x"],
     "eval": ["eval tiny --text ./text.txt"],
     "bench": ["bench tiny prompt=4 new=2 repeats=1", "bench -m tiny prompt=4,5 new=2 repeats=1"],
     "plugins": ["plugins"],
@@ -48,6 +51,8 @@ def test_json_has_the_documented_names(
     (tmp_path / "text.txt").write_text("One day she was very happy.")
     if "./folder" in line:
         zoo.convert("tiny", tmp_path / "folder", format="hf")
+    if "./classes" in line:
+        classifier(tmp_path / "classes", num_labels=2)
     done = CliRunner().invoke(main, [*shlex.split(line), "--json"])
     assert done.exit_code == 0, done.output
     _, is_list, names = FIELDS[name][form]

@@ -363,3 +363,13 @@ def test_an_index_goes_before_a_single_file(tmp_path: Path, name: str, allow_pic
 
 def test_companions_lie_in_the_folder_itself() -> None:
     assert companions(["a.json", "sub/b.json", "sub/deep/c.json", "sub/d.bin"], "sub") == {"sub/b.json"}
+
+
+def test_the_folders_of_sentence_transformers_are_fetched_along() -> None:
+    names = (
+        "config.json model.safetensors modules.json 1_Pooling/config.json 2_Dense/model.safetensors onnx/config.json"
+    )
+    found = choose("hf://a/b", names.split(), "", allow_pickle=False, read=Path)
+    assert found == {*names.split()} - {"onnx/config.json"}
+    others = [name for name in names.split() if name != "modules.json"]
+    assert choose("hf://a/b", others, "", allow_pickle=False, read=Path) == {"config.json", "model.safetensors"}

@@ -199,7 +199,7 @@ def test_a_missing_pooler_is_an_error(tmp_path: Path) -> None:
         ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type.*'relative_key'"),
         ("bert", {"is_decoder": True}, "is_decoder: True"),
         ("bert", {"pruned_heads": {"0": [1]}}, "pruned_heads"),
-        ("bert", {"architectures": ["BertForQuestionAnswering"]}, "BertForQuestionAnswering"),
+        ("bert", {"architectures": ["BertLMHeadModel"]}, "BertLMHeadModel"),
         ("bert", {"architectures": ["BertModel", "BertForMaskedLM"]}, "architectures"),
         ("bert", {"architectures": ["RobertaForMaskedLM"]}, "RobertaForMaskedLM"),
         ("bert", {"hidden_act": "gelu_fast"}, "hidden_act: 'gelu_fast' is not known"),

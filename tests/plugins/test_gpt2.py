@@ -66,16 +66,16 @@ def test_head_that_should_be_tied_and_differs_is_refused(tmp_path: Path) -> None
         zoo.load(tmp_path)
 
 
-def test_base_model_is_read_with_the_tied_head(tmp_path: Path) -> None:
+def test_base_model_is_read_with_the_tied_head_where_it_is_asked_for(tmp_path: Path) -> None:
     w = weights()
-    model = zoo.load(write(tmp_path, w, architectures=["GPT2Model"]), dtype="float64")
+    model = zoo.load(write(tmp_path, w, architectures=["GPT2Model"]), dtype="float64", family="gpt2")
     assert difference(model, openai_forward(w, TOKENS), TOKENS) < 1e-10
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"architectures": ["GPT2ForSequenceClassification"]}, "architectures.*'GPT2ForSequenceClassification' is not"),
+        ({"architectures": ["GPT2DoubleHeadsModel"]}, "architectures.*'GPT2DoubleHeadsModel' is not"),
         ({"activation_function": "mish"}, "activation_function.*'mish' is not known"),
         ({"add_cross_attention": True}, "add_cross_attention"),
         ({"n_head": 5}, "model.hidden_size=24 is not a multiple of model.num_heads=5"),

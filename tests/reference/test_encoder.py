@@ -19,6 +19,7 @@ from torch import Tensor
 
 import zoo
 from tests.reference.conftest import Case, over
+from zoo.errors import UsageError
 from zoo.nn import hidden_states
 
 pytestmark = pytest.mark.slow
@@ -40,6 +41,7 @@ HEADS = (
     ("DistilBert", "Model", {}),
     ("DistilBert", "ForSequenceClassification", {"num_labels": 3, "activation": "relu"}),
     ("DistilBert", "ForTokenClassification", {"num_labels": 4}),
+    *((name, "ForQuestionAnswering", {}) for name in ("Bert", "Roberta", "DistilBert")),
     ("DistilBert", "ForMaskedLM", {"activation": "gelu_new", "tie_word_embeddings": False}),
 )
 
@@ -130,6 +132,26 @@ def test_heads_equal_the_reference(
     assert all(torch.equal(stored[k], back[k]) for k in stored)
 
 
+@pytest.mark.parametrize("name", ["Bert", "Roberta", "DistilBert"])
+@torch.inference_mode()
+def test_choices_equal_the_reference(name: str, make_reference: Callable[..., Any], tmp_path: Path) -> None:
+    reference = make_reference(name, "ForMultipleChoice", {})
+    reference.save_pretrained(tmp_path / "in")
+    model = zoo.load(tmp_path / "in")
+    tokens, _, mask = (None if x is None else x[None].repeat(2, 1, 1) for x in batch(reference.config))
+    assert tokens is not None
+    assert mask is not None
+    tokens[1] = tokens[1].flip(0)
+    mask[1] = mask[1].flip(0)
+    close(model(tokens, attention_mask=mask).logits, reference(tokens, attention_mask=mask.long()).logits, 1e-9)
+    zoo.save(model, tmp_path / "out")
+    assert zoo.verify(tmp_path / "out").passed
+    stored, back = (load_file(tmp_path / folder / "model.safetensors") for folder in ("in", "out"))
+    assert all(torch.equal(stored[k], back[k]) for k in stored.keys() | back.keys())
+    with pytest.raises(UsageError, match=r"tokens of shape \[2, 3, 17, 1\]"):
+        model(tokens[..., None])
+
+
 def batch(config: Any) -> tuple[Tensor, Tensor | None, Tensor]:
     """Right-padded tokens, types where the model has several, and the mask."""
     generator = torch.Generator().manual_seed(1)
@@ -144,6 +166,8 @@ def compare(found: Any, expected: Any, mask: Tensor) -> None:
     """Every output of the reference with ours of the same meaning; a lone next-sentence head calls its own `logits`."""
     theirs = dict(expected.items())
     logits = theirs.pop("prediction_logits", theirs.pop("logits", None))
+    if "start_logits" in theirs:
+        logits = torch.stack((theirs["start_logits"], theirs["end_logits"]), -1)
     if found.next_sentence is not None and found.logits is None:
         theirs["seq_relationship_logits"], logits = logits, None
     pairs = [

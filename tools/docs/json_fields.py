@@ -54,6 +54,8 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
     ),
     "generate": (("", True, "prompt text tokens finish_reason"),),
     "tokenize": (("", True, "source kind vocab_size tokens"),),
+    "embed": (("", False, "source family how dimension inputs vectors cosine notes"),),
+    "classify": (("", False, "source family how labels inputs notes"),),
     "eval": (("", False, "source family dtype texts tasks references environment"),),
     "bench": (
         (

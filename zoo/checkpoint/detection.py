@@ -125,7 +125,8 @@ def _fitting(checkpoint: Checkpoint, chosen: Family | None, allow: tuple[str, ..
     """The readings by other families that give every tensor its place."""
     if len(checkpoint.tensors) > MOST_TENSORS:
         return []
-    others = [f for f in installed().families.values() if f is not chosen and checkpoint.dialect in f.formats]
+    known = [f for f in installed().families.values() if f is not chosen and checkpoint.dialect in f.formats]
+    others = [f for f in known if f.hf_types or checkpoint.dialect != "hf" or f.match(checkpoint.config)]
     found = [reading for family in others if (reading := reading_of(family, checkpoint, allow))]
     return [reading for reading in found if reading.account.is_settled and not reading.account.random]
 

@@ -51,6 +51,8 @@ COMMANDS = {
     "chat": Entry("Run", "zoo.cli.chat:command", "Terminal chat."),
     "generate": Entry("Run", "zoo.cli.generate:command", "One-shot text, all decoding methods."),
     "tokenize": Entry("Run", "zoo.cli.tokenize:command", "A text as pieces and ids, of two models side by side."),
+    "embed": Entry("Run", "zoo.cli.embed:command", "Texts and pictures as vectors; how alike they are."),
+    "classify": Entry("Run", "zoo.cli.classify:command", "The classes of texts, tokens and pictures."),
     "eval": Entry("Run", "zoo.cli.eval:command", "Perplexity on texts; tasks of lm-evaluation-harness."),
     "bench": Entry("Run", "zoo.cli.bench:command", "Prefill and decode speed, memory; -m sweeps."),
     "plugins": Entry("Extend", "zoo.cli.plugins:command", "What is loaded, from where, which version, why not."),

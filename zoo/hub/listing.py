@@ -18,6 +18,7 @@ COMPANIONS = (  # what goes along with the weights from folder to folder
     "chat_template.json generation_config.json preprocessor_config.json processor_config.json "
     "video_preprocessor_config.json"
 ).split()
+MODULES = "modules.json"  # of sentence-transformers
 _COMPANION = re.compile(r"(.*\.(json|jinja|model|tiktoken|spm)|vocab\.txt|merges\.txt)")
 _TEXT = re.compile(r"(README|LICEN[CS]E|COPYING|NOTICE|USE_POLICY)([.-].*)?", re.IGNORECASE)
 _PARTS = re.compile(r"consolidated\.[0-9]{2}\.pth")
@@ -40,7 +41,8 @@ def choose(
 ) -> set[str]:
     """The files below `path` (a folder of the repository, a file, or "") that zoo reads; `read` fetches an index.
 
-    A folder's subfolders are other checkpoints. Raises CheckpointError where there are no weights.
+    A folder's subfolders are other checkpoints, but for those of the modules of sentence-transformers.
+    Raises CheckpointError where there are no weights.
     """
     if path in names:
         folder = path.rpartition("/")[0]
@@ -51,7 +53,13 @@ def choose(
     weights = _weights(here, allow_pickle, read)
     if not weights:
         raise _nothing(source, here)
-    return companions(names, path) | weights
+    return companions(names, path) | weights | (_modules(names, path) if MODULES in here else set())
+
+
+def _modules(names: Iterable[str], folder: str) -> set[str]:
+    """What lies in the folders of the modules that sentence-transformers puts behind a model: 1_Pooling, 2_Dense."""
+    inside = re.compile(rf"{re.escape(folder + '/' if folder else '')}\d+_\w+/(?:config\.json|model\.safetensors)")
+    return {name for name in names if inside.fullmatch(name)}
 
 
 def _gguf_parts(names: Iterable[str], path: str) -> set[str]:

@@ -112,6 +112,8 @@ def check_decoder(model: Any, source: str) -> Any:
         raise UsageError(f"{source} is a {family}, an encoder-decoder", why=why)
     if not hasattr(model, "new_cache"):
         why = "it sees the tokens on both sides of each token, or no text at all"
+        if hasattr(model, "trunk"):
+            why = f"it is a decoder without a head over the vocabulary: {model.config.head}"
         raise UsageError(f"{source} is a {family}, which does not predict the next token", why=why)
     return model
 

@@ -73,7 +73,9 @@ class Registry(Shelf):
     def detect(self, raw: Mapping[str, Any], dialect: str = "hf") -> list[tuple[Family, Match]]:
         """The families that a foreign config may belong to, the surest first."""
         found = self.each(lambda family: checked_match(family.match(raw, dialect), family))
-        return sorted(((f, m) for f, m in found if m), key=lambda pair: -pair[1].score)
+        claims = [(family, match) for family, match in found if match]
+        dropped = {match.instead for _, match in claims}
+        return sorted(((f, m) for f, m in claims if f.name not in dropped), key=lambda pair: -pair[1].score)
 
     def each(self, ask: Callable[[Family], T]) -> Iterator[tuple[Family, T]]:
         """What `ask` finds of every family; a stranger whose code ends otherwise is broken from then on."""

@@ -66,10 +66,12 @@ def inputs_for(model: nn.Module, ledger: Ledger | None = None, *, length: int | 
         length = length or _length(config)
         texts = _texts(config, ledger, length)
         rows, kind = (drawn_tokens(config, 2 * ROWS, length), "drawn") if texts is None else (texts, "bundled")
-        given["tokens"] = rows[:ROWS]
+        is_choosing = getattr(config, "head", None) == "multiple_choice"  # reads several texts a question
+        count = 1 if getattr(model, "is_of_one_row", False) else ROWS
+        given["tokens"] = rows.unflatten(0, (ROWS, 2)) if is_choosing else rows[:count]
         if "decoder_tokens" in names:
             given["decoder_tokens"] = rows.flip(0)[:ROWS, : max(rows.shape[1] // 2, 1)]
-        said.append(f"{ROWS} {kind} texts, {given['tokens'].numel()} tokens")
+        said.append(f"{count} {kind} texts, {given['tokens'].numel()} tokens")
         if (window := field(config, "sliding_window")) and window >= length:
             said.append(f"too short for the window of {window}")
     if "pixels" in names:

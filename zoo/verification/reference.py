@@ -167,6 +167,8 @@ def named(found: Any) -> dict[str, Tensor]:
         value = next((v for name in names if (v := getattr(found, name, None)) is not None), None)
         if isinstance(value, Tensor):
             out[ours] = value
+    if (start := getattr(found, "start_logits", None)) is not None:
+        out["logits"] = torch.stack((start, found.end_logits), -1)
     for ours, name in (("text_hidden", "text_model_output"), ("image_hidden", "vision_model_output")):
         if (tower := getattr(found, name, None)) is not None:
             out[ours] = tower.last_hidden_state

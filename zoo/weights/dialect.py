@@ -17,11 +17,15 @@ C = TypeVar("C", bound=ModelConfig)
 
 @dataclass(frozen=True)
 class Match:
-    """How surely a config belongs to a family: a score from 0 to 1, and what it rests on."""
+    """How surely a config belongs to a family: a score from 0 to 1, and what it rests on.
+
+    A claim may stand `instead` of that of another family, which it builds on.
+    """
 
     score: float
     reasons: tuple[str, ...]
     format: str = ""  # of a folder with a config.json, which of the family's formats it is; empty: hf
+    instead: str = ""  # the family whose claim on the same config is dropped for this one
 
 
 class Files(NamedTuple):

@@ -13,6 +13,7 @@ from .shared import (
     Fields,
     bias,
     encoder,
+    name_of_classifier,
     older_names,
     read_head,
     read_shared,
@@ -28,6 +29,8 @@ HEADS = {  # the first is what a config without `architectures` is taken for
     "BertForNextSentencePrediction": "next_sentence",
     "BertForSequenceClassification": "sequence_classification",
     "BertForTokenClassification": "token_classification",
+    "BertForQuestionAnswering": "question_answering",
+    "BertForMultipleChoice": "multiple_choice",
 }
 
 
@@ -57,7 +60,7 @@ def mapping(c: BertConfig, there: Container[str] = ()) -> Table:
         shared_weight(c, "cls.predictions.decoder.weight", of=base),
         rename("next_sentence", "cls.seq_relationship") if c.head in PAIR_HEADS
         else ignore("cls.seq_relationship", UNUSED_HEAD),
-        rename("classifier", "classifier"),
+        rename("classifier", name_of_classifier(c)),
         spelling=older_names("bert", base),
     )  # fmt: skip
 

@@ -7,13 +7,15 @@ from typing import Any
 from zoo.weights import Dialect, Entry, ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
 
 from ..config import DistilBertConfig
-from .shared import UNUSED_HEAD, older_names, read_head, read_shared, shared_weight, write_shared
+from .shared import UNUSED_HEAD, name_of_classifier, older_names, read_head, read_shared, shared_weight, write_shared
 
 HEADS = {
     "DistilBertModel": "none",
     "DistilBertForMaskedLM": "masked_lm",
     "DistilBertForSequenceClassification": "sequence_classification",
     "DistilBertForTokenClassification": "token_classification",
+    "DistilBertForQuestionAnswering": "question_answering",
+    "DistilBertForMultipleChoice": "multiple_choice",
 }
 KEYS = (
     key("vocab_size"),
@@ -53,7 +55,7 @@ def mapping(c: DistilBertConfig) -> Table:
         shared_weight(c, "vocab_projector.weight", of=base),
         rename("classifier.dense", "pre_classifier"),
         rename("classifier.out_proj", "classifier"),
-        rename("classifier", "classifier"),
+        rename("classifier", name_of_classifier(c)),
         spelling=older_names("distilbert", base),
     )  # fmt: skip
 

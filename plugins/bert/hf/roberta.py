@@ -14,6 +14,7 @@ from .shared import (
     UNUSED_HEAD,
     bias,
     encoder,
+    name_of_classifier,
     older_names,
     read_head,
     read_shared,
@@ -27,13 +28,18 @@ HEADS = {
     "RobertaForMaskedLM": "masked_lm",
     "RobertaForSequenceClassification": "sequence_classification",
     "RobertaForTokenClassification": "token_classification",
+    "RobertaForQuestionAnswering": "question_answering",
+    "RobertaForMultipleChoice": "multiple_choice",
 }
 
 
 def from_config(hf: ForeignConfig) -> RobertaConfig:
     head = read_head(hf, HEADS)
     # where a file is silent, the defaults of transformers' class: BERT's, but for padding
-    pooler, pad = key("has_pooler", "add_pooling_layer", default=head == "none"), key("pad_token_id", default=1)
+    pooler, pad = (
+        key("has_pooler", "add_pooling_layer", default=head in ("none", "multiple_choice")),
+        key("pad_token_id", default=1),
+    )
     values = hf.tokens() | hf.read(RobertaConfig, (*KEYS, pooler, pad))
     if values["pad_token_id"] is None:
         raise CheckpointError(hf.file, "pad_token_id", "null is not a token, and positions are counted from it")
@@ -59,7 +65,7 @@ def mapping(c: RobertaConfig, there: Container[str] = ()) -> Table:
         if c.head in LM_HEADS
         else ignore("lm_head", UNUSED_HEAD),
         shared_weight(c, "lm_head.decoder.weight", of=base),
-        rename("classifier", "classifier"),
+        rename("classifier", name_of_classifier(c)),
         spelling=older_names("roberta", base),
     )
 

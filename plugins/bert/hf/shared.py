@@ -84,6 +84,11 @@ def bias(c: EncoderConfig, head: str, there: Container[str]) -> list[Entry]:
     return [rename("decoder", "decoder"), ignore("bias", UNUSED_BIAS) if both else alias("bias", of="decoder.bias")]
 
 
+def name_of_classifier(c: EncoderConfig) -> str:
+    """What the linear layer of a head with classes, choices or ends of answers is called."""
+    return "qa_outputs" if c.head == "question_answering" else "classifier"
+
+
 def shared_weight(c: EncoderConfig, copy: str, *, of: str) -> list[Entry]:
     """The masked-LM head's copy of the embedding in the trunk `of`, which older files have."""
     tied = c.tie_embeddings and c.head in LM_HEADS

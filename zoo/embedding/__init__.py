@@ -1,0 +1,6 @@
+"""What models that continue no text are asked for: vectors of texts and pictures, and their classes."""
+
+from zoo.embedding.classes import Classes, Classified, classify
+from zoo.embedding.vectors import Vectors, embed
+
+__all__ = ["Classes", "Classified", "Vectors", "classify", "embed"]
