@@ -1,0 +1,20 @@
+"""Which objective a name stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from zoo.training.objectives.answers import answers
+from zoo.training.objectives.batch import Objective
+from zoo.training.objectives.causal import causal
+from zoo.training.objectives.ground import Ground
+from zoo.training.settings import one_of
+
+OBJECTIVES: dict[str, Callable[[Ground], Objective]] = {"causal": causal, "sft": answers}
+
+
+def make_objective(ground: Ground) -> Objective:
+    """The objective that `ground.settings` name, over its data. Raises UsageError for data that it cannot read."""
+    name = ground.setting("name", str)
+    one_of("objective", name, tuple(OBJECTIVES))
+    return OBJECTIVES[name](ground)
