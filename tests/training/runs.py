@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
+import zoo
 from zoo.anatomy.config import ModelConfig
 from zoo.registry import installed
 from zoo.training.running.beginning import TrainingJob
@@ -34,8 +36,10 @@ def job(folder: Path, file: Path, *, config: ModelConfig | None = None, **sectio
         "train": {"steps": 8, "batch_size": 2, **sections.pop("train", {})},
         "optimizer": {**OPTIMIZER, **sections.pop("optimizer", {})},
         "data": {"files": str(file), "length": 16, **sections.pop("data", {})},
-        "objective": {"name": "causal", "smoothing": 0.0, "z": 0.0, "chunk": None, **sections.pop("objective", {})},
     }
+    chosen = {"name": "causal", **sections.pop("objective", {})}
+    file_of_it = Path(zoo.__file__).parents[1] / "conf" / "objective" / f"{chosen['name']}.yaml"
+    values["objective"] = {**yaml.safe_load(file_of_it.read_text()), **chosen}
     others = {name: sections.pop(name) for name in ("device", "dtype", "source", "format") if name in sections}
     recipe = Recipe.of(values | sections)
     made = None if others.get("source") else config or tiny()

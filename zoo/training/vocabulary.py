@@ -36,12 +36,14 @@ def learn(kind: str, texts: Iterable[str], vocab_size: int, *, objective: str, m
         named.setdefault("mask_token", "<mask>")
     special = [*named.values()]
     sentinels = [*reversed(SENTINELS)] if objective == "span" else []
+    least = len(special) + len(sentinels) + (256 if kind == "bpe" else 16)
+    if vocab_size < least:
+        raise UsageError(
+            f"tokenizer.vocab_size={vocab_size} is below {least}, which special tokens and an alphabet take"
+        )
     backend, trainer = {"bpe": _bpe, "wordpiece": _wordpiece, "unigram": _unigram}[kind](
         vocab_size - len(sentinels), special
     )
-    least = len(special) + len(sentinels) + 257
-    if vocab_size < least:
-        raise UsageError(f"tokenizer.vocab_size={vocab_size} is below {least}, which bytes and special tokens take")
     backend.train_from_iterator(texts, trainer)
     backend.add_special_tokens(sentinels)
     config = {

@@ -2,10 +2,10 @@
 
 from zoo.training.corpus.order import Order
 from zoo.training.corpus.reading import Record, read_records
-from zoo.training.corpus.rows import Rows, pieces, shared_rows, windows
+from zoo.training.corpus.rows import Rows, cuts, pieces, shared_rows, windows
 from zoo.training.corpus.tokens import Corpus, encoded, text_corpus, token_corpus
 
 __all__ = [
-    "Corpus", "Order", "Record", "Rows", "encoded", "pieces", "read_records", "shared_rows", "text_corpus",
+    "Corpus", "Order", "Record", "Rows", "cuts", "encoded", "pieces", "read_records", "shared_rows", "text_corpus",
     "token_corpus", "windows",
 ]  # fmt: skip

@@ -48,11 +48,22 @@ def windows(corpus: Corpus, length: int, *, is_masked: bool) -> Rows:
     return Rows(-(-total // length), parts)
 
 
+def cuts(corpus: Corpus, length: int, *, least: int = 1) -> Rows:
+    """Each document cut into runs of `length` tokens, all of which are read; runs shorter than `least` are left out."""
+    found = [
+        (a, min(a + length, end))
+        for start, end in pairwise(corpus.starts.tolist())
+        for a in range(start, end, length)
+        if min(a + length, end) - a >= least
+    ]
+    return Rows(len(found), lambda i: [found[i]])
+
+
 def pieces(corpus: Corpus, length: int) -> Rows:
     """A row for each document; a longer one than `length` becomes several."""
     found = [
         (a, min(a + length, end - 1))
-        for start, end in zip(corpus.starts[:-1].tolist(), corpus.starts[1:].tolist(), strict=True)
+        for start, end in pairwise(corpus.starts.tolist())
         for a in range(start, end - 1, length)
     ]
     return Rows(len(found), lambda i: [found[i]])

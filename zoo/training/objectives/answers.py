@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from warnings import warn
 
 import numpy as np
 
-from zoo.errors import UsageError, some
+from zoo.errors import UsageError, ZooWarning, some
 from zoo.text import Tokenizer
 from zoo.training.corpus import Record, pieces, shared_rows, text_corpus
 from zoo.training.objectives.causal import NextToken, next_token
 from zoo.training.objectives.ground import Ground
 
+Told = tuple[list[int], list[bool]]  # token ids, and whether each is to be predicted
 ANSWERS = ("answer", "completion", "response", "output")
 
 
@@ -22,19 +24,34 @@ def answers(ground: Ground) -> NextToken:
 
     Raises UsageError for a row without them, and where no row leaves anything to predict.
     """
-    rows = [answered(record, ground.words, ground.end) for record in ground.records()]
+    rows = whole([answered(record, ground.words, ground.end) for record in ground.records()], ground)
     corpus = text_corpus(ids for ids, _ in rows)
     told = np.concatenate([np.asarray(wanted, dtype=bool) for _, wanted in rows])
     corpus = replace(corpus, is_predicted=told)
     if ground.data.packing == "plain":
         raise UsageError("data.packing=plain would let answers see other prompts", hint="data.packing=masked or none")
     cut = (shared_rows if ground.data.packing == "masked" else pieces)(corpus, ground.length)
-    if not told.any():
-        raise UsageError(f"{some(ground.files)}: every label is ignored: no answer has a token")
     return next_token(ground, corpus, cut)
 
 
-def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> tuple[list[int], list[bool]]:
+def whole(rows: Sequence[Told], ground: Ground) -> list[Told]:
+    """The rows cut to `data.length`, without those of whose answer nothing is left; how many these are is told.
+
+    Raises UsageError where no row is left.
+    """
+    most = ground.length + 1  # what is read, and the last token that is predicted
+    kept = [(ids[:most], wanted[:most]) for ids, wanted in rows if any(wanted[1:most])]
+    longer = sum(len(ids) > most for ids, _ in rows)
+    if not kept:
+        what = f"{some(ground.files)}: every label is ignored: no row has a token of an answer within {most} tokens"
+        raise UsageError(what, hint=f"is data.length={ground.length} too small?")
+    if longer or len(kept) < len(rows):
+        left_out = f"; {len(rows) - len(kept)} have no answer there and are left out" if len(kept) < len(rows) else ""
+        warn(f"{longer} of {len(rows)} rows are cut to {most} tokens{left_out}", ZooWarning, stacklevel=2)
+    return kept
+
+
+def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> Told:
     """Token ids of a row, and for each whether it is an answer's. Raises UsageError for a row that has none."""
     if "messages" in record.values:
         return _conversation(record, tokenizer)
@@ -60,7 +77,7 @@ def answer_field(record: Record) -> str:
     return found
 
 
-def _conversation(record: Record, tokenizer: Tokenizer) -> tuple[list[int], list[bool]]:
+def _conversation(record: Record, tokenizer: Tokenizer) -> Told:
     messages = record.values["messages"]
     if not isinstance(messages, list) or not all(isinstance(m, Mapping) and "role" in m for m in messages):
         raise UsageError(f"{record.place}: messages are no list of objects with a role")
