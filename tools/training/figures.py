@@ -11,14 +11,15 @@ import json
 import sys
 from pathlib import Path
 from statistics import mean
+from typing import Any
 
 from zoo.training.running.beginning import TrainingJob, train
 from zoo.training.settings import Recipe
 
 WHO = ("Emma", "Anne", "Elizabeth", "Mr. Darcy", "the captain", "his sister", "her father", "the young lady")
 HOW = ("happy", "sorry", "pleased", "ready", "certain", "glad", "alone", "at home")
-DPO = {"name": "dpo", "kind": "dpo", "beta": 0.1, "smoothing": 0.0}
-GRPO = {
+DPO: dict[str, Any] = {"name": "dpo", "kind": "dpo", "beta": 0.1, "smoothing": 0.0}
+GRPO: dict[str, Any] = {
     "name": "grpo", "reward": "regex", "pattern": "[,;]", "target": None, "group": 8, "max_new_tokens": 12,
     "temperature": 1.0, "clip": 0.2, "beta": 0.04,
 }  # fmt: skip
@@ -44,7 +45,9 @@ def rewarded(out: Path) -> list[dict[str, float]]:
     return records(out, "grpo", rows, GRPO, lr=1e-4, steps=40)
 
 
-def records(out: Path, name: str, rows: list[dict[str, str]], objective: dict[str, object], *, lr: float, steps: int):
+def records(
+    out: Path, name: str, rows: list[dict[str, str]], objective: dict[str, Any], *, lr: float, steps: int
+) -> list[dict[str, float]]:
     """The metrics of a run on these rows."""
     file = out / f"{name}.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")

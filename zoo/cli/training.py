@@ -34,8 +34,8 @@ def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_
     if is_json:
         output.as_json(facts)
         return
-    click.echo(f"{facts['saved']['folder']}: step {facts['step']}, loss {facts['loss']:.4f}")
-    click.echo(f"try: zoo generate {facts['saved']['folder']} -p 'One day'")
+    told = "" if facts["loss"] is None else f", loss {facts['loss']:.4f}"
+    click.echo(f"{facts['saved']['folder']}: step {facts['step']} of {facts['steps']}{told}")
 
 
 def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: bool) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from zoo.training.objectives import Ground, Objective, make_objective
 from zoo.training.optimizers import make_optimizer
 from zoo.training.preparing import prepare
 from zoo.training.running.calling import named_function
+from zoo.training.running.page import page
 from zoo.training.running.run import Run, go, save
 from zoo.training.running.snapshot import RunFolder, read_facts, restore
+from zoo.training.running.speaking import samples
 from zoo.training.running.words import adapted, words_for
 from zoo.training.settings import Recipe
 
@@ -108,13 +110,18 @@ def made(
     learnt = objective(recipe.data.files)
     held_out = objective(recipe.data.validation) if recipe.data.validation else None
     extra = getattr(learnt, "extra", None)
-    prepare(model, recipe)
+    model = prepare(model, recipe)
     trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=extra)
     if recipe.train.ema is not None:
         trainee.mean = {name: p.detach().clone() for name, p in model.named_parameters()}
     facts = {"words": list(job.words), "recipe": recipe.to_dict(), "data": learnt.fingerprint}
     callback = None if recipe.train.callback is None else named_function(recipe.train.callback, "train.callback")
-    return Run(trainee, learnt, recipe, folder, facts, held_out, callback, tell=tell)
+
+    def report(records: list[Update]) -> str:
+        said = samples(model, tokenizer, learnt) if records else []
+        return page(folder.path.name, records, facts["recipe"], said)
+
+    return Run(trainee, learnt, recipe, folder, facts, held_out, callback, report, tell)
 
 
 def _own_tokenizer(model: Any) -> Tokenizer | None:

@@ -32,7 +32,7 @@ class Run:
     facts: Mapping[str, Any]
     held_out: Objective | None = None
     callback: Callback | None = None
-    report: Callable[[list[Update]], str] | None = None
+    report: Callable[[list[Update]], str] | None = None  # the page about the records so far
     tell: Callable[[str], None] = lambda text: None
     best: tuple[int, float] | None = None  # the step whose weights predicted held-out data best, and their loss
 
