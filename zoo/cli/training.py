@@ -61,7 +61,7 @@ def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: boo
     return {
         "model": source or trained_model.config.family,
         **{key: record.get(key) for key in ("step", "loss", "validation", "grad_norm", "tokens_per_second")},
-        "steps": recipe.train.steps,
+        "steps": sum(stage.train.steps for stage in job.stages),
         "data": run.facts["data"],
         "saved": {"folder": save, "format": run.folder.format},
         "recipe": recipe.to_dict(),

@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from zoo.errors import UsageError, ZooError
 from zoo.training.corpus.order import Order, generator
 from zoo.training.objectives.batch import Batch, Objective
-from zoo.training.optimizers import learning, shrink
+from zoo.training.optimizers import shrink
 from zoo.training.schedules import share
 from zoo.training.settings import Recipe
 
@@ -35,6 +35,17 @@ class Trainee:
     def kept(self) -> dict[str, Tensor]:
         """The weights that are to be saved as the model's, where they are not those that it has."""
         return self.best or self.mean or {}
+
+    def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
+        """All that may learn, by name; what is beside the model under `extra.`."""
+        beside = [] if self.extra is None else [(f"extra.{name}", p) for name, p in self.extra.named_parameters()]
+        return [*self.model.named_parameters(), *beside]
+
+    def add_extra(self) -> None:
+        """Let the optimizer teach what is beside the model too, without weight decay."""
+        if self.extra is not None:
+            group = {"params": [*self.extra.parameters()], "weight_decay": 0.0, "shrink": 0.0}
+            self.optimizer.add_param_group(group)
 
     def extra_state(self) -> dict[str, Tensor]:
         """The weights of what learns beside the model."""
@@ -95,7 +106,7 @@ def update(
         loss += share_of_it.detach().cpu()
         for name, value in told.items():
             facts[name] = facts.get(name, 0.0) + float(value) / total
-    parameters = learning(trainee.model)
+    parameters = [p for _, p in trainee.named_parameters() if p.grad is not None]
     norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
     if clip is not None:
         nn.utils.clip_grads_with_norm_(parameters, clip, norm)

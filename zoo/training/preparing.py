@@ -20,8 +20,7 @@ def prepare(model: nn.Module, recipe: Recipe) -> nn.Module:
     Adapters and meshes come in here: the optimizer is not made yet.
     """
     freeze(model, recipe.freeze)
-    if recipe.train.recompute:
-        recompute(model)
+    recompute(model, recipe.train.recompute)
     if recipe.train.compile:
         model.compile()
     return model
@@ -59,9 +58,11 @@ def roles_of(model: nn.Module) -> dict[str, str]:
     return {name: weight.role for weight in weights for name in weight.names()}
 
 
-def recompute(model: nn.Module) -> None:
+def recompute(model: nn.Module, is_wanted: bool = True) -> None:
     """Let each layer keep its input alone and be computed again in the backward pass: the same numbers, less memory."""
     for name, module in model.named_modules():
         if isinstance(module, nn.ModuleList) and name.rpartition(".")[2] == "layers":
             for layer in module:
-                layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)
+                layer.__dict__.pop("forward", None)  # of an earlier stage
+                if is_wanted:
+                    layer.forward = partial(checkpoint, layer.forward, use_reentrant=False)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
+import yaml
+
 from zoo.anatomy.config import typed
-from zoo.errors import UsageError, did_you_mean
+from zoo.errors import UsageError, clean, did_you_mean
 
 PACKINGS = ("masked", "plain", "none")
 ORDERS = ("shuffled", "sequential", "random")
@@ -129,7 +132,7 @@ class Recipe:
             objective=dict(values.get("objective") or {"name": "causal"}),
             seed=typed(int, values.get("seed", 0), "seed"),
             freeze=tuple(typed(list[str], _as_list(values.get("freeze")), "freeze")),
-            stages=tuple(values.get("stages") or ()),
+            stages=tuple(read_stages(values.get("stages"))),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,6 +144,20 @@ SECTIONS: dict[str, Any] = {
     "train": TrainSettings, "optimizer": OptimizerSettings, "schedule": ScheduleSettings, "data": DataSettings,
     "tokenizer": TokenizerSettings,
 }  # fmt: skip
+
+
+def read_stages(value: Any) -> Sequence[Mapping[str, Any]]:
+    """Stages as they were typed, a list, or the name of a YAML file that holds one."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UsageError(f"stages={value} cannot be read: {clean(error, 200)}") from None
+    if not isinstance(value, list) or not value or not all(isinstance(stage, Mapping) for stage in value):
+        raise UsageError("stages is no list of groups of keys", hint="for example '[{freeze: [vision]}, {freeze: []}]'")
+    return value
 
 
 def one_of(path: str, value: str, known: tuple[str, ...]) -> None:

@@ -14,17 +14,21 @@ from zoo.text import Tokenizer
 from zoo.training.corpus import Record, pieces, shared_rows, text_corpus
 from zoo.training.objectives.causal import NextToken, next_token
 from zoo.training.objectives.ground import Ground
+from zoo.training.objectives.pictured import PicturedAnswers, pictured_answers
 
 Told = tuple[list[int], list[bool]]  # token ids, and whether each is to be predicted
 ANSWERS = ("answer", "completion", "response", "output")
 
 
-def answers(ground: Ground) -> NextToken:
-    """The next token of answers, over rows with `messages`, or with `prompt` and `answer`.
+def answers(ground: Ground) -> NextToken | PicturedAnswers:
+    """The next token of answers, over rows with `messages`, or with `prompt` and `answer`, and `images` where they are.
 
     Raises UsageError for a row without them, and where no row leaves anything to predict.
     """
-    rows = whole([answered(record, ground.words, ground.end) for record in ground.records()], ground)
+    records = [*ground.records()]
+    if any(record.values.get("images") for record in records):
+        return pictured_answers(ground, records, answer_field(records[0]))
+    rows = whole([answered(record, ground.words, ground.end) for record in records], ground)
     corpus = text_corpus(ids for ids, _ in rows)
     told = np.concatenate([np.asarray(wanted, dtype=bool) for _, wanted in rows])
     corpus = replace(corpus, is_predicted=told)

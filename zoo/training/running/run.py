@@ -12,6 +12,7 @@ import torch
 
 from zoo.measurement.speed.memory import peak_bytes
 from zoo.progress import progress
+from zoo.text import Tokenizer
 from zoo.training.loop import Trainee, Update, measured, updates
 from zoo.training.objectives.batch import Objective
 from zoo.training.running.snapshot import RunFolder
@@ -34,6 +35,9 @@ class Run:
     callback: Callback | None = None
     report: Callable[[list[Update]], str] | None = None  # the page about the records so far
     tell: Callable[[str], None] = lambda text: None
+    tokenizer: Tokenizer | None = None
+    stage: int = 0  # from 0 on, and the steps that were taken in those before
+    offset: int = 0
     best: tuple[int, float] | None = None  # the step whose weights predicted held-out data best, and their loss
 
 
@@ -43,7 +47,7 @@ def go(run: Run, *, done: int = 0) -> Update:
     Raises ZooError where a loss is no number or the disk refuses; the folder is then as the last checkpoint left it.
     """
     t, last = run.recipe.train, min(run.recipe.train.stop or run.recipe.train.steps, run.recipe.train.steps)
-    record: Update = {"step": done}
+    record: Update = {"step": run.offset + done}
     is_over = done >= last
     run.trainee.model.train()
     clock = _Clock(last - done)
@@ -52,14 +56,17 @@ def go(run: Run, *, done: int = 0) -> Update:
         while not is_over:
             record = clock.told(next(steps))
             step = record["step"]
+            record["step"] += run.offset
             is_over = step >= last
             if run.held_out is not None and (is_over or (t.evaluate_every and step % t.evaluate_every == 0)):
                 is_over = _look(run, record) or is_over
+            if run.offset or run.stage:
+                record["stage"] = run.stage + 1
             run.folder.record(record)
             if run.callback is not None:
                 run.callback(record, run.trainee.model)
             if step % t.log_every == 0 or is_over:
-                run.tell(clock.line(record, run.recipe.train.steps))
+                run.tell(clock.line(record, run.offset + t.steps))
             if is_over or (t.save_every and step % t.save_every == 0):
                 save(run, step)
             advance(1)
@@ -70,7 +77,7 @@ def go(run: Run, *, done: int = 0) -> Update:
 def save(run: Run, step: int) -> None:
     """Put the run's folder at this step, whole or not at all."""
     report = None if run.report is None else run.report(run.folder.records())
-    facts = {**run.facts, "step": step, "best": run.best}
+    facts = {**run.facts, "step": step, "stage": run.stage, "offset": run.offset, "best": run.best}
     run.folder.write(run.trainee, facts, report)
 
 
@@ -84,11 +91,12 @@ def _look(run: Run, record: Update) -> bool:
     record["validation"] = loss
     if t.patience is None or not math.isfinite(loss):
         return False
+    step = record["step"] - run.offset
     if run.best is None or loss < run.best[1]:
-        run.best = record["step"], loss
+        run.best = step, loss
         run.trainee.best = {name: p.detach().clone() for name, p in model.named_parameters()}
         return False
-    return record["step"] - run.best[0] >= t.patience * (t.evaluate_every or t.steps)
+    return step - run.best[0] >= t.patience * (t.evaluate_every or t.steps)
 
 
 class _Clock:

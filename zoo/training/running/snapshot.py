@@ -110,7 +110,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
 
 def state_of(trainee: Trainee) -> dict[str, Tensor]:
     """All tensors that the next step depends on and the model's own files do not hold."""
-    names = {id(p): name for name, p in trainee.model.named_parameters()}
+    names = {id(p): name for name, p in trainee.named_parameters()}
     found: dict[str, Tensor] = {"random/cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         found["random/cuda"] = torch.cuda.get_rng_state()
@@ -130,7 +130,7 @@ def restore(trainee: Trainee, folder: Path, facts: Mapping[str, Any]) -> None:
     from safetensors.torch import load_file
 
     found = load_file(folder / STATE)
-    optimizer, names = trainee.optimizer, {id(p): name for name, p in trainee.model.named_parameters()}
+    optimizer, names = trainee.optimizer, {id(p): name for name, p in trainee.named_parameters()}
     state: dict[int, dict[str, Tensor]] = {}
     order = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
     kinds: dict[str, dict[str, Tensor]] = {"weight": {}, "mean": {}, "best": {}, "extra": {}}
