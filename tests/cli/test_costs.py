@@ -11,9 +11,10 @@ import pytest
 
 from zoo import presets
 from zoo.anatomy.size import Size
-from zoo.cli.benching import cache, quoted, sourced
+from zoo.cli.benching import cache, sourced
 from zoo.cli.benching import lines as bench_lines
 from zoo.cli.building import swept, values_of
+from zoo.cli.sources import quoted
 from zoo.cli.summary import changes, lines, numbers, tree
 from zoo.errors import UsageError
 from zoo.registry import installed

@@ -95,7 +95,8 @@ def test_what_hydra_would_read_and_zoo_does_not_is_told(own: Path) -> None:
 
 
 def test_no_group_takes_the_name_of_a_commands_key() -> None:
-    keys = {key for command in ("build", "bench") for key in grammar(command).keys}
+    known = [grammar(command) for command in ("build", "bench", "train")]
+    keys = {key for one in known for key in (*one.keys, *one.own_groups)}
     assert keys | {"schema"} == preset_folder.NO_GROUPS
 
 

@@ -33,6 +33,11 @@ def recomputed_numbers(anatomy: Anatomy) -> float:
     return entered + max(kept.values(), default=0) + outside
 
 
+def largest_layer(anatomy: Anatomy) -> float:
+    """Numbers per token that the layer which keeps most keeps."""
+    return max((numbers for layer, numbers in _by_layer(anatomy).items() if layer is not None), default=0.0)
+
+
 def is_head(weight: Weight) -> bool:
     """Whether a weight makes logits: of those the loss keeps what it made of them."""
     return weight.role == "head" and weight.is_matmul

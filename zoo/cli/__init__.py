@@ -42,6 +42,7 @@ COMMANDS = {
     "build": Entry("Make", "zoo.cli.build:command", "Compose, build, summarise; -m sweeps."),
     "inspect": Entry("Make", "zoo.cli.inspect:command", "Which family a checkpoint is; reads headers only."),
     "convert": Entry("Make", "zoo.cli.convert:command", "From any format to any other: strict ledger, atomic."),
+    "train": Entry("Make", "zoo.cli.train:command", "Train or tune a model on texts; resumes bit for bit."),
     "quantize": Entry("Make", "zoo.cli.quantize:command", "Round matrices to 8 or 4 bits; every error told."),
     "pull": Entry("Make", "zoo.cli.pull:command", "Download a checkpoint from the hub, pinned and checked."),
     "push": Entry("Make", "zoo.cli.push:command", "Publish a folder that zoo wrote on the hub, checked first."),

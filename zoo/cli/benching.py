@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
 
 from zoo.anatomy.config import typed
-from zoo.cli import output
+from zoo.cli import output, sources
 from zoo.cli.building import check_jobs, swept, values_of
 from zoo.cli.hydra_front import run_once, run_sweep
 from zoo.errors import UsageError
@@ -26,34 +24,7 @@ KINDS: dict[str, Any] = {
 
 def sourced(words: Sequence[str]) -> list[str]:
     """The words with the one that stands for weights as `source=...`. Raises UsageError where no model is named."""
-    from zoo.measurement.speed.benchmark import is_source
-
-    bare = [word for word in words if "=" not in word and not word.startswith("~")]
-    named = [word.removeprefix("model=") for word in words if word.startswith("model=")] + bare
-    if not named and not any(word.startswith("source=") for word in words):
-        raise UsageError("which model?", hint="type a folder, a file or a name, for example: zoo bench tiny")
-    if len(bare) > 1:
-        raise UsageError(f"two models: {' and '.join(bare)}", hint=f"to run both: -m source={','.join(bare)}")
-    if not bare:
-        return list(words)
-    shaping = [word for word in words if word.lstrip("+~").partition("=")[0] not in {"hydra", *KINDS, *bare}]
-    models = bare[0].split(",") if not Path(bare[0]).exists() else [bare[0]]
-    have_weights = [is_source(model, shaping) for model in models]
-    if not any(have_weights):
-        return list(words)
-    if not all(have_weights):
-        raise UsageError(f"{bare[0]} contains both checkpoints and presets", hint="run them one after the other")
-    if shaping:
-        raise UsageError(f"{bare[0]}: {shaping[0]} is for a preset, but this is a checkpoint", hint="see: zoo list")
-    return [f"source={','.join(map(quoted, models))}" if word == bare[0] else word for word in words]
-
-
-def quoted(source: str) -> str:
-    """A path with whatever it may hold, as Hydra reads it."""
-    if re.fullmatch(r"[\w./:@-]*[A-Za-z/][\w./:@-]*", source):
-        return source
-    escaped = source.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return sources.sourced("bench", words, KINDS)
 
 
 def one(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:

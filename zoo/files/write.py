@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,30 +38,36 @@ def write_folder(
     sources: Sequence[Path] = (),
     config_name: str = "config.json",
     pickle_name: str | None = None,
+    unlisted: Mapping[str, Callable[[Path], object]] | None = None,
 ) -> Path:
     """Write `tensors`, which `stream` yields one by one, with config.json, the files `extra` and zoo.json.
 
     Peak memory is the largest tensor; with `pickle_name`, for formats that are one pickle, all of them. The same
     input gives the same bytes. `force` replaces a folder that zoo wrote, and allows a target within one of
-    `sources`; nothing replaces a folder that zoo did not write.
+    `sources`; nothing replaces a folder that zoo did not write. `unlisted` are files that go on changing, each with
+    what writes it: zoo.json leaves them out.
     Raises ZooError, and leaves the target as it was, if the target is not free or the disk refuses.
     """
     target = Path(os.path.abspath(target))
     extra = dict(extra or {})
     shards = cut(tensors, max_shard_size) if pickle_name is None else {pickle_name: dict(tensors)}
-    for name in extra:
+    unlisted = unlisted or {}
+    for name in [*extra, *unlisted]:
         plain_name(name, target, "")
         if name in (*shards, config_name, MANIFEST, INDEX):
             raise UsageError(f"an extra file cannot be called {name!r}: zoo writes a file of that name")
-    check_target(target, sources, force)  # before the lock, a file beside the target: refused means nothing was touched
+    # Before the lock, a file beside the target, too: refused means that nothing was touched.
+    check_target(target, sources, force, unlisted)
     try:
-        with staged(target, lambda path: check_target(path, sources, force)) as folder:
+        with staged(target, lambda path: check_target(path, sources, force, unlisted)) as folder:
             _check_room(target, tensors)
             files = (
                 _write_pickle(folder / pickle_name, stream) if pickle_name else _write_weights(folder, shards, stream)
             )
             files |= _write_others(folder, _index(shards) | {config_name: _json(config)} | extra)
             _write_file(folder / MANIFEST, manifest_text(files, provenance or {}).encode())
+            for name, write in unlisted.items():
+                write(folder / name)
     except OSError as error:
         raise _refused(target, error) from error
     return target
@@ -82,10 +88,10 @@ def copy_folder(target: Path, files: Mapping[str, Path], *, provenance: Mapping[
     return target
 
 
-def check_target(target: Path, sources: Sequence[Path], force: bool) -> None:
+def check_target(target: Path, sources: Sequence[Path], force: bool, unlisted: Collection[str] = ()) -> None:
     """Raise ZooError unless `write_folder` may write there."""
     target = Path(os.path.abspath(target))
-    _check_free(target, force)
+    _check_free(target, force, unlisted)
     if not force:
         _check_apart(target, sources)
 
@@ -96,7 +102,7 @@ def _check_room(target: Path, tensors: Mapping[str, TensorSpec]) -> None:
         raise ZooError(f"{target}: needs {needed:,} bytes, {free:,} are free on that disk")
 
 
-def _check_free(target: Path, force: bool) -> None:
+def _check_free(target: Path, force: bool, unlisted: Collection[str] = ()) -> None:
     """Refuse a target that holds anything but a folder of ours, and without `force` that too."""
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise ZooError(f"{target} is not a folder, and zoo replaces only folders", hint="choose another name")
@@ -104,7 +110,7 @@ def _check_free(target: Path, force: bool) -> None:
     if not names:
         return
     try:
-        ours = {MANIFEST, *listed_files(target)}
+        ours = {MANIFEST, *unlisted, *listed_files(target)}
     except CheckpointError:
         hint = "choose another name: zoo never changes a folder that it did not write"
         raise ZooError(f"{target} is not empty, and zoo did not write it", hint=hint) from None

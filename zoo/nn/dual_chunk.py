@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.config import RopeConfig
+from zoo.errors import UsageError
 from zoo.nn.attention import Attend
 from zoo.nn.compute import computed_by
 from zoo.nn.keys import NEW, Keys
@@ -105,6 +106,8 @@ class DualChunkAttention(nn.Module):
         if span.start + span.num_new <= self.rope.chunk_len:
             allowed, is_causal = span.allowed(causal, keys), span.is_causal(causal, keys)
             out = Attend(self.scale)(self.rope.own.rotate(q, rotation), k, v, allowed, is_causal=is_causal)
+        elif span.documents is not None:
+            raise UsageError(f"several documents in a row of more than {self.rope.chunk_len} tokens are not kept apart")
         elif span.counts is None:
             out = self._across(q, k, v, span.start)
         else:

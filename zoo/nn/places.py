@@ -21,7 +21,9 @@ class Places:
 
     `padding` [B, T] tells real tokens (True) from padding; a row's positions count its real tokens only. `before` and
     `counts` [B] are how many real tokens each row has before and after this pass, or None where no row has ever been
-    padded. Raises UsageError for an `attention_mask` of another shape than [B, T].
+    padded. Where an `attention_mask` of integers has numbers above 1, a row holds several documents: tokens of one
+    number see each other alone, and each document's positions begin at 0. `documents` [B, T] are these numbers.
+    Raises UsageError for an `attention_mask` of another shape than [B, T], and for several documents behind a cache.
     """
 
     def __init__(
@@ -33,6 +35,7 @@ class Places:
         attention_mask: Tensor | None = None,
         start: int = 0,
         before: Tensor | None = None,
+        has_cache: bool = False,
     ) -> None:
         if attention_mask is not None and attention_mask.shape != (batch_size, num_new):
             found = list(attention_mask.shape)
@@ -40,6 +43,7 @@ class Places:
             raise UsageError(what, hint="mark only the tokens of this pass; the cache knows the earlier ones")
         self.num_new, self.device, self.start, self.before = num_new, device, start, before
         self.padding = None if attention_mask is None else attention_mask.bool()
+        self.documents = None if attention_mask is None else _documents(attention_mask, has_cache)
         self.counts: Tensor | None = None
         self.is_stepwise = False
         self.may_have_padding = attention_mask is not None  # in this pass, not only before
@@ -57,16 +61,22 @@ class Places:
             self.padding = torch.ones(batch_size, self.num_new, dtype=torch.bool, device=self.device)
         number = self.padding.long().cumsum(1)
         self.positions = self.before[:, None] + (number - 1).clamp(min=0)  # [B, T]
+        if self.documents is not None:
+            begins = self.documents != torch.cat((torch.zeros_like(self.documents[:, :1]), self.documents[:, :-1]), 1)
+            self.positions = self.positions - self.positions.where(begins, 0).cummax(1).values
         self.counts = self.before + number[:, -1]
 
     @property
     def lengths(self) -> Tensor:
         """Tokens per row after this pass, [B], or [1] where all rows are alike.
 
-        Where each token is taken as the last of its text, those up to each: [B or 1, T].
+        Where each token is taken as the last of its text, those up to each, and where a row holds several documents,
+        those of each token's: [B or 1, T].
         """
         if self.is_stepwise:
             return self.positions + 1
+        if self.documents is not None:
+            return (self.documents[:, :, None] == self.documents[:, None, :]).sum(-1)  # of each token's document
         return torch.tensor([self.start + self.num_new], device=self.device) if self.counts is None else self.counts
 
     def last(self, x: Tensor) -> Tensor:
@@ -103,6 +113,19 @@ class Places:
         if self._is_one_sided is None:
             self._is_one_sided = self.padding is None or _is_one_sided(self.padding)
         return self._is_one_sided
+
+
+def _documents(mask: Tensor, has_cache: bool) -> Tensor | None:
+    """The mask, where its numbers tell documents apart. A graph, which may not look at them, takes them to do so."""
+    if mask.dtype == torch.bool or mask.is_floating_point() or mask.is_meta:
+        return None
+    if torch.compiler.is_compiling():
+        return None if has_cache else mask
+    if not mask.numel() or int(mask.max()) <= 1:
+        return None
+    if has_cache:
+        raise UsageError("attention_mask numbers several documents, and a cache holds one in each row")
+    return mask
 
 
 def _is_one_sided(padding: Tensor) -> bool:

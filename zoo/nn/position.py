@@ -34,8 +34,8 @@ class LearnedPositions(nn.Embedding):
     def forward(self, span: Span) -> Tensor:  # type: ignore[override]  # positions are the span's
         """[B or 1, T, D] of the new tokens. Raises UsageError beyond the last learned position."""
         limit, needed = self.num_embeddings, span.start + span.num_new
-        if needed > limit and span.counts is not None:
-            needed = int(span.counts.max())  # padding has no position; only here must the rows themselves be asked
+        if needed > limit and span.counts is not None:  # padding has no position; only here are the rows asked
+            needed = int((span.counts if span.documents is None else span.positions + 1).max())
         if needed > limit:
             raise UsageError(f"model.max_seq_len={limit} positions were learned, but the tokens need {needed}")
         return super().forward(span.positions)

@@ -42,7 +42,15 @@ class Span(Places):
         if cache is not None:
             cache.check(batch_size, num_new)
         start, before = (0, None) if cache is None else (cache.length, cache.counts)
-        super().__init__(batch_size, num_new, device, attention_mask=attention_mask, start=start, before=before)
+        super().__init__(
+            batch_size,
+            num_new,
+            device,
+            attention_mask=attention_mask,
+            start=start,
+            before=before,
+            has_cache=cache is not None,
+        )
         self.is_stepwise = cache is not None and cache.is_stepwise and start > 0
         self.rotary_positions = rotary_positions
         self.reach: Tensor | None = None
@@ -97,7 +105,9 @@ class Span(Places):
 
     def is_banded(self, mask: Mask, keys: Keys = NEW) -> bool:
         """Whether keys and queries stand in order, so that a window can be cut out of them by index."""
-        if mask.window is None or not (mask.is_causal and mask.is_plain) or self.reach is not None:
+        if mask.window is None or not (mask.is_causal and mask.is_plain):
+            return False
+        if self.reach is not None or self.documents is not None:
             return False
         return self.num_new > mask.window and keys.are_consecutive(self)
 
@@ -106,6 +116,8 @@ class Span(Places):
         allowed = mask(q, k)
         if self.reach is not None and mask.is_causal:
             allowed = allowed | ((k > q) & (k <= self.reach[:, :, None]))
+        if self.documents is not None:
+            allowed = allowed & (self.documents[:, :, None] == self.documents[:, None, :])
         if not keys.are_complete(self):
             allowed = allowed & (k >= 0)
         if self.may_have_padding:

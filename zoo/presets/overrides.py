@@ -26,6 +26,11 @@ class Grammar:
     groups: dict[str, tuple[str, ...]]
     defaults: frozenset[str]  # groups that the primary config's defaults list names
 
+    @property
+    def own_groups(self) -> list[str]:
+        """Those of them that are the command's alone, and no model's."""
+        return sorted(self.defaults - {"model", *self.groups}) if self.keys else []
+
 
 def grammar(command: str, *, with_keys: bool = True, folder: Path | None = None) -> Grammar:
     """The grammar of conf/<command>.yaml with every plugin's groups, and those of the user's `folder`."""
@@ -108,7 +113,7 @@ def _whole(word: str, known: Grammar) -> str:
     assert parsed is not None, "the pattern matches any text"
     sign, key, value = parsed.group("sign") or "", parsed.group("key").strip(), parsed.group("value")
     if value is None and sign != "~":
-        if sign or _head(key) in ("model", *known.keys) or key in known.groups:
+        if sign or _head(key) in ("model", *known.keys) or key in (*known.groups, *known.own_groups):
             raise UsageError(f"{word!r} has no value", hint=f"type: {word}=VALUE")
         return _whole(f"model={word}", known)
     if not key:
@@ -137,7 +142,7 @@ def _checked(word: str, known: Grammar, kind: Callable[[], type[ModelConfig]]) -
     group, at, package = key.partition("@")
     if at and group in known.groups and not package.rpartition(":")[2].startswith("model"):
         raise UsageError(f"{clean(word)!r} puts {group} where it is not used", hint=f"type: {group}@model.PART{value}")
-    heads = ("model", *known.keys, *known.groups)
+    heads = ("model", *known.keys, *known.groups, *known.own_groups)
     if group in known.groups or (_head(key) in heads and _head(key) not in known.groups):
         return word
     raise UsageError(f"no key {clean(key)!r}", why=clean(_meant(key, value, heads, kind()), 200))

@@ -63,6 +63,17 @@ def counted(high: int, start: float, end: float, most: int = 6) -> Axis:
     return Axis(0.0, float(max(high, 1)), start, end, ticks, is_log=False)
 
 
+def fractions(low: float, high: float, start: float, end: float, most: int = 6) -> Axis:
+    """A plain axis over any values, with at most `most` ticks at multiples of 1, 2 or 5 times a power of ten."""
+    room = (high - low) or abs(high) or 1.0
+    unit = 10.0 ** math.floor(math.log10(room / (most - 1)))
+    step = next(unit * i for i in (1, 2, 5, 10, 20) if room / (unit * i) <= most - 2)
+    first, last = math.floor(low / step), math.ceil(high / step)
+    last = max(last, first + 1)
+    ticks = tuple((i * step, f"{i * step:.10g}") for i in range(first, last + 1))
+    return Axis(first * step, last * step, start, end, ticks, is_log=False)
+
+
 def _log(value: float, base: int) -> float:
     exact = math.log(value) / math.log(base)
     return round(exact) if abs(exact - round(exact)) < 1e-9 else exact

@@ -1,0 +1,93 @@
+"""What `zoo train` does with a composed config: begins a run or goes on with one, and says what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+from omegaconf import DictConfig, OmegaConf
+
+from zoo.anatomy.config import typed
+from zoo.cli import output
+from zoo.cli.hydra_front import run_once
+from zoo.cli.own_presets import OwnPresets
+from zoo.cli.sources import head, quoted, sourced
+from zoo.errors import UsageError
+from zoo.presets.composition import checked
+from zoo.training.running.snapshot import read_facts
+from zoo.training.settings import SECTIONS, Recipe
+
+KEYS = ("source", "save", "device", "dtype", "format", "seed", "freeze", "stages", "objective", *SECTIONS)
+
+
+def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_json: bool) -> None:
+    """Run what the words say, and print what it came to."""
+    words = [_whole(word) for word in words]
+    if resume:
+        words = _with_earlier(words)
+    expanded = own.expanded("train", sourced("train", words, KEYS, sweeps=False))
+    with own.serving():
+        own.tell()
+        facts = run_once("train", expanded, own.flags, lambda composed: trained(composed, words, resume, force))
+    if is_json:
+        output.as_json(facts)
+        return
+    told = "" if facts["loss"] is None else f", loss {facts['loss']:.4f}"
+    click.echo(f"{facts['saved']['folder']}: step {facts['step']} of {facts['steps']}{told}")
+
+
+def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: bool) -> dict[str, Any]:
+    """Run what a composed config describes; what it came to as JSON values."""
+    values: Any = OmegaConf.to_container(composed, resolve=True)
+    source = typed(str | None, values["source"], "source")
+    save = typed(str | None, values["save"], "save")
+    if not save:
+        raise UsageError("where does it go?", hint="type save=FOLDER")
+    if source is not None and composed.get("model") is not None:
+        raise UsageError(f"two models: {source} and the preset", hint="name one of them")
+    config = None if source is not None else checked(composed)
+    recipe = Recipe.of(values)
+    from zoo.training.running.beginning import TrainingJob, train  # torch: once the words are known to be right
+
+    fields = frozenset(w.removeprefix("model.").partition("=")[0] for w in words if w.startswith("model."))
+    job = TrainingJob(
+        recipe, save, source, config, fields, typed(str, values["device"], "device"),
+        typed(str, values["dtype"], "dtype"), typed(str | None, values["format"], "format"), tuple(words),
+    )  # fmt: skip
+    run, record = train(job, resume=resume, force=force, tell=output.note)
+    trained_model: Any = run.trainee.model
+    return {
+        "model": source or trained_model.config.family,
+        **{key: record.get(key) for key in ("step", "loss", "validation", "grad_norm", "tokens_per_second")},
+        "steps": sum(stage.train.steps for stage in job.stages),
+        "data": run.facts["data"],
+        "saved": {"folder": save, "format": run.folder.format},
+        "recipe": recipe.to_dict(),
+    }
+
+
+def _whole(word: str) -> str:
+    """`data=FILE` and `tokenizer=SOURCE` in full: their sections have other keys beside these."""
+    for section, key in (("data", "data.files"), ("tokenizer", "tokenizer.source")):
+        if word.startswith(f"{section}="):
+            value = word.removeprefix(f"{section}=")
+            return f"{key}={value if value.startswith(('[', chr(39), chr(34))) else quoted(value)}"
+    return word
+
+
+def _with_earlier(words: Sequence[str]) -> list[str]:
+    """The words that the run in save=FOLDER began with, and these, which replace those of the same key."""
+    saves = [word.removeprefix("save=").strip("'\"") for word in words if word.startswith("save=")]
+    if not saves:
+        raise UsageError("--resume: which run?", hint="type save=FOLDER")
+    earlier: list[str] = read_facts(Path(saves[-1]))["words"]
+    given = {word.partition("=")[0] for word in words}
+    is_named = any("=" not in word or word.startswith(("model=", "source=")) for word in words)
+    kept = [w for w in earlier if w.partition("=")[0] not in given and not (is_named and _names_model(w))]
+    return [*kept, *words]
+
+
+def _names_model(word: str) -> bool:
+    return "=" not in word or head(word) == "source" or word.startswith("model=")

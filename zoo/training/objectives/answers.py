@@ -1,0 +1,109 @@
+"""Supervised tuning: conversations, or prompts and answers, of which the answers alone are predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from warnings import warn
+
+import numpy as np
+
+from zoo.errors import UsageError, ZooWarning, some
+from zoo.text import Tokenizer
+from zoo.training.corpus import Record, pieces, shared_rows, text_corpus
+from zoo.training.objectives.causal import NextToken, next_token
+from zoo.training.objectives.ground import Ground
+from zoo.training.objectives.pictured import PicturedAnswers, pictured_answers
+
+Told = tuple[list[int], list[bool]]  # token ids, and whether each is to be predicted
+ANSWERS = ("answer", "completion", "response", "output")
+
+
+def answers(ground: Ground) -> NextToken | PicturedAnswers:
+    """The next token of answers, over rows with `messages`, or with `prompt` and `answer`, and `images` where they are.
+
+    Raises UsageError for a row without them, and where no row leaves anything to predict.
+    """
+    records = [*ground.records()]
+    if any(record.values.get("images") for record in records):
+        return pictured_answers(ground, records, answer_field(records[0]))
+    rows = whole([answered(record, ground.words, ground.end) for record in records], ground)
+    corpus = text_corpus(ids for ids, _ in rows)
+    told = np.concatenate([np.asarray(wanted, dtype=bool) for _, wanted in rows])
+    corpus = replace(corpus, is_predicted=told)
+    if ground.data.packing == "plain":
+        raise UsageError("data.packing=plain would let answers see other prompts", hint="data.packing=masked or none")
+    cut = (shared_rows if ground.data.packing == "masked" else pieces)(corpus, ground.length)
+    return next_token(ground, corpus, cut)
+
+
+def whole(rows: Sequence[Told], ground: Ground) -> list[Told]:
+    """The rows cut to `data.length`, without those of whose answer nothing is left; how many these are is told.
+
+    Raises UsageError where no row is left.
+    """
+    most = ground.length + 1  # what is read, and the last token that is predicted
+    kept = [(ids[:most], wanted[:most]) for ids, wanted in rows if any(wanted[1:most])]
+    longer = sum(len(ids) > most for ids, _ in rows)
+    if not kept:
+        what = f"{some(ground.files)}: every label is ignored: no row has a token of an answer within {most} tokens"
+        raise UsageError(what, hint=f"is data.length={ground.length} too small?")
+    if longer or len(kept) < len(rows):
+        left_out = f"; {len(rows) - len(kept)} have no answer there and are left out" if len(kept) < len(rows) else ""
+        warn(f"{longer} of {len(rows)} rows are cut to {most} tokens{left_out}", ZooWarning, stacklevel=2)
+    return kept
+
+
+def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> Told:
+    """Token ids of a row, and for each whether it is an answer's. Raises UsageError for a row that has none."""
+    if "messages" in record.values:
+        return _conversation(record, tokenizer)
+    prompt, answer = record.text("prompt"), record.text(answer_field(record))
+    before = tokenizer.encode(prompt)
+    behind = tokenizer.encode(answer, add_special_tokens=False)
+    if end is not None:
+        before = before[:-1] if before[-1:] == [end] else before
+        behind = [*behind, end]
+    return [*before, *behind], [False] * len(before) + [True] * len(behind)
+
+
+def answer_field(record: Record) -> str:
+    """Under which name the answer stands."""
+    found = next((name for name in ANSWERS if name in record.values), None)
+    if found is None:
+        has = some([*record.values], 6) or "nothing"
+        raise UsageError(
+            f"{record.place} has no answer",
+            why=f"it has: {has}",
+            hint='{"prompt": "…", "answer": "…"} or {"messages": […]}',
+        )
+    return found
+
+
+def _conversation(record: Record, tokenizer: Tokenizer) -> Told:
+    messages = record.values["messages"]
+    if not isinstance(messages, list) or not all(isinstance(m, Mapping) and "role" in m for m in messages):
+        raise UsageError(f"{record.place}: messages are no list of objects with a role")
+    if not tokenizer.has_chat:
+        hint = 'give {"prompt": "…", "answer": "…"}, or a model with a chat template'
+        raise UsageError(f"{record.place} holds a conversation, and {tokenizer.file} has no chat template", hint=hint)
+    ids: list[int] = []
+    wanted: list[bool] = []
+    for i, message in enumerate(messages):
+        if message["role"] == "assistant":
+            for count, is_prompt, is_wanted in ((i, True, False), (i + 1, False, True)):
+                found = tokenizer.encode_chat(messages[:count], add_generation_prompt=is_prompt)
+                _check_prefix(record, ids, found)
+                wanted += [is_wanted] * (len(found) - len(ids))
+                ids = found
+    if not any(wanted):
+        raise UsageError(f"{record.place} has no message of the assistant", why="nothing in it is predicted")
+    return ids, wanted
+
+
+def _check_prefix(record: Record, before: Sequence[int], after: Sequence[Any]) -> None:
+    """A template may word earlier messages otherwise once later ones follow: then it is not known what is predicted."""
+    if list(after[: len(before)]) != list(before):
+        what = f"{record.place}: the chat template words the beginning of a conversation otherwise once it goes on"
+        raise UsageError(what, hint='give {"prompt": "…", "answer": "…"} in the words that you want')

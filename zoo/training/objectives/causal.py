@@ -1,0 +1,118 @@
+"""The next token: of all text, and of answers to prompts alone.
+
+Shapes: B rows, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Generator, Tensor, nn
+
+from zoo.errors import UsageError
+from zoo.nn import Decoder
+from zoo.training.corpus import Corpus, Rows, encoded, pieces, token_corpus, windows
+from zoo.training.corpus.reading import TOKEN_FILES
+from zoo.training.losses import IGNORED, chunked_loss, token_loss
+from zoo.training.objectives.batch import Batch, Facts, token_batch
+from zoo.training.objectives.ground import Ground
+
+
+@dataclass(frozen=True)
+class NextToken:
+    """Cross-entropy of the token that follows, over a corpus."""
+
+    corpus: Corpus
+    rows: Rows
+    is_masked: bool  # whether documents are kept apart
+    smoothing: float = 0.0
+    z: float = 0.0
+    chunk: int | None = None  # tokens whose logits exist at once
+
+    @property
+    def fingerprint(self) -> str:
+        return self.corpus.fingerprint
+
+    def batch(self, model: nn.Module, rows: Sequence[int], generator: Generator) -> Batch:
+        tokens, labels, documents = zip(*(self._row(i) for i in rows), strict=True)
+        return token_batch(tokens, labels, documents)
+
+    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+        if self.chunk is None:
+            logits = model(*batch.args, **batch.kwargs)
+            return token_loss(logits, batch.labels, smoothing=self.smoothing, z=self.z, total=total), {}
+        states, head = model.states(*batch.args, **batch.kwargs), model.decode
+        labels, chunk = batch.labels, self.chunk
+        return chunked_loss(states, head, labels, chunk=chunk, smoothing=self.smoothing, z=self.z, total=total), {}
+
+    def _row(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, labels and document numbers [T] of row i."""
+        parts = self.rows[i]
+        found = [self._part(a, b) for a, b in parts]
+        tokens, labels = (torch.cat(both) for both in zip(*found, strict=True))
+        numbers = [torch.full((b - a,), n) for n, (a, b) in enumerate(parts, 1)]
+        return tokens, labels, torch.cat(numbers)
+
+    def _part(self, a: int, b: int) -> tuple[Tensor, Tensor]:
+        ids = torch.from_numpy(np.asarray(self.corpus.ids[a : b + 1], dtype=np.int64))
+        tokens, labels = ids[:-1], ids[1:].clone()
+        if self.is_masked and _is_start(self.corpus, b):
+            labels[-1] = IGNORED  # it is another document's
+        if self.corpus.is_predicted is not None:
+            labels[~torch.from_numpy(np.asarray(self.corpus.is_predicted[a + 1 : b + 1]))] = IGNORED
+        return tokens, labels
+
+
+def causal(ground: Ground) -> NextToken:
+    """The next token of texts, or of a token file. Raises UsageError for a model that is no decoder."""
+    if any(name.endswith(TOKEN_FILES) for name in ground.files):
+        size = getattr(ground.config, "vocab_size", 1 << 31)
+        corpus = token_corpus(ground.files, ground.data, end=ground.end, vocab_size=size)
+    else:
+        texts = ((record.place, record.text(ground.data.field)) for record in ground.records())
+        corpus = encoded(texts, ground.words.encode, ground.end)
+    packing = ground.data.packing
+    if packing == "none":
+        rows = pieces(corpus, ground.length)
+    else:
+        rows = windows(corpus, ground.length, is_masked=packing == "masked")
+    return next_token(ground, corpus, rows)
+
+
+def next_token(ground: Ground, corpus: Corpus, rows: Rows) -> NextToken:
+    """The objective over these rows, with its settings."""
+    ground.check("smoothing", "z", "chunk")
+    if not isinstance(ground.model, Decoder):
+        what = f"objective={ground.settings['name']} trains decoders, and {ground.config.family} is none"
+        raise UsageError(what, hint="objective=mlm is for encoders, objective=span for encoder-decoders")
+    is_masked = ground.data.packing == "masked"
+    if is_masked and any(len(rows[i]) > 1 for i in range(len(rows))):
+        check_documents(ground.model, ground.config.family)
+    options: dict[str, Any] = {name: ground.setting(name, float) for name in ("smoothing", "z")}
+    return NextToken(corpus, rows, is_masked, chunk=ground.setting("chunk", int | None), **options)
+
+
+@torch.no_grad()
+def check_documents(model: nn.Module, family: str) -> None:
+    """Raise UsageError for a model that does not keep documents of one row apart, found by trying a short row."""
+    device = next(model.parameters()).device
+    first, second = torch.tensor([[3, 4, 5]], device=device), torch.tensor([[6, 3]], device=device)
+    numbers = torch.tensor([[1, 1, 1, 2, 2]], device=device)
+    hint = "type data.packing=none: a row for each document"
+    try:
+        together = model(torch.cat((first, second), 1), attention_mask=numbers)
+        apart = torch.cat((model(first), model(second)), 1)
+    except (RuntimeError, UsageError) as error:
+        told = str(error).partition("\n")[0][:120]
+        raise UsageError(f"{family} cannot read several documents in a row", why=told, hint=hint) from None
+    if not torch.allclose(together, apart, rtol=1e-2, atol=1e-2 * float(apart.abs().max())):
+        raise UsageError(f"{family} does not keep several documents in a row apart", hint=hint)
+
+
+def _is_start(corpus: Corpus, at: int) -> bool:
+    i = int(np.searchsorted(corpus.starts, at))
+    return i < len(corpus.starts) and int(corpus.starts[i]) == at

@@ -1,0 +1,72 @@
+"""Supervised tuning with pictures: rows with `images`, `prompt` and `answer`, the pictures as the family reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from zoo.errors import UsageError
+from zoo.text import Tokenizer
+from zoo.training.corpus import Record, text_corpus
+from zoo.training.losses import token_loss
+from zoo.training.objectives.batch import Batch, Facts
+from zoo.training.objectives.ground import Ground
+from zoo.training.objectives.pairs import answer_batch
+from zoo.vision.illustration import illustrate, seeing
+
+
+@dataclass(frozen=True)
+class PicturedAnswers:
+    """The next token of answers to prompts with pictures; a row each, none of them cut."""
+
+    rows: Sequence[Record]
+    folder: Path  # that the pictures' names are relative to
+    tokenizer: Tokenizer
+    answers: Sequence[list[int]]
+    length: int
+
+    @property
+    def fingerprint(self) -> str:
+        return text_corpus(self.answers).fingerprint
+
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+        found = [self._row(model, i) for i in rows]
+        batch = answer_batch([(ids, prompt) for ids, prompt, _ in found])
+        seen = [inputs for _, _, inputs in found if inputs]
+        pictures = {name: torch.cat([inputs[name].cpu() for inputs in seen]) for name in (seen[0] if seen else ())}
+        return replace(batch, kwargs={**batch.kwargs, **pictures})
+
+    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+        like = next(model.parameters())
+        kwargs = {k: v.to(like.dtype) if v.is_floating_point() else v for k, v in batch.kwargs.items()}
+        return token_loss(model(*batch.args, **kwargs), batch.labels, total=total), {}
+
+    def _row(self, model: Any, i: int) -> tuple[list[int], int, dict[str, Tensor]]:
+        record = self.rows[i]
+        prompt, names = record.text("prompt"), record.values.get("images") or []
+        inputs: dict[str, Tensor] = {}
+        if names:
+            shown = illustrate(model, prompt, [self.folder / name for name in names], tokenizer=self.tokenizer)
+            before, inputs = shown.tokens, shown.inputs
+        else:
+            before = self.tokenizer.encode(prompt)
+        ids = [*before, *self.answers[i]]
+        if len(ids) > self.length:
+            what = f"{record.place} has {len(ids)} tokens with its pictures, more than data.length={self.length}"
+            raise UsageError(what, hint="make data.length larger, or leave the row out")
+        return ids, len(before), inputs
+
+
+def pictured_answers(ground: Ground, rows: Sequence[Record], field: str) -> PicturedAnswers:
+    """Raises UsageError for a model that reads no pictures."""
+    from zoo.registry import installed
+
+    seeing(installed()[ground.config.family])
+    end = [] if ground.end is None else [ground.end]
+    answers = [[*ground.words.encode(record.text(field), add_special_tokens=False), *end] for record in rows]
+    return PicturedAnswers(rows, Path(ground.files[0]).parent, ground.words, answers, ground.length)

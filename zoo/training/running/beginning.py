@@ -1,0 +1,182 @@
+"""From a recipe and a model's name to a run that can go: tokenizer, model, data, optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.loading import load
+from zoo.errors import CheckpointError, UsageError
+from zoo.models.construction import build
+from zoo.registry import installed
+from zoo.text import Tokenizer
+from zoo.training.loop import Trainee, Update
+from zoo.training.objectives import Ground, make_objective
+from zoo.training.optimizers import make_optimizer
+from zoo.training.preparing import prepare
+from zoo.training.running.calling import named_function
+from zoo.training.running.memory import needed
+from zoo.training.running.page import page
+from zoo.training.running.run import Run, go, save
+from zoo.training.running.snapshot import RunFolder, read_facts, restore
+from zoo.training.running.speaking import samples
+from zoo.training.running.stages import staged_recipes, steps_before
+from zoo.training.running.words import adapted, words_for
+from zoo.training.settings import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """What is trained, how, and where it goes."""
+
+    recipe: Recipe
+    save: str  # the run's folder
+    source: str | None = None  # a checkpoint to go on from; None: random weights for `config`
+    config: ModelConfig | None = None
+    typed: frozenset[str] = field(default_factory=frozenset)  # fields of the config that a tokenizer does not change
+    device: str = "cpu"
+    dtype: str = "float32"
+    format: str | None = None  # of the folder; None: hf where the family has it, else zoo
+    words: tuple[str, ...] = ()  # as typed, for the run's folder
+
+    @cached_property
+    def stages(self) -> list[Recipe]:
+        """The recipe of each stage, one where nothing is said of stages."""
+        return staged_recipes(self.recipe)
+
+
+def train(
+    job: TrainingJob, *, resume: bool = False, force: bool = False, tell: Callable[[str], None] = lambda text: None
+) -> tuple[Run, Update]:
+    """Begin a run, or go on with the one in the folder; the run, and the record of its last step.
+
+    Raises UsageError or ZooError for what cannot be trained, before anything is written.
+    """
+    run, done = resumed(job, tell) if resume else begun(job, tell, force=force)
+    while True:
+        record = go(run, done=done)
+        t, number = run.recipe.train, run.stage + 1
+        is_stopped = t.stop is not None and t.stop < t.steps
+        if is_stopped or number >= len(job.stages):
+            return run, record
+        tell(f"stage {number + 1} of {len(job.stages)}")
+        run, done = following(job, run, tell), 0
+
+
+def following(job: TrainingJob, run: Run, tell: Callable[[str], None]) -> Run:
+    """The stage after this one, which goes on from the weights that this one keeps."""
+    kept = run.trainee.kept()
+    with torch.no_grad():
+        for name, parameter in run.trainee.model.named_parameters():
+            if name in kept:
+                parameter.copy_(kept[name])
+    return made(job, run.trainee.model, run.tokenizer, run.folder.files, tell, stage=run.stage + 1)
+
+
+def begun(job: TrainingJob, tell: Callable[[str], None], *, force: bool = False) -> tuple[Run, int]:
+    """A run at step 0, its folder written, so that there is a checkpoint from the beginning."""
+    RunFolder(Path(job.save), "").check(force=force)
+    run = made(job, *starting(job, tell), tell)
+    save(run, 0)
+    return run, 0
+
+
+def resumed(job: TrainingJob, tell: Callable[[str], None]) -> tuple[Run, int]:
+    """The run in the folder, where it stopped. Raises UsageError where its data are not those that it began with."""
+    folder = Path(job.save)
+    facts = read_facts(folder)
+    model = load(folder, device=job.device)
+    run = made(job, model, _own_tokenizer(model), None, tell, stage=facts["stage"])
+    if run.facts["data"] != facts["data"]:
+        what = f"{folder} was begun on other data: {facts['data']}, not {run.facts['data']}"
+        raise UsageError(what, hint="give the same files, tokenizer and data settings")
+    restore(run.trainee, folder, facts)
+    run.best = None if facts["best"] is None else tuple(facts["best"])
+    run.folder.drop_records(run.offset + facts["step"])
+    tell(f"going on after step {run.offset + facts['step']}")
+    return run, facts["step"]
+
+
+def starting(job: TrainingJob, tell: Callable[[str], None]) -> tuple[nn.Module, Tokenizer | None, Any]:
+    """The model before the first step, its tokenizer, and the files beside it where they are not its source's."""
+    chosen = job.recipe.tokenizer
+    if job.source is not None:
+        if chosen.source is not None or chosen.train is not None:
+            what = f"{job.source} brings its tokenizer, and its embedding is made for that"
+            raise UsageError(what, hint="leave tokenizer.* out, or begin a preset from random weights")
+        model = load(job.source, dtype=job.dtype, device=job.device)
+        return model, _own_tokenizer(model), None
+    assert job.config is not None
+    words, config = words_for(job.recipe, job.config), job.config
+    if words.is_chosen and words.tokenizer is not None:
+        config = adapted(config, words.tokenizer, job.typed)
+        rows = getattr(config, "vocab_size", None)
+        if rows is not None and rows < words.tokenizer.vocab_size:
+            what = f"model.vocab_size={rows} is less than the {words.tokenizer.vocab_size} tokens of the tokenizer"
+            raise UsageError(what, hint="leave model.vocab_size out: it follows the tokenizer")
+    tell(words.told)
+    return build(config, device=job.device, dtype=job.dtype, seed=job.recipe.seed), words.tokenizer, words.files
+
+
+def made(
+    job: TrainingJob,
+    model: Any,
+    tokenizer: Tokenizer | None,
+    files: Any,
+    tell: Callable[[str], None],
+    *,
+    stage: int = 0,
+) -> Run:
+    """The run, or one stage of it, of a model that is as its step wants it, but for the optimizer's state."""
+    recipe, config = job.stages[stage], model.config
+    if not recipe.data.files:
+        raise UsageError("no data", hint="type data=FILE: a .txt, a .jsonl or a token file")
+    formats = installed()[config.family].formats
+    folder = RunFolder(Path(job.save), job.format or ("hf" if "hf" in formats else "zoo"), files)
+
+    def ground(names: list[str]) -> Ground:
+        return Ground(
+            recipe.objective, recipe.data, names, config, model, tokenizer, partial(_initial, job), recipe.seed
+        )
+
+    learnt = make_objective(over := ground(recipe.data.files))
+    held_out = make_objective(ground(recipe.data.validation)) if recipe.data.validation else None
+    model = prepare(model, recipe)
+    trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=getattr(learnt, "extra", None))
+    trainee.add_extra()
+    if recipe.train.ema is not None:
+        trainee.mean = {name: p.detach().clone() for name, p in model.named_parameters()}
+    if (
+        need := needed(model, recipe, over.length, copies=int(getattr(learnt, "reference", None) is not None))
+    ) is not None:
+        tell(need.in_words())
+    facts = {"words": list(job.words), "recipe": recipe.to_dict(), "data": learnt.fingerprint}
+    callback = None if recipe.train.callback is None else named_function(recipe.train.callback, "train.callback")
+
+    def report(records: list[Update]) -> str:
+        said = samples(model, tokenizer, learnt) if records else []
+        return page(folder.path.name, records, facts["recipe"], said)
+
+    return Run(
+        trainee, learnt, recipe, folder, facts, held_out, callback, report, tell, tokenizer,
+        stage=stage, offset=steps_before(job.stages, stage),
+    )  # fmt: skip
+
+
+def _initial(job: TrainingJob) -> nn.Module:
+    """The model as it was before the first step, once more."""
+    return starting(job, lambda text: None)[0]
+
+
+def _own_tokenizer(model: Any) -> Tokenizer | None:
+    try:
+        return model.tokenizer
+    except CheckpointError:
+        return None

@@ -1,0 +1,84 @@
+"""What a run needs of memory at most, told before it starts: the arithmetic of `zoo show`, at the moments that count.
+
+When the backward pass begins all activations are there; when the optimizer takes its step, all gradients are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from zoo.anatomy.activations import kept_numbers, largest_layer, recomputed_numbers
+from zoo.anatomy.size import Size
+from zoo.errors import ZooError
+from zoo.training.settings import Recipe
+from zoo.units import human_bytes
+
+STATES = {"adamw": 2, "adam": 2, "adagrad": 1, "rmsprop": 1, "sgd": 1}  # numbers per parameter that learns
+LOGITS = 3  # copies per token: the logarithms of their probabilities, and the gradients of these and of the logits
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes by what they hold."""
+
+    weights: int  # of the model, of a mean of them, and of a model that it is compared with
+    gradients: int
+    optimizer: int
+    activations: int  # that the backward pass reads, the logits' gradient among them
+    scratch: int  # of the optimizer's step
+    is_accumulated: bool  # gradients are there when a backward pass begins
+
+    @property
+    def peak(self) -> int:
+        """At the moment that needs most."""
+        backward = self.activations + (self.gradients if self.is_accumulated else 0)
+        return self.weights + self.optimizer + max(backward, self.gradients + self.scratch)
+
+    def in_words(self) -> str:
+        """A line."""
+        parts = {name: getattr(self, name) for name in ("weights", "gradients", "optimizer", "activations")}
+        told = " · ".join(f"{name} {human_bytes(value)}" for name, value in parts.items())
+        return f"memory: {human_bytes(self.peak)} at most: {told} (not all at once)"
+
+
+def needed(model: nn.Module, recipe: Recipe, length: int, *, copies: int = 0) -> Need | None:
+    """For rows of `length` tokens; None for a family that describes no anatomy. `copies` are other models beside it."""
+    config: Any = model.config
+    try:
+        anatomy = Size.of(config).anatomy
+    except ZooError:
+        return None
+    parameters = [*model.parameters()]
+    whole = sum(p.nbytes for p in parameters)
+    learning = sum(p.nbytes for p in parameters if p.requires_grad)
+    width = parameters[0].itemsize if recipe.train.autocast is None else 2
+    t, logits = recipe.train, recipe.objective.get("chunk")
+    tokens = t.batch_size * length
+    rows = tokens if logits is None else min(logits, tokens)
+    vocab_size = anatomy.tied_head[0] if anatomy.tied_head else _vocab_size(config)
+    at_once = rows * vocab_size * max(width, 4) * LOGITS
+    if t.recompute:  # a layer is computed again when the logits are gone
+        layer = largest_layer(anatomy)
+        kept = (recomputed_numbers(anatomy) - layer) * tokens * width + max(at_once, layer * tokens * width)
+    else:
+        kept = kept_numbers(anatomy) * tokens * width + at_once
+    states = STATES[recipe.optimizer.name]
+    if recipe.optimizer.name == "rmsprop" and recipe.optimizer.momentum:
+        states += 1
+    if recipe.optimizer.name == "sgd" and not recipe.optimizer.momentum:
+        states = 0
+    return Need(
+        weights=whole * (1 + copies) + (whole if t.ema is not None else 0),
+        gradients=learning,
+        optimizer=states * learning,
+        activations=round(kept),
+        scratch=learning if states else 0,
+        is_accumulated=t.accumulate > 1,
+    )
+
+
+def _vocab_size(config: Any) -> int:
+    return int(getattr(config, "vocab_size", 0) or 0)

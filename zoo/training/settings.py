@@ -1,0 +1,184 @@
+"""What a training run is asked for: the sections of conf/train.yaml as records. Imports no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from zoo.anatomy.config import typed
+from zoo.errors import UsageError, clean, did_you_mean
+
+PACKINGS = ("masked", "plain", "none")
+ORDERS = ("shuffled", "sequential", "random")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long, how much at once, and in which numbers."""
+
+    steps: int = 1000  # updates in all
+    batch_size: int = 8  # rows of one pass
+    accumulate: int = 1  # passes of one update; every token weighs alike
+    clip: float | None = 1.0  # most norm of the gradient; null: as it is
+    autocast: str | None = None  # bfloat16: compute in it, weights stay as they are
+    recompute: bool = False  # each layer again in the backward pass: less memory, the same gradients
+    compile: bool = False  # the forward pass
+    ema: float | None = None  # decay of a mean of the weights, which is then what is saved
+    stop: int | None = None  # end after this step of them, to go on later with --resume
+    save_every: int | None = None  # steps from one checkpoint to the next; null: at the end
+    log_every: int = 10  # steps from one line to the next
+    evaluate_every: int | None = None  # steps from one look at data.validation to the next; null: at the end
+    patience: int | None = None  # looks without a better one before training ends; the best weights are kept
+    callback: str | None = None  # MODULE:FUNCTION or FILE.py:FUNCTION of yours, called with each record
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """A rule of torch.optim by name, and its numbers; null where a rule has no such number."""
+
+    name: str = "adamw"
+    lr: float = 1e-3  # at its peak
+    weight_decay: float = 0.0  # of matrices; norms and biases have none
+    decay: str = "decoupled"  # decoupled: apart from the gradient; l2: added to it
+    betas: list[float] | None = None
+    eps: float | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    alpha: float | None = None
+
+
+@dataclass(frozen=True)
+class ScheduleSettings:
+    """The learning rate's course, as shares of its peak."""
+
+    name: str = "cosine"
+    warmup: int = 0  # steps of a straight rise
+    final: float = 0.1  # share at the last step
+    decay: float = 0.2  # wsd: share of the steps in which it falls
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is trained on, and how it becomes rows."""
+
+    files: list[str] | None = None  # .txt, .jsonl, token files .npy and .bin; .parquet and folders through `datasets`
+    validation: list[str] | None = None  # the same, to measure with
+    length: int | None = None  # tokens of a row; null: the model's context, 512 at most
+    packing: str = "masked"  # masked: documents share rows and do not see each other; plain: they do; none
+    order: str = "shuffled"  # shuffled: a permutation each epoch; sequential; random: windows from anywhere
+    separator: str | None = None  # what stands between the documents of a text file; null: it is one document
+    field: str = "text"  # of a JSON object: the text
+    token_dtype: str = "uint16"  # of .bin files
+    row_starts: str | None = None  # order=random: half of the rows begin behind this text, with the token of beginning
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """Whose tokens, or how they are learnt."""
+
+    source: str | None = None  # a folder, a file, a name; null: the model's own
+    train: str | None = None  # bpe, wordpiece or unigram: learnt from the data
+    vocab_size: int = 8192  # of one that is learnt
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All of it. `objective` has the keys of its own file in conf/objective, `name` among them."""
+
+    train: TrainSettings
+    optimizer: OptimizerSettings
+    schedule: ScheduleSettings
+    data: DataSettings
+    tokenizer: TokenizerSettings
+    objective: Mapping[str, Any]
+    seed: int = 0
+    freeze: tuple[str, ...] = ()  # roles and patterns of what does not learn
+    stages: tuple[Mapping[str, Any], ...] = ()  # sections that replace these, one run after the other
+
+    def __post_init__(self) -> None:
+        t = self.train
+        counts = {"train.steps": t.steps, "train.batch_size": t.batch_size, "train.accumulate": t.accumulate}
+        counts |= {"train.log_every": t.log_every, "train.save_every": t.save_every, "train.stop": t.stop}
+        counts |= {"train.evaluate_every": t.evaluate_every, "train.patience": t.patience}
+        counts |= {"data.length": self.data.length, "tokenizer.vocab_size": self.tokenizer.vocab_size}
+        for name, value in counts.items():
+            if value is not None and value < 1:
+                raise UsageError(f"{name}={value} is not at least 1")
+        above = {"optimizer.lr": self.optimizer.lr, "train.clip": t.clip}
+        for name, number in above.items():
+            if number is not None and not 0 < number < float("inf"):
+                raise UsageError(f"{name}={number} is not above 0")
+        if t.ema is not None and not 0 < t.ema < 1:
+            raise UsageError(f"train.ema={t.ema} is not between 0 and 1", hint="0.999 is usual")
+        if self.optimizer.weight_decay < 0 or not 0 <= self.schedule.final <= 1 or not 0 < self.schedule.decay <= 1:
+            raise UsageError("optimizer.weight_decay is below 0, or schedule.final or schedule.decay not a share")
+        if not 0 <= self.schedule.warmup <= t.steps:
+            raise UsageError(f"schedule.warmup={self.schedule.warmup} is not from 0 to train.steps={t.steps}")
+        one_of("data.packing", self.data.packing, PACKINGS)
+        one_of("data.order", self.data.order, ORDERS)
+        one_of("optimizer.decay", self.optimizer.decay, ("decoupled", "l2"))
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Recipe:
+        """The recipe that composed sections describe. Raises ConfigError or UsageError for what is no setting."""
+        kinds: dict[str, Any] = {f: SECTIONS[f] for f in SECTIONS}
+        sections = {name: typed(kind, _listed(name, values.get(name) or {}), name) for name, kind in kinds.items()}
+        return cls(
+            **sections,
+            objective=dict(values.get("objective") or {"name": "causal"}),
+            seed=typed(int, values.get("seed", 0), "seed"),
+            freeze=tuple(typed(list[str], _as_list(values.get("freeze")), "freeze")),
+            stages=tuple(read_stages(values.get("stages"))),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+
+SECTIONS: dict[str, Any] = {
+    "train": TrainSettings, "optimizer": OptimizerSettings, "schedule": ScheduleSettings, "data": DataSettings,
+    "tokenizer": TokenizerSettings,
+}  # fmt: skip
+
+
+def read_stages(value: Any) -> Sequence[Mapping[str, Any]]:
+    """Stages as they were typed, a list, or the name of a YAML file that holds one."""
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(Path(value).read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError) as error:
+            raise UsageError(f"stages={value} cannot be read: {clean(error, 200)}") from None
+    if not isinstance(value, list) or not value or not all(isinstance(stage, Mapping) for stage in value):
+        raise UsageError("stages is no list of groups of keys", hint="for example '[{freeze: [vision]}, {freeze: []}]'")
+    return value
+
+
+def one_of(path: str, value: str, known: tuple[str, ...]) -> None:
+    """Raise UsageError for a word that is not among those known."""
+    if value not in known:
+        raise UsageError(f"{path}={value!r} is not known", why=did_you_mean(str(value), known))
+
+
+def _listed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """One file is a list of one."""
+    lists = ("files", "validation") if section == "data" else ()
+    return {k: _as_list(v) if k in lists and v is not None else v for k, v in values.items()}
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [] if value is None else list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
