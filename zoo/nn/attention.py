@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.anatomy.cuts import GROUPED_HEADS
 from zoo.errors import ConfigError
 from zoo.nn.compute import computed_by
 from zoo.nn.keys import NEW, Keys
@@ -27,6 +28,8 @@ class Attention(nn.Module):
     num_kv_heads == num_heads is multi-head, 1 multi-query, anything between grouped-query. `bias` is a learned or
     fixed score per distance, `softcap` bounds the scores (arXiv:2408.00118), `is_upcast` computes them in float32.
     """
+
+    cuts = GROUPED_HEADS
 
     def __init__(
         self,
@@ -48,7 +51,7 @@ class Attention(nn.Module):
         super().__init__()
         if num_heads % num_kv_heads:
             raise ConfigError(f"num_heads={num_heads} is not a multiple of num_kv_heads={num_kv_heads}")
-        self.num_kv_heads, self.head_dim = num_kv_heads, head_dim
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
         self.q_proj = nn.Linear(hidden_size, num_heads * head_dim, has_bias)
         self.k_proj = nn.Linear(hidden_size, num_kv_heads * head_dim, has_bias)
         self.v_proj = nn.Linear(hidden_size, num_kv_heads * head_dim, has_bias)
