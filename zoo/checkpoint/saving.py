@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.interpretation import table_for
+from zoo.checkpoint.over_ranks import written
 from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.target import Target, companions, foreign_config
 from zoo.errors import UsageError
 from zoo.files.safetensors_writer import TensorSpec
 from zoo.models.construction import shared_parameters
 from zoo.models.rounding import refuse_packed
+from zoo.parallel.gathering import whole
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.units import parse_bytes
@@ -60,7 +62,7 @@ def save(
         Path(folder), family, format, config, foreign_specs(steps, specs), provenance,
         ledger=ledger, max_shard_size=parse_bytes(max_shard_size), force=force, encoding=type,
     )  # fmt: skip
-    return target.write(exported(steps, ours.__getitem__))
+    return written(model, target.write, exported(steps, lambda name: whole(ours[name])))
 
 
 def check_written(family: Family, format: str, config: ModelConfig) -> None:
