@@ -25,23 +25,25 @@ def together(work: Callable[[], T]) -> T:
         result = work()
     except Exception as caught:
         error = caught
-    told: list[str | None] = [None] * dist.get_world_size()
-    dist.all_gather_object(told, None if error is None else str(error) or type(error).__name__)
+    told: list[tuple[str, int] | None] = [None] * dist.get_world_size()
+    mine = None if error is None else (str(error) or type(error).__name__, getattr(error, "exit_code", 1))
+    dist.all_gather_object(told, mine)
     failed = [rank for rank, words in enumerate(told) if words is not None]
     if not failed:
         return result
     if error is not None:
         error.__dict__["is_of_rank"] = failed[0]  # all failed alike: the first of them says so
         raise error
-    raise OfAnotherRank(f"rank {failed[0]} of {len(told)}: {told[failed[0]]}", of_rank=failed[0])
+    words, code = told[failed[0]] or ("", 1)
+    raise OfAnotherRank(f"rank {failed[0]} of {len(told)}: {words}", of_rank=failed[0], exit_code=code)
 
 
 class OfAnotherRank(ZooError):
     """What went wrong on another rank, which says so itself."""
 
-    def __init__(self, what: str, *, of_rank: int) -> None:
+    def __init__(self, what: str, *, of_rank: int, exit_code: int) -> None:
         super().__init__(what)
-        self.is_of_rank = of_rank
+        self.is_of_rank, self.exit_code = of_rank, exit_code
 
 
 def check_alike(what: str, fingerprint: str) -> None:

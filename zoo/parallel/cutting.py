@@ -50,8 +50,17 @@ class _ByColumns:
     """A rank has some of what the matrix takes; the bias is added once."""
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        out = self.held.ranks.added(F.linear(x, self.weight))
+        out = self.held.ranks.added(_in_full(x, self.weight)).to(x.dtype)
         return out if self.bias is None else out + self.bias
+
+
+def _in_full(x: Tensor, weight: Tensor) -> Tensor:
+    """x times a matrix, of 16-bit numbers in float32: one process rounds the sum of all columns, not each part."""
+    if x.dtype in (torch.float32, torch.float64) or torch.is_grad_enabled():
+        return F.linear(x, weight)
+    if x.device.type == "cpu":
+        return F.linear(x.float(), weight.float())
+    return torch.mm(x.flatten(0, -2), weight.mT, out_dtype=torch.float32).unflatten(0, x.shape[:-1])
 
 
 class _ByTokens:

@@ -58,6 +58,7 @@ def over_two_ranks_it_is_the_model_of_one_process(s: Subject) -> str:
 
 def told_over_ranks(subjects: Iterable[Subject], count: int = 2) -> list[str]:
     """What is proved of each, on one set of ranks. Raises Broken or Skipped for the first of whom it is not so."""
+    import torch._dynamo
     import torch.distributed.fsdp  # here, so that the ranks need not: it takes a second  # noqa: F401
 
     jobs = [(s.family.name, evened(runnable(s).config, count)) for s in subjects]
