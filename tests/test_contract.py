@@ -17,6 +17,7 @@ from zoo.registry import find_preset, installed
 from zoo.testing import GROUPS, PROPERTIES, Check, Subject, check_family
 from zoo.testing.check import judged
 from zoo.testing.modelling import its_anatomy_is_that_of_the_module
+from zoo.testing.sharded import its_anatomy_is_cut_as_its_blocks_declare, told_over_ranks
 from zoo.testing.translation import its_tables_are_bijections
 from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
@@ -29,7 +30,8 @@ def failed(checks: list[Check]) -> str:
 
 
 FAMILIES = sorted(installed().families)
-KEPT = [f"{name}-{group}" for name in FAMILIES for group in GROUPS]
+ALONE = [group for group in GROUPS if group != "parallel"]  # of all families at once, on one pair of ranks: below
+KEPT = [f"{name}-{group}" for name in FAMILIES for group in ALONE]
 CACHED = [f"{name}-cache" for name in ("chatglm", "deepseek", "gemma", "llama", "qwen2_vl")]  # one of each kind
 
 
@@ -45,7 +47,8 @@ def test_family_keeps_the_contract(kept: str) -> None:
 def test_each_switch_of_a_family_is_described_and_translated(name: str) -> None:
     """The properties that compute nothing, of one family of each kind in every run."""
     subject = Subject(installed()[name])
-    found = [judged("", prove, subject) for prove in (its_anatomy_is_that_of_the_module, its_tables_are_bijections)]
+    proofs = its_anatomy_is_that_of_the_module, its_tables_are_bijections, its_anatomy_is_cut_as_its_blocks_declare
+    found = [judged("", prove, subject) for prove in proofs]
     assert not failed(found)
 
 
@@ -77,14 +80,31 @@ def test_preset_survives_its_foreign_config(name: str) -> None:
 
 def test_a_strangers_family_keeps_the_contract_whole(plant: Plant) -> None:  # noqa: F811
     plant()
-    checks = check_family("stranger")
+    checks = check_family("stranger", groups=ALONE)
     assert not failed(checks)
     assert [check.name for check in checks if check.state == "skip"] == [
         "padding of the source changes nothing",
         "rotary layers see distances only",
         "an odd ratio of heads decodes as well",
     ]
-    assert {check.group for check in checks} == set(GROUPS)
+    assert {check.group for check in checks} == set(ALONE)
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_every_family_over_two_ranks_is_the_model_of_one_process(plant: Plant) -> None:  # noqa: F811
+    """Each loaded in two halves, run, trained, saved, and spread; the ranks start once for all of them."""
+    plant()
+    told = told_over_ranks([Subject(installed()[name]) for name in (*FAMILIES, "stranger")])
+    assert all("gradients" in words and "FSDP2" in words for words in told)
+    assert len(told) == len(FAMILIES) + 1
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_more_ranks_than_key_heads_share_them_and_a_vocabulary_need_not_divide() -> None:
+    tiny = replace(installed()["qwen3"].config_class.tiny(), num_heads=4, num_kv_heads=2, vocab_size=61)
+    assert told_over_ranks([Subject(installed()["qwen3"], tiny)], count=4)
 
 
 @pytest.mark.parametrize("fault", one_in(6, FAULTS))

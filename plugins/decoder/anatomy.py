@@ -38,7 +38,7 @@ def describe(c: SandboxFields) -> Anatomy:
         attention(c, a)
     if c.position.kind == "t5":
         with a.under("layers.{i}", layers[:1]):  # all layers share the first one's
-            a.weight("attn.bias.weight", (c.position.num_buckets, c.num_heads), "position")
+            a.relative_bias(c.position.num_buckets, c.num_heads)
     for sparse in (False, True):
         with a.under("layers.{i}", [i for i in layers if c.has_experts(i) == sparse]):
             mlp(c, a, sparse)

@@ -78,7 +78,7 @@ class T5Config(ModelConfig):
             else:
                 a.mlp(self.hidden_size, self.intermediate_size, bias=False)
         with a.under(f"{stack}.layers.{{i}}", layers if self.has_bias_per_layer else layers[:1]):
-            a.weight("attn.bias.weight", (self.num_buckets, self.num_heads), "position")
+            a.relative_bias(self.num_buckets, self.num_heads)
         a.norm(f"{stack}_norm", self.hidden_size)
         a.attends(
             layers, self.num_heads, self.num_heads, self.head_dim,

@@ -19,6 +19,10 @@ class Fault:
 
 OP = "(lambda op: __import__('dataclasses').replace(op, {}))(split(dim, dim, dim))"  # the op with one part changed
 FAULTS: dict[str, Fault] = {
+    "a block that no longer says how it is cut": Fault(
+        "model.py", "    cuts = EQUAL_HEADS\n", "",
+        "parallel", "its anatomy is cut as its blocks declare", "is cut by rows of 3 in the anatomy, by nothing in the",
+    ),
     "a mask that looks ahead": Fault(
         "model.py", "<= span.positions[:, :, None]", "<= span.positions[:, :, None] + 1",
         "model", "no token sees the future", "changing token 1 changes logits before it",

@@ -2,6 +2,7 @@
 
 from zoo.anatomy.builder import Anatomy
 from zoo.anatomy.config import MISSING, DecoderConfig, ModelConfig, RopeConfig, typed
+from zoo.anatomy.cuts import EQUAL_HEADS, FEED_FORWARD, GROUPED_HEADS, STACKED_EXPERTS, TRUNK, Cut
 from zoo.anatomy.frequencies import attention_factor, frequencies, yarn_mscale
 from zoo.anatomy.limits import at_least, even, expert_groups, multiple_of, one_of, rotary_pairs
 from zoo.anatomy.records import ROLES, AttentionSpec, CrossSpec, Shape, StateSpec, Weight
@@ -10,8 +11,9 @@ from zoo.anatomy.traits import GATED, heads_in_words, mlp_in_words, rope_in_word
 from zoo.anatomy.trunk import describe_trunk
 
 __all__ = [
-    "ACTIVATIONS", "GATED", "MISSING", "ROLES", "Anatomy", "AttentionSpec", "CrossSpec", "DecoderConfig", "ModelConfig",
-    "RopeConfig", "Shape", "StateSpec", "TowerConfig", "Weight", "at_least", "attention_factor", "check_sizes",
+    "ACTIVATIONS", "EQUAL_HEADS", "FEED_FORWARD", "GATED", "GROUPED_HEADS", "MISSING", "ROLES", "STACKED_EXPERTS",
+    "TRUNK", "Anatomy", "AttentionSpec", "CrossSpec", "Cut", "DecoderConfig", "ModelConfig", "RopeConfig", "Shape",
+    "StateSpec", "TowerConfig", "Weight", "at_least", "attention_factor", "check_sizes",
     "describe_embeddings", "describe_layers", "describe_trunk", "even", "expert_groups", "frequencies",
     "heads_in_words", "mlp_in_words", "multiple_of", "one_of", "rope_in_words", "rotary_pairs", "typed", "yarn_mscale",
 ]  # fmt: skip

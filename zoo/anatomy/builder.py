@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from zoo.anatomy.cuts import BIAS_PER_HEAD, EQUAL_HEADS, FEED_FORWARD, GROUPED_HEADS, LATENT_HEADS, STACKED_EXPERTS
 from zoo.anatomy.records import AttentionSpec, CrossSpec, Description, StateSpec, Weight
 
 __all__ = ["Anatomy", "AttentionSpec", "CrossSpec", "StateSpec", "Weight"]
@@ -52,7 +53,7 @@ class Anatomy(Description):
         role: str = "attention",
     ) -> None:
         """Weights of zoo.nn.Attention; say how it attends with `attends`."""
-        with self.under(name):
+        with self.under(name, cuts=GROUPED_HEADS, num_heads=num_heads, num_kv_heads=num_kv_heads):
             self.linear("q_proj", hidden_size, num_heads * head_dim, role, bias=bias)
             self.linear("k_proj", hidden_size, num_kv_heads * head_dim, role, bias=bias)
             self.linear("v_proj", hidden_size, num_kv_heads * head_dim, role, bias=bias)
@@ -61,12 +62,17 @@ class Anatomy(Description):
                 self.norm("q_norm", head_dim)
                 self.norm("k_norm", head_dim)
 
+    def relative_bias(self, num_buckets: int, num_heads: int, *, name: str = "attn.bias") -> None:
+        """Weights of zoo.nn.RelativeBias."""
+        with self.under(name, cuts=BIAS_PER_HEAD, num_heads=num_heads):
+            self.weight("weight", (num_buckets, num_heads), "position")
+
     def cross_attn(
         self, hidden_size: int, num_heads: int, head_dim: int, *, name: str = "cross", bias: bool = False
     ) -> None:
         """Weights of zoo.nn.CrossAttention in the layers at hand, and that these attend to the source with them."""
         width, role = num_heads * head_dim, "attention"
-        with self.under(name):
+        with self.under(name, cuts=EQUAL_HEADS, num_heads=num_heads):
             self.linear("q_proj", hidden_size, width, role, bias=bias)
             with self.of_the_source():
                 self.linear("k_proj", hidden_size, width, role, bias=bias)
@@ -118,7 +124,7 @@ class Anatomy(Description):
     def gated_mlp(
         self, hidden_size: int, intermediate_size: int, *, name: str = "mlp", bias: bool = False, role: str = "mlp"
     ) -> None:
-        with self.under(name):
+        with self.under(name, cuts=FEED_FORWARD):
             self.linear("gate_proj", hidden_size, intermediate_size, role, bias=bias)
             self.linear("up_proj", hidden_size, intermediate_size, role, bias=bias)
             self.linear("down_proj", intermediate_size, hidden_size, role, bias=bias)
@@ -126,7 +132,7 @@ class Anatomy(Description):
     def mlp(
         self, hidden_size: int, intermediate_size: int, *, name: str = "mlp", bias: bool = True, role: str = "mlp"
     ) -> None:
-        with self.under(name):
+        with self.under(name, cuts=FEED_FORWARD):
             self.linear("up_proj", hidden_size, intermediate_size, role, bias=bias)
             self.linear("down_proj", intermediate_size, hidden_size, role, bias=bias)
 
@@ -148,11 +154,13 @@ class Anatomy(Description):
             self.weight("router.weight", (num_experts, hidden_size), "router", is_matmul=True)
             if has_router_bias:
                 self.weight("router.bias", (num_experts,), "router", is_exact=True)
-            for part in ("gate_proj", "up_proj"):
-                shape = (num_experts, intermediate_size, hidden_size)
-                self.weight(f"experts.{part}", shape, "experts", used=share, is_matmul=True)
-            shape = (num_experts, hidden_size, intermediate_size)
-            self.weight("experts.down_proj", shape, "experts", used=share, is_matmul=True)
+            with self.under("experts", cuts=STACKED_EXPERTS, num_experts=num_experts):
+                wide, narrow = (
+                    (num_experts, intermediate_size, hidden_size),
+                    (num_experts, hidden_size, intermediate_size),
+                )
+                for part, shape in (("gate_proj", wide), ("up_proj", wide), ("down_proj", narrow)):
+                    self.weight(part, shape, "experts", used=share, is_matmul=True)
             if shared_size is not None:
                 self.gated_mlp(hidden_size, shared_size, name="shared")
             if has_shared_gate:
@@ -173,7 +181,7 @@ class Anatomy(Description):
     ) -> None:
         """Weights of zoo.nn.LatentAttention; say how it attends with `attends_latent`."""
         qk_dim, role = nope_head_dim + rope_head_dim, "attention"
-        with self.under(name):
+        with self.under(name, cuts=LATENT_HEADS, num_heads=num_heads):
             if q_lora_rank is None:
                 self.linear("q_proj", hidden_size, num_heads * qk_dim, role)
             else:

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
+
+from zoo.anatomy.cuts import TRUNK, Cut, Share, part_of, share_of
 
 Shape = tuple[int, ...]
 
@@ -24,6 +27,7 @@ class Weight:
     is_matmul: bool = False  # multiplies every token once: 2 FLOPs per element used
     is_exact: bool = False  # never cast to fewer bits, as a bias that decides which experts are chosen
     is_of_source: bool = False  # multiplies the tokens of a source, which the decoder beside it attends to
+    shares: tuple[Share, ...] = ()  # how it is cut over many devices; none: whole on each
 
     @property
     def numel(self) -> int:
@@ -101,6 +105,8 @@ class Description:
     _layers: tuple[int, ...] | None = None
     _is_of_text: bool = True
     _is_of_source: bool = False
+    _cuts: tuple[Cut, ...] = TRUNK
+    _numbers: dict[str, int] = field(default_factory=dict)  # of the block at hand: how many heads, experts, ...
 
     @contextmanager
     def off_the_text(self) -> Iterator[None]:
@@ -117,13 +123,19 @@ class Description:
         self._is_of_source = before
 
     @contextmanager
-    def under(self, prefix: str, layers: Iterable[int] | None = None) -> Iterator[None]:
-        """Put what is described inside below `prefix`; `layers` are the values of the `{i}` in it."""
-        before = self._prefix, self._layers
+    def under(
+        self, prefix: str, layers: Iterable[int] | None = None, *, cuts: tuple[Cut, ...] = (), **numbers: int
+    ) -> Iterator[None]:
+        """Put what is described inside below `prefix`; `layers` are the values of the `{i}` in it.
+
+        `cuts` and `numbers` are those of the block that it is, see zoo.anatomy.cuts.
+        """
+        before: Any = self._prefix, self._layers, self._cuts, self._numbers
         self._prefix += f"{prefix}."
         self._layers = before[1] if layers is None else tuple(layers)
+        self._cuts, self._numbers = cuts, numbers
         yield
-        self._prefix, self._layers = before
+        self._prefix, self._layers, self._cuts, self._numbers = before
 
     def weight(
         self, name: str, shape: Shape, role: str, *, used: float = 1.0, is_matmul: bool = False, is_exact: bool = False
@@ -131,8 +143,13 @@ class Description:
         """One parameter, or one in each of the layers at hand."""
         if self._layers != ():
             is_matmul = is_matmul and self._is_of_text
-            name = self._prefix + name
-            self.weights.append(Weight(name, shape, role, self._layers, used, is_matmul, is_exact, self._is_of_source))
+            shares = tuple(
+                share_of(cut, len(shape), None if cut.of is None else self._numbers[cut.of])
+                for cut in self._cuts
+                if part_of(cut, name)
+            )
+            name, source = self._prefix + name, self._is_of_source
+            self.weights.append(Weight(name, shape, role, self._layers, used, is_matmul, is_exact, source, shares))
 
     def shapes(self) -> dict[str, Shape]:
         """Every parameter's name and shape, as in `named_parameters` of the built module (in no set order)."""

@@ -131,7 +131,7 @@ def our_specs(ledger: Ledger, dtype: str | None) -> dict[str, TensorSpec]:
 
 def reader(ledger: Ledger, tensors: Mapping[str, Tensor], dtype: str | None) -> Callable[[str], Tensor]:
     """Reads one of our weights by name; the step it comes from is kept until another is asked for."""
-    from zoo.checkpoint.loading import cast
+    from zoo.checkpoint.placing import cast
     from zoo.models.construction import as_dtype
 
     owner: dict[str, Step] = {name: step for step in ledger.account.steps for name in step.ours}

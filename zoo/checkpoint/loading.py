@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -11,20 +11,26 @@ from warnings import warn
 import torch
 from torch import Tensor, nn
 
-from zoo.checkpoint.checks import check_finite, check_tied, check_witnesses, in_file, is_finite
+from zoo.checkpoint.checks import check_tied, check_witnesses
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.keeping import Keeper
 from zoo.checkpoint.notes import tell
+from zoo.checkpoint.over_ranks import realised
+from zoo.checkpoint.placing import Placer, cast
 from zoo.errors import CheckpointError, UsageError, ZooWarning, clean
 from zoo.files.copied import copied
-from zoo.models.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
+from zoo.models.construction import as_device, as_dtype, model_class, on_meta
 from zoo.models.rounding import Rounder
+from zoo.parallel.agreement import together
 from zoo.presets.homes import home_of
 from zoo.progress import progress
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
     from zoo.hub.place import Place
     from zoo.models.pretrained import Model
+    from zoo.parallel.plan import Plan
 
 
 def load(
@@ -37,6 +43,7 @@ def load(
     allow_pickle: bool = False,
     quantize: str | None = None,
     keep_packed: bool = False,
+    mesh: DeviceMesh | None = None,
 ) -> Model:
     """The model that a checkpoint describes, with its weights, in eval mode.
 
@@ -46,11 +53,13 @@ def load(
     mapping (copy-on-write: training in place does not change the file). The account is `model.ledger`.
     `quantize` (int8, int4, int4-64, int4-128) rounds the matrices of the layers to nearest as they come and tells the
     error; `keep_packed` leaves those that the file has packed as they lie there. See zoo/nn/packed.
+    With a `mesh` (torch.distributed.device_mesh) each rank reads its own share: see zoo/parallel.
     Raises CheckpointError before anything is allocated if a tensor or config key has no place.
     """
     device, dtype = as_device(device), as_dtype(dtype)
-    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
-    return realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
+    look = partial(inspect, source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
+    ledger = look() if mesh is None else together(look)
+    return realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh)
 
 
 def from_pretrained(
@@ -98,8 +107,27 @@ def realise(
     device: str | torch.device,
     quantize: str | None = None,
     keep_packed: bool = False,
+    mesh: DeviceMesh | None = None,
 ) -> Model:
-    """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place."""
+    """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place.
+
+    With a `mesh` this rank's share of it: what goes wrong on one rank is raised on each.
+    """
+    if mesh is not None:
+        one = partial(_realise, ledger, dtype=dtype, device=device)
+        return realised(ledger, mesh, one, rounds=quantize is not None, keeps=keep_packed)
+    return _realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
+
+
+def _realise(
+    ledger: Ledger,
+    *,
+    dtype: str | torch.dtype | None,
+    device: str | torch.device,
+    quantize: str | None = None,
+    keep_packed: bool = False,
+    plan: Callable[[nn.Module], Plan] | None = None,
+) -> Model:
     if quantize is not None and keep_packed:
         raise UsageError(f"quantize={quantize} rounds weights, and keep_packed leaves them alone", hint="choose one")
     device, dtype = as_device(device), as_dtype(dtype)
@@ -108,7 +136,7 @@ def realise(
     if ledger.dialect == "gguf" and dtype is None:
         dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
     model: Any = on_meta(ledger.config)
-    names = {group[0]: group for group, _ in shared_parameters(model)}
+    placer = Placer(ledger, model, dtype, device, None if plan is None else plan(model))
     _check_anatomy(ledger, model)
     rounder = None if quantize is None else Rounder(model, ledger.config, quantize)
     keeper = Keeper(ledger, model, dtype, device) if keep_packed else None
@@ -120,13 +148,13 @@ def realise(
             if rounder is not None and name in rounder.names:
                 rounder.put(name, cast(ledger, name, tensor, dtype), device)
             else:
-                assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
+                placer.put(name, tensor)
             advance(1)
     ledger.made = [done.done.note() for done in (rounder, keeper) if done is not None]
     for note in ledger.made:
         warn(f"{clean(ledger.source, 200)}: {note}", ZooWarning, stacklevel=3)
     object.__setattr__(model, "rounded", None if rounder is None else rounder.done)
-    _fill_allowed(ledger, model, dtype, device)
+    placer.finish()
     object.__setattr__(model, "ledger", ledger)  # no parameter, buffer or module: nn.Module need not look at it
     return model.eval()
 
@@ -149,19 +177,6 @@ def converted(
         yield from zip(step.ours, step.op.load(theirs), strict=True)
 
 
-def cast(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """`tensor` in `dtype`, refusing a value that overflows it."""
-    check_finite(ledger, name, tensor)
-    if dtype is None or tensor.dtype == dtype or not tensor.is_floating_point():
-        return tensor
-    if name in ledger.exact and torch.finfo(dtype).bits < torch.finfo(tensor.dtype).bits:
-        return tensor
-    out = tensor.to(dtype)
-    if torch.finfo(dtype).max < torch.finfo(tensor.dtype).max and not is_finite(out):
-        raise CheckpointError(*in_file(ledger, name), f"a value overflows {str(dtype).removeprefix('torch.')}")
-    return out
-
-
 def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
     """Refuse a checkpoint whose model would be of another class."""
     found = model_class(ledger.family.name)
@@ -170,30 +185,7 @@ def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:
         raise CheckpointError(ledger.source, "", what, hint=f"zoo.from_pretrained({ledger.source!r}) loads any family")
 
 
-def _placed(ledger: Ledger, name: str, tensor: Tensor, dtype: torch.dtype | None, device: torch.device) -> Tensor:
-    tensor = cast(ledger, name, tensor, dtype)
-    if tensor.itemsize < 2:
-        what = f"it is {str(tensor.dtype).removeprefix('torch.')}, and no model computes in that type"
-        raise CheckpointError(*in_file(ledger, name), what, hint="choose a dtype, for example bfloat16")
-    return tensor.to(device)
-
-
 def _check_anatomy(ledger: Ledger, model: nn.Module) -> None:
     built = {name: tuple(p.shape) for name, p in model.named_parameters()}
     differences = sorted(set(built.items()) ^ set(ledger.shapes.items()))
     assert not differences, f"{ledger.family.name}: anatomy and module differ in {differences[:3]}"
-
-
-def _fill_allowed(ledger: Ledger, model: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:
-    """Random weights, from seed 0, for what was missing and allowed to be, which `ledger.random` names.
-
-    They are of the type that most of the others have: a layer computes in one.
-    """
-    left = [(names, p) for names, p in shared_parameters(model) if p.is_meta]
-    counts = Counter(p.dtype for names, p in shared_parameters(model) if not p.is_meta and names[0] not in ledger.exact)
-    main = dtype or (counts.most_common(1)[0][0] if counts else None)
-    generator = torch.Generator().manual_seed(0)
-    for names, parameter in left:
-        value = torch.empty(parameter.shape).normal_(std=0.02, generator=generator)
-        kind = parameter.dtype if names[0] in ledger.exact else main or parameter.dtype
-        assign(model, names, value.to(device, kind))

@@ -12,12 +12,14 @@ from torch import Tensor, nn
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.as_it_lay import as_it_lay, check_dtype, settings_of
 from zoo.checkpoint.interpretation import table_for
+from zoo.checkpoint.over_ranks import written
 from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.target import Target, companions, foreign_config
 from zoo.errors import UsageError
 from zoo.files.safetensors_writer import TensorSpec
 from zoo.models.construction import shared_parameters
 from zoo.nn.packed import packed_layers
+from zoo.parallel.gathering import whole
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.units import parse_bytes
@@ -68,7 +70,7 @@ def save(
         ledger=ledger, max_shard_size=parse_bytes(max_shard_size), force=force, encoding=type,
         settings=settings_of(model) if packed else {},
     )  # fmt: skip
-    return target.write(chain(exported(steps, ours.__getitem__), parts.items()))
+    return written(model, target.write, chain(exported(steps, lambda name: whole(ours[name])), parts.items()))
 
 
 def check_written(family: Family, format: str, config: ModelConfig) -> None:

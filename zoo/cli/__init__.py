@@ -125,7 +125,7 @@ class Zoo(click.Group):
         options = {"prog_name": "zoo", **options, "complete_var": COMPLETION, "standalone_mode": False}
         try:
             with notes(), shown_by(_bar):
-                code = super().main(words, *rest, **options)
+                code = super().main(words, *rest, obj=given, **options)
             sys.stdout.flush()
         except Exception as error:
             if is_debugging:

@@ -10,6 +10,7 @@ import click
 
 from zoo.cli import output
 from zoo.cli.inspect import chosen, complete
+from zoo.cli.ranks import over_ranks
 from zoo.cli.speaker import GROUP, packing_options, text_options
 from zoo.errors import UsageError
 
@@ -111,6 +112,7 @@ def command(
     from zoo.measurement.evaluation import evaluate
     from zoo.presets.settings import parted, settings_of
 
+    choices, mesh = over_ranks(choices, device)
     words, others = parted(choices, GROUP)
     if (words or metrics is not None) and not references:
         raise UsageError("--metrics and generation.SETTING=VALUE need --references")
@@ -120,7 +122,7 @@ def command(
         settings=settings_of(words, GROUP), ignore_settings=ignore_settings, tasks=names, include_path=include_path,
         window=window, stride=stride, limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype,
         device=device, compile=compile, quantize=quantize, keep_packed=keep_packed, family=family, allow=allow,
-        allow_pickle=allow_pickle,
+        allow_pickle=allow_pickle, mesh=mesh,
         tell=output.note if sys.stderr.isatty() else None,
     )  # fmt: skip
     if is_json:

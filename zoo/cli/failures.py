@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import re
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr
 
 import click
 
+from zoo.cli.ranks import is_lost, is_told_elsewhere
 from zoo.errors import ZooError
 
 # What torch says, the loader of shared libraries, and Python of a thread.
@@ -30,10 +32,13 @@ def at_least(code: int) -> Iterator[None]:
 
 def tell(error: Exception) -> int:
     """Say what went wrong in a few lines on stderr; the exit code."""
-    return max(_told(error), error.__dict__.get("least_exit_code", 0))
+    with redirect_stderr(io.StringIO()) if is_told_elsewhere(error) else nullcontext():
+        code = told(error)
+    return max(code, error.__dict__.get("least_exit_code", 0))
 
 
-def _told(error: Exception) -> int:
+def told(error: Exception) -> int:
+    """Say it on stderr; the exit code that stands for it."""
     match error:
         case ZooError():
             click.echo(f"error: {error}", err=True)
@@ -54,6 +59,9 @@ def _told(error: Exception) -> int:
         case OSError():
             click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
             return 1
+    if is_lost(error):
+        click.echo("error: another rank ended, or did not answer in time\nwhat it said is told there", err=True)
+        return 1
     last = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
     click.echo(f"error: zoo has a bug: {last}\nwhere: run it again with --debug", err=True)
     return 70

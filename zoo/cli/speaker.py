@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from zoo.cli.inspect import chosen, shared_options
+from zoo.cli.ranks import over_ranks
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,26 +124,38 @@ def open_speaker(
     is_compiled: bool = False,
 ) -> Speaker:
     """Load model, tokenizer and settings, of which `choices` may set some. Raises ZooError for what is wrong."""
-    from zoo.checkpoint.inspection import inspect
     from zoo.checkpoint.loading import realise
     from zoo.presets.settings import parted, settings_of
 
+    choices, mesh = over_ranks(choices, device)
     words, others = parted(choices, GROUP)
     given = settings_of(words, GROUP)
     overrides, family = chosen(tuple(others))
-    ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
-    ledger.check()  # before torch is imported
+    look = partial(_looked, source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
+    if mesh is not None:
+        from zoo.parallel.agreement import together
+
+        look = partial(together, look)
+    ledger = look()
     tokenizer = ledger.tokenizer
     for line in tokenizer.notes:
         click.echo(f"note: tokenizer: {line}", err=True)
     config, notes = ledger.settings(ignore=ignore_settings)
     config = config.replaced(**given)
     seen = read_pictures(ledger, images)
-    model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
+    model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not generate text")
     guessing = open_draft(draft, model, dtype=dtype)
     return Speaker(model, tokenizer, config, ledger, notes, seen, guessing, is_compiled)
+
+
+def _looked(source: str, *overrides: str, **options: Any) -> Ledger:
+    from zoo.checkpoint.inspection import inspect
+
+    ledger = inspect(source, *overrides, **options)
+    ledger.check()  # before torch is imported
+    return ledger
 
 
 def open_draft(draft: str | None, model: Any, *, dtype: str | None = None) -> Any:

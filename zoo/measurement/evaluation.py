@@ -18,6 +18,7 @@ from zoo.measurement.subject import OpenedSource, main_dtype, open_source
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed.device_mesh import DeviceMesh
 
 WIDEST = 1024  # tokens of a window, unless asked for more
 
@@ -84,6 +85,7 @@ def evaluate(
     family: str | None = None,
     allow: Iterable[str] = (),
     allow_pickle: bool = False,
+    mesh: DeviceMesh | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Evaluation:
     """Perplexity on texts, by default the one in the box, and the scores of harness tasks, if any are named.
@@ -92,7 +94,8 @@ def evaluate(
     should be said, scored by `metrics` as zoo.measurement.references says; `settings` of generation go before the
     checkpoint's, and `ignore_settings` ignores those of it that zoo does not know. `tasks` are names that the harness
     knows or that a folder `include_path` of task files describes; it may hold code, which is run. `limit` examples of
-    each task at most. `compile` compiles the model: whole windows for a text, steps of one token for answers. Raises
+    each task at most. With a `mesh` every rank reads the same texts with its share of the model.
+    `compile` compiles the model: whole windows for a text, steps of one token for answers. Raises
     MissingExtra without lm-eval, UnknownName for a task that is not there.
     """
     files = [text] if isinstance(text, str | Path) else list(text)
@@ -109,7 +112,7 @@ def evaluate(
         answers=not files and not tasks, ignore_settings=ignore_settings,
     )  # fmt: skip
     config = subject.settings.replaced(**(settings or {})) if compared else None  # wrong ones before the model
-    model = subject.load(dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
+    model = subject.load(dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)
     if (trained := subject.max_seq_len) and size > trained:
         told = f"windows of {size} tokens, more than model.max_seq_len={trained}: the model was not trained for that"

@@ -15,6 +15,7 @@ from zoo.text import Tokenizer
 
 if TYPE_CHECKING:
     import torch
+    from torch.distributed.device_mesh import DeviceMesh
 
     from zoo.generation import GenerationConfig
 
@@ -64,13 +65,14 @@ class OpenedSource:
         device: str = "cpu",
         quantize: str | None = None,
         keep_packed: bool = False,
+        mesh: DeviceMesh | None = None,
     ) -> Any:
         """The model. Raises UsageError for one that does not predict the next token of a text, or answers none."""
         from zoo.checkpoint.loading import load
 
         model = load(
             self.source, *self.overrides, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed,
-            **self.options,
+            mesh=mesh, **self.options,
         )  # fmt: skip
         return check_speaker(model, self.source) if self.answers else check_decoder(model, self.source)
 

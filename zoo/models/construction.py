@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +17,8 @@ from zoo.models.pretrained import equip
 from zoo.registry import installed
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
     from zoo.models.pretrained import Model
 
 
@@ -26,13 +29,14 @@ def build(
     dtype: str | torch.dtype | None = None,
     seed: int = 0,
     quantize: str | None = None,
+    mesh: DeviceMesh | None = None,
 ) -> Model:
     """The module of a preset (`build("llama3", "model.num_layers=4")`) or of a config, with random weights.
 
     The device is `meta` unless you say otherwise, for one builds mostly to look: there a model has shapes and no
     weights, and the largest takes no memory. Elsewhere the weights are drawn from `seed` in `dtype` (float32 if None),
     and those of the layers rounded where `quantize` says to what: int8, int4, int4-64 or int4-128.
-    `load`, which reads weights, puts them on `cpu`.
+    `load`, which reads weights, puts them on `cpu`. With a `mesh` each rank makes its own share of the same weights.
     Raises UnknownName, ConfigError or UsageError for what is not known.
     """
     if isinstance(model, str):
@@ -41,9 +45,14 @@ def build(
         model = compose(model, *overrides)
     elif overrides:
         raise UsageError("overrides are for a preset's name, not for a config")
-    built: Any = materialise(
-        on_meta(model, dtype=dtype), device=device, seed=seed
-    )  # equipped: see zoo.models.pretrained
+    bare = on_meta(model, dtype=dtype)
+    if mesh is not None:
+        from zoo.parallel.building import materialised
+
+        if quantize is not None:
+            raise UsageError("quantize= and mesh= do not go together yet", hint="leave one of them out")
+        return materialised(bare, mesh, partial(materialise, device=device, seed=seed))
+    built: Any = materialise(bare, device=device, seed=seed)  # equipped: see zoo.models.pretrained
     if quantize is not None:
         from zoo.models.rounding import round_model
 

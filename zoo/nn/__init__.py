@@ -1,6 +1,7 @@
 """Blocks that families are assembled from. Sequence tensors are [B, T, ...]; masks are bool, True = may attend."""
 
 from zoo.nn.attention import Attend, Attention
+from zoo.nn.balancing import balancing_losses, load_balancing_loss
 from zoo.nn.cache import Cache, LayerCache, SettledCache, StateCache
 from zoo.nn.compute import computed_by
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
@@ -16,7 +17,7 @@ from zoo.nn.latent import LatentAttention
 from zoo.nn.logn import LogNAttention, PromptCache, SteppedRope
 from zoo.nn.mask import Mask, causal, everything, sliding
 from zoo.nn.mlp import ACTIVATIONS, MLP, Activation, GatedMLP, gelu_bloom, gelu_tanh, quick_gelu
-from zoo.nn.moe import Experts, MoE, SigmoidRouter, SoftmaxRouter, balancing_losses, load_balancing_loss
+from zoo.nn.moe import Experts, MoE, SigmoidRouter, SoftmaxRouter
 from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
 from zoo.nn.places import Places, has_values
 from zoo.nn.position import Alibi, LearnedPositions, RelativeBias, sinusoids

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.anatomy.cuts import GROUPED_HEADS
 from zoo.errors import ConfigError
 from zoo.nn.compute import computed_by
 from zoo.nn.keys import NEW, Keys
@@ -28,6 +29,8 @@ class Attention(nn.Module):
     fixed score per distance, `softcap` bounds the scores (arXiv:2408.00118), `is_upcast` computes them in float32.
     `has_sinks`: each head has a learned score that takes its share of the softmax and gives nothing (arXiv:2309.17453).
     """
+
+    cuts = GROUPED_HEADS
 
     def __init__(
         self,
@@ -50,7 +53,7 @@ class Attention(nn.Module):
         super().__init__()
         if num_heads % num_kv_heads:
             raise ConfigError(f"num_heads={num_heads} is not a multiple of num_kv_heads={num_kv_heads}")
-        self.num_kv_heads, self.head_dim = num_kv_heads, head_dim
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
         self.q_proj = nn.Linear(hidden_size, num_heads * head_dim, has_bias)
         self.k_proj = nn.Linear(hidden_size, num_kv_heads * head_dim, has_bias)
         self.v_proj = nn.Linear(hidden_size, num_kv_heads * head_dim, has_bias)

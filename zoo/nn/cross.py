@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from zoo.anatomy.cuts import EQUAL_HEADS
 from zoo.nn.attention import Attend
 from zoo.nn.kv_cache import KVCache, SlidingKVCache
 
@@ -25,12 +26,15 @@ class Memory:
 class CrossAttention(nn.Module):
     """Queries from the target, keys and values from the source."""
 
+    cuts = EQUAL_HEADS
+
     def __init__(
         self, hidden_size: int, num_heads: int, head_dim: int, *, scale: float | None = None, has_bias: bool = False
     ) -> None:
         super().__init__()
         width = num_heads * head_dim
-        self.head_dim, self.attend = head_dim, Attend(head_dim**-0.5 if scale is None else scale)
+        self.num_heads, self.head_dim = num_heads, head_dim
+        self.attend = Attend(head_dim**-0.5 if scale is None else scale)
         self.q_proj = nn.Linear(hidden_size, width, has_bias)
         self.k_proj = nn.Linear(hidden_size, width, has_bias)
         self.v_proj = nn.Linear(hidden_size, width, has_bias)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.config import RopeConfig
+from zoo.anatomy.cuts import GROUPED_HEADS
 from zoo.errors import UsageError
 from zoo.nn.attention import Attend
 from zoo.nn.compute import computed_by
@@ -63,6 +64,8 @@ class DualChunkAttention(nn.Module):
     original length is not equal to one pass over the whole; the released code does the same.
     """
 
+    cuts = GROUPED_HEADS
+
     def __init__(
         self,
         hidden_size: int,
@@ -77,7 +80,7 @@ class DualChunkAttention(nn.Module):
         qk_norm: Callable[[int], nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        self.num_kv_heads, self.head_dim = num_kv_heads, head_dim
+        self.num_heads, self.num_kv_heads, self.head_dim = num_heads, num_kv_heads, head_dim
         self.q_proj = nn.Linear(hidden_size, num_heads * head_dim, has_bias)
         self.k_proj = nn.Linear(hidden_size, num_kv_heads * head_dim, has_bias)
         self.v_proj = nn.Linear(hidden_size, num_kv_heads * head_dim, has_bias)

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from zoo.anatomy.cuts import TRUNK
 from zoo.errors import UsageError
 from zoo.nn.cache import Cache, LayerCache
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
@@ -49,6 +50,8 @@ class Stack(nn.Module):
 
 class EncoderDecoder(nn.Module):
     """Source and target tokens to next-token logits. Families give the stacks and what enters and leaves them."""
+
+    cuts = TRUNK
 
     def __init__(self, config: Any, encoder: Iterable[nn.Module], decoder: Iterable[DecoderLayer]) -> None:
         super().__init__()

@@ -11,8 +11,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from zoo.anatomy.cuts import LATENT_HEADS
 from zoo.nn.attention import Attend, Bias
-from zoo.nn.compute import computed_by, matrix_of
+from zoo.nn.compute import computed_by, matrix_of, unchanged
 from zoo.nn.keys import NEW
 from zoo.nn.kv_cache import KVCache
 from zoo.nn.mask import causal
@@ -28,8 +29,12 @@ class LatentAttention(nn.Module):
 
     The cache keeps that latent (C) and one rotary key (R) per token and layer, nothing else. One new token at a time
     is attended in latent space, with the up-projections absorbed into query and output; longer spans expand.
-    Without `rope` the R channels do not rotate; `bias` is added to the scores.
+    Without `rope` the R channels do not rotate; `bias` is added to the scores. Latent and rotary key are whole on every
+    rank, whose heads are some of all: what `enter` is given there is used by those alone.
     """
+
+    cuts = LATENT_HEADS
+    enter = staticmethod(unchanged)
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class LatentAttention(nn.Module):
         q = self._queries(x).unflatten(-1, (self.num_heads, -1))
         q_nope, q_rope = q.split([self.nope_dim, self.rope_dim], -1)
         latent, k_rope = self.kv_down(x).split([self.rank, self.rope_dim], -1)
-        k_rope = k_rope[:, :, None]
+        k_rope = self.enter(k_rope)[:, :, None]
         if self.rope is not None:
             rotation = span.rotation(self.rope, x.dtype)
             q_rope, k_rope = self.rope.rotate(q_rope, rotation), self.rope.rotate(k_rope, rotation)
@@ -101,6 +106,7 @@ class LatentAttention(nn.Module):
     def _absorbed(
         self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, attend: Callable[..., Tensor]
     ) -> Tensor:
+        latent = self.enter(latent)
         up = matrix_of(self.kv_up, latent).unflatten(0, (self.num_heads, -1))  # [N, P + V, C]
         k_up, v_up = up.split([self.nope_dim, self.v_dim], 1)
         q = torch.cat((torch.einsum("btnp,npc->btnc", q_nope, k_up), q_rope), -1)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.config import RopeConfig
+from zoo.anatomy.cuts import EQUAL_HEADS
 from zoo.nn.attention import Attend
 from zoo.nn.compute import computed_by
 from zoo.nn.keys import NEW
@@ -49,6 +50,8 @@ class SteppedRope(Rope):
 
 class LogNAttention(nn.Module):
     """Multi-head attention that multiplies q at position p by log(p + 1) / log(trained_seq_len) beyond that length."""
+
+    cuts = EQUAL_HEADS
 
     def __init__(
         self,

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.anatomy.cuts import FEED_FORWARD
+
 Activation = Callable[[Tensor], Tensor]
 
 gelu_tanh: Activation = partial(F.gelu, approximate="tanh")
@@ -37,6 +39,8 @@ ACTIVATIONS: dict[str, Activation] = {
 class MLP(nn.Module):
     """down(act(up(x)))."""
 
+    cuts = FEED_FORWARD
+
     def __init__(self, hidden_size: int, intermediate_size: int, act: Activation, *, bias: bool = True) -> None:
         super().__init__()
         self.up_proj = nn.Linear(hidden_size, intermediate_size, bias)
@@ -49,6 +53,8 @@ class MLP(nn.Module):
 
 class GatedMLP(nn.Module):
     """down(act(gate(x)) * up(x)): SwiGLU with silu, GeGLU with gelu (arXiv:2002.05202)."""
+
+    cuts = FEED_FORWARD
 
     def __init__(self, hidden_size: int, intermediate_size: int, act: Activation, *, bias: bool = False) -> None:
         super().__init__()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.errors import UsageError
+from zoo.anatomy.cuts import STACKED_EXPERTS
+from zoo.nn.compute import unchanged
 from zoo.nn.mlp import Activation
 from zoo.nn.norm import at_least_float32
 from zoo.nn.places import has_values
@@ -40,8 +41,12 @@ class MoE(nn.Module):
 class Experts(nn.Module):
     """E gated MLPs, down(act(gate(x)) * up(x)), their weights stacked."""
 
+    cuts = STACKED_EXPERTS
+    enter = leave = staticmethod(unchanged)
+
     def __init__(self, num_experts: int, hidden_size: int, intermediate_size: int, act: Activation = F.silu) -> None:
         super().__init__()
+        self.num_experts = num_experts
         self.gate_proj = nn.Parameter(torch.empty(num_experts, intermediate_size, hidden_size))
         self.up_proj = nn.Parameter(torch.empty(num_experts, intermediate_size, hidden_size))
         self.down_proj = nn.Parameter(torch.empty(num_experts, hidden_size, intermediate_size))
@@ -54,8 +59,12 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """The weighted sum over each token's experts: x [M, D], chosen [M, k], weights [M, k] to [M, D]."""
-        if not has_values(x):
-            return self._gathered(x, chosen, weights)
+        x, weights = self.enter(x), self.enter(weights)
+        add = self._visited if has_values(x) else self._gathered
+        return self.leave(add(x, chosen, weights))
+
+    def _visited(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """The sum, expert by expert."""
         order = chosen.flatten().argsort(stable=True)
         tokens = order // chosen.shape[1]
         inputs, scale = x[tokens], weights.flatten()[order, None].to(x.dtype)
@@ -183,38 +192,3 @@ def in_best_groups(group_scores: Tensor, kept: int, num_experts: int) -> Tensor:
     """True [M, E] for the experts of each token's `kept` best groups, group_scores [M, G]."""
     best = torch.zeros_like(group_scores, dtype=torch.bool).scatter_(-1, group_scores.topk(kept, -1).indices, True)
     return best.repeat_interleave(num_experts // group_scores.shape[-1], -1)
-
-
-def load_balancing_loss(scores: Tensor, chosen: Tensor) -> Tensor:
-    """E * sum of (share of slots) * (mean score) over experts, for scores [M, E] and chosen [M, k].
-
-    The auxiliary loss of Switch Transformers (arXiv:2101.03961, eq. 4), k slots a token counted; 1 when balanced
-    and the scores sum to 1.
-    """
-    num_experts = scores.shape[-1]
-    share = torch.bincount(chosen.flatten(), minlength=num_experts).to(scores.dtype) / chosen.numel()
-    return num_experts * (share * scores.mean(0)).sum()
-
-
-def balancing_losses(model: nn.Module, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
-    """What model(*args, **kwargs) returns, and the mean load-balancing loss of its routers, for training.
-
-    Raises UsageError for a model without routers.
-    """
-    losses: list[Tensor] = []
-
-    def hook(module: nn.Module, inputs: tuple[Tensor], route: Route) -> None:
-        assert isinstance(module, SoftmaxRouter | SigmoidRouter)
-        scores = module.scores(inputs[0])
-        losses.append(load_balancing_loss(scores / scores.sum(-1, keepdim=True), route[0]))
-
-    routers = [m for m in model.modules() if isinstance(m, SoftmaxRouter | SigmoidRouter)]
-    if not routers:
-        raise UsageError("the model has no mixture of experts whose load could be balanced")
-    handles = [router.register_forward_hook(hook) for router in routers]
-    try:
-        out = model(*args, **kwargs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return out, torch.stack(losses).mean()

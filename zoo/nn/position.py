@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from zoo.anatomy.cuts import BIAS_PER_HEAD, SLOPE_PER_HEAD
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,9 +49,11 @@ class Alibi(nn.Module):
     below and every other slope of the power above, as BLOOM's 112 heads do. Holds no tensor.
     """
 
+    cuts = SLOPE_PER_HEAD
+
     def __init__(self, num_heads: int) -> None:
         super().__init__()
-        self.slopes = alibi_slopes(num_heads)
+        self.num_heads, self.slopes = num_heads, alibi_slopes(num_heads)
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         """Bias [B or 1, N, T, S], exact, between query positions q [B, T, 1] and key positions k [B, 1, S]."""
@@ -68,9 +71,12 @@ def alibi_slopes(num_heads: int) -> list[float]:
 class RelativeBias(nn.Module):
     """T5's learned score per head and bucket of distance, half the buckets exact (arXiv:1910.10683)."""
 
+    cuts = BIAS_PER_HEAD
+
     def __init__(self, num_heads: int, num_buckets: int, max_distance: int, *, is_bidirectional: bool) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_buckets, num_heads))
+        self.num_heads = num_heads
         self.num_buckets, self.max_distance, self.is_bidirectional = num_buckets, max_distance, is_bidirectional
         self.reset_parameters()
 

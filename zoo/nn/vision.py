@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.anatomy.cuts import EQUAL_HEADS
 from zoo.errors import UsageError
 from zoo.nn.attention import Attend, Attention
 from zoo.nn.decoder import PreNormLayer
@@ -156,10 +157,12 @@ class Parts:
 class PartAttention(nn.Module):
     """Multi-head attention of every patch to those of its own part, in a sequence x [P, D] without a batch."""
 
+    cuts = EQUAL_HEADS
+
     def __init__(self, hidden_size: int, num_heads: int, rope: AxialRope | None = None) -> None:
         super().__init__()
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(hidden_size, hidden_size) for _ in range(4))
-        self.head_dim, self.rope = hidden_size // num_heads, rope
+        self.num_heads, self.head_dim, self.rope = num_heads, hidden_size // num_heads, rope
 
     def forward(self, x: Tensor, parts: Parts, cache: None = None) -> Tensor:
         """x [P, D] to [P, D]."""

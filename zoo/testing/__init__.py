@@ -6,9 +6,9 @@
     def test_contract(check):
         assert check.state != "fail", check
 
-Each property is one `Check` of a group: registry, config, model, cache, weights, docs. What does not apply to a model
-(an encoder has no cache) is skipped with the reason; nothing is left out in silence. `zoo check-plugin NAME` prints
-them; zoo.testing.pytest_plugin makes a test of each.
+Each property is one `Check` of a group: registry, config, model, cache, weights, docs, parallel. What does not apply to
+a model (an encoder has no cache) is skipped with the reason; nothing is left out in silence. `zoo check-plugin NAME`
+prints them; zoo.testing.pytest_plugin makes a test of each.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from zoo.testing import (
     positions,
     presets,
     registration,
+    sharded,
     translation,
 )
 from zoo.testing.check import Broken, Check, Property, Skipped, judged
@@ -41,6 +42,7 @@ PROPERTIES: dict[str, tuple[Property, ...]] = {
     "cache": caching.PROPERTIES + heads.PROPERTIES,
     "weights": translation.PROPERTIES,
     "docs": documentation.PROPERTIES,
+    "parallel": sharded.PROPERTIES,
 }
 GROUPS = tuple(PROPERTIES)
 NUMBERS = {prove: i for i, prove in enumerate((p for group in PROPERTIES.values() for p in group), 1)}

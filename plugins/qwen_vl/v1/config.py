@@ -113,6 +113,6 @@ class QwenVLConfig(DecoderConfig):
             vocab_size=61, hidden_size=128, intermediate_size=40, num_layers=2, num_heads=4, num_kv_heads=4,
             head_dim=32, max_seq_len=64, norm_eps=3e-5, trained_seq_len=48, rope=RopeConfig(theta=1000.0),
             # the image's ids lie beyond the vocabulary: random text then holds none
-            vision=VisualConfig(hidden_size=16, mlp_ratio=2.3, num_layers=2, num_heads=2, image_size=12, patch_size=2,
+            vision=VisualConfig(hidden_size=16, mlp_ratio=2.32, num_layers=2, num_heads=2, image_size=12, patch_size=2,
                              num_queries=9, image_start_id=61),
         )  # fmt: skip

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from zoo.anatomy import EQUAL_HEADS
 from zoo.errors import UsageError
 from zoo.nn import Attend, sinusoids
 from zoo.nn.vision import ImageEmbeddings, VisionTower, interpolated, vision_layer
@@ -78,10 +79,12 @@ class Resampler(nn.Module):
 class ResamplerAttention(nn.Module):
     """Multi-head attention of q [I, Q, D] to k and v [I, P, D]."""
 
+    cuts = EQUAL_HEADS
+
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (nn.Linear(hidden_size, hidden_size) for _ in range(4))
-        self.attend = Attend(HEAD_DIM**-0.5)
+        self.num_heads, self.attend = hidden_size // HEAD_DIM, Attend(HEAD_DIM**-0.5)
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         q, k, v = (

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from zoo.anatomy import EQUAL_HEADS, TRUNK
 from zoo.nn import NEW, Cache, KVCache, Span
 
 from .config import StrangerConfig
@@ -15,6 +16,8 @@ from .config import StrangerConfig
 
 class Attention(nn.Module):
     """Multi-head attention, written out."""
+
+    cuts = EQUAL_HEADS
 
     def __init__(self, c: StrangerConfig) -> None:
         super().__init__()
@@ -51,6 +54,8 @@ class Layer(nn.Module):
 class Stranger(nn.Module):
     """Tokens to logits."""
 
+    cuts = TRUNK
+
     def __init__(self, c: StrangerConfig) -> None:
         super().__init__()
         self.config = c
@@ -75,8 +80,8 @@ class Stranger(nn.Module):
 
     def new_cache(self, batch_size: int, max_len: int) -> Cache:
         """An empty cache in the dtype and on the device of the weights."""
-        weight, heads = self.embed.weight, self.config.num_heads
+        weight, heads = self.embed.weight, self.layers[0].attn.num_heads
         like = {"dtype": weight.dtype, "device": weight.device}
-        head_dim = self.config.hidden_size // heads
+        head_dim = self.config.hidden_size // self.config.num_heads
         layers = [KVCache(batch_size, max_len, heads, head_dim, **like) for _ in self.layers]
         return Cache(layers, batch_size, max_len)

@@ -1,0 +1,110 @@
+"""Modules that compute with a rank's share of their weights, under the names and the classes that they had.
+
+A module keeps its parameters, which are DTensors where they are cut; what it reads as `weight` is the rank's own part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
+from torch.nn import functional as F
+
+from zoo.anatomy.cuts import COLUMNS, ROWS, VOCABULARY
+from zoo.parallel.shares import bounds
+from zoo.parallel.sums import Entry, Ranks
+
+LOCAL, SUMMED, WHOLE = "local", "summed", "whole"
+
+
+class Held:
+    """How a module's parameters are read: a local part, all of it, or all or some of it with gradients added up."""
+
+    def __init__(self, ranks: Ranks, ways: Mapping[str, tuple[str, slice | None]], entry: Entry) -> None:
+        self.ranks, self.ways, self.entry = ranks, dict(ways), entry
+
+    def read(self, module: nn.Module, name: str) -> Tensor | None:
+        """What the module computes with."""
+        parameter = module._parameters[name]
+        way, rows = self.ways[name]
+        if parameter is None or way == WHOLE:
+            return parameter
+        if way == LOCAL:
+            return parameter.to_local() if isinstance(parameter, DTensor) else parameter
+        entered = self.ranks.entered(parameter)
+        return entered if rows is None else entered[rows]
+
+
+class _ByRows:
+    """A rank gives some of what the matrix gives."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        return F.linear(self.held.entry(x), self.weight, self.bias)
+
+
+class _ByColumns:
+    """A rank has some of what the matrix takes; the bias is added once."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        out = self.held.ranks.added(_in_full(x, self.weight)).to(x.dtype)
+        return out if self.bias is None else out + self.bias
+
+
+def _in_full(x: Tensor, weight: Tensor) -> Tensor:
+    """x times a matrix, of 16-bit numbers in float32: one process rounds the sum of all columns, not each part."""
+    if x.dtype in (torch.float32, torch.float64) or torch.is_grad_enabled():
+        return F.linear(x, weight)
+    if x.device.type == "cpu":
+        return F.linear(x.float(), weight.float())
+    return torch.mm(x.flatten(0, -2), weight.mT, out_dtype=torch.float32).unflatten(0, x.shape[:-1])
+
+
+class _ByTokens:
+    """A rank gives the logits of some tokens, which are then laid end to end."""
+
+    def forward(self: Any, x: Tensor) -> Tensor:
+        out = F.linear(self.held.entry(x), self.weight, self.bias)
+        return self.held.ranks.joined(out, self.out_features)
+
+
+class _RowsOfTokens:
+    """A rank knows the states of some tokens, and gives 0 for those of the others."""
+
+    def forward(self: Any, tokens: Tensor) -> Tensor:
+        first, last = bounds(self.num_embeddings, self.held.ranks.count, self.held.ranks.number)
+        is_mine = (tokens >= first) & (tokens < last)
+        if last == first:  # more ranks than tokens
+            out = self.weight.new_zeros(*tokens.shape, self.embedding_dim)
+            return self.held.ranks.added(out + self.weight.sum())
+        out = F.embedding(torch.where(is_mine, tokens - first, 0), self.weight)
+        return self.held.ranks.added(torch.where(is_mine[..., None], out, 0))
+
+
+class _AsBefore:
+    """Nothing but what it reads is another."""
+
+
+FORWARDS = {ROWS: _ByRows, COLUMNS: _ByColumns, VOCABULARY: _ByTokens}
+
+
+def cut_module(module: nn.Module, by: str, held: Held, *, is_part: bool) -> None:
+    """Let a module compute with the rank's share; `is_part` of a block, or the block that owns the weights itself."""
+    forward: type = _AsBefore
+    if is_part and isinstance(module, nn.Embedding):
+        forward = _RowsOfTokens
+    elif is_part and isinstance(module, nn.Linear):
+        forward = FORWARDS.get(by, _AsBefore)
+    module.held = held  # pyrefly: ignore[bad-argument-type]
+    module.__class__ = _cut_class(type(module), forward, tuple(held.ways))
+
+
+@cache
+def _cut_class(kind: type[nn.Module], forward: type, names: tuple[str, ...]) -> type[nn.Module]:
+    def read(name: str) -> property:
+        return property(lambda self: self.held.read(self, name))
+
+    return type(f"Cut{kind.__name__}", (forward, kind), {name: read(name) for name in names})
