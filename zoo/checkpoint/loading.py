@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
@@ -17,6 +17,7 @@ from zoo.checkpoint.keeping import Keeper
 from zoo.checkpoint.notes import tell
 from zoo.errors import CheckpointError, UsageError, ZooWarning, clean
 from zoo.files.copied import copied
+from zoo.files.heap import trim
 from zoo.models.construction import as_device, as_dtype, assign, model_class, on_meta, shared_parameters
 from zoo.models.rounding import Rounder
 from zoo.presets.homes import home_of
@@ -25,6 +26,8 @@ from zoo.progress import progress
 if TYPE_CHECKING:
     from zoo.hub.place import Place
     from zoo.models.pretrained import Model
+
+SMALL = 1 << 20  # bytes of a tensor that is cheaper to copy than to map
 
 
 def load(
@@ -122,6 +125,8 @@ def realise(
             else:
                 assign(model, names[name], _placed(ledger, name, tensor, dtype, device))
             advance(1)
+    if rounder is not None or keeper is not None:
+        trim()
     ledger.made = [done.done.note() for done in (rounder, keeper) if done is not None]
     for note in ledger.made:
         warn(f"{clean(ledger.source, 200)}: {note}", ZooWarning, stacklevel=3)
@@ -132,11 +137,12 @@ def realise(
 
 
 def converted(
-    ledger: Ledger, tensors: Mapping[str, Tensor], keeper: Keeper | None = None, changed: Container[str] = ()
+    ledger: Ledger, tensors: Mapping[str, Tensor], keeper: Keeper | None = None, changed: Collection[str] = ()
 ) -> Iterator[tuple[str, Tensor]]:
     """Our tensors, one step of the table after the other, without those that the `keeper` leaves packed.
 
-    Of those that are `changed` nothing stays mapped.
+    Of those that are `changed` nothing stays mapped, nor of small ones beside them: a page that is read brings in its
+    neighbours, which of a vector were measured at 2 MiB.
     """
     actual, checkpoint = ledger.account.actual, ledger.checkpoint
     infos = {} if checkpoint.packing else checkpoint.tensors
@@ -144,7 +150,8 @@ def converted(
         if keeper is not None and keeper.keeps(step):
             continue
         names = [actual[name] for name in step.theirs]
-        is_changed = all(name in changed for name in step.ours)
+        is_small = bool(changed) and sum(checkpoint.tensors[name].nbytes for name in names) < SMALL
+        is_changed = is_small or all(name in changed for name in step.ours)
         theirs = [copied(infos.get(name), name, tensors) if is_changed else tensors[name] for name in names]
         yield from zip(step.ours, step.op.load(theirs), strict=True)
 
