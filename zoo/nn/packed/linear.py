@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from zoo.nn.packed import kernels
 
-BAND = 1 << 20  # numbers that are unpacked at a time: what fits into a cache of the CPU
+BAND = 1 << 18  # numbers that are unpacked at a time: in float32 1 MiB, what a core has for itself
 
 
 class PackingScheme(Protocol):
