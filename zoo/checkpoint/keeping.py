@@ -124,7 +124,7 @@ class Keeper:
             layer = put_table(self.model, scheme, parts, dtype=dtype)
         else:
             layer = put_packed(self.model, name, scheme, parts, dtype=dtype)
-        self.done.by_kernel += layer.scheme.has_kernel(layer.parts)
+        self.done.by_kernel += layer.scheme.kernel(layer.parts) is not None
         self.done.names[name] = records[only.source].encoding.words
 
 

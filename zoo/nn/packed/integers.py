@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.nn.packed import kernels
+from zoo.nn.packed.kernels import Kernel
 
 Buffers = Mapping[str, Tensor]
 BAND = 1 << 17  # numbers that are rounded at a time
@@ -43,12 +44,11 @@ class Int8Rows:
         """As the kernel wants it: as it is."""
         return self, parts
 
-    def has_kernel(self, parts: Buffers) -> bool:
-        """Whether the kernel for 8 bits takes these codes."""
-        return kernels.take_int8(parts["codes"])
+    def kernel(self, parts: Buffers) -> Kernel | None:
+        """The kernel for 8 bits, where it takes these codes."""
+        return self._product if kernels.take_int8(parts["codes"]) else None
 
-    def product(self, x: Tensor, parts: Buffers) -> Tensor:
-        """x [M, K] in bfloat16 times the matrix by the kernel: [M, N]."""
+    def _product(self, x: Tensor, parts: Buffers) -> Tensor:
         if parts["scales"].dtype == torch.bfloat16:
             return kernels.times_int8(x, parts["codes"], parts["scales"])
         ones = torch.ones_like(parts["scales"], dtype=torch.bfloat16)  # a file's scales are not rounded
@@ -114,12 +114,11 @@ class Int4Groups:
         codes = in_bytes(kernels.from_kernel_order(parts["codes"], slice(None)))
         return Int4Groups(self.columns, self.group), parts | {"codes": codes}
 
-    def has_kernel(self, parts: Buffers) -> bool:
-        """Whether the codes are as the kernel for 4 bits has them."""
-        return self.is_ordered
+    def kernel(self, parts: Buffers) -> Kernel | None:
+        """The kernel for 4 bits, where the codes are as it has them."""
+        return self._product if self.is_ordered else None
 
-    def product(self, x: Tensor, parts: Buffers) -> Tensor:
-        """x [M, K] in bfloat16 times the matrix by the kernel: [M, N]."""
+    def _product(self, x: Tensor, parts: Buffers) -> Tensor:
         return kernels.times_int4(x, parts["codes"], self.group, parts["pairs"])
 
 
