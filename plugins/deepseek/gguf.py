@@ -31,8 +31,8 @@ KEYS: tuple[Key, ...] = (
     key("num_shared_experts", f"{ARCH}.expert_shared_count"),
     key("is_renormalised", f"{ARCH}.expert_weights_norm", default=False),
     key("routed_scale", f"{ARCH}.expert_weights_scale", default=1.0),
-    key("num_groups", f"{ARCH}.expert_group_count", default=1, is_told=False),
-    key("groups_per_token", f"{ARCH}.expert_group_used_count", default=1, is_told=False),
+    key("num_groups", f"{ARCH}.expert_group_count", default=1),
+    key("groups_per_token", f"{ARCH}.expert_group_used_count", default=1),
 )
 GATING = f"{ARCH}.expert_gating_func"
 LITE = (26, 27)  # layers of the models whose queries are not squeezed

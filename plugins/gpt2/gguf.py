@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import Dialect, ForeignConfig, Table, key, must_be, rename, rule, split, under, write_keys
+from zoo.weights import Dialect, ForeignConfig, Table, key, must_be, rename, write_keys
+from zoo.weights.gguf.biased import biased_table
 from zoo.weights.gguf.layout import WHERE, by_architecture, fixed, norm_eps, read_rest, read_size, write_rest
 
 from .config import GPT2Config
@@ -32,22 +33,7 @@ def to_config(c: GPT2Config) -> dict[str, Any]:
 
 
 def mapping(c: GPT2Config) -> Table:
-    d = c.hidden_size
-    return Table(
-        rename("embed", "token_embd"),
-        rename("position_embed", "position_embd"),
-        under(
-            "layers.{i}", "blk.{i}",
-            rename("attn_norm", "attn_norm"),
-            rule(("attn.q_proj", "attn.k_proj", "attn.v_proj"), "attn_qkv", split(d, d, d)),
-            rename("attn.o_proj", "attn_output"),
-            rename("mlp_norm", "ffn_norm"),
-            rename("mlp.up_proj", "ffn_up"),
-            rename("mlp.down_proj", "ffn_down"),
-        ),
-        rename("norm", "output_norm"),
-        [] if c.tie_embeddings else rename("lm_head", "output"),
-    )  # fmt: skip
+    return biased_table(c, rename("position_embed", "position_embd"))
 
 
 GPT2 = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=by_architecture("gpt2"))

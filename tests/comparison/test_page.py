@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
+import zoo
 from zoo.comparison import ComparedModel, Comparison, Findings, Row, compare
 from zoo.comparison.rows import Terms, rows
 from zoo.errors import UsageError
@@ -163,3 +165,23 @@ def test_the_size_of_a_treemap_tells_the_size_of_the_model():
     counts = [s.size.parameters for s in c.subjects if s.size]
     assert areas[1] / areas[2] == pytest.approx(counts[1] / counts[2], rel=0.02)  # pixels are cut to tenths
     assert areas[0] < areas[1] * 0.02
+
+
+@pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
+def test_where_the_error_of_rounding_lies_is_drawn_and_counted(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("One day she was very happy, and the sun was out.", encoding="utf-8")
+    c = compare("tiny", "tiny quantize=int4", text=text)
+    assert c.measurements is not None
+    rows = {row.label: row.values for row in (*c.rows, *c.measurements.rows)}
+    rounded = zoo.load("tiny", quantize="int4").rounded
+    errors = sorted(rounded.errors.values())
+    assert rows["relative error of weights, median"] == (None, pytest.approx(errors[len(errors) // 2], rel=1e-4))
+    whole = 2048 * 128 + 5 * (49_152 + 3 * 288 * 128 + 256) + 128  # embedding, layers, norm: bfloat16 where not rounded
+    numbers, kept = rounded.numbers, whole - rounded.numbers
+    assert rows["weights, rounded"] == (None, rounded.nbytes + 2 * kept)
+    assert rows["bits per weight"][1] == pytest.approx(8 * (rounded.nbytes + 2 * kept) / (numbers + kept))
+    assert rows["KL(first to this), nats per token"][1] > 0
+    page = c.html()
+    assert "tiny quantize=int4 against tiny: relative error by layer and role" in page
+    assert page.count("layers.3 mlp: relative") == 1

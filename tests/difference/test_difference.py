@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import zoo
 from tests.comparison.test_page import Reader
 from zoo.cli import main
-from zoo.difference import diff, streaming
+from zoo.difference import diff, side
 from zoo.errors import CheckpointError, UsageError
 from zoo.registry import installed
 
@@ -149,8 +149,8 @@ def test_only_what_hangs_together_is_read_at_a_time(monkeypatch, tmp_path):
     model = built("gpt2")
     folders = [zoo.save(model, tmp_path / name, format=name) for name in ("hf", "zoo")]
     seen = []
-    read = streaming._read
-    monkeypatch.setattr(streaming, "_read", lambda *args: seen.append(read(*args)) or seen[-1])
+    read = side.WeightSource.read
+    monkeypatch.setattr(side.WeightSource, "read", lambda *args: seen.append(read(*args)) or seen[-1])
     diff(*folders)
     assert len(seen) > 20
     assert not any(seen)  # each tensor is let go of before the next is read

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_jobs")]  # runs e
 
 WORDS = {  # what is typed, and for which of the forms
     "list": ["list tiny"],
-    "show": ["show tiny"],
+    "show": ["show tiny", "show ./folder"],
     "compare": ["compare gpt2 tiny", "compare tiny tiny --text ./text.txt"],
     "diff": ["diff tiny tiny"],
     "build": ["build tiny", "build -m tiny model.num_layers=1,2"],

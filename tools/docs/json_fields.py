@@ -15,12 +15,15 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
             "name family description parameters num_layers attention position max_seq_len hub gated plugin problem",
         ),
     ),
-    "show": (("", False, "name description family plugin config cached traits size"),),
+    "show": (
+        ("", False, "name description family plugin config cached traits size"),
+        ("of a checkpoint", False, "name family format config bytes bits_per_weight stored traits size"),
+    ),
     "compare": (
         ("", False, "length lora_rank bytes_dtype subjects rows notes"),
         ("--text", False, "length lora_rank bytes_dtype subjects rows notes measurements"),
     ),
-    "diff": (("", False, "equal a b total roles layers tensors only_a only_b mismatched config notes"),),
+    "diff": (("", False, "equal a b total roles layers tensors only_a only_b mismatched config notes rounding"),),
     "build": (
         (
             "",
@@ -40,7 +43,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
             "",
             False,
             "passed verdict difference noise noise_of limit limit_source limit_reason source reference family dtype "
-            "inputs measures layers layers_compared first_divergence explanations unexplained notes seconds",
+            "inputs measures layers layers_compared first_divergence explanations unexplained rounding notes seconds",
         ),
         ("--golden", False, "passed goldens without_golden"),
     ),

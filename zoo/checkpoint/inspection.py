@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.records import Shape
+from zoo.checkpoint.carried import Carried
 from zoo.checkpoint.companions import Accompanied
 from zoo.checkpoint.concessions import concessions
 from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, with_a_look_alike
@@ -37,7 +38,7 @@ UNPACKED = "packed weights need their scales, and --allow cannot skip them: use 
 
 
 @dataclass
-class Ledger(Accompanied):
+class Ledger(Accompanied, Carried):
     """A checkpoint's account: every config key used, inert or refused, every tensor in one column."""
 
     source: str

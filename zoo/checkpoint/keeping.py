@@ -19,7 +19,16 @@ from zoo.files.gguf_file import GGUFReader
 from zoo.files.packed import PackedMatrix, Packing
 from zoo.files.packed.gguf_blocks import blocks_of
 from zoo.models.rounding import BFLOAT16
-from zoo.nn.packed import FilePart, Int4Groups, Int8Rows, OfFile, can_be_packed, put_packed
+from zoo.nn.packed import (
+    FilePart,
+    Int4Groups,
+    Int8Rows,
+    OfFile,
+    can_be_packed,
+    is_packable_table,
+    put_packed,
+    put_table,
+)
 from zoo.units import human_bytes
 from zoo.weights.account import grouped
 from zoo.weights.ops import transpose
@@ -80,7 +89,7 @@ class Keeper:
         """Why the weights of a step cannot stay packed."""
         if len(records) < len(step.theirs):
             return "what it is joined with is not packed"
-        if not all(can_be_packed(self.model, name) for name in step.ours):
+        if not all(can_be_packed(self.model, name) or is_packable_table(self.model, name) for name in step.ours):
             return "it is no matrix of a linear layer of its own"
         return ""
 
@@ -114,8 +123,11 @@ class Keeper:
             )
         parts = {role: part.to(self.device) for role, part in parts.items()}
         dtype = self.dtype or getattr(torch, records[only.source].dtype)
-        layer = put_packed(self.model, name, scheme, parts, dtype=dtype)
-        self.done.by_kernel += layer.scheme.has_kernel(layer.parts)
+        if is_packable_table(self.model, name):
+            layer = put_table(self.model, scheme, parts, dtype=dtype)
+        else:
+            layer = put_packed(self.model, name, scheme, parts, dtype=dtype)
+        self.done.by_kernel += layer.scheme.kernel(layer.parts) is not None
         self.done.names[name] = records[only.source].encoding.words
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from zoo.checkpoint.over_ranks import realised
 from zoo.checkpoint.placing import Placer, cast
 from zoo.errors import CheckpointError, UsageError, ZooWarning, clean
 from zoo.files.copied import copied
+from zoo.files.heap import trim
 from zoo.models.construction import as_device, as_dtype, model_class, on_meta
 from zoo.models.rounding import Rounder
 from zoo.parallel.agreement import together
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from zoo.hub.place import Place
     from zoo.models.pretrained import Model
     from zoo.parallel.plan import Plan
+
+SMALL = 1 << 20  # bytes of a tensor that is cheaper to copy than to map
 
 
 def load(
@@ -150,6 +153,8 @@ def _realise(
             else:
                 placer.put(name, tensor)
             advance(1)
+    if rounder is not None or keeper is not None:
+        trim()
     ledger.made = [done.done.note() for done in (rounder, keeper) if done is not None]
     for note in ledger.made:
         warn(f"{clean(ledger.source, 200)}: {note}", ZooWarning, stacklevel=3)
@@ -160,11 +165,12 @@ def _realise(
 
 
 def converted(
-    ledger: Ledger, tensors: Mapping[str, Tensor], keeper: Keeper | None = None, changed: Container[str] = ()
+    ledger: Ledger, tensors: Mapping[str, Tensor], keeper: Keeper | None = None, changed: Collection[str] = ()
 ) -> Iterator[tuple[str, Tensor]]:
     """Our tensors, one step of the table after the other, without those that the `keeper` leaves packed.
 
-    Of those that are `changed` nothing stays mapped.
+    Of those that are `changed` nothing stays mapped, nor of small ones beside them: a page that is read brings in its
+    neighbours, which of a vector were measured at 2 MiB.
     """
     actual, checkpoint = ledger.account.actual, ledger.checkpoint
     infos = {} if checkpoint.packing else checkpoint.tensors
@@ -172,7 +178,8 @@ def converted(
         if keeper is not None and keeper.keeps(step):
             continue
         names = [actual[name] for name in step.theirs]
-        is_changed = all(name in changed for name in step.ours)
+        is_small = bool(changed) and sum(checkpoint.tensors[name].nbytes for name in names) < SMALL
+        is_changed = is_small or all(name in changed for name in step.ours)
         theirs = [copied(infos.get(name), name, tensors) if is_changed else tensors[name] for name in names]
         yield from zip(step.ours, step.op.load(theirs), strict=True)
 

@@ -12,13 +12,13 @@ from click.shell_completion import CompletionItem
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import costs
 from zoo.anatomy.glossary import meanings
-from zoo.anatomy.quantisation import quantisation
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import rows, weights
 from zoo.errors import UsageError, ZooError, clean
 from zoo.presets import config as read_preset
 from zoo.presets.hub_ids import preset_of
+from zoo.presets.named import FILES, is_path, rounding_of
 from zoo.registry import Plugin, find_preset, installed
 
 EPILOG = """\b
@@ -45,10 +45,14 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
     """Show what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.
 
-    MODEL is one that `zoo list` shows, or the name of its weights on the hub. Overrides are those of `zoo build`:
+    MODEL is one that `zoo list` shows, the name of its weights on the hub, or a checkpoint on this machine (a folder, a
+    GGUF file): of that, also its bytes on disk and the bits of a weight by type. Overrides are those of `zoo build`:
     model.num_layers=4, rope=yarn, quantize=int4 for what the weights take with the layers' matrices rounded.
     """
     model = preset_of(model.removeprefix("model="))
+    if model not in installed().presets() and (model.endswith(FILES) or is_path(model)):
+        _stored(model, overrides, is_json=is_json)
+        return
     if "/" in model and model not in installed().presets():
         raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
     overrides, form = _parted(overrides)
@@ -60,6 +64,18 @@ def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
     title = f"{clean(find_preset(model).description, 200)} · {_provider(config)}"
     told = [(model, title), *rows(config, form), *_words(config), *_ends(model, config)]
     output.fields([(name, text + causes.get(name, "")) for name, text in told])
+
+
+def _stored(source: str, overrides: Sequence[str], *, is_json: bool) -> None:
+    """Show a checkpoint."""
+    from zoo.cli import stored
+
+    words, form = _parted(overrides)
+    ledger = stored.opened(source, words)
+    if is_json:
+        output.as_json(stored.to_dict(source, ledger, form))
+    else:
+        output.fields(stored.fields(source, ledger, form))
 
 
 def to_dict(model: str, config: ModelConfig, quantize: str | None = None) -> dict[str, Any]:
@@ -83,10 +99,7 @@ def to_dict(model: str, config: ModelConfig, quantize: str | None = None) -> dic
 
 def _parted(words: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
     """The overrides, and to what the layers' matrices are rounded, if a word says so."""
-    named = [word.removeprefix("quantize=") for word in words if word.startswith("quantize=")]
-    others = tuple(word for word in words if not word.startswith("quantize="))
-    form = None if not named or named[-1] == "null" else quantisation(named[-1]).name
-    return others, form
+    return tuple(word for word in words if not word.startswith("quantize=")), rounding_of(words)
 
 
 def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:

@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.quantisation import quantisation
 from zoo.comparison.record import Findings
-from zoo.comparison.subject import is_path, words_of
+from zoo.difference.record import WeightDifference
+from zoo.difference.side import WeightSource, coarser
+from zoo.difference.streaming import diff_sources
 from zoo.errors import UsageError, ZooError, clean
+from zoo.presets.named import named
+from zoo.report.table import Row
 
 if TYPE_CHECKING:
     from zoo.measurement.subject import OpenedSource
@@ -37,7 +42,50 @@ def measured(
     for model, what in zip(found.models, subjects, strict=True):
         model.source = clean(what.family if isinstance(what, ModelConfig) else what)
     pieces = tuple(tuple(m.pieces()) or None for m in found.models)
-    return Findings(tuple(found.rows()), _losses(pieces), tuple(found.notes()), pieces, found.to_dict())
+    roundings = _roundings(subjects, opened)
+    rows, notes = [*found.rows(), *_errors(roundings)], [*found.notes(), *_told(found.models, roundings)]
+    return Findings(tuple(rows), _losses(pieces), tuple(notes), pieces, found.to_dict(), roundings)
+
+
+def _roundings(
+    subjects: Sequence[str | Path | ModelConfig], opened: Sequence[OpenedSource | ZooError]
+) -> tuple[WeightDifference | None, ...]:
+    """The weights of each against the first's, where one of the two may be the other rounded."""
+    sources = [_source(what, one) for what, one in zip(subjects, opened, strict=True)]
+    first, found = sources[0], list[WeightDifference | None]()
+    for source in sources:
+        is_asked = first is not None and source is not None and source is not first and coarser(first, source)
+        try:
+            found.append(diff_sources(first, source) if is_asked and first and source else None)
+        except UsageError:  # of two families
+            found.append(None)
+    return tuple(found)
+
+
+def _source(what: str | Path | ModelConfig, opened: OpenedSource | ZooError) -> WeightSource | None:
+    if isinstance(opened, ZooError) or isinstance(what, ModelConfig):
+        return None
+    how = None if opened.quantize is None else quantisation(opened.quantize)
+    return WeightSource(clean(what, 60), opened.ledger, how)
+
+
+def _errors(roundings: Sequence[WeightDifference | None]) -> list[Row]:
+    """How far the weights are from the first's, where one is the other rounded."""
+    values = tuple(None if d is None or d.rounding is None else d.rounding.median for d in roundings)
+    if all(value is None for value in values):
+        return []
+    texts = tuple("" if value is None else f"{value:.2%}" for value in values)
+    return [Row("measured", "relative error of weights, median", values, texts, True)]
+
+
+def _told(models: Sequence[Any], roundings: Sequence[WeightDifference | None]) -> list[str]:
+    """What the weights of each are to the first's, in words."""
+    return [
+        line
+        for model, d in zip(models, roundings, strict=True)
+        if d is not None and d.rounding is not None
+        for line in d.rounding.lines("the first", model.source)
+    ]
 
 
 def _losses(pieces: Sequence[Any]) -> tuple[tuple[float, ...] | None, ...]:
@@ -55,11 +103,7 @@ def _opened(what: str | Path | ModelConfig) -> OpenedSource | ZooError:
     if isinstance(what, ModelConfig):
         return UsageError("a config has no weights to measure")
     try:
-        if isinstance(what, Path) or is_path(what):
-            return open_source(what)
-        name, *rest = words_of(what)
-        families = [word.removeprefix("family=") for word in rest if word.startswith("family=")]
-        overrides = [word for word in rest if not word.startswith("family=")]
-        return open_source(name, *overrides, family=families[0] if families else None)
+        model = named(what)
+        return open_source(model.name, *model.overrides, family=model.family, quantize=model.quantize)
     except ZooError as error:
         return error

@@ -66,8 +66,20 @@ def _measured(c: Comparison) -> list[Markup]:
         return []
     told = [element("h2", "What was measured", id="measured"), _sheet(c, m.rows)]
     told += [about(f"{note}.") for note in m.notes]
+    told += _errors(c)
     told += frame.figure("Loss per token", losses(c))
     return told + _texts(c, m.pieces)
+
+
+def _errors(c: Comparison) -> Iterable[Markup]:
+    """Where the error of rounding lies, for each model that is the first one rounded, or the other way round."""
+    from zoo.difference.picture import by_layer_and_role
+
+    found = c.measurements.roundings if c.measurements else ()
+    for i, d in enumerate(found):
+        if d is not None:
+            yield element("h3", f"{c.subjects[i].name} against {c.subjects[0].name}: relative error by layer and role")
+            yield from by_layer_and_role(d)
 
 
 def _texts(c: Comparison, pieces: Sequence[Sequence[tuple[str, float]] | None]) -> list[Markup]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.adapters import RANK
 from zoo.anatomy.config import ModelConfig
@@ -16,6 +16,9 @@ from zoo.comparison.subject import ComparedModel, distinct
 from zoo.errors import UsageError, some
 from zoo.report.table import Row
 from zoo.units import human_bytes, human_length
+
+if TYPE_CHECKING:
+    from zoo.difference.record import WeightDifference
 
 LENGTH = 32 * 1024
 
@@ -34,6 +37,7 @@ class Findings:
     notes: tuple[str, ...] = ()
     pieces: tuple[tuple[tuple[str, float], ...] | None, ...] = ()
     detail: dict[str, Any] = field(default_factory=dict)
+    roundings: tuple[WeightDifference | None, ...] = ()  # weights against the first's, where one may be the other's
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,7 @@ class Comparison:
                 "losses": losses,
                 "notes": list(m.notes),
                 "detail": m.detail,
+                "rounding": [None if d is None or d.rounding is None else d.rounding.to_dict() for d in m.roundings],
             }
         return told
 

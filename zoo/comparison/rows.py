@@ -97,10 +97,11 @@ def _costs(subjects: Sequence[ComparedModel], terms: Terms) -> list[Row]:
         return _number(section, label, [_of(size, cost) for size in of], text)
 
     n, dtype = terms.length, terms.dtype
-    stored = [s.stored for s in subjects]
-    bits = [8 * b / s.size.parameters if b and s.size else None for b, s in zip(stored, subjects, strict=True)]
+    stored, rounded = [s.stored for s in subjects], [s.rounded for s in subjects]
+    bits = [8 * b / s.size.parameters if (b := s.rounded or s.stored) and s.size else None for s in subjects]
     return [
         _number("memory", "weights on disk", stored, human_bytes),
+        _number("memory", "weights, rounded", rounded, human_bytes),
         _number("memory", "bits per weight", bits, "{:.2f}".format),
         tell("memory", "weights", lambda z: z.weight_bytes(dtype), human_bytes, sizes),
         tell("memory", "cache / token", lambda z: z.cache_bytes_per_token(dtype), human_bytes, decoders),

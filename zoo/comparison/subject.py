@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.quantisation import quantisation, quantised_bytes
 from zoo.anatomy.size import Size
 from zoo.errors import UsageError, ZooError, clean
 from zoo.presets.hub_ids import preset_of
+from zoo.presets.named import FILES, NamedModel, is_path, named
 from zoo.registry import installed
 
 if TYPE_CHECKING:
     from zoo.checkpoint.inspection import Ledger
 
 MAX_NAME = 60
-FILES = (".gguf", ".safetensors", ".bin", ".pth")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ComparedModel:
     size: Size | None
     description: str = ""
     stored: int | None = None  # bytes of a checkpoint's weights, as they lie in its files
+    rounded: int | None = None  # bytes of the weights in memory, where they are rounded on the way in
 
     @classmethod
     def of(cls, what: str | Path | ModelConfig) -> ComparedModel:
@@ -41,18 +42,23 @@ class ComparedModel:
         """
         if isinstance(what, ModelConfig):
             return cls._sized(what.family, what)
-        if isinstance(what, Path) or is_path(what):
-            return cls._of_checkpoint(str(what), what, ())
-        name, *overrides = words_of(what)
-        name = preset_of(name)
-        if name not in installed().presets() and ("/" in name or name.endswith(FILES) or Path(name).exists()):
-            return cls._of_checkpoint(what, name, overrides)
-        return cls._sized(what, _of_preset(name, overrides), _description(name))
+        model = named(what)
+        name = preset_of(model.name)
+        is_file = isinstance(what, Path) or is_path(what) or "/" in name or name.endswith(FILES) or Path(name).exists()
+        if is_file and name not in installed().presets():
+            ledger = _ledger_of(model)
+            found = replace(cls._sized(str(what), ledger.config), stored=ledger.nbytes)
+        else:
+            words = [*model.overrides, *([f"family={model.family}"] if model.family else [])]
+            found = cls._sized(str(what), _of_preset(name, words), _description(name))
+        return found if model.quantize is None else found._rounded(model.quantize)
 
-    @classmethod
-    def _of_checkpoint(cls, name: str, source: str | Path, words: Sequence[str]) -> ComparedModel:
-        ledger = _ledger_of(source, words)
-        return replace(cls._sized(name, ledger.config), stored=ledger.nbytes)
+    def _rounded(self, form: str) -> ComparedModel:
+        """The same model with the matrices of its layers rounded on the way in, which no file holds."""
+        how = quantisation(form)
+        if self.size is None:
+            raise UsageError(f"quantize={form} needs to know what the weights of a {self.config.family} are for")
+        return replace(self, rounded=sum(quantised_bytes(self.size.anatomy.weights, how, self.size.dtype)))
 
     @classmethod
     def _sized(cls, name: str, config: ModelConfig, description: str = "") -> ComparedModel:
@@ -73,22 +79,6 @@ def distinct(subjects: Sequence[ComparedModel]) -> tuple[ComparedModel, ...]:
     return tuple(out)
 
 
-def is_path(text: str) -> bool:
-    """Whether all of it, spaces included, is a path; a preset's name is a preset even where a folder has that name."""
-    return bool(text.strip()) and text not in installed().presets() and Path(text).exists()
-
-
-def words_of(text: str) -> list[str]:
-    """A model's name and the overrides behind it. Raises UsageError for quotes that do not close, and for no name."""
-    try:
-        words = shlex.split(text)
-    except ValueError:
-        raise UsageError(f"cannot read {clean(text)!r}", why="it has a quote that is not closed") from None
-    if not words:
-        raise UsageError("a model has no name", hint="zoo list shows all names")
-    return [words[0].removeprefix("model="), *words[1:]]
-
-
 def _of_preset(name: str, overrides: Sequence[str]) -> ModelConfig:
     from zoo.presets import config
 
@@ -100,13 +90,11 @@ def _of_preset(name: str, overrides: Sequence[str]) -> ModelConfig:
     return compose(name, *overrides)
 
 
-def _ledger_of(source: str | Path, words: Sequence[str]) -> Ledger:
+def _ledger_of(model: NamedModel) -> Ledger:
     from zoo.checkpoint.inspection import inspect
     from zoo.checkpoint.notes import tell
 
-    families = [word.removeprefix("family=") for word in words if word.startswith("family=")]
-    overrides = [word for word in words if not word.startswith("family=")]
-    ledger = inspect(source, *overrides, family=families[0] if families else None)
+    ledger = inspect(model.name, *model.overrides, family=model.family)
     ledger.check()
     tell(ledger)
     return ledger

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from zoo.anatomy.records import ROLES, Shape
+from zoo.difference.rounding import Fit
 from zoo.difference.tally import Tally
+
+if TYPE_CHECKING:
+    from zoo.difference.rounded import RoundedWeights
 
 K = TypeVar("K", bound=Hashable)
 
@@ -36,6 +40,7 @@ class TensorChange:
     dtypes: tuple[str, str]  # as the files store it
     has_same_bits: bool
     tally: Tally
+    fit: Fit | None = None  # how it lies about the other side's, where one side may be the other rounded
 
     @property
     def verdict(self) -> str:
@@ -84,6 +89,7 @@ class WeightDifference:
     mismatched: dict[str, tuple[Shape, Shape]] = field(default_factory=dict)  # weights whose shapes differ
     config: dict[str, tuple[Any, Any]] = field(default_factory=dict)  # fields that differ, beside the weights
     notes: tuple[str, ...] = ()
+    coarser: str = ""  # the side that may be the other rounded: A, B, or neither
 
     @property
     def is_equal(self) -> bool:
@@ -111,6 +117,13 @@ class WeightDifference:
     def cells(self) -> dict[tuple[str, int | None, str], Total]:
         """The sums for each role in each layer."""
         return self._by(lambda t: (t.stack, t.layer, t.role))
+
+    @cached_property
+    def rounding(self) -> RoundedWeights | None:
+        """Whether one side is the other rounded, and what is beyond that; None where that is not to be asked."""
+        from zoo.difference.rounded import RoundedWeights
+
+        return RoundedWeights.of(self) if self.coarser else None
 
     def _by(self, key: Callable[[TensorChange], K]) -> dict[K, Total]:
         groups: dict[K, list[TensorChange]] = {}
@@ -146,6 +159,7 @@ class WeightDifference:
             "mismatched": {name: [list(a), list(b)] for name, (a, b) in self.mismatched.items()},
             "config": {name: list(values) for name, values in self.config.items()},
             "notes": list(self.notes),
+            "rounding": None if self.rounding is None else self.rounding.to_dict(),
         }
 
     def __str__(self) -> str:

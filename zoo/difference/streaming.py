@@ -6,17 +6,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.records import Shape
-from zoo.checkpoint.inspection import Ledger, inspect
+from zoo.checkpoint.inspection import Ledger
 from zoo.checkpoint.interpretation import differing
-from zoo.checkpoint.notes import tell
-from zoo.comparison.subject import is_path, words_of
+from zoo.difference.folding import unfolded
+from zoo.difference.grid import Grid
 from zoo.difference.record import ComparedWeights, TensorChange, WeightDifference
+from zoo.difference.rounding import Fit, fit
+from zoo.difference.side import WeightSource, coarser
 from zoo.difference.tally import measure
-from zoo.errors import UsageError, clean
+from zoo.errors import UsageError
 from zoo.progress import progress
 from zoo.weights.table import Step
 
@@ -34,40 +37,30 @@ def diff(a: str | Path, b: str | Path, *, allow: Iterable[str] = (), allow_pickl
     zoo's names, after each side's own table has undone its layout. Raises CheckpointError for what is no whole
     checkpoint, UsageError where the two do not have weights of the same names and shapes.
     """
-    one, other = (_ledger(source, tuple(allow), allow_pickle) for source in (a, b))
-    ours, theirs = _shapes(one), _shapes(other)
-    pairs = _pairs(one, other, ours, theirs)
-    least = 1 if one.family.name == other.family.name else min(len(ours), len(theirs)) / 2
+    return diff_sources(*(WeightSource.of(source, tuple(allow), allow_pickle) for source in (a, b)))
+
+
+def diff_sources(one: WeightSource, other: WeightSource) -> WeightDifference:
+    """`diff` of checkpoints whose headers are read already."""
+    ours, theirs, families = one.shapes, other.shapes, (one.ledger.family.name, other.ledger.family.name)
+    pairs = _pairs(one.ledger, other.ledger, ours, theirs)
+    least = 1 if len({*families}) == 1 else min(len(ours), len(theirs)) / 2
     if len(pairs) < least:  # of two families a few weights match by accident: norm.weight, embed.weight
         alike = f"{len(pairs)} weights" if pairs else "no weight"
-        what = f"{one.family.name} and {other.family.name} are not one kind: they share {alike} of one name and shape"
-        raise UsageError(what, hint=f"to compare what they are: zoo compare {_quoted(a)} {_quoted(b)}")
+        what = f"{families[0]} and {families[1]} are not one kind: they share {alike} of one name and shape"
+        raise UsageError(what, hint=f"to compare what they are: zoo compare {quote(one.name)} {quote(other.name)}")
     rows = {name: min(ours[name][0], theirs[name][0]) for name in pairs if ours[name] != theirs[name]}
+    side = coarser(one, other)
     changes = tuple(_changes(one, other, pairs, rows))
+    changes = unfolded(one, other, changes, side) if side else changes
     return WeightDifference(
-        _side(a, one), _side(b, other), changes,
+        _side(one), _side(other), changes,
         {name: shape for name, shape in ours.items() if name not in theirs},
         {name: shape for name, shape in theirs.items() if name not in ours},
         {n: (ours[n], theirs[n]) for n in ours if n in theirs and ours[n] != theirs[n]},
-        _settings(one.config, other.config),
-        tuple(_notes(one, other, rows)),
+        _settings(one.ledger.config, other.ledger.config),
+        tuple(_notes(one, other, rows)), side,
     )  # fmt: skip
-
-
-def _ledger(source: str | Path, allow: tuple[str, ...], allow_pickle: bool) -> Ledger:
-    words = [str(source)] if isinstance(source, Path) or is_path(source) else words_of(source)
-    families = [word.removeprefix("family=") for word in words[1:] if word.startswith("family=")]
-    overrides = [word for word in words[1:] if not word.startswith("family=")]
-    family = families[0] if families else None
-    ledger = inspect(words[0], *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
-    ledger.check()
-    tell(ledger)
-    return ledger
-
-
-def _shapes(ledger: Ledger) -> dict[str, Shape]:
-    """Our weights that the files hold, in the order of the table."""
-    return {name: ledger.shapes[name] for step in ledger.account.steps for name in step.ours}
 
 
 def _pairs(one: Ledger, other: Ledger, ours: Mapping[str, Shape], theirs: Mapping[str, Shape]) -> dict[str, str]:
@@ -89,25 +82,40 @@ def _roles(config: ModelConfig) -> dict[str, str]:
     return {name: weight.role for weight in config.anatomy().weights for name in weight.names()}
 
 
-def _changes(one: Ledger, other: Ledger, pairs: Mapping[str, str], rows: Mapping[str, int]) -> Iterator[TensorChange]:
+def _changes(
+    one: WeightSource, other: WeightSource, pairs: Mapping[str, str], rows: Mapping[str, int]
+) -> Iterator[TensorChange]:
     from zoo.checkpoint.checks import check_tied, check_witnesses
 
-    told = progress(f"diff {one.source}", len(pairs), "tensors")
-    with one.checkpoint.open() as mine, other.checkpoint.open() as its, told as advance:
-        for ledger, tensors in ((one, mine), (other, its)):
+    told, side = progress(f"diff {one.name}", len(pairs), "tensors"), coarser(one, other)
+    with one.ledger.checkpoint.open() as mine, other.ledger.checkpoint.open() as its, told as advance:
+        for ledger, tensors in ((one.ledger, mine), (other.ledger, its)):
             check_tied(ledger, tensors)
             check_witnesses(ledger, tensors)
-        for of_a, of_b in _together(one.account.steps, other.account.steps):
-            left, right = _read(one, mine, of_a, pairs), _read(other, its, of_b, pairs)
+        for of_a, of_b in _together(one.ledger.account.steps, other.ledger.account.steps):
+            left, right = one.read(mine, of_a, pairs), other.read(its, of_b, pairs)
             for name in [n for n in left if n in right]:
                 a, b = left.pop(name), right.pop(name)
                 if name in rows:
                     a, b = a[: rows[name]], b[: rows[name]]
                 place = PLACE.match(name)
                 where = (place["stack"], int(place["layer"])) if place else ("", None)
-                kinds = (_stored(one, of_a, name), _stored(other, of_b, name))
-                yield TensorChange(name, pairs[name], *where, tuple(a.shape), kinds, *measure(a, b))
+                kinds = (one.stored(of_a, name), other.stored(of_b, name))
+                found = measure(a, b)
+                fitted = None
+                if side and found[1].numel and not found[1].not_finite:
+                    fitted = _fitted(a, b, one.grid(of_a, name), other.grid(of_b, name), side)
+                yield TensorChange(name, pairs[name], *where, tuple(a.shape), kinds, *found, fitted)
                 advance(1)
+
+
+def _fitted(a: Tensor, b: Tensor, of_a: Grid | None, of_b: Grid | None, side: str) -> Fit | None:
+    """How the numbers of the rounded side lie about the other's; where both are floats, the coarser type counts."""
+    if of_a is None or of_b is None:
+        return None
+    whole, rounded, grid = (a, b, of_b) if side == "B" else (b, a, of_a)
+    other = of_a if side == "B" else of_b
+    return fit(whole, rounded, other if grid.is_float and other.is_float and other.bits < grid.bits else grid)
 
 
 def _together(one: Iterable[Step], other: Iterable[Step]) -> Iterator[tuple[list[Step], list[Step]]]:
@@ -132,25 +140,6 @@ def _together(one: Iterable[Step], other: Iterable[Step]) -> Iterator[tuple[list
         yield [sides[0][i] for i in found[0]], [sides[1][i] for i in found[1]]
 
 
-def _read(
-    ledger: Ledger, tensors: Mapping[str, Tensor], steps: Iterable[Step], asked: Mapping[str, str]
-) -> dict[str, Tensor]:
-    """Our weights that some steps yield; steps that yield none which is compared are not read."""
-    found: dict[str, Tensor] = {}
-    for step in steps:
-        if any(name in asked for name in step.ours):
-            theirs = [tensors[ledger.account.actual[name]] for name in step.theirs]
-            found |= zip(step.ours, step.op.load(theirs), strict=True)
-    return {name: tensor for name, tensor in found.items() if name in asked}
-
-
-def _stored(ledger: Ledger, steps: Iterable[Step], name: str) -> str:
-    """The dtypes of the files' tensors that a weight is made of."""
-    infos, actual = ledger.checkpoint.tensors, ledger.account.actual
-    kinds = {infos[actual[n]].dtype for step in steps if name in step.ours for n in step.theirs}
-    return "+".join(sorted(kinds))
-
-
 def _settings(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]]:
     """Fields that differ, beside those that say where a model is from."""
     if type(one) is not type(other):
@@ -159,26 +148,24 @@ def _settings(one: ModelConfig, other: ModelConfig) -> dict[str, tuple[Any, Any]
     return {path: values for path, values in differing(one, other).items() if path not in about}
 
 
-def _side(source: str | Path, ledger: Ledger) -> ComparedWeights:
-    count = sum(len(step.ours) for step in ledger.account.steps)
-    return ComparedWeights(clean(source, 60), ledger.family.name, ledger.dialect, count, ledger.dtypes)
+def _side(source: WeightSource) -> ComparedWeights:
+    ledger = source.ledger
+    return ComparedWeights(source.name, ledger.family.name, ledger.dialect, len(source.shapes), ledger.dtypes)
 
 
-def _notes(one: Ledger, other: Ledger, rows: Mapping[str, int]) -> Iterator[str]:
-    if one.family.name != other.family.name:
-        yield f"{one.family.name} against {other.family.name}: weights are paired by name and shape, whatever they do"
+def _notes(one: WeightSource, other: WeightSource, rows: Mapping[str, int]) -> Iterator[str]:
+    families = (one.ledger.family.name, other.ledger.family.name)
+    if len({*families}) > 1:
+        yield f"{families[0]} against {families[1]}: weights are paired by name and shape, whatever they do"
     for name, count in rows.items():
         yield f"{name} has another number of rows: the first {count:,} are compared"
-    for mark, ledger in (("A", one), ("B", other)):
+    for mark, source in (("A", one), ("B", other)):
+        ledger = source.ledger
         if "quantization_config" in ledger.checkpoint.config or any(not _is_plain(kind) for kind in ledger.dtypes):
             yield f"{mark} is quantised: its numbers are compared as they are once unpacked"
+        if source.rounding is not None:
+            yield f"{mark} is rounded once it is read: {source.rounding.words}"
 
 
 def _is_plain(dtype: str) -> bool:
     return dtype.startswith(("float", "bfloat"))
-
-
-def _quoted(source: str | Path) -> str:
-    from shlex import quote
-
-    return quote(clean(source, 200))

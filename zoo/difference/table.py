@@ -60,6 +60,8 @@ def headline(d: WeightDifference) -> list[str]:
     if n.not_finite:
         are = "element is" if n.not_finite == 1 else "elements are"
         lines.append(f"  NaN       {n.not_finite:,} {are} NaN or infinite on one side, and in no sum")
+    if d.rounding is not None:
+        lines += [f"  {'rounding' if i == 0 else '        '}  {told}" for i, told in enumerate(d.rounding.lines())]
     if d.config:
         told = [f"{k} {clean(a, 40)} → {clean(b, 40)}" for k, (a, b) in list(d.config.items())[:4]]
         rest = f" and {len(d.config) - 4} more" if len(d.config) > 4 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ def copied(info: TensorInfo | None, name: str, mapped: Mapping[str, Tensor]) -> 
         return mapped[name]
     import torch
 
-    data = bytearray(info.nbytes)
+    data = mmap.mmap(-1, info.nbytes)  # pages of its own, which are given back at once
     try:
         with info.file.open("rb", buffering=0) as file:
             file.seek(info.offset)

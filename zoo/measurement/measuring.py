@@ -139,7 +139,13 @@ def _time(
         if isinstance(subject, OpenedSource):
             if tell is not None:
                 tell(f"timing {found.source}")
-            job = Job(subject.source, subject.options, overrides=subject.overrides, **fitting(subject), **options)
+            asked: dict[str, Any] = {
+                "overrides": subject.overrides,
+                "quantize": subject.quantize,
+                **fitting(subject),
+                **options,
+            }
+            job = Job(subject.source, subject.options, **asked)
             found.speed = duel(found.source, job, repeats=3).models[0]
 
 

@@ -31,6 +31,7 @@ class OpenedSource:
     options: dict[str, Any] = field(default_factory=dict)  # family, allow, allow_pickle, as zoo.load takes them
     answers: bool = False  # whether it need not predict a text alone: an encoder-decoder will do
     ignore_settings: bool = False  # whether settings of generation that zoo does not know are left out
+    quantize: str | None = None  # to what the matrices of the layers are rounded, unless `load` is told otherwise
 
     @property
     def name(self) -> str:
@@ -71,8 +72,8 @@ class OpenedSource:
         from zoo.checkpoint.loading import load
 
         model = load(
-            self.source, *self.overrides, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed,
-            mesh=mesh, **self.options,
+            self.source, *self.overrides, dtype=dtype, device=device, quantize=quantize or self.quantize,
+            keep_packed=keep_packed, mesh=mesh, **self.options,
         )  # fmt: skip
         return check_speaker(model, self.source) if self.answers else check_decoder(model, self.source)
 
@@ -85,13 +86,14 @@ def open_source(
     allow_pickle: bool = False,
     answers: bool = False,
     ignore_settings: bool = False,
+    quantize: str | None = None,
 ) -> OpenedSource:
     """Read the headers and the tokenizer of a source. Raises ZooError for what is wrong with either."""
     options: dict[str, Any] = {"family": family, "allow": tuple(allow), "allow_pickle": allow_pickle}
     ledger = inspect(source, *overrides, **options)
     ledger.check()
     check_kind(ledger, str(source), answers=answers)
-    return OpenedSource(str(source), ledger, ledger.tokenizer, overrides, options, answers, ignore_settings)
+    return OpenedSource(str(source), ledger, ledger.tokenizer, overrides, options, answers, ignore_settings, quantize)
 
 
 def check_kind(ledger: Ledger, source: str, *, answers: bool = False) -> None:

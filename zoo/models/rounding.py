@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from zoo.anatomy.quantisation import Quantisation, quantisation, rounded_names
 from zoo.errors import UsageError
+from zoo.files.heap import trim
 from zoo.nn.packed import Int4Groups, Int8Rows, can_be_packed, packed_layers, put_packed
 from zoo.units import human_bytes
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 KEPT = "embedding, head, router, norms, biases and what reads images keep their numbers"
 BFLOAT16 = "activations are rounded to bfloat16 on the way into each product with integers"
+BETWEEN = 1 << 19  # numbers that are rounded until the heap is given back, or a 128th of all so far
+BAND = 1 << 17  # numbers whose error is counted at a time
 
 
 @dataclass
@@ -59,6 +62,7 @@ class Rounder:
 
     def __init__(self, model: nn.Module, config: ModelConfig, name: str) -> None:
         self.model, self.done = model, Rounded(quantisation(name))
+        self._since = 0  # numbers that were rounded since the heap was last given back
         try:
             self.names = {n for n in rounded_names(config.anatomy()) if can_be_packed(model, n)}
         except NotImplementedError:
@@ -74,6 +78,10 @@ class Rounder:
         layer = put_packed(self.model, name, scheme, parts, dtype=weight.dtype)
         self.done.nbytes += layer.nbytes
         self.done.numbers += weight.numel()
+        self._since += weight.numel()
+        if self._since > max(BETWEEN, self.done.numbers // 128):
+            trim()
+            self._since = 0
         if not weight.is_meta:
             self.done.errors[name] = relative_error(weight.flatten(0, -2), layer)
 
@@ -85,7 +93,7 @@ def rounded(weight: Tensor, how: Quantisation) -> tuple[Any, dict[str, Tensor]]:
 
 def relative_error(weight: Tensor, layer: Any) -> float:
     """|packed - weight| / |weight| over all numbers, some rows at a time; 0 for a weight of zeros."""
-    step = max(1, (1 << 22) // max(1, weight.shape[1]))
+    step = max(1, BAND // max(1, weight.shape[1]))
     lost = total = 0.0
     for start in range(0, len(weight), step):
         rows = slice(start, min(start + step, len(weight)))

@@ -15,6 +15,8 @@ from zoo.errors import UsageError
 from zoo.verification.divergence import gap
 from zoo.verification.inputs import Inputs
 
+CACHED = "cached = full"
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -78,7 +80,7 @@ def cached_decoding(model: nn.Module, inputs: Inputs, limit: float) -> Measure |
     if text is None or text.shape[1] < 2:
         return None
     built: Any = model
-    name, start = "cached = full", max(text.shape[1] - 8, 1)
+    name, start = CACHED, max(text.shape[1] - 8, 1)
     try:
         with torch.no_grad():
             decoder = built.conditioned(inputs.given["tokens"]) if "decoder_tokens" in inputs.given else built

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from zoo.difference.rounded import RoundedWeights
 from zoo.report.notebook import facts
 from zoo.verification.bounds import Limit
-from zoo.verification.comparing import Measure
+from zoo.verification.comparing import CACHED, Measure
 from zoo.verification.diagnosis import Explanation
 from zoo.verification.divergence import Divergence
 from zoo.verification.noise import Noise
@@ -31,17 +32,25 @@ class Verification:
     divergence: Divergence | None = None
     explanations: list[Explanation] = field(default_factory=list)
     unexplained: Divergence | None = None  # where they still part once all that was found is mended
+    rounding: RoundedWeights | None = None  # of one side's weights to fewer bits, where that may be the difference
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def passed(self) -> bool:
-        """Whether everything that has a limit is within it."""
-        return all(measure.is_ok for measure in self.measures)
+        """Whether everything that has a limit is within it, or rounding explains what is not."""
+        return all(measure.is_ok or (self.is_rounded and measure.name != CACHED) for measure in self.measures)
+
+    @property
+    def is_rounded(self) -> bool:
+        """Whether the two differ as one's weights do from the other's, which are those rounded, and in nothing else."""
+        return self.rounding is not None and self.rounding.explains and not self.limit.is_given
 
     @property
     def verdict(self) -> str:
-        """`the same`, `the same within the reference's own rounding` or `not the same`."""
+        """`the same`, `the same within the reference's own rounding`, `the same but for ...` or `not the same`."""
+        if self.passed and not all(measure.is_ok for measure in self.measures) and self.rounding is not None:
+            return f"the same but for the rounding of weights to {self.rounding.words}"
         return self.limit.verdict(self.difference, passed=self.passed)
 
     def table(self) -> str:
@@ -82,6 +91,7 @@ class Verification:
                 for e in self.explanations
             ],
             "unexplained": _divergence(self.unexplained),
+            "rounding": None if self.rounding is None else self.rounding.to_dict(),
             "notes": self._notes(),
             "seconds": round(self.seconds, 3),
         }
@@ -98,7 +108,7 @@ class Verification:
         return self.table()
 
     def _rows(self) -> list[tuple[str, str, str]]:
-        rows = [(m.name, _in_words(m), "" if m.limit is None else "ok" if m.is_ok else "FAIL") for m in self.measures]
+        rows = [(m.name, _in_words(m), self._word(m)) for m in self.measures]
         if self.layers:
             worst = max(self.layers, key=self.layers.__getitem__)
             counted = f"{len(self.layers)} layers" if len(self.layers) == self.num_layers else (
@@ -106,6 +116,11 @@ class Verification:
             )  # fmt: skip
             rows.append((counted, f"worst {worst}  |Δ| {self.layers[worst]:.1e}", ""))
         return rows
+
+    def _word(self, m: Measure) -> str:
+        if m.limit is None:
+            return ""
+        return "ok" if m.is_ok else "rounding" if self.is_rounded and m.name != CACHED else "FAIL"
 
     def _notes(self) -> list[str]:
         return [*self.notes, *self.noise.notes()]
@@ -118,7 +133,9 @@ class Verification:
             f"limit {limit.value:.1e}, {limit.source}: {limit.reason}",
             f"{self.verdict}.  {self.seconds:.1f} s",
         ]
-        if self.passed:
+        if self.rounding is not None:
+            lines += self.rounding.lines("the reference", "the source")
+        if self.passed or self.rounding is not None:
             return lines
         if self.divergence is not None:
             lines.append(f"first divergence: {self.divergence}")

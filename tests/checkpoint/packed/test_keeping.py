@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import warnings
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,25 @@ def test_blocks_of_llama_cpp_stay_packed_with_their_rows_reordered(kind: str, tm
     assert isinstance(layer.scheme, OfFile)
     assert layer.scheme.pieces[0].order is not None
     assert {name.rpartition(".")[0].rpartition(".")[2] for name in packed_layers(kept)} >= {"q_proj", "down_proj"}
+
+
+@pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
+def test_a_table_of_tokens_stays_packed_with_the_head_that_shares_it(tmp_path: Path) -> None:
+    pytest.importorskip("gguf", reason="the gguf extra is not installed")
+    zoo.convert("tiny", tmp_path / "tiny.gguf", format="gguf", type="q8_0")
+    plain, kept = both(tmp_path / "tiny.gguf")
+    check_same(plain, kept)
+    assert kept.lm_head is kept.embed.matrix
+    assert packed_layers(kept)["embed.weight"] is kept.lm_head
+    assert sum(p.numel() for p in kept.parameters()) == sum(
+        p.numel() for n, p in plain.named_parameters() if "norm" in n
+    )
+    assert torch.equal(kept.embed(TOKENS), plain.embed(TOKENS))
+    assert kept.embed(TOKENS[:, :0]).shape == (1, 0, 128)
+    assert "unpacked" not in kept.ledger.made[0]
+    again = pickle.loads(pickle.dumps(kept.bfloat16()))
+    assert torch.equal(again(TOKENS), kept(TOKENS))
+    assert again.generate("One day", max_new_tokens=3).texts == kept.generate("One day", max_new_tokens=3).texts
 
 
 @pytest.mark.parametrize(("form", "scheme"), [("int8", Int8Rows), ("int4", Int4Groups), ("fp8", OfFile)])

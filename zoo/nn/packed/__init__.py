@@ -3,9 +3,17 @@
 from zoo.nn.packed.from_file import FilePart, OfFile
 from zoo.nn.packed.integers import Int4Groups, Int8Rows
 from zoo.nn.packed.linear import PackedLinear
-from zoo.nn.packed.placing import PackedStack, can_be_packed, packed_layers, put_packed
+from zoo.nn.packed.placing import (
+    PackedEmbedding,
+    PackedStack,
+    can_be_packed,
+    is_packable_table,
+    packed_layers,
+    put_packed,
+    put_table,
+)
 
 __all__ = [
-    "FilePart", "Int4Groups", "Int8Rows", "OfFile", "PackedLinear", "PackedStack", "can_be_packed", "packed_layers",
-    "put_packed",
+    "FilePart", "Int4Groups", "Int8Rows", "OfFile", "PackedEmbedding", "PackedLinear", "PackedStack", "can_be_packed",
+    "is_packable_table", "packed_layers", "put_packed", "put_table",
 ]  # fmt: skip

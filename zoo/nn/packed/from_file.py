@@ -66,10 +66,5 @@ class OfFile:
         """As it is: no kernel knows these."""
         return self, parts
 
-    def has_kernel(self, parts: Mapping[str, Tensor]) -> bool:
+    def kernel(self, parts: Mapping[str, Tensor]) -> None:
         """No kernel knows these."""
-        return False
-
-    def product(self, x: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
-        """There is none."""
-        raise NotImplementedError

@@ -6,7 +6,7 @@ chosen, so that the numbers are the same to every kernel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.nn.packed import kernels
+from zoo.nn.packed.kernels import Kernel
 
 Buffers = Mapping[str, Tensor]
+BAND = 1 << 17  # numbers that are rounded at a time
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,14 @@ class Int8Rows:
     @classmethod
     def rounded(cls, weight: Tensor) -> tuple[Int8Rows, dict[str, Tensor]]:
         """The nearest codes to weight [N, K]."""
-        numbers = weight.float()
-        scales = (numbers.abs().amax(1, keepdim=True) / 127).to(torch.bfloat16)
-        scales = torch.where(scales == 0, torch.ones_like(scales), scales)
-        codes = (numbers / scales.float()).round_().clamp_(-128, 127).to(torch.int8)
-        return cls(), {"codes": codes, "scales": scales[:, 0]}
+        codes = torch.empty_like(weight, dtype=torch.int8, memory_format=torch.contiguous_format)
+        scales = weight.new_empty(len(weight), dtype=torch.bfloat16)
+        for rows in _bands(*weight.shape):
+            numbers = weight[rows].float()
+            share = (numbers.abs().amax(1) / 127).to(torch.bfloat16)
+            scales[rows] = torch.where(share == 0, torch.ones_like(share), share)
+            codes[rows] = (numbers / scales[rows, None].float()).round_().clamp_(-128, 127).to(torch.int8)
+        return cls(), {"codes": codes, "scales": scales}
 
     def dequantise(self, parts: Buffers, rows: slice) -> Tensor:
         """The numbers of some rows, in float32."""
@@ -39,12 +44,11 @@ class Int8Rows:
         """As the kernel wants it: as it is."""
         return self, parts
 
-    def has_kernel(self, parts: Buffers) -> bool:
-        """Whether the kernel for 8 bits takes these codes."""
-        return kernels.take_int8(parts["codes"])
+    def kernel(self, parts: Buffers) -> Kernel | None:
+        """The kernel for 8 bits, where it takes these codes."""
+        return self._product if kernels.take_int8(parts["codes"]) else None
 
-    def product(self, x: Tensor, parts: Buffers) -> Tensor:
-        """x [M, K] in bfloat16 times the matrix by the kernel: [M, N]."""
+    def _product(self, x: Tensor, parts: Buffers) -> Tensor:
         if parts["scales"].dtype == torch.bfloat16:
             return kernels.times_int8(x, parts["codes"], parts["scales"])
         ones = torch.ones_like(parts["scales"], dtype=torch.bfloat16)  # a file's scales are not rounded
@@ -65,16 +69,19 @@ class Int4Groups:
     @classmethod
     def rounded(cls, weight: Tensor, group: int) -> tuple[Int4Groups, dict[str, Tensor]]:
         """The nearest codes to weight [N, K], between the least and the greatest number of each group."""
-        rows, columns = weight.shape
-        groups = _groups(weight.float(), group)  # [N, G, group]
-        least, most = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
-        scales = ((most - least) / 15).to(torch.bfloat16)
-        scales = torch.where(scales == 0, torch.ones_like(scales), scales)
-        offsets = (least + 8 * scales.float()).to(torch.bfloat16)
-        codes = ((groups - offsets.float()) / scales.float()).round_().add_(8).clamp_(0, 15)
-        plain = codes.reshape(rows, groups.shape[1] * group)[:, :columns].to(torch.uint8)
-        pairs = torch.cat((scales, offsets), -1).transpose(0, 1).contiguous()
-        return cls(columns, group), {"codes": in_bytes(plain), "pairs": pairs}
+        height, columns = weight.shape
+        codes = weight.new_empty((height, -(-columns // 2)), dtype=torch.uint8)
+        pairs = weight.new_empty((-(-columns // group), height, 2), dtype=torch.bfloat16)
+        for rows in _bands(*weight.shape):
+            groups = _groups(weight[rows].float(), group)  # [N, G, group]
+            least, most = groups.amin(-1, keepdim=True), groups.amax(-1, keepdim=True)
+            scales = ((most - least) / 15).to(torch.bfloat16)
+            scales = torch.where(scales == 0, torch.ones_like(scales), scales)
+            offsets = (least + 8 * scales.float()).to(torch.bfloat16)
+            found = ((groups - offsets.float()) / scales.float()).round_().add_(8).clamp_(0, 15)
+            codes[rows] = in_bytes(found.flatten(1)[:, :columns].to(torch.uint8))
+            pairs[:, rows] = torch.cat((scales, offsets), -1).transpose(0, 1)
+        return cls(columns, group), {"codes": codes, "pairs": pairs}
 
     def dequantise(self, parts: Buffers, rows: slice) -> Tensor:
         """The numbers of some rows, in float32."""
@@ -95,7 +102,9 @@ class Int4Groups:
         """As the kernel of this CPU wants it, where it takes this size."""
         if self.is_ordered or not kernels.take_int4(len(parts["codes"]), self.columns, self.group):
             return self, parts
-        codes = kernels.to_kernel_order(out_of_bytes(parts["codes"], self.columns))
+        codes = torch.empty_like(parts["codes"], memory_format=torch.contiguous_format)
+        for rows in _bands(len(codes), self.columns, kernels.BLOCK):  # each number is 4 bytes wide on the way
+            codes[rows] = kernels.to_kernel_order(out_of_bytes(parts["codes"][rows], self.columns))
         return Int4Groups(self.columns, self.group, is_ordered=True), parts | {"codes": codes}
 
     def plain(self, parts: dict[str, Tensor]) -> tuple[Int4Groups, dict[str, Tensor]]:
@@ -105,12 +114,11 @@ class Int4Groups:
         codes = in_bytes(kernels.from_kernel_order(parts["codes"], slice(None)))
         return Int4Groups(self.columns, self.group), parts | {"codes": codes}
 
-    def has_kernel(self, parts: Buffers) -> bool:
-        """Whether the codes are as the kernel for 4 bits has them."""
-        return self.is_ordered
+    def kernel(self, parts: Buffers) -> Kernel | None:
+        """The kernel for 4 bits, where the codes are as it has them."""
+        return self._product if self.is_ordered else None
 
-    def product(self, x: Tensor, parts: Buffers) -> Tensor:
-        """x [M, K] in bfloat16 times the matrix by the kernel: [M, N]."""
+    def _product(self, x: Tensor, parts: Buffers) -> Tensor:
         return kernels.times_int4(x, parts["codes"], self.group, parts["pairs"])
 
 
@@ -123,6 +131,12 @@ def in_bytes(codes: Tensor) -> Tensor:
 def out_of_bytes(packed: Tensor, columns: int) -> Tensor:
     """What `in_bytes` was given, [N, columns]."""
     return torch.stack((packed & 15, packed >> 4), -1).flatten(1)[:, :columns]
+
+
+def _bands(rows: int, columns: int, whole: int = 1) -> Iterator[slice]:
+    """Some rows at a time, in whole blocks of so many: what is widened on the way is small."""
+    step = max(1, BAND // max(1, columns) // whole) * whole
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
 
 
 def _groups(weight: Tensor, group: int) -> Tensor:

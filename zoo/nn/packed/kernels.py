@@ -7,11 +7,13 @@ without them, a layer multiplies by the numbers that its matrix stands for. Noth
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import cache
 
 import torch
 from torch import Tensor
 
+Kernel = Callable[[Tensor, Mapping[str, Tensor]], Tensor]  # x [M, K] in bfloat16 and parts of a matrix to [M, N]
 ROWS = 64  # tokens at once; beyond that it is faster to unpack a matrix once and multiply by it
 BLOCK = 64  # rows that the kernel for 4 bits takes together
 COLUMNS = 32  # that kernels read at once

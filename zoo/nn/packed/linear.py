@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.nn.packed import kernels
+from zoo.nn.packed.kernels import Kernel
 
-BAND = 1 << 20  # numbers that are unpacked at a time: what fits into a cache of the CPU
+BAND = 1 << 18  # numbers that are unpacked at a time: in float32 1 MiB, what a core has for itself
 
 
 class PackingScheme(Protocol):
@@ -23,12 +24,8 @@ class PackingScheme(Protocol):
         """The numbers of some rows."""
         ...
 
-    def has_kernel(self, parts: Mapping[str, Tensor]) -> bool:
-        """Whether a kernel of the CPU multiplies by a matrix of these parts, in bfloat16."""
-        ...
-
-    def product(self, x: Tensor, parts: Mapping[str, Tensor]) -> Tensor:
-        """x [M, K] in bfloat16 times the matrix by that kernel: [M, N]."""
+    def kernel(self, parts: Mapping[str, Tensor]) -> Kernel | None:
+        """What multiplies by a matrix of these parts on a CPU, in bfloat16; None where nothing of torch does."""
         ...
 
     def ordered(self, parts: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
@@ -91,13 +88,14 @@ class PackedLinear(nn.Module):
     def times(self, x: Tensor) -> Tensor:
         """x [..., K] times the matrix, in the dtype of x: by a kernel, or by its numbers, a band of rows at a time."""
         flat = x.reshape(-1, self.in_features)
-        if x.device.type == "cpu" and x.dtype != torch.float64 and self.scheme.has_kernel(self.parts):
+        parts, is_on_cpu = self.parts, x.device.type == "cpu" and x.dtype != torch.float64
+        if is_on_cpu and (kernel := self.scheme.kernel(parts)) is not None:
             flat = flat.to(torch.bfloat16)
             if len(flat) <= kernels.ROWS:
-                return self.scheme.product(flat, self.parts).to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+                return kernel(flat, parts).to(x.dtype).reshape(*x.shape[:-1], self.out_features)
         out = torch.empty(flat.shape[0], self.out_features, dtype=x.dtype, device=x.device)
         for band in self._bands(0, self.out_features):
-            out[:, band] = flat @ self.scheme.dequantise(self.parts, band).to(flat.dtype).mT
+            out[:, band] = flat @ self.scheme.dequantise(parts, band).to(flat.dtype).mT
         return out.reshape(*x.shape[:-1], self.out_features)
 
     def times_transposed(self, y: Tensor) -> Tensor:
