@@ -50,6 +50,7 @@ COMMANDS = {
     "doctor": Entry("Prove", "zoo.cli.doctor:command", "Environment, plugins, cache, network."),
     "chat": Entry("Run", "zoo.cli.chat:command", "Terminal chat."),
     "generate": Entry("Run", "zoo.cli.generate:command", "One-shot text, all decoding methods."),
+    "serve": Entry("Run", "zoo.cli.serve:command", "Models behind OpenAI's interface; a page that compares two."),
     "tokenize": Entry("Run", "zoo.cli.tokenize:command", "A text as pieces and ids, of two models side by side."),
     "eval": Entry("Run", "zoo.cli.eval:command", "Perplexity on texts; tasks of lm-evaluation-harness."),
     "bench": Entry("Run", "zoo.cli.bench:command", "Prefill and decode speed, memory; -m sweeps."),
