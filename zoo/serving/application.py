@@ -27,7 +27,7 @@ OPEN = ("/", "/health")  # to who has no key
 
 def application(shelf: Shelf, worker: Worker, *, key: str | None = None, host: str = "127.0.0.1") -> Starlette:
     """The addresses of these models, for who has the key, if there is one."""
-    routes, gate = Routes(shelf, worker, int(time.time())), Gate(key, host)
+    routes, gate = Routes(shelf, worker, int(time.time())), Gate(key, host, shelf.bounds)
     html = page([*shelf.volumes])
 
     async def shown(request: HTTPRequest) -> Response:

@@ -63,13 +63,16 @@ def _parsed(body: bytes) -> dict[str, Any]:
 class Gate:
     """Who may ask: those with the key, where there is one, and no page of another site in somebody's browser."""
 
-    def __init__(self, key: str | None, host: str) -> None:
+    def __init__(self, key: str | None, host: str, bounds: Bounds) -> None:
         """`host` is the address that the server listens at."""
+        self._header_bytes = bounds.header_bytes
         self._key = None if key is None else key.encode()
         self._hosts = {*LOOPBACK, host.lower()} if host in ("127.0.0.1", "localhost", "::1") else None
 
     def check(self, request: HTTPRequest) -> None:
         """Raises Refusal for who may not."""
+        if sum(len(name) + len(value) for name, value in request.headers.raw) > self._header_bytes:
+            raise Refusal(431, f"the headers are larger than {self._header_bytes:,} bytes")
         host = request.headers.get("host", "").lower()
         name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
         if self._hosts is not None and name not in self._hosts:  # a name that was made to point here

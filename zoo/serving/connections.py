@@ -10,6 +10,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from zoo.serving.bounds import Bounds
 
+LINGER_SECONDS = 0.5  # so that who still sends has time to read the answer
+
 
 def protocol(bounds: Bounds) -> type[asyncio.Protocol]:
     """What uvicorn is to speak by."""
@@ -30,7 +32,10 @@ def protocol(bounds: Bounds) -> type[asyncio.Protocol]:
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
-            self._watch()
+            if self.conn.their_state is h11.SEND_BODY:  # answered before the body was whole: the rest is not waited for
+                self.loop.call_later(LINGER_SECONDS, self.transport.abort)
+            else:
+                self._watch()
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._unwatch()

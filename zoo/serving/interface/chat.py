@@ -14,7 +14,8 @@ from zoo.serving.shelf import Shelf, Volume
 
 MAX_MESSAGES = 1024
 LABELS = (
-    "user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prediction", "service_tier",
+    "user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention",
+    "prediction", "service_tier",
 )  # fmt: skip
 
 
@@ -67,6 +68,7 @@ def _refuse_others(asked: Asked) -> None:
     asked.only("parallel_tool_calls", True, why="how many tools a model calls is not held to anything")
     asked.only("reasoning_effort", why="what a template knows is given in chat_template_kwargs")
     asked.only("verbosity", "medium", why="no model here has it")
+    asked.only("moderation", why="zoo judges no texts")
     asked.only("store", False, why="zoo keeps nothing")
     asked.only("web_search_options", why="zoo searches nothing")
 
