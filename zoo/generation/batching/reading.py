@@ -16,7 +16,8 @@ from zoo.errors import UsageError
 from zoo.generation.batching.beginnings import Beginnings
 from zoo.generation.batching.member import Member
 from zoo.generation.batching.request import Request, TokenScore, scored
-from zoo.generation.decoding.loop import open_cache, read_prompts
+from zoo.generation.decoding.loop import open_cache
+from zoo.generation.decoding.prefill import read_prompts
 from zoo.generation.job import GenerationJob
 from zoo.generation.protocols import device_of
 from zoo.nn.joining import can_share
