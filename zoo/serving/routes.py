@@ -88,7 +88,7 @@ class Routes:
     async def _complete(self, request: HTTPRequest, read: Callable[[dict[str, Any], Shelf], Prepared]) -> Response:
         fields = await fields_of(request, self.shelf.bounds)
         prepared = await run_in_threadpool(read, fields, self.shelf)
-        news = News(self.worker, prepared.volume, prepared.requests)
+        news = News(self.worker, prepared.volume, prepared.requests, is_streamed=prepared.is_streamed)
         try:
             first = await news.next(request)  # what cannot be made says so before anything is sent
             answer = Answer(prepared, news.arrival.requests)

@@ -21,7 +21,15 @@ class ClientGone(Exception):
 class News:
     """What the worker tells of one arrival, batch by batch; to leave it is to cancel what is not done."""
 
-    def __init__(self, worker: Worker, volume: Volume, make: Callable[[Any], Any], *, is_text: bool = True) -> None:
+    def __init__(
+        self,
+        worker: Worker,
+        volume: Volume,
+        make: Callable[[Any], Any],
+        *,
+        is_text: bool = True,
+        is_streamed: bool = False,
+    ) -> None:
         """Raises QueueFull where the worker takes no more."""
         self._queue: asyncio.Queue[list[Any]] = asyncio.Queue()
         loop = asyncio.get_running_loop()
@@ -30,7 +38,7 @@ class News:
             if not loop.is_closed():
                 loop.call_soon_threadsafe(self._queue.put_nowait, news)
 
-        self.arrival = Arrival(volume, make, tell, is_text)
+        self.arrival = Arrival(volume, make, tell, is_text, is_streamed)
         worker.submit(self.arrival)
 
     def close(self) -> None:

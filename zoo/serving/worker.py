@@ -29,6 +29,8 @@ class Arrival:
     make: Callable[[Any], Sequence[Request] | Any]  # the model -> requests, or an answer
     tell: Tell
     is_text: bool = True
+    is_streamed: bool = True  # whether each step is told, or all of them at the end
+    held: list[Piece] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     is_cancelled: bool = False
 
@@ -146,11 +148,23 @@ class Worker:
                 told_by.setdefault(arrival, []).append(piece)
                 self._open[piece.request] -= piece.finish_reason is not None
         for arrival, news in told_by.items():
-            if not arrival.is_cancelled:
-                arrival.tell(news)
-        for request in [r for r, count in self._open.items() if count == 0 or r.is_cancelled]:
-            self.counts["cancelled"] += self._open.pop(request) > 0
-            del self._telling[request]
+            self._tell(arrival, news)
+        for arrival in {*self._telling.values()}:
+            if all(not self._open[request] or request.is_cancelled for request in arrival.requests):
+                self._forget(arrival)
+
+    def _forget(self, arrival: Arrival) -> None:
+        """Its texts are done, or nobody waits for them."""
+        self.counts["cancelled"] += any(self._open[request] for request in arrival.requests)
+        for request in arrival.requests:
+            del self._open[request], self._telling[request]
+
+    def _tell(self, arrival: Arrival, news: list[Piece]) -> None:
+        arrival.held += news
+        is_over = any(piece.error for piece in news) or not any(self._open[request] for request in arrival.requests)
+        if not arrival.is_cancelled and (arrival.is_streamed or is_over):
+            arrival.tell(arrival.held)
+            arrival.held = []
 
     def _count(self, piece: Piece) -> None:
         self.counts["tokens"] += len(piece.tokens)

@@ -21,7 +21,7 @@ from zoo.generation.batching.group import Group
 from zoo.generation.batching.member import Member
 from zoo.generation.batching.reading import Settling, read, reread, scores_of_prompt
 from zoo.generation.batching.request import Piece, QueueFull, Request
-from zoo.generation.batching.ties import Slack
+from zoo.generation.batching.ties import Slack, is_clear
 from zoo.generation.decoding.loop import check_finite
 from zoo.generation.job import GenerationJob, open_job
 from zoo.generation.protocols import LanguageModel, TokenizerLike
@@ -144,14 +144,32 @@ class Engine:
         """Choose the next token of every member by logits [R, V]."""
         largest = logits.abs().amax(-1).tolist()
         is_precise = logits.dtype in (torch.float32, torch.float64)
+        best = logits.topk(min(2, logits.shape[-1]))  # of all at once: most take the likeliest
+        values, indices = best.values.tolist(), best.indices.tolist()
         for number, member in enumerate(members):
             slack = self.slack.of(largest[number]) if is_precise else 0.0
-            self._guarded(member.request, pieces, partial(self._choose, member, logits[number], slack, pieces))
+            likeliest = values[number], indices[number][0]
+            work = partial(self._choose, member, logits[number], largest[number], slack, likeliest, pieces)
+            self._guarded(member.request, pieces, work)
 
-    def _choose(self, member: Member, logits: Tensor, slack: float, pieces: list[Piece]) -> None:
-        if not math.isfinite(slack) and not member.job.config.remove_invalid_values:
+    def _choose(
+        self,
+        member: Member,
+        logits: Tensor,
+        largest: float,
+        slack: float,
+        likeliest: tuple[list[float], int],
+        pieces: list[Piece],
+    ) -> None:
+        if not math.isfinite(largest) and not member.job.config.remove_invalid_values:
             check_finite(logits[None, None], len(member.row.tokens))
-        token = member.decided(logits[None], slack)
+        if member.is_plain and math.isfinite(largest):
+            values, token = likeliest
+            if len(values) > 1 and values[0] == values[1]:
+                token = int(logits.argmax())  # of equals the first, as it is alone
+            token = token if member.is_exact or not slack or is_clear(values, slack) else None
+        else:
+            token = member.decided(logits[None], slack)
         if token is None:
             self.num_reread += 1
             member.is_away = True

@@ -28,6 +28,7 @@ class Member:
             number=request.number + number,
         )  # fmt: skip
         self.is_exact = True  # whether its cache holds, bit for bit, what it would hold if the text stood alone
+        self.is_plain = job.config.is_greedy and not self.sampler.processors  # takes what the model says
         self.is_away = False  # while its text is read again by itself
         self._text, self._untold, self._scores = "", [], []
 
@@ -43,11 +44,6 @@ class Member:
     def leaves(self) -> bool:
         """Whether it takes no further step with the others for now."""
         return self.is_done or self.is_away
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether the likeliest token is taken as the model gives it."""
-        return self.job.config.is_greedy and not self.sampler.processors
 
     @property
     def last(self) -> int:
