@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -33,7 +34,7 @@ class Prefix:
     length: Tensor
     target: Tensor
 
-    def __getitem__(self, index: Tensor) -> Prefix:
+    def __getitem__(self, index: Tensor | list[int]) -> Prefix:
         return Prefix(self.length[index], self.target[index])
 
 
@@ -54,6 +55,12 @@ class PrefixCache(Cache):
     def reorder(self, index: Tensor) -> None:
         super().reorder(index)
         self.prefix = None if self.prefix is None else self.prefix[index]
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], *, max_len: int) -> Self:
+        whole = super().joined(others, index, max_len=max_len)
+        found = [cache.prefix for cache in (self, *others) if cache.prefix is not None]  # of all: each has read one
+        whole.prefix = Prefix(torch.cat([p.length for p in found]), torch.cat([p.target for p in found]))[[*index]]
+        return whole
 
     def rewind(self, length: int) -> None:
         """Forget all but the first `length` columns. Raises UsageError for a part of a prefix: it saw the rest."""

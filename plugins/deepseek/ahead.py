@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,10 @@ class StatesCache(Cache):
         super().reorder(index)
         if self.states:
             self.states = [self.states[i] for i in index.tolist()]
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], *, max_len: int) -> Self:
+        assert all(cache.states is None for cache in (self, *others)), "the rows of a draft are its own"
+        return super().joined(others, index, max_len=max_len)
 
     def rewind(self, length: int) -> None:
         super().rewind(length)

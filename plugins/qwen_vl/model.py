@@ -9,7 +9,7 @@ Shapes: B batch, T tokens, D hidden, P patches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -33,6 +33,17 @@ class PlaceCache(SettledCache):
         super().reorder(index)
         if self.offsets is not None:
             self.offsets = self.offsets[index]
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], *, max_len: int) -> Self:
+        whole = super().joined(others, index, max_len=max_len)
+        held = [
+            torch.zeros(cache.batch_size, dtype=torch.long, device=self._device)
+            if cache.offsets is None
+            else cache.offsets
+            for cache in (self, *others)
+        ]
+        whole.offsets = torch.cat(held)[[*index]] if any(c.offsets is not None for c in (self, *others)) else None
+        return whole
 
     def rewind(self, length: int) -> None:
         super().rewind(length)

@@ -46,6 +46,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("families/index.md", "Overview", "总览"),
     ("families/*", "", ""),
     ("", "Work with models", "使用模型"),
+    ("serve.md", "Serve", "提供服务"),
     ("training.md", "Training", "训练"),
     ("export.md", "Compile and export", "编译与导出"),
     ("notebooks.md", "Notebooks", "笔记本"),

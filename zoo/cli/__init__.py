@@ -51,6 +51,7 @@ COMMANDS = {
     "doctor": Entry("Prove", "zoo.cli.doctor:command", "Environment, plugins, cache, network."),
     "chat": Entry("Run", "zoo.cli.chat:command", "Terminal chat."),
     "generate": Entry("Run", "zoo.cli.generate:command", "One-shot text, all decoding methods."),
+    "serve": Entry("Run", "zoo.cli.serve:command", "Models behind OpenAI's interface; a page that compares two."),
     "tokenize": Entry("Run", "zoo.cli.tokenize:command", "A text as pieces and ids, of two models side by side."),
     "embed": Entry("Run", "zoo.cli.embed:command", "Texts and pictures as vectors; how alike they are."),
     "classify": Entry("Run", "zoo.cli.classify:command", "The classes of texts, tokens and pictures."),

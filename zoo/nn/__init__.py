@@ -2,7 +2,8 @@
 
 from zoo.nn.attention import Attend, Attention
 from zoo.nn.balancing import balancing_losses, load_balancing_loss
-from zoo.nn.cache import Cache, LayerCache, SettledCache, StateCache
+from zoo.nn.cache import Cache, LayerCache, SettledCache
+from zoo.nn.cache import Cache, LayerCache, SettledCache
 from zoo.nn.compute import computed_by
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer, SandwichLayer
@@ -11,6 +12,7 @@ from zoo.nn.delta_rule import delta_chunks, delta_step
 from zoo.nn.dual_chunk import DualChunkAttention, DualChunkRope
 from zoo.nn.encoder_decoder import Conditioned, DecoderLayer, EncoderDecoder
 from zoo.nn.init import initialise
+from zoo.nn.joining import can_join, can_share
 from zoo.nn.keys import NEW, Keys
 from zoo.nn.kv_cache import KVCache, SlidingKVCache
 from zoo.nn.latent import LatentAttention
@@ -25,6 +27,7 @@ from zoo.nn.rope import Rope
 from zoo.nn.rope_grid import AxialRope, InterleavedMRope, MRope
 from zoo.nn.rounded_cache import in_int8
 from zoo.nn.span import Span
+from zoo.nn.state_cache import StateCache
 from zoo.nn.trace import hidden_states, traced
 
 __all__ = [
@@ -34,7 +37,7 @@ __all__ = [
     "LatentAttention", "LayerCache", "LearnedPositions", "LogNAttention", "MRope", "Mask", "Memory", "MoE", "Places",
     "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SettledCache",
     "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span", "StateCache", "SteppedRope", "UnitOffsetRMSNorm",
-    "at_least_float32", "balancing_losses", "causal", "computed_by", "delta_chunks", "delta_step", "everything",
-    "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "in_int8", "initialise", "load_balancing_loss",
-    "quick_gelu", "sinusoids", "sliding", "traced",
+    "at_least_float32", "balancing_losses", "can_join", "can_share", "causal", "computed_by", "delta_chunks",
+    "delta_step", "everything", "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "in_int8", "initialise",
+    "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
 ]  # fmt: skip

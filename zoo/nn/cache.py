@@ -6,7 +6,8 @@ Shapes: B batch.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from copy import copy
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ class LayerCache(Protocol):
     """What one layer remembers; one of keys and values gives them in `append`, as zoo.nn.KVCache does.
 
     One whose rows can forget different numbers of tokens has `rewind_rows(lengths, before)` besides, with a number for
-    each row; one that overwrites old tokens may have `look_ahead(num_tokens)`, which keeps so many longer.
+    each row; one that overwrites old tokens may have `look_ahead(num_tokens)`, which keeps so many longer. One whose
+    rows can move to another cache has `joined(others, index, num_slots, used)`: see `Cache.joined`.
     """
 
     @property
@@ -45,6 +47,7 @@ class Cache:
         self.is_stepwise = False  # see look_ahead
         self._device: torch.device | None = None  # of what was read
         self.counts: Tensor | None = None  # [B] real tokens per row; None: `length` in every row
+        self.depends_on_length = False  # whether what is kept of a token may depend on how long its text was
 
     @property
     def nbytes(self) -> int:
@@ -86,6 +89,28 @@ class Cache:
         """Count the tokens of a finished forward pass."""
         self.length += span.num_new
         self.counts, self._device = span.counts, span.device
+        self.depends_on_length |= span.depends_on_length
+
+    @property
+    def row_lengths(self) -> list[int]:
+        """Real tokens of each row."""
+        return [self.length] * self.batch_size if self.counts is None else self.counts.tolist()
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], *, max_len: int) -> Self:
+        """Rows `index` of this cache and `others`, numbered one after the other, as a cache of `max_len` tokens.
+
+        What is joined are copies; see zoo.nn.joining for which caches can be.
+        """
+        lengths = [length for cache in (self, *others) for length in cache.row_lengths]
+        kept = [lengths[i] for i in index]
+        whole = copy(self)
+        whole.layers = [
+            getattr(layer, "joined")([other.layers[i] for other in others], index, max_len, max(kept))  # noqa: B009
+            for i, layer in enumerate(self.layers)
+        ]
+        whole.batch_size, whole.max_len, whole.length = len(index), max_len, max(kept)
+        whole.counts = None if len(index) == 1 else torch.tensor(kept, device=self._device)
+        return whole
 
     def reorder(self, index: Tensor) -> None:
         """Keep row index[b] as row b, as beam search needs."""
@@ -113,7 +138,7 @@ class Cache:
 
         Raises UsageError for states, and where a ring has already overwritten what it must give back.
         """
-        before = [self.length] * self.batch_size if self.counts is None else self.counts.tolist()
+        before = self.row_lengths
         if not all(0 <= length <= seen for length, seen in zip(lengths, before, strict=True)):
             raise UsageError(f"a cache of {before} tokens cannot be rewound to {[*lengths]}")
         for layer in self.layers:
@@ -143,6 +168,14 @@ class SettledCache(Cache):
             raise UsageError(f"the cache cannot be rewound to {[*lengths]}: tokens before have seen later ones")
         super().rewind_rows(lengths)
 
+    def joined(self, others: Sequence[Self], index: Sequence[int], *, max_len: int) -> Self:
+        """See `Cache.joined`."""
+        rows = [kept for cache in (self, *others) for kept in cache._settled_rows or [cache.settled] * cache.batch_size]
+        whole = super().joined(others, index, max_len=max_len)
+        whole._settled_rows = [rows[i] for i in index]
+        whole.settled = max(whole._settled_rows)
+        return whole
+
     def reorder(self, index: Tensor) -> None:
         """Keep row index[b] as row b."""
         super().reorder(index)
@@ -157,37 +190,3 @@ class SettledCache(Cache):
             )
         super().rewind(length)
         self.settled = self.settled if length else 0
-
-
-class StateCache:
-    """A state of fixed size that every token changes: tensors [B, ...] by name, in a layer that never looks back.
-
-    `state["conv"]` is read and replaced by the layer. Padding must leave a row's state as it is.
-    """
-
-    can_rewind = False
-
-    def __init__(self, **state: Tensor) -> None:
-        self.state = state
-
-    def __getitem__(self, name: str) -> Tensor:
-        return self.state[name]
-
-    def __setitem__(self, name: str, value: Tensor) -> None:
-        self.state[name] = value
-
-    @property
-    def nbytes(self) -> int:
-        return sum(tensor.nbytes for tensor in self.state.values())
-
-    def reorder(self, index: Tensor) -> None:
-        self.state = {name: tensor[index] for name, tensor in self.state.items()}
-
-    def rewind(self, length: int, before: int) -> None:
-        if length == 0:
-            self.state = {name: torch.zeros_like(tensor) for name, tensor in self.state.items()}
-        elif length != before:
-            raise UsageError(
-                f"a state that has read {before} tokens cannot be rewound to {length}: a state keeps only their sum",
-                hint="generate without draft=",
-            )

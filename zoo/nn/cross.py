@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.cuts import EQUAL_HEADS
@@ -70,6 +72,19 @@ class CrossCache:
         self.k, self.v = self.k[index], self.v[index]
         self.is_real = None if self.is_real is None else self.is_real[index]
 
+    def joined(self, others: Sequence[Self], index: Sequence[int], num_slots: int, used: int) -> Self:
+        """Rows of this and `others`, whose sources need not be equally long: see `zoo.nn.Cache.joined`."""
+        rows = [(cache, row) for cache in (self, *others) for row in range(cache.k.shape[0])]
+        chosen = [rows[i] for i in index]
+        longest = max(cache.k.shape[1] for cache, _ in chosen)
+        k, v = (x.new_zeros(len(index), longest, *x.shape[2:]) for x in (self.k, self.v))
+        is_real = torch.zeros(len(index), longest, dtype=torch.bool, device=k.device)
+        for at, (cache, row) in enumerate(chosen):
+            n = cache.k.shape[1]
+            k[at, :n], v[at, :n] = cache.k[row], cache.v[row]
+            is_real[at, :n] = True if cache.is_real is None else cache.is_real[row]
+        return type(self)(k, v, None if bool(is_real.all()) else is_real)
+
     def rewind(self, length: int, before: int) -> None:
         pass  # the source stays
 
@@ -93,6 +108,18 @@ class DecoderLayerCache:
     @property
     def nbytes(self) -> int:
         return self.own.nbytes + (0 if self.source is None else self.source.nbytes)
+
+    @property
+    def can_join(self) -> bool:
+        """Whether its rows can move to another cache: once the source is known."""
+        return self.source is not None and self.own.can_join
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], num_slots: int, used: int) -> Self:
+        """See `zoo.nn.Cache.joined`."""
+        assert self.source is not None
+        own = self.own.joined([other.own for other in others], index, num_slots, used)
+        sources = [other.source for other in others if other.source is not None]
+        return type(self)(own, self.source.joined(sources, index, num_slots, used))
 
     def reorder(self, index: Tensor) -> None:
         self.own.reorder(index)

@@ -10,7 +10,8 @@ which is further back than W and so is hidden.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -52,6 +53,21 @@ class KVCache:
     def rewind_rows(self, lengths: Sequence[int], before: Sequence[int]) -> None:
         pass  # nor does it matter how far each row goes back
 
+    @property
+    def can_join(self) -> bool:
+        """Whether its rows can move to another cache as they are: not where they are rounded."""
+        return isinstance(self.k, Tensor)
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], num_slots: int, used: int) -> Self:
+        """See `Cache.joined`; of every row, the first `used` slots hold all that there is."""
+        rows = [(cache, row) for cache in (self, *others) for row in range(cache.k.shape[0])]
+        whole = copy(self)
+        whole.k, whole.v = (x.new_zeros(len(index), x.shape[1], num_slots, x.shape[3]) for x in (self.k, self.v))
+        for at, (cache, row) in enumerate(rows[i] for i in index):
+            n = min(used, num_slots, cache.k.shape[2])
+            whole.k[at, :, :n], whole.v[at, :, :n] = cache.k[row, :, :n], cache.v[row, :, :n]
+        return whole
+
     def be_like(self, k: Tensor, v: Tensor) -> None:
         """Take the dtype and device of the first keys and values, where those of the cache were guessed."""
         if self._is_guess:
@@ -87,7 +103,7 @@ class SlidingKVCache(KVCache):
         v_dim: int | None = None,
         **like: Any,
     ) -> None:
-        self.window, self.max_len = min(window, max_len), max_len
+        self.window, self.max_len, self._sight = min(window, max_len), max_len, window
         super().__init__(batch_size, self.window, num_kv_heads, head_dim, **like)
         self._highest: list[int] | None = None  # tokens that rows had before they were first rewound, or later
         self._name_keys()
@@ -97,6 +113,19 @@ class SlidingKVCache(KVCache):
         slots = min(self.window + num_tokens, self.max_len)
         self.k, self.v = (x.new_zeros(*x.shape[:2], slots, x.shape[3]) for x in (self.k, self.v))
         self._name_keys()
+
+    @property
+    def can_join(self) -> bool:
+        """Whether its rows can move to another cache as they are; a ring with slots to spare stands by itself."""
+        return super().can_join and self._size == self.window
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], num_slots: int, used: int) -> Self:
+        """See `Cache.joined`: rings that have turned are as large as they may be, and so equally large."""
+        slots = min(self._sight, num_slots)
+        whole = super().joined(others, index, slots, slots)
+        whole.window, whole.max_len, whole._highest = slots, num_slots, None
+        whole._name_keys()
+        return whole
 
     def _name_keys(self) -> None:
         self._size = self.k.shape[2]

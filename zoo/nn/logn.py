@@ -9,6 +9,8 @@ Shapes: B batch, T queries, D hidden, N heads, H head dim, R rotary channels.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -105,6 +107,13 @@ class PromptCache(KVCache):
         if span.start == 0 or self.lengths is None:
             self.lengths = span.lengths
         return self.lengths
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], num_slots: int, used: int) -> Self:
+        whole = super().joined(others, index, num_slots, used)
+        held = [(cache.lengths, cache.k.shape[0]) for cache in (self, *others)]
+        lengths = torch.cat([x.expand(rows) for x, rows in held if x is not None])  # of all: each has read a prompt
+        whole.lengths = lengths[[*index]]
+        return whole
 
     def reorder(self, index: Tensor) -> None:
         super().reorder(index)

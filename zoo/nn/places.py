@@ -51,6 +51,7 @@ class Places:
             self.positions = torch.arange(start, start + num_new, device=device)[None]  # [1, T]
         else:
             self._place_rows(batch_size)
+        self.depends_on_length = False  # whether anyone asked how long the texts are
         self._is_one_sided: bool | None = None
         self._stored: dict[int | None, tuple[Tensor, Tensor]] = {}
 
@@ -73,6 +74,7 @@ class Places:
         Where each token is taken as the last of its text, those up to each, and where a row holds several documents,
         those of each token's: [B or 1, T].
         """
+        self.depends_on_length = True
         if self.is_stepwise:
             return self.positions + 1
         if self.documents is not None:

@@ -40,8 +40,12 @@ class Sampler:
         sources: Sequence[Sequence[int]] = (),
         first: Sequence[Processor] = (),
         form: Processor | None = None,
+        number: int = 0,
     ) -> None:
-        """`sources` are what an encoder-decoder read (else the prompts), `first` what comes before all processors."""
+        """`sources` are what an encoder-decoder read (else the prompts), `first` what comes before all processors.
+
+        Where the rows are some of a call's, `number` is that of the first of them.
+        """
         self.config, self.rows = config, rows
         prompts = [row.prompt for row in rows]
         self.processors = [*first, *processors_of(config, eos=eos, sources=sources or prompts, form=form)]
@@ -49,15 +53,20 @@ class Sampler:
         self.history = History(prompts, [row.limit for row in rows], device)
         if not config.is_greedy:
             count = max(row.limit for row in rows)
-            self._draws = uniforms(config.seed, len(rows), count).to(device, _wide(torch.device(device)))
+            self._draws = uniforms(config.seed, len(rows), count, number).to(device, _wide(torch.device(device)))
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Tokens [R] chosen from raw logits [R, V]."""
-        scores = applied(self.warpers, self.history, self.process(logits.float()))
-        is_greedy = self.config.is_greedy
-        tokens = scores.argmax(-1) if is_greedy else draw(scores, self._draws[:, self.history.num_new])
+        tokens = self.chosen(self.process(logits.float()))
         self.history.append(tokens)
         return tokens
+
+    def chosen(self, scores: Tensor) -> Tensor:
+        """Tokens [R] from what `process` gave, which are not yet part of the text; of more scores than rows, more."""
+        scores = applied(self.warpers, self.history, scores)
+        if self.config.is_greedy:
+            return scores.argmax(-1)
+        return draw(scores, self._draws[:, self.history.num_new].expand(len(scores)))
 
     def process(self, scores: Tensor) -> Tensor:
         """Scores [R, V] before anything is drawn. Raises ZooError for an open row in which every token is banned."""
@@ -87,9 +96,10 @@ def draw(scores: Tensor, uniform: Tensor) -> Tensor:
     return torch.minimum(chosen, last)[:, 0].clamp(max=scores.shape[1] - 1)
 
 
-def uniforms(seed: int | None, batch_size: int, count: int) -> Tensor:
-    """Uniform numbers [R, count] in [0, 1); those of row i come from (seed, i) alone."""
-    rows = [torch.rand(count, generator=generator, dtype=torch.float64) for generator in generators(seed, batch_size)]
+def uniforms(seed: int | None, batch_size: int, count: int, number: int = 0) -> Tensor:
+    """Uniform numbers [R, count] in [0, 1); those of row i come from (seed, i) alone; `number` is the first i."""
+    found = generators(seed, number + batch_size)[number:]
+    rows = [torch.rand(count, generator=generator, dtype=torch.float64) for generator in found]
     return torch.stack(rows)
 
 
