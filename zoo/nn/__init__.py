@@ -3,7 +3,6 @@
 from zoo.nn.attention import Attend, Attention
 from zoo.nn.balancing import balancing_losses, load_balancing_loss
 from zoo.nn.cache import Cache, LayerCache, SettledCache
-from zoo.nn.cache import Cache, LayerCache, SettledCache
 from zoo.nn.compute import computed_by
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
 from zoo.nn.decoder import Decoder, PostNormLayer, PreNormLayer, SandwichLayer

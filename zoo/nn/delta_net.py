@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.nn.cache import StateCache
 from zoo.nn.compute import computed_by
 from zoo.nn.delta_rule import delta_chunks, delta_step
 from zoo.nn.norm import RMSNorm, at_least_float32
 from zoo.nn.ragged import RealFirst
 from zoo.nn.span import Span
+from zoo.nn.state_cache import StateCache
 
 UNIT_EPS = 1e-6  # of the released code, added to the squares of a key or query
 
