@@ -9,51 +9,20 @@ Shapes: B batch, T tokens, D hidden, P patches.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import Attention, Cache, Decoder, GatedMLP, MRope, PreNormLayer, RMSNorm, SettledCache, Span, has_values
+from zoo.nn import Attention, Cache, Decoder, GatedMLP, MRope, PreNormLayer, RMSNorm, Span, has_values
 
 from .config import Qwen2VLConfig
 from .positions import Seen, place
+from .seeing import PlaceCache, SeeingSpan, put
 from .tower import Tower, WindowedTower, check_squares
 from .vision import WindowedVisionConfig
-
-
-class PlaceCache(SettledCache):
-    """Remembers besides how far each row's positions are ahead of its number of tokens: `rope_deltas` elsewhere."""
-
-    offsets: Tensor | None = None  # [B]; None: no row has seen an image
-
-    def reorder(self, index: Tensor) -> None:
-        super().reorder(index)
-        if self.offsets is not None:
-            self.offsets = self.offsets[index]
-
-    def joined(self, others: Sequence[Self], index: Sequence[int], *, max_len: int) -> Self:
-        whole = super().joined(others, index, max_len=max_len)
-        held = [
-            torch.zeros(cache.batch_size, dtype=torch.long, device=self._device)
-            if cache.offsets is None
-            else cache.offsets
-            for cache in (self, *others)
-        ]
-        whole.offsets = torch.cat(held)[[*index]] if any(c.offsets is not None for c in (self, *others)) else None
-        return whole
-
-    def rewind(self, length: int) -> None:
-        super().rewind(length)
-        self.offsets = self.offsets if length else None
-
-
-class SeeingSpan(Span):
-    """A span whose tokens may stand for images; `deep` are states [B, T, D] for the first layers to add there."""
-
-    deep: Sequence[Tensor] = ()
 
 
 class Qwen2VL(Decoder):
@@ -191,13 +160,6 @@ class Qwen2VL(Decoder):
     def _looked(self, x: Tensor, where: Tensor, patches: Tensor, grid: Tensor, span: SeeingSpan) -> Tensor:
         """x with what the tower makes of these patches in the places `where`."""
         return put(x, where, self.visual(patches, grid))
-
-
-def put(x: Tensor, where: Tensor, states: Tensor) -> Tensor:
-    """x [B, T, D] with `states` [n, D] in the n places `where`. Raises UsageError for another number of places."""
-    if has_values(x) and (places := int(where.sum())) != len(states):
-        raise UsageError(f"the text has {places} places for tokens of images or videos, and there are {len(states)}")
-    return x.masked_scatter(where[..., None], states.to(x.dtype))
 
 
 def _real(where: Tensor, span: Span) -> Tensor:

@@ -149,7 +149,7 @@ def test_an_evaluation_reads_each_text_in_windows(monkeypatch: pytest.MonkeyPatc
     assert asked[0][0] == ("s", "a=1")
     assert asked[0][1].items() >= {"family": "g", "allow": ["z"], "allow_pickle": True}.items()
     assert asked[1:] == [
-        {"dtype": "float16", "device": "cpu", "quantize": None, "keep_packed": False},
+        {"dtype": "float16", "device": "cpu", "quantize": None, "keep_packed": False, "mesh": None},
         *(("model", ("t", f"text of {name}"), {"window": 100, "stride": 3}) for name in "xy"),
     ]  # fmt: skip
     assert heard == ["loading s", "reading x", "reading y"]

@@ -367,6 +367,7 @@ class Source:
     def __init__(self, name: str, vocab: int = 9, vocabulary: str = "v", longest: int | None = 50) -> None:
         self.source, self.vocab_size, self.vocabulary, self.max_seq_len = name, vocab, vocabulary, longest
         self.tokenizer, self.options, self.overrides = name, {"family": name}, ("a=1",)
+        self.quantize = None
 
     def load(self, *, dtype: str | None, device: str) -> Any:
         return SimpleNamespace(
@@ -506,8 +507,9 @@ def test_compare_measures_what_has_weights(monkeypatch: pytest.MonkeyPatch, tmp_
     for what in (tmp_path, str(tmp_path), "model=tiny model.num_layers=2 family=llama", "tiny"):
         comparing._opened(what)
     assert asked == [
-        ((tmp_path,), {}), ((str(tmp_path),), {}), (("tiny", "model.num_layers=2"), {"family": "llama"}),
-        (("tiny",), {"family": None}),
+        ((str(tmp_path),), {"family": None, "quantize": None}), ((str(tmp_path),), {"family": None, "quantize": None}),
+        (("tiny", "model.num_layers=2"), {"family": "llama", "quantize": None}),
+        (("tiny",), {"family": None, "quantize": None}),
     ]  # fmt: skip
 
     def refuse(*given: Any, **more: Any) -> Any:

@@ -127,7 +127,7 @@ def test_a_check_is_ok_skipped_or_failed_whatever_is_raised() -> None:
 
 def test_properties_are_numbered_once_through() -> None:
     assert sorted(NUMBERS.values()) == [*range(1, len(NUMBERS) + 1)]
-    assert GROUPS == ("registry", "config", "model", "cache", "weights", "docs")
+    assert GROUPS == ("registry", "config", "model", "cache", "weights", "docs", "parallel")
 
 
 # variants

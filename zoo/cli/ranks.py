@@ -40,6 +40,8 @@ def over_ranks(choices: Sequence[str], device: str) -> tuple[tuple[str, ...], De
     words = [word for word in choices if word.lstrip("+").partition("=")[0].partition(".")[0] == GROUP]
     others = tuple(word for word in choices if word not in words)
     layout, here = layout_of(word.lstrip("+") for word in words), seat()
+    if not words and here is None:
+        return others, None
     context = click.get_current_context()
     refuse_others(layout, f"zoo {context.info_name}")
     if here is None and layout.num_ranks == 1:

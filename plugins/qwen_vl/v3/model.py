@@ -29,8 +29,9 @@ from zoo.nn import (
     Span,
 )
 
-from ..model import Qwen2VL, SeeingSpan, put
+from ..model import Qwen2VL
 from ..positions import Seen
+from ..seeing import SeeingSpan, put
 from ..tower import check_squares
 from .config import Qwen3VLConfig, Qwen3VLMoEConfig
 from .tower import DeepTower
