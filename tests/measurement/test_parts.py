@@ -501,7 +501,8 @@ def test_speed_is_measured_of_each_that_is_there(read_as: list[Any], monkeypatch
 def test_compare_measures_what_has_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Any] = []
     monkeypatch.setattr(
-        "zoo.measurement.subject.open_source", lambda *given, **more: asked.append((given, more)) or given
+        "zoo.measurement.subject.open_source",
+        lambda *given, **more: asked.append((given, more)) or SimpleNamespace(quantize=None),
     )
     assert "no weights" in comparing._opened(TINY).what  # type: ignore[union-attr]
     for what in (tmp_path, str(tmp_path), "model=tiny model.num_layers=2 family=llama", "tiny"):
@@ -522,6 +523,7 @@ def test_compare_measures_what_has_weights(monkeypatch: pytest.MonkeyPatch, tmp_
     assert comparing._losses([a, (("xy", 3.0),)]) == ()
     assert comparing._losses([None]) == ()
     monkeypatch.setattr(comparing, "_opened", lambda what: f"opened {what}")
+    monkeypatch.setattr(comparing, "_roundings", lambda subjects, opened: (None,) * len(opened))
     record = SimpleNamespace(
         models=[SimpleNamespace(pieces=lambda: list(a), source=""), SimpleNamespace(pieces=list, source="")],
         rows=lambda: ["row"], notes=lambda: ["note"], to_dict=lambda: {"d": 1},
@@ -531,7 +533,7 @@ def test_compare_measures_what_has_weights(monkeypatch: pytest.MonkeyPatch, tmp_
     given, more = asked[-1]
     assert given[0][0] == "opened s"
     assert more == {"text": "t", "window": 3, "stride": 2, "dtype": "d", "device": "v", "speed": True, "tell": None}
-    assert found == comparison.Findings(("row",), ((1.0, 2.0), None), ("note",), (a, None), {"d": 1})  # type: ignore[arg-type]
+    assert found == comparison.Findings(("row",), ((1.0, 2.0), None), ("note",), (a, None), {"d": 1}, (None, None))  # type: ignore[arg-type]
     assert [m.source for m in record.models] == ["s", "llama"]
 
 
