@@ -15,7 +15,7 @@ from torch import Tensor
 import zoo
 from tests.measurement.models import copy, write
 from zoo.checkpoint import saving
-from zoo.checkpoint.conversion import reader
+from zoo.checkpoint.export_plan import reader
 from zoo.checkpoint.loading import converted
 from zoo.weights.entries import Rule
 from zoo.weights.ops import Op, split

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,55 +14,57 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import memory
 import torch
 from turns import spread, table
 
 import zoo
-from zoo.nn.packed import packed_layers
-from zoo.units import human_bytes
 
-SHAPE, PROMPT, NEW, REPEATS = "smollm2-135m", 16, 8, 5
+SHAPE, PROMPT, NEW, REPEATS = "smollm2-135m", 16, 4, 15
 FORMS: dict[str, dict[str, Any]] = {
     "float32": {"dtype": "float32"},
     "bfloat16": {"dtype": "bfloat16"},
     "int8, the rest bfloat16": {"dtype": "bfloat16", "quantize": "int8"},
     "int4, the rest bfloat16": {"dtype": "bfloat16", "quantize": "int4"},
 }
-PEAK = """
-import sys, warnings
-warnings.simplefilter("ignore")
-import torch, zoo, zoo.generation, zoo.checkpoint.loading, zoo.plugins.llama.model
-from zoo.measurement.speed.memory import peak_bytes
-torch.ones(64, 64) @ torch.ones(64, 64)
-before = peak_bytes()
-model = zoo.load(sys.argv[1], **eval(sys.argv[2]))
-zoo.generate(model, [[1, 2, 3]], max_new_tokens=4)
-print(peak_bytes() - before)
-"""
 
 
 def report(smollm2: Path | None) -> list[str]:
-    """Tokens per second by form and threads, what each takes, and the ratios of the turns."""
+    """Tokens per second by form and threads, the ratios of the turns, and the memory that each form takes."""
+    rows = [row for threads in (1, 2) for row in _on_cores(threads)]
     with warnings.catch_warnings(), TemporaryDirectory(prefix="zoo-bench-") as folder:
         warnings.simplefilter("ignore", zoo.errors.ZooWarning)
         plain = zoo.save(zoo.build(SHAPE, device="cpu", dtype="bfloat16"), Path(folder) / "plain")
-        models = {name: zoo.build(SHAPE, device="cpu", **options).eval() for name, options in FORMS.items()}
-        rows = [row for threads in (1, 2) for row in _decode(models, threads)]
-        peaks = [_peak(plain, name, models[name]) for name in FORMS]
+        peaks = memory.peaks(plain, smollm2)
     about = [
-        f"The shape of SmolLM2-135M with random weights, batch 1, {PROMPT} tokens read, then {NEW} written one by one,",
-        f"{REPEATS} turns. Embedding and head keep their type. Peak memory is that of a process that loads a file of",
-        "bfloat16 and writes four tokens, above what it has after importing all that it needs.",
+        f"The shape of SmolLM2-135M with random weights, batch 1, {PROMPT} tokens read, then {NEW} written one by one.",
+        f"Embedding and head keep their type. {REPEATS} turns in one process that is pinned to as many cores as it has",
+        "threads; ratios are those of a turn, of which the median is told. "
+        f"Load of the machine meanwhile (1 minute): {_load()}.",
     ]
     head = ["weights", "threads", "tokens/s", "against float32", "against bfloat16"]
-    return [
-        "## Packed weights", "", *about, "", *table(head, rows), "",
-        *table(["weights", "bytes of the model", "peak", "peak / bytes"], peaks),
-    ]  # fmt: skip
+    told = [
+        "Peak memory: the rise of a process's high-water mark of resident memory, mapped files included, from when it",
+        "has loaded and run the model in the box until it has loaded the model and written four tokens.",
+    ]
+    return ["## Packed weights", "", *about, "", *table(head, rows), "", *told, "", *peaks]
 
 
-def _decode(models: dict[str, Any], threads: int) -> list[list[str]]:
+def _on_cores(threads: int) -> list[list[str]]:
+    """The rows of one number of threads, from a process that runs on as many cores."""
+    pin = ["taskset", "-c", ",".join(map(str, range(threads)))] if shutil.which("taskset") else []
+    words = [*pin, sys.executable, str(Path(__file__).resolve()), str(threads)]
+    done = subprocess.run(words, check=True, capture_output=True, text=True, env=os.environ)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _load() -> str:
+    return f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores"
+
+
+def _decode(threads: int) -> list[list[str]]:
     torch.set_num_threads(threads)
+    models: dict[str, Any] = {name: zoo.build(SHAPE, device="cpu", **options).eval() for name, options in FORMS.items()}
     prompt = torch.randint(1000, (1, PROMPT), generator=torch.Generator().manual_seed(0))
     for model in models.values():
         _seconds(model, prompt)
@@ -84,9 +88,6 @@ def _seconds(model: Any, prompt: Any) -> float:
     return time.perf_counter() - start
 
 
-def _peak(folder: Path, name: str, model: Any) -> list[str]:
-    options = FORMS[name]
-    nbytes = sum(p.nbytes for p in model.parameters()) + sum(m.nbytes for m in packed_layers(model).values())
-    code = [sys.executable, "-P", "-c", PEAK, str(folder), repr(options)]
-    found = int(subprocess.run(code, check=True, capture_output=True, text=True, env=os.environ).stdout.split()[-1])
-    return [name, human_bytes(nbytes), human_bytes(found), f"{found / nbytes:.2f}"]
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    print(json.dumps(_decode(int(sys.argv[1]))))

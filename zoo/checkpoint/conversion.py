@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.checkpoint.export_plan import ExportPlan, check_to_write
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.notes import tell
 from zoo.checkpoint.provenance import origin
-from zoo.errors import CheckpointError, UsageError, clean, some
+from zoo.errors import UsageError, clean
 from zoo.files.regular import sha256_of
 from zoo.units import parse_bytes
-from zoo.weights.table import Step
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
     from zoo.files.safetensors_writer import TensorSpec
 
@@ -78,74 +77,30 @@ def convert_ledger(
     type: str | None = None,
 ) -> Conversion:
     """`convert` of a checkpoint whose headers are read already."""
-    ledger.check()
-    refuse_random(ledger)
+    check_to_write(ledger)
     if format not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
     if type is not None and format != "gguf":
         raise UsageError(f"the type {clean(type)!r} is for GGUF files", hint="add format='gguf' (--to gguf)")
     shard_bytes = parse_bytes(max_shard_size)
-    dtype = str(dtype).removeprefix("torch.") if dtype else None
-    from zoo.checkpoint import saving
-    from zoo.checkpoint.checks import check_tied, check_witnesses
     from zoo.checkpoint.target import Target
 
     tell(ledger)
-    specs = our_specs(ledger, dtype)
-    dtypes = {d for d, _ in specs.values()}
-    config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
-    saving.check_written(ledger.family, format, config)  # first: it says what the format cannot store
-    steps = saving.export_steps(ledger.family, format, config, specs)
-    foreign = saving.foreign_specs(steps, specs)
+    plan = ExportPlan.of(ledger, format, dtype)
     target = Target(
-        Path(folder), ledger.family, format, config, foreign, provenance(ledger, format, dtype, allow),
+        Path(folder), ledger.family, format, plan.config, plan.foreign,
+        provenance(ledger, format, plan.dtype, allow),
         ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
     )  # fmt: skip
     done = Conversion(
-        ledger, Path(folder), format, target.num_tensors, target.nbytes, dtype, target.notes, target.written
+        ledger, Path(folder), format, target.num_tensors, target.nbytes, plan.dtype, target.notes, target.written
     )  # fmt: skip
     if dry_run:
         target.check()
         return done
-    with ledger.checkpoint.open() as tensors:
-        check_tied(ledger, tensors)
-        check_witnesses(ledger, tensors)
-        target.write(saving.exported(steps, reader(ledger, tensors, dtype)))
+    with plan.tensors() as tensors:
+        target.write(tensors)
     return done
-
-
-def our_specs(ledger: Ledger, dtype: str | None) -> dict[str, TensorSpec]:
-    """dtype and shape of each of our weights, from the headers."""
-    from zoo.models.construction import as_dtype
-
-    wanted = str(as_dtype(dtype)).removeprefix("torch.") if dtype else None
-    infos, actual = ledger.checkpoint.tensors, ledger.account.actual
-    specs: dict[str, TensorSpec] = {}
-    for step in ledger.account.steps:
-        stored = _float(infos[actual[step.theirs[0]]].dtype)
-        for name in step.ours:
-            keeps = name in ledger.exact and wanted is not None and _bits(wanted) < _bits(stored)
-            specs[name] = (stored if keeps else wanted or stored, ledger.shapes[name])
-    return specs
-
-
-def reader(ledger: Ledger, tensors: Mapping[str, Tensor], dtype: str | None) -> Callable[[str], Tensor]:
-    """Reads one of our weights by name; the step it comes from is kept until another is asked for."""
-    from zoo.checkpoint.placing import cast
-    from zoo.models.construction import as_dtype
-
-    owner: dict[str, Step] = {name: step for step in ledger.account.steps for name in step.ours}
-    kept: dict[str, Tensor] = {}
-
-    def read(name: str) -> Tensor:
-        if name not in kept:
-            kept.clear()
-            step = owner[name]
-            theirs = [tensors[ledger.account.actual[n]] for n in step.theirs]
-            kept.update(zip(step.ours, step.op.load(theirs), strict=True))
-        return cast(ledger, name, kept[name], as_dtype(dtype))
-
-    return read
 
 
 def provenance(ledger: Ledger, format: str, dtype: str | None, allow: Iterable[str]) -> dict[str, Any]:
@@ -162,22 +117,3 @@ def provenance(ledger: Ledger, format: str, dtype: str | None, allow: Iterable[s
         "format": format,
         "options": {"dtype": dtype, "allow": list(allow)},
     }
-
-
-def refuse_random(ledger: Ledger) -> None:
-    """Refuse to write a folder that lacks weights: what is drawn at random is no part of a checkpoint."""
-    if ledger.random:
-        what = "the files do not have it, and convert does not write random weights"
-        hint = "zoo.load and zoo.save do, and record it in zoo.json"
-        raise CheckpointError(ledger.source, some(ledger.random), what, hint=hint)
-
-
-def _bits(dtype: str) -> int:
-    import torch
-
-    return torch.finfo(getattr(torch, dtype)).bits
-
-
-def _float(dtype: str) -> str:
-    """The dtype that a tensor stored as `dtype` is read as: block formats are dequantised to float32."""
-    return dtype if dtype.startswith(("float", "bfloat")) else "float32"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from zoo.checkpoint.conversion import Conversion, convert_ledger, our_specs, reader
+from zoo.checkpoint.conversion import Conversion, convert_ledger
+from zoo.checkpoint.export_plan import ExportPlan, reader
 from zoo.checkpoint.quantising import Quantised
 from zoo.errors import UsageError
 from zoo.files.gguf.encoding import BLOCK, BLOCKS, bytes_of_type
@@ -36,9 +36,7 @@ def _errors(done: Conversion) -> dict[str, float]:
     from zoo.files.checkpoint import open_checkpoint
 
     ledger, found = done.ledger, dict[str, float]()
-    specs = our_specs(ledger, done.dtype)
-    config = replace(ledger.config, dtype=next(iter(specs.values()))[0])
-    steps = saving.export_steps(ledger.family, "gguf", config, specs)
+    steps = ExportPlan.of(ledger, "gguf", done.dtype).steps
     rounded = [step for step in steps if any(done.tensors[name][0] in BLOCKS for name in step.theirs)]
     with ledger.checkpoint.open() as before, open_checkpoint(done.folder).open() as after:
         for name, old in saving.exported(rounded, reader(ledger, before, done.dtype)):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zoo.anatomy.quantisation import rounded_names
-from zoo.checkpoint.conversion import our_specs, provenance, reader, refuse_random
+from zoo.checkpoint.conversion import provenance
+from zoo.checkpoint.export_plan import ExportPlan, check_to_write
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.notes import tell
 from zoo.checkpoint.packing_plan import PackingPlan
@@ -85,8 +86,7 @@ def quantize(
         what = f"{folder} is the name of a GGUF file, and {form} is written as a folder"
         raise UsageError(what, hint=f"give a name without .gguf, or --to {' or '.join(OF_LLAMA_CPP)}")
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
-    ledger.check()
-    refuse_random(ledger)
+    check_to_write(ledger)
     _refuse_packed(ledger)
     if chosen is None:
         from zoo.checkpoint.into_blocks import into_blocks
@@ -94,19 +94,14 @@ def quantize(
         return into_blocks(ledger, folder, form, dtype=dtype, allow=allow, force=force, dry_run=dry_run)
     shard_bytes = parse_bytes(max_shard_size)
     from zoo.checkpoint import saving
-    from zoo.checkpoint.checks import check_tied, check_witnesses
     from zoo.checkpoint.target import kept_settings
     from zoo.files.shards import bytes_of
     from zoo.files.write import check_target, write_folder
 
     tell(ledger)
-    dtype = str(dtype).removeprefix("torch.") if dtype else None
-    specs = our_specs(ledger, dtype)
-    dtypes = {found for found, _ in specs.values()}
-    config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
-    steps = saving.export_steps(ledger.family, "hf", config, specs)
-    plain = saving.foreign_specs(steps, specs)
-    names = {n for n in _packable(ledger, steps, plain) if plain[n][1][1] % chosen.whole == 0}
+    export = ExportPlan.of(ledger, "hf", dtype)
+    config, plain = export.config, export.foreign
+    names = {n for n in _packable(ledger, export.steps, plain) if plain[n][1][1] % chosen.whole == 0}
     if not names:
         raise UsageError(f"no matrix has whole multiples of {chosen.whole} columns", hint="try --to int8")
     plan = PackingPlan(chosen, group or (chosen.groups or (0,))[0], names, plain)
@@ -120,18 +115,17 @@ def quantize(
         check_target(Path(folder), [ledger.checkpoint.path], force)
         return done
     ignored = dict.fromkeys([*(n.removesuffix(".weight") for n in kept if n.endswith(".weight")), "lm_head"])
-    with ledger.checkpoint.open() as tensors:
-        check_tied(ledger, tensors)
-        check_witnesses(ledger, tensors)
+    with export.tensors() as tensors:
         write_folder(
             Path(folder),
             written,
-            plan.stream(saving.exported(steps, reader(ledger, tensors, dtype)), done.errors),
+            plan.stream(tensors, done.errors),
             config=saving.foreign_config(ledger.family, "hf", config)
             | kept_settings(ledger, "hf")
             | {"quantization_config": chosen.config([*ignored], plan.group, config.dtype)},
             extra=saving.companions(ledger.checkpoint),
-            provenance=provenance(ledger, "hf", dtype, allow) | {"quantised_to": form, "group": plan.group or None},
+            provenance=provenance(ledger, "hf", export.dtype, allow)
+            | {"quantised_to": form, "group": plan.group or None},
             max_shard_size=shard_bytes,
             force=force,
             sources=[ledger.checkpoint.path],

@@ -8,7 +8,7 @@ import click
 
 from zoo.anatomy.size import human_bytes
 from zoo.cli import output
-from zoo.cli.inspect import chosen, complete, lines, shared_options
+from zoo.cli.inspect import chosen, complete, lines, shared_options, writing_options
 from zoo.cli.proving import is_family
 
 EPILOG = """\b
@@ -29,12 +29,7 @@ Examples:
 )  # fmt: skip
 @click.option("--type", metavar="TYPE", help="Of a GGUF file's matrices: q8_0, q4_0, bf16, ...")
 @click.option("--dtype", help="Cast the weights; a value that overflows is an error.")
-@click.option(
-    "--max-shard-size", default="5GB", show_default=True, metavar="SIZE",
-    help="Cut the weights into files of at most this: 5GB, 200MB or a number of bytes.",
-)  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
+@writing_options
 @click.option("--prove", is_flag=True, help="First test the weight tables on numbered elements, in both directions.")
 @click.option("--json", "as_json", is_flag=True, help="The account as JSON.")
 def command(

@@ -48,6 +48,18 @@ def shared_options(function: F, *, others: str = "") -> F:
     return function
 
 
+def writing_options(function: F) -> F:
+    """The options of every command that writes a checkpoint."""
+    size = "Cut the weights into files of at most this: 5GB, 200MB or a number of bytes."
+    for option in (
+        click.option("--dry-run", is_flag=True, help="Check everything and say what would be written."),
+        click.option("--force", is_flag=True, help="Replace a folder that zoo wrote."),
+        click.option("--max-shard-size", default="5GB", show_default=True, metavar="SIZE", help=size),
+    ):
+        function = option(function)
+    return function
+
+
 @click.command(epilog=EPILOG)
 @click.argument("source", shell_complete=complete)
 @shared_options

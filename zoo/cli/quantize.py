@@ -9,7 +9,7 @@ import click
 
 from zoo.anatomy.size import human_bytes
 from zoo.cli import output
-from zoo.cli.inspect import chosen, complete, lines, shared_options
+from zoo.cli.inspect import chosen, complete, lines, shared_options, writing_options
 from zoo.weights.account import grouped
 
 if TYPE_CHECKING:
@@ -34,12 +34,7 @@ Examples:
 @click.option("--group", type=int, help="Columns that share a scale in int4: 32, 64 or 128.  [default: 32]")
 @click.option("--dtype", help="Cast the weights that are not packed; a value that overflows is an error.")
 @click.option("--text", metavar="FILE", help="Read this text, or sample, with both: perplexity and KL.")
-@click.option(
-    "--max-shard-size", default="5GB", show_default=True, metavar="SIZE",
-    help="Cut the weights into files of at most this: 5GB, 200MB or a number of bytes.",
-)  # fmt: skip
-@click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
-@click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
+@writing_options
 @click.option("--json", "as_json", is_flag=True, help="The account and the error of every weight as JSON.")
 def command(
     source: str,
