@@ -9,7 +9,8 @@ import zoo
 from zoo.anatomy.size import Size
 from zoo.errors import UsageError
 from zoo.nn import Cache, StateCache, in_int8
-from zoo.nn.rounded_cache import RoundedNumbers
+from zoo.nn.rounded_cache import RoundedNumbers, int8_cache
+from zoo.nn.unwritten import unallocated
 from zoo.registry import installed
 
 FAMILIES = ["llama", "gemma", "deepseek", "mistral", "qwen", "chatglm2", "gpt2"]
@@ -37,6 +38,28 @@ def test_bytes_are_those_of_the_formula_and_texts_go_on_alike(family: str) -> No
             rounded, exact = model(part, cache=cache), model(part, cache=plain)
     assert cache.nbytes < plain.nbytes
     assert (rounded - exact).norm() / exact.norm() < 0.02  # each key and value is off by 0.4 % of its head's largest
+
+
+@pytest.mark.parametrize("family", FAMILIES[:3])
+def test_what_is_not_rounded_is_never_there(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = zoo.build(installed()[family].config_class.tiny(), device="cpu", dtype="float32").eval()
+    made: list[int] = []
+    zeros = torch.zeros
+
+    def counted(*size: object, **named: object) -> torch.Tensor:
+        made.append((found := zeros(*size, **named)).nbytes)
+        return found
+
+    plain = in_int8(model.new_cache(2, 12))
+    monkeypatch.setattr(torch, "zeros", counted)
+    cache = int8_cache(model, 2, 12)
+    assert sum(made) <= cache.nbytes == plain.nbytes
+    tokens = torch.tensor([[3, 5, 7, 4], [9, 11, 2, 8]])
+    with torch.inference_mode():
+        assert torch.equal(model(tokens, cache=cache), model(tokens, cache=plain))
+        with unallocated():
+            late = model.new_cache(2, 12)
+        assert torch.equal(model(tokens, cache=late), model(tokens, cache=model.new_cache(2, 12)))
 
 
 def test_generation_keeps_a_small_cache_where_it_is_told_to() -> None:

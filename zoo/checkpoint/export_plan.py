@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -27,7 +27,7 @@ class ExportPlan:
     format: str
     dtype: str | None  # that weights are cast to; None: they keep theirs
     config: ModelConfig
-    steps: Sequence[Step]
+    steps: list[Step]
     foreign: Mapping[str, TensorSpec]
 
     @classmethod

@@ -19,6 +19,7 @@ from torch import Tensor
 from zoo.errors import UsageError
 from zoo.nn.keys import NEW, SLOTS, Keys, LatestKeys, RingKeys, TracedKeys
 from zoo.nn.places import Places
+from zoo.nn.unwritten import Unwritten, room
 
 
 class KVCache:
@@ -37,8 +38,8 @@ class KVCache:
         is_guess: bool = False,
     ) -> None:
         self._is_guess = is_guess  # of dtype and device, which the first keys then decide
-        self.k: Any = torch.zeros(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
-        self.v: Any = torch.zeros(batch_size, num_kv_heads, max_len, v_dim or head_dim, dtype=dtype, device=device)
+        self.k: Any = room(batch_size, num_kv_heads, max_len, head_dim, dtype=dtype, device=device)
+        self.v: Any = room(batch_size, num_kv_heads, max_len, v_dim or head_dim, dtype=dtype, device=device)
 
     @property
     def nbytes(self) -> int:
@@ -70,6 +71,8 @@ class KVCache:
 
     def be_like(self, k: Tensor, v: Tensor) -> None:
         """Take the dtype and device of the first keys and values, where those of the cache were guessed."""
+        if isinstance(self.k, Unwritten):
+            self.k, self.v = self.k.zeros(), self.v.zeros()
         if self._is_guess:
             self.k, self.v, self._is_guess = self.k.to(k), self.v.to(v), False
 

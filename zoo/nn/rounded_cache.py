@@ -14,6 +14,7 @@ from zoo.errors import UsageError
 from zoo.nn.cache import Cache
 from zoo.nn.cross import DecoderLayerCache
 from zoo.nn.kv_cache import KVCache
+from zoo.nn.unwritten import Unwritten, unallocated
 
 SCALE_BYTES = 2  # bfloat16
 
@@ -25,7 +26,7 @@ class RoundedNumbers:
         self.codes, self.scales, self.dtype = codes, scales, dtype
 
     @classmethod
-    def empty(cls, like: Tensor) -> RoundedNumbers:
+    def empty(cls, like: Tensor | Unwritten) -> RoundedNumbers:
         """Zeros of the shape of `like`, read in its dtype."""
         scales = torch.ones(*like.shape[:-1], 1, dtype=torch.bfloat16, device=like.device)
         return cls(torch.zeros(like.shape, dtype=torch.int8, device=like.device), scales, like.dtype)
@@ -61,6 +62,12 @@ class RoundedNumbers:
         """Some rows of the batch."""
         codes, scales = (part.index_select(dim, index) for part in (self.codes, self.scales))
         return RoundedNumbers(codes, scales, self.dtype)
+
+
+def int8_cache(model: Any, batch_size: int, max_len: int) -> Any:
+    """A model's empty cache in 8 bits, which never takes the memory of one that is not."""
+    with unallocated():
+        return in_int8(model.new_cache(batch_size, max_len))
 
 
 def in_int8(cache: Any) -> Any:

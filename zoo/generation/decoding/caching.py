@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.generation.protocols import LanguageModel
-from zoo.nn.rounded_cache import in_int8
+from zoo.nn.rounded_cache import int8_cache
 
 
 class InSmallCaches:
@@ -27,4 +27,4 @@ class InSmallCaches:
 
     def new_cache(self, batch_size: int, max_len: int) -> Any:
         """An empty cache in int8. Raises UsageError for a model that keeps no keys and values."""
-        return in_int8(self.model.new_cache(batch_size, max_len))
+        return int8_cache(self.model, batch_size, max_len)
