@@ -27,6 +27,8 @@ from zoo.measurement.speed.memory import peak_bytes
 from zoo.nn.packed import packed_layers
 torch.set_num_threads(1)
 source, options = sys.argv[1], json.loads(sys.argv[2])
+if source.endswith(".gguf"):
+    import gguf
 small = {k: v for k, v in options.items() if k != "keep_packed"}
 zoo.generate(zoo.load("tiny", **small), [[1, 2, 3]], max_new_tokens=4)
 before = peak_bytes()
