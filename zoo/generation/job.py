@@ -152,7 +152,8 @@ def open_job(
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
     reader, begun = _begun(model, replace(batch, inputs=inputs or {}, chunk=config.prefill_chunk), config)
     if compile and config.cache is not None:
-        raise UsageError(f"compile=True and cache={config.cache} do not go together", hint="leave one of them out")
+        why = "a compiled step takes caches of plain tensors only"
+        raise UsageError(f"compile=True and cache={config.cache} do not go together", why=why, hint="leave one out")
     reader = reader if config.cache is None else InSmallCaches(reader)
     if compile and draft is not None:
         raise UsageError("compile=True and a draft do not go together: what is compiled is a step of one token")
