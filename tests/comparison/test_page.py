@@ -167,6 +167,7 @@ def test_the_size_of_a_treemap_tells_the_size_of_the_model():
     assert areas[0] < areas[1] * 0.02
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
 def test_where_the_error_of_rounding_lies_is_drawn_and_counted(tmp_path: Path) -> None:
     text = tmp_path / "text.txt"

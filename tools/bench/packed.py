@@ -41,8 +41,7 @@ def report(smollm2: Path | None) -> list[str]:
         f"The shape of SmolLM2-135M with random weights, batch 1, {PROMPT} tokens read, then {NEW} written one by one.",
         f"Embedding and head keep their type. {REPEATS} turns in one process that is pinned to as many cores as it has",
         "threads, timed in seconds of CPU with one thread and of the clock with two; the median of the ratios of the",
-        "turns, the least and the most. "
-        f"Load of the machine meanwhile (1 minute): {_load()}.",
+        f"turns, the least and the most. Load of the machine meanwhile (1 minute): {_load()}.",
     ]
     head = ["weights", "threads", "tokens/s", "against float32", "against bfloat16"]
     told = [
