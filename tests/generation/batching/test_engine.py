@@ -16,7 +16,7 @@ from tests.generation.test_families import decoders
 from tests.some import some
 from zoo.errors import UsageError, ZooError
 from zoo.generation import GenerationConfig, generate
-from zoo.generation.batching import Beginnings, Engine, QueueFull, Request, generate_each
+from zoo.generation.batching import Beginnings, Engine, QueueFull, Request, Utterance, generate_each
 from zoo.models.construction import build
 from zoo.nn import Decoder, StateCache
 from zoo.registry import installed
@@ -237,3 +237,35 @@ def test_each_is_what_generate_gives(tiny):
     assert texts == [
         generate(tiny, [p], config=c, tokenizer=tokenizer).text for p, c in zip(prompts, configs, strict=True)
     ]
+
+
+def test_a_conversation_is_not_read_again_and_says_the_same(tiny):
+    tokenizer, beginnings = tiny.ledger.tokenizer, Beginnings(1 << 24)
+    engine = Engine(tiny, tokenizer, max_rows=1, beginnings=beginnings)
+    said, config = "She had been so very much in love with the old man that she said nothing.", GenerationConfig()
+    for line in (" He said", " And"):
+        said += line
+        prompt = tokenizer.encode(said)
+        pieces = Utterance(engine, prompt, config.updated(max_new_tokens=12))
+        answer = "".join(pieces)
+        out = generate(tiny, [prompt], tokenizer=tokenizer, max_new_tokens=12, config=config)
+        assert (answer, pieces.new_tokens, pieces.finish_reason) == (out.text, out.new_tokens[0], out.finish_reasons[0])
+        said += answer
+    assert beginnings.num_shared > 16
+
+
+def test_an_interrupted_answer_leaves_the_engine_ready(tiny):
+    engine = Engine(tiny, tiny.ledger.tokenizer, max_rows=1)
+    config, step = GenerationConfig(max_new_tokens=4), engine.step
+
+    def interrupted() -> list:
+        raise KeyboardInterrupt
+
+    engine.step = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        next(Utterance(engine, [5, 6], config))
+    engine.step = step  # type: ignore[method-assign]
+    assert engine.is_idle
+    assert "".join(Utterance(engine, [5, 6], config)) == generate(
+        tiny, [[5, 6]], tokenizer=tiny.ledger.tokenizer, config=config
+    ).text  # fmt: skip
