@@ -11,6 +11,7 @@ import json
 import os
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -43,9 +44,11 @@ def made(name: str, folder: Path) -> tuple[Path, int]:
 
 
 @contextmanager
-def running(words: list[str], port: int) -> Iterator[tuple[str, int]]:
+def running(words: list[str]) -> Iterator[tuple[str, int]]:
     """A server's address and process, once it answers."""
-    server = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = subprocess.Popen([*words, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
     try:
         for _ in range(600):
@@ -112,7 +115,7 @@ def main() -> None:
         prompts = [[rng.randrange(3, vocab_size) for _ in range(24)] for _ in range(given.requests)]
         asked = [{**how, "prompt": prompt, "repetition_penalty": 1.0} for prompt in prompts]
         ours = [sys.executable, "-c", "from zoo.cli import main; main()", "serve", str(folder), "--dtype", "float32"]
-        with running([*ours, "--port", "8765"], 8765) as (address, server):
+        with running(ours) as (address, server):
             told(f"zoo serve {given.model}", address, server, "/v1/completions", asked)
         if given.theirs:
             words = [" ".join(rng.choice(["the", "man", "said", "was", "not"]) for _ in range(24)) for _ in prompts]
@@ -122,8 +125,8 @@ def main() -> None:
                                                   "min_new_tokens": given.tokens})}
                 for text in words
             ]  # fmt: skip
-            theirs = [shutil.which("transformers") or "transformers", "serve", str(folder), "--port", "8766"]
-            with running([*theirs, "--dtype", "float32"], 8766) as (address, server):
+            theirs = [shutil.which("transformers") or "transformers", "serve", str(folder)]
+            with running([*theirs, "--dtype", "float32"]) as (address, server):
                 told(f"transformers serve {given.model}", address, server, "/v1/chat/completions", chats)
 
 
