@@ -28,10 +28,10 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> object:
     """Two models of which no weights are read."""
     from zoo.serving.bounds import Bounds
     from zoo.serving.opening import open_volume
-    from zoo.serving.shelf import Shelf
+    from zoo.serving.roster import Roster
 
     talker = talking_tiny(tmp_path_factory.mktemp("known"))
-    return Shelf([open_volume(source, dtype="float32") for source in ("tiny", talker)], Bounds(rows=4))
+    return Roster([open_volume(source, dtype="float32") for source in ("tiny", talker)], Bounds(rows=4))
 
 
 @pytest.fixture
