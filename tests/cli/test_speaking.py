@@ -72,7 +72,11 @@ def talking(monkeypatch: pytest.MonkeyPatch, *, has_template: bool = True, image
         asked.append((model, tokens, more))
         return Pieces(["a", "b"])
 
+    def utterance(engine: Any, tokens: Any, config: Any) -> Pieces:
+        return stream(engine.model, tokens, config=config, inputs={})
+
     monkeypatch.setattr("zoo.generation.stream", stream)
+    monkeypatch.setattr("zoo.generation.batching.Utterance", utterance)
     monkeypatch.setattr(chat, "open_speaker", lambda *given, **more: asked.append(given) or opened)
     return asked
 

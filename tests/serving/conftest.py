@@ -23,6 +23,17 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx.Cli
         yield pair
 
 
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """Two models of which no weights are read."""
+    from zoo.serving.bounds import Bounds
+    from zoo.serving.opening import open_volume
+    from zoo.serving.roster import Roster
+
+    talker = talking_tiny(tmp_path_factory.mktemp("known"))
+    return Roster([open_volume(source, dtype="float32") for source in ("tiny", talker)], Bounds(rows=4))
+
+
 @pytest.fixture
 def client(server) -> httpx.Client:
     return server[0]

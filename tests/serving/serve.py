@@ -15,8 +15,8 @@ import httpx
 import zoo
 from zoo.serving.bounds import Bounds
 from zoo.serving.opening import open_volume
+from zoo.serving.roster import Roster
 from zoo.serving.server import Server, listening
-from zoo.serving.shelf import Shelf
 
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
@@ -29,7 +29,7 @@ def served(sources: Sequence[str] = ("tiny",), *, key: str | None = None, memory
            **bounds: Any) -> Iterator[tuple[httpx.Client, Server]]:  # fmt: skip
     """A client whose addresses begin at the server, and the server."""
     bound = Bounds(**bounds)
-    shelf = Shelf(
+    shelf = Roster(
         [open_volume(source, dtype="float32", context=bound.context) for source in sources], bound,
         memory_bytes=memory_bytes,
     )  # fmt: skip

@@ -29,11 +29,15 @@ def events(client: httpx.Client, path: str = "/v1/completions", **fields: object
     return [json.loads(line) for line in lines]
 
 
+FIELDS = [
+    {"temperature": 0.9, "seed": 3}, {"temperature": 1.2, "top_p": 0.8, "seed": 4, "presence_penalty": 0.7},
+    {"frequency_penalty": 1.5, "stop": [" and", "."]}, {"logit_bias": {"300": 5, "301": -100}}, {"top_k": 1},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"temperature": 0.9, "seed": 3}, {"temperature": 1.2, "top_p": 0.8, "seed": 4, "presence_penalty": 0.7},
-     {"frequency_penalty": 1.5, "stop": [" and", "."]}, {"logit_bias": {"300": 5, "301": -100}}, {"top_k": 1}],
-    ids=lambda fields: " ".join(fields) or "plain",
+    [{}, *(pytest.param(fields, marks=pytest.mark.slow, id=" ".join(fields)) for fields in FIELDS)],
 )  # fmt: skip
 def test_a_text_is_what_generate_gives_whole_and_in_pieces(client, tiny, fields):
     found = made(client, **ASKED, **fields)["choices"][0]
@@ -48,6 +52,7 @@ def test_a_text_is_what_generate_gives_whole_and_in_pieces(client, tiny, fields)
     assert [e["choices"][0]["finish_reason"] for e in told][-1] == found["finish_reason"]
 
 
+@pytest.mark.slow
 def test_probabilities_are_the_models_and_come_in_pieces_alike(client, tiny):
     whole = made(client, **ASKED, logprobs=3, echo=True)["choices"][0]
     prompt = tiny.ledger.tokenizer.encode(ASKED["prompt"])
@@ -69,6 +74,7 @@ def test_probabilities_are_the_models_and_come_in_pieces_alike(client, tiny):
         assert [item for part in told for item in part[name]] == found[name]
 
 
+@pytest.mark.slow
 def test_many_prompts_and_texts_are_numbered_in_order(client, tiny):
     asked = {**ASKED, "prompt": ["She said", [1, 300, 400]], "n": 2, "temperature": 1.0, "seed": 7}
     found = made(client, **asked)
@@ -87,6 +93,7 @@ def test_many_prompts_and_texts_are_numbered_in_order(client, tiny):
     assert event["usage"] == found["usage"]
 
 
+@pytest.mark.slow
 def test_reading_alone_gives_the_prompt(client):
     found = made(client, **{**ASKED, "max_tokens": 0}, echo=True, logprobs=0)["choices"][0]
     assert found["text"] == ASKED["prompt"]
@@ -96,6 +103,7 @@ def test_reading_alone_gives_the_prompt(client):
 CHAT = {"model": "talker", "messages": [{"role": "user", "content": "Hello"}], "max_completion_tokens": 10}
 
 
+@pytest.mark.slow
 def test_a_chat_is_worded_by_the_template_and_answered_whole_and_in_pieces(client, tiny):
     prompt = tiny.ledger.tokenizer.encode("user: Hello\nassistant:", add_special_tokens=False)
     out = generate(tiny, [prompt], max_new_tokens=10, tokenizer=tiny.ledger.tokenizer)
@@ -111,6 +119,7 @@ def test_a_chat_is_worded_by_the_template_and_answered_whole_and_in_pieces(clien
     assert [token for piece in pieces for token in piece["content"]] == content
 
 
+@pytest.mark.slow
 def test_tools_and_parts_of_text_reach_the_template(client):
     parts = [{"type": "text", "text": "Hel"}, {"type": "text", "text": "lo"}]
     tools = [{"type": "function", "function": {"name": "weather"}}]
@@ -123,6 +132,7 @@ def test_tools_and_parts_of_text_reach_the_template(client):
     )
 
 
+@pytest.mark.slow
 def test_json_of_a_schema(client):
     pytest.importorskip("llguidance", reason="the extra form")
     schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"],
@@ -132,6 +142,7 @@ def test_json_of_a_schema(client):
     assert json.loads(found["choices"][0]["message"]["content"])["ok"] in (True, False)
 
 
+@pytest.mark.slow
 def test_embeddings_are_the_mean_of_the_models_states(client, tiny):
     ids = tiny.ledger.tokenizer.encode("She said")
     with torch.inference_mode():
@@ -144,6 +155,7 @@ def test_embeddings_are_the_mean_of_the_models_states(client, tiny):
     assert numbers == pytest.approx(found["data"][0]["embedding"])
 
 
+@pytest.mark.slow
 def test_what_is_there_and_how_it_goes(client):
     listed = client.get("/v1/models").json()["data"]
     assert [model["id"] for model in listed] == ["tiny", "talker"]
@@ -154,6 +166,7 @@ def test_what_is_there_and_how_it_goes(client):
     assert 'zoo_loaded{model="tiny"} 1' in text
 
 
+@pytest.mark.slow
 def test_prometheus_reads_the_measures(client):
     for line in client.get("/metrics").text.splitlines():
         name, _, value = line.rpartition(" ")

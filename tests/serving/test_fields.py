@@ -40,11 +40,6 @@ def reader(route: str):
     return (text if route == "completions" else chat).read
 
 
-@pytest.fixture
-def shelf(server):
-    return server[1].shelf
-
-
 @pytest.mark.parametrize(("route", "name", "value_and_answer"), ALL, ids=lambda v: v if isinstance(v, str) else "")
 def test_a_field_is_taken_or_refused_by_its_name(shelf, route, name, value_and_answer):
     value, is_taken = value_and_answer

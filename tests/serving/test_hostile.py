@@ -11,6 +11,8 @@ import pytest
 
 from tests.serving.serve import served
 
+pytestmark = pytest.mark.slow  # each waits for a server
+
 JSON = {"Content-Type": "application/json"}
 GOOD = {"model": "tiny", "prompt": "She said", "max_tokens": 4}
 

@@ -50,6 +50,7 @@ def test_two_models_answer_side_by_side(server, tiny, tmp_path):
     assert browser.noises == []
 
 
+@pytest.mark.slow
 def test_the_page_fetches_nothing_and_lets_no_name_be_markup(server):
     from zoo.serving.page import POLICY, page
 

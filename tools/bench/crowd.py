@@ -18,14 +18,13 @@ from typing import Any
 
 import httpx
 
-POOL = 48  # different requests, so that each single run is computed once
 ALLOWANCE = 12 << 20  # bytes that a heap may grow by without a leak
 
 
-def pool(rng: random.Random) -> list[dict[str, Any]]:
+def pool(rng: random.Random, count: int) -> list[dict[str, Any]]:
     """Requests to draw from."""
     found = []
-    for number in range(POOL):
+    for number in range(count):
         temperature = rng.choice([0.0, 0.0, 0.7, 1.0, 1.4])
         asked = {"model": "tiny", "prompt": [1, *(rng.randrange(3, 2000) for _ in range(rng.randrange(1, 90)))],
                  "max_tokens": rng.randrange(1, 90), "temperature": temperature, "seed": number}  # fmt: skip
@@ -141,6 +140,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--pool", type=int, default=48, help="different requests: each single run is computed once")
     given = parser.parse_args()
     words = "serve tiny --port 0 --dtype float32 --rows 8 --queue 64".split()
     server = subprocess.Popen(
@@ -151,7 +151,7 @@ def main() -> None:
     time.sleep(0.5)
     sizes: list[int] = []
     threading.Thread(target=watch, args=(server.pid, sizes, given.seconds), daemon=True).start()
-    requests = pool(random.Random(given.seed))
+    requests = pool(random.Random(given.seed), given.pool)
     crowd = Crowd(address, requests, given.seconds, given.seed)
     crowd.run(given.clients)
     with httpx.Client(base_url=address, trust_env=False) as client:

@@ -33,6 +33,7 @@ Examples:
   echo "What is the capital of France?" | zoo chat ./SmolLM2-135M-Instruct.Q4_1.gguf
 """
 
+SHARED_BYTES = 512 << 20  # kept of the conversation so far
 HELP = "/reset starts again, /help shows this, ctrl-d quits"
 
 
@@ -103,17 +104,14 @@ class Conversation:
     def __init__(self, speaker: Speaker, config: GenerationConfig, system: str | None = None) -> None:
         self.speaker, self.config = speaker, config
         self.messages: list[dict[str, Any]] = [{"role": "system", "content": system}] if system else []
+        self._engine: Any = None
 
     def answer(self, line: str) -> str:
         """Print the model's answer piece by piece, and return it."""
-        from zoo.generation import stream
-
         self.messages.append({"role": "user", "content": self._content(line)})
         start = time.perf_counter()
         tokens, inputs = self._prompt(line)
-        tokenizer = self.speaker.tokenizer
-        ways = self.speaker.ways
-        pieces = stream(self.speaker.model, tokens, tokenizer=tokenizer, config=self.config, inputs=inputs, **ways)
+        pieces = self._pieces(tokens, inputs)
         said = ""
         for piece in pieces:
             said += piece
@@ -124,6 +122,20 @@ class Conversation:
         tell_ways(pieces)
         self.messages.append({"role": "assistant", "content": said})
         return said
+
+    def _pieces(self, tokens: list[int], inputs: dict[str, Any]) -> Any:
+        """The answer piece by piece; what was read of the conversation before is not read again."""
+        from zoo.generation import stream
+        from zoo.generation.batching import Beginnings, Engine, Utterance
+
+        speaker = self.speaker
+        if speaker.ways or inputs or self.config.num_beams > 1:
+            return stream(
+                speaker.model, tokens, tokenizer=speaker.tokenizer, config=self.config, inputs=inputs, **speaker.ways
+            )
+        if self._engine is None:
+            self._engine = Engine(speaker.model, speaker.tokenizer, max_rows=1, beginnings=Beginnings(SHARED_BYTES))
+        return Utterance(self._engine, tokens, self.config)
 
     def _content(self, line: str) -> str | list[dict[str, Any]]:
         """What the user says; pictures are shown with the first line, since then all messages are repeated."""

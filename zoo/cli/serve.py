@@ -15,7 +15,7 @@ from zoo.errors import MissingExtra, UsageError
 from zoo.units import parse_bytes
 
 if TYPE_CHECKING:
-    from zoo.serving.shelf import Shelf, Volume
+    from zoo.serving.roster import Roster, Volume
 
 EPILOG = """\b
 Examples:
@@ -73,14 +73,14 @@ def command(
             raise UsageError(f"--{name} {value} is not at least 1")
     from zoo.serving.bounds import Bounds
     from zoo.serving.opening import machine_bytes
+    from zoo.serving.roster import Roster
     from zoo.serving.server import Server, listening
-    from zoo.serving.shelf import Shelf
 
     kept = parse_bytes(shared)
     bounds = Bounds(rows=rows, queue=queue, context=context, grace_seconds=grace, shared_bytes=kept)
     volumes = _volumes(sources, context=context, **how)
     limit = machine_bytes(how["device"]) if memory is None else parse_bytes(memory)
-    shelf = Shelf(volumes, bounds, memory_bytes=limit)
+    shelf = Roster(volumes, bounds, memory_bytes=limit)
     for volume in volumes if shelf.holds_all else volumes[:1]:
         shelf.open(volume)
     socket = listening(host, port)
@@ -107,7 +107,7 @@ def _volumes(sources: tuple[str, ...], **how: Any) -> list[Volume]:
     return [open_volume(s, *overrides, family=family, settings=settings, tell=output.note, **how) for s in named]
 
 
-def _tell(shelf: Shelf, host: str, port: int) -> None:
+def _tell(shelf: Roster, host: str, port: int) -> None:
     """What is served, what it is held to, and where."""
     for volume in shelf.volumes.values():
         told = f"{volume.name} · {human_bytes(volume.nbytes)} · {volume.context:,} tokens"

@@ -22,11 +22,13 @@ from lm_eval.utils import (  # pyrefly: ignore[missing-import]  # the same
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.generation import GenerationConfig, generate
+from zoo.generation import GenerationConfig
+from zoo.generation.batching import Beginnings, generate_each
 from zoo.generation.config import GenerationSettings
 from zoo.text import Tokenizer
 
 MAX_NEW = 256  # tokens, where a task does not say: the harness' own number
+SHARED_BYTES = 256 << 20  # kept of contexts that begin alike, as shown examples do
 MAX_LENGTH = 2048  # tokens, where a config does not say: the harness' own number
 
 Pair = tuple[list[int], list[int]]  # context and continuation, as token ids
@@ -116,7 +118,8 @@ class ZooLM(TemplateLM):
 
     def generate_until(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[str]:
         """The continuation of each context, up to its task's stop texts or the end token."""
-        answers: list[str] = []
+        prompts: list[list[int]] = []
+        configs: list[GenerationConfig] = []
         for request in requests:
             context, asked = request.args
             config = self.settings(asked)
@@ -124,10 +127,14 @@ class ZooLM(TemplateLM):
             if room < 1:
                 told = f"the task asks for {config.max_new_tokens} tokens, but the model holds {self.max_length}"
                 raise UsageError(told, hint="set generation_kwargs.max_gen_toks in the task")
-            ids = self.tok_encode(context)[-room:]
-            out = generate(self.model, [ids], tokenizer=self.zoo_tokenizer, config=config)
-            answers.append(out.text)
-            self.cache_hook.add_partial("generate_until", request.args, out.text)
+            prompts.append(self.tok_encode(context)[-room:])
+            configs.append(config)
+        answers = generate_each(
+            self.model, prompts, configs, tokenizer=self.zoo_tokenizer, max_rows=self.batch_size,
+            beginnings=Beginnings(SHARED_BYTES),
+        )  # fmt: skip
+        for request, answer in zip(requests, answers, strict=True):
+            self.cache_hook.add_partial("generate_until", request.args, answer)
         return answers
 
     def settings(self, asked: dict[str, Any]) -> GenerationConfig:

@@ -16,8 +16,8 @@ from zoo.errors import ZooError
 from zoo.serving.bodies import Gate
 from zoo.serving.failures import Refusal, response_of
 from zoo.serving.page import POLICY, page
+from zoo.serving.roster import Roster
 from zoo.serving.routes import Routes
-from zoo.serving.shelf import Shelf
 from zoo.serving.waiting import ClientGone
 from zoo.serving.worker import Worker
 
@@ -25,7 +25,7 @@ Endpoint = Callable[[HTTPRequest], Awaitable[Response]]
 OPEN = ("/", "/health")  # to who has no key
 
 
-def application(shelf: Shelf, worker: Worker, *, key: str | None = None, host: str = "127.0.0.1") -> Starlette:
+def application(shelf: Roster, worker: Worker, *, key: str | None = None, host: str = "127.0.0.1") -> Starlette:
     """The addresses of these models, for who has the key, if there is one."""
     routes, gate = Routes(shelf, worker, int(time.time())), Gate(key, host, shelf.bounds)
     html = page([*shelf.volumes])

@@ -16,7 +16,7 @@ from zoo.generation.protocols import device_of
 from zoo.serving.asked import Asked
 from zoo.serving.failures import BadField
 from zoo.serving.interface.prepared import encoded
-from zoo.serving.shelf import Shelf, Volume
+from zoo.serving.roster import Roster, Volume
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Texts:
     is_packed: bool  # base64 of float32, little-endian
 
 
-def read(fields: dict[str, Any], shelf: Shelf) -> Texts:
+def read(fields: dict[str, Any], shelf: Roster) -> Texts:
     """The request. Raises ZooError for what cannot be."""
     asked, bounds = Asked(fields), shelf.bounds
     volume = shelf.find(asked.any("model"))
@@ -45,7 +45,7 @@ def read(fields: dict[str, Any], shelf: Shelf) -> Texts:
     return Texts(volume, [_tokens(one, volume, shelf) for one in listed], form == "base64")
 
 
-def _tokens(one: Any, volume: Volume, shelf: Shelf) -> list[int]:
+def _tokens(one: Any, volume: Volume, shelf: Roster) -> list[int]:
     tokens = encoded(volume, one, shelf.bounds) if isinstance(one, str) else one
     if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
         raise BadField("input", "a text of input is neither a text nor a list of token ids")

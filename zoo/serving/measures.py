@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from zoo.serving.shelf import Shelf
+from zoo.serving.roster import Roster
 from zoo.serving.worker import Worker
 
 KIND = "text/plain; version=0.0.4; charset=utf-8"
@@ -14,7 +14,7 @@ KIND = "text/plain; version=0.0.4; charset=utf-8"
 class Measures:
     """Requests by route and status, and what the worker and the engines know."""
 
-    def __init__(self, shelf: Shelf, worker: Worker) -> None:
+    def __init__(self, shelf: Roster, worker: Worker) -> None:
         self.shelf, self.worker = shelf, worker
         self.requests: Counter[tuple[str, int]] = Counter()
 

@@ -9,7 +9,7 @@ from typing import Any
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.loading import realise
 from zoo.errors import UsageError
-from zoo.serving.shelf import DEFAULT_CONTEXT, Volume
+from zoo.serving.roster import DEFAULT_CONTEXT, Volume
 from zoo.units import ITEM_BYTES
 
 SHARE = 0.7  # of a machine's memory that weights may take

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from zoo.errors import ZooError
-from zoo.generation.batching import Piece
+from zoo.generation.batching import Growth
 from zoo.serving import embeddings, tokens
 from zoo.serving.bodies import fields_of
 from zoo.serving.failures import body_of
@@ -21,7 +21,7 @@ from zoo.serving.interface import chat, text
 from zoo.serving.interface.answers import Answer
 from zoo.serving.interface.prepared import Prepared
 from zoo.serving.measures import KIND, Measures
-from zoo.serving.shelf import Shelf
+from zoo.serving.roster import Roster
 from zoo.serving.waiting import News
 from zoo.serving.worker import Worker
 
@@ -31,7 +31,7 @@ STALLED_SECONDS = 60  # a client that takes nothing for so long is gone
 class Routes:
     """The addresses, over one shelf and its worker."""
 
-    def __init__(self, shelf: Shelf, worker: Worker, created: int) -> None:
+    def __init__(self, shelf: Roster, worker: Worker, created: int) -> None:
         self.shelf, self.worker, self.created = shelf, worker, created
         self.measures = Measures(shelf, worker)
 
@@ -85,7 +85,7 @@ class Routes:
         told = {"id": name, "object": "model", "created": self.created, "owned_by": "zoo"}
         return {**told, "max_model_len": volume.context, "loaded": volume.engine is not None}
 
-    async def _complete(self, request: HTTPRequest, read: Callable[[dict[str, Any], Shelf], Prepared]) -> Response:
+    async def _complete(self, request: HTTPRequest, read: Callable[[dict[str, Any], Roster], Prepared]) -> Response:
         fields = await fields_of(request, self.shelf.bounds)
         prepared = await run_in_threadpool(read, fields, self.shelf)
         news = News(self.worker, prepared.volume, prepared.requests, is_streamed=prepared.is_streamed)
@@ -105,7 +105,7 @@ class Routes:
 class Events(EventSourceResponse):
     """An answer in pieces; whoever stops to listen frees its rows."""
 
-    def __init__(self, answer: Answer, news: News, first: list[Piece], grace_seconds: float) -> None:
+    def __init__(self, answer: Answer, news: News, first: list[Growth], grace_seconds: float) -> None:
         super().__init__(
             _events(answer, news, first), send_timeout=STALLED_SECONDS, shutdown_grace_period=grace_seconds + 1
         )
@@ -118,7 +118,7 @@ class Events(EventSourceResponse):
             self._news.close()
 
 
-async def _events(answer: Answer, news: News, first: list[Piece]) -> AsyncIterator[dict[str, str]]:
+async def _events(answer: Answer, news: News, first: list[Growth]) -> AsyncIterator[dict[str, str]]:
     try:
         for told in answer.beginnings():
             yield _event(told)

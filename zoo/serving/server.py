@@ -11,14 +11,14 @@ from starlette.concurrency import run_in_threadpool
 from zoo.errors import UsageError
 from zoo.serving.application import application
 from zoo.serving.connections import protocol
-from zoo.serving.shelf import Shelf
+from zoo.serving.roster import Roster
 from zoo.serving.worker import Worker
 
 
 class Server(uvicorn.Server):
     """uvicorn, which lets the worker finish what it does, within the bound, before it closes connections."""
 
-    def __init__(self, shelf: Shelf, *, host: str, port: int, key: str | None = None) -> None:
+    def __init__(self, shelf: Roster, *, host: str, port: int, key: str | None = None) -> None:
         self.shelf, self.worker = shelf, Worker(shelf)
         bounds = shelf.bounds
         app = application(shelf, self.worker, key=key, host=host)

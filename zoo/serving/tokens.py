@@ -8,10 +8,10 @@ from zoo.serving.asked import Asked
 from zoo.serving.failures import BadField
 from zoo.serving.interface.pictures import parted
 from zoo.serving.interface.prepared import encoded
-from zoo.serving.shelf import Shelf
+from zoo.serving.roster import Roster
 
 
-def told(fields: dict[str, Any], shelf: Shelf) -> dict[str, Any]:
+def told(fields: dict[str, Any], shelf: Roster) -> dict[str, Any]:
     """The answer. Raises ZooError for what cannot be."""
     asked = Asked(fields)
     volume = shelf.find(asked.any("model"))

@@ -9,8 +9,8 @@ from typing import Any
 from starlette.requests import Request as HTTPRequest
 
 from zoo.errors import ZooError
-from zoo.generation.batching import Piece, Request
-from zoo.serving.shelf import Volume
+from zoo.generation.batching import Growth, Request
+from zoo.serving.roster import Volume
 from zoo.serving.worker import Arrival, Worker
 
 
@@ -60,10 +60,10 @@ class News:
             gone.cancel()
 
     async def pieces(
-        self, first: Sequence[Piece], num_open: int, request: HTTPRequest | None = None
-    ) -> AsyncIterator[tuple[int, Piece]]:
+        self, first: Sequence[Growth], num_open: int, request: HTTPRequest | None = None
+    ) -> AsyncIterator[tuple[int, Growth]]:
         """The number of each piece's prompt, and the piece, until so many texts are done."""
-        news: Sequence[Piece] = first
+        news: Sequence[Growth] = first
         numbers: dict[Request, int] = {}
         while True:
             if len(numbers) < len(self.arrival.requests):
@@ -80,7 +80,7 @@ def _checked(news: list[Any]) -> list[Any]:
     for one in news:
         if isinstance(one, ZooError):
             raise one
-        if isinstance(one, Piece) and one.error is not None:
+        if isinstance(one, Growth) and one.error is not None:
             raise one.error
     return news
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.errors import ZooError
-from zoo.generation.batching import Piece, QueueFull, Request
+from zoo.generation.batching import Growth, QueueFull, Request
 from zoo.serving.failures import Refusal
-from zoo.serving.shelf import Shelf, Volume
+from zoo.serving.roster import Roster, Volume
 
 Tell = Callable[[list[Any]], None]  # called from the worker's thread
 
@@ -30,7 +30,7 @@ class Arrival:
     tell: Tell
     is_text: bool = True
     is_streamed: bool = True  # whether each step is told, or all of them at the end
-    held: list[Piece] = field(default_factory=list)
+    held: list[Growth] = field(default_factory=list)
     requests: list[Request] = field(default_factory=list)
     is_cancelled: bool = False
 
@@ -44,7 +44,7 @@ class Arrival:
 class Worker:
     """Runs engines while there is something to do, and sleeps while there is not."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Roster) -> None:
         self.shelf = shelf
         self.counts = {"tokens": 0, "prompt_tokens": 0, "texts": 0, "cancelled": 0, "errors": 0}
         self.is_ending = False
@@ -140,8 +140,8 @@ class Worker:
         except Exception as error:  # out of memory, for example: nobody's in particular
             traceback.print_exc()
             told = Refusal(500, f"{type(error).__name__} while texts were made", kind="server_error")
-            pieces = [Piece(request, 0, error=told) for request in volume.engine.reset()]
-        told_by: dict[Arrival, list[Piece]] = {}
+            pieces = [Growth(request, 0, error=told) for request in volume.engine.reset()]
+        told_by: dict[Arrival, list[Growth]] = {}
         for piece in pieces:
             self._count(piece)
             if (arrival := self._telling.get(piece.request)) is not None:
@@ -159,14 +159,14 @@ class Worker:
         for request in arrival.requests:
             del self._open[request], self._telling[request]
 
-    def _tell(self, arrival: Arrival, news: list[Piece]) -> None:
+    def _tell(self, arrival: Arrival, news: list[Growth]) -> None:
         arrival.held += news
         is_over = any(piece.error for piece in news) or not any(self._open[request] for request in arrival.requests)
         if not arrival.is_cancelled and (arrival.is_streamed or is_over):
             arrival.tell(arrival.held)
             arrival.held = []
 
-    def _count(self, piece: Piece) -> None:
+    def _count(self, piece: Growth) -> None:
         self.counts["tokens"] += len(piece.tokens)
         self.counts["texts"] += piece.finish_reason is not None
         self.counts["errors"] += piece.error is not None

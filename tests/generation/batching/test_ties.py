@@ -34,6 +34,7 @@ def test_twins_are_told_apart_as_a_text_alone_tells_them(torn):
     assert [tokens_of(found[r]) for r in requests] == [alone(torn, r).new_tokens[0] for r in requests]
 
 
+@pytest.mark.slow
 def test_one_that_is_alone_is_never_read_again(torn):
     engine = Engine(torn, max_rows=4)
     engine.submit(request := Request([3, 4, 5], GenerationConfig(max_new_tokens=8)))
@@ -65,6 +66,7 @@ def test_prompts_that_begin_alike_are_read_once_and_say_the_same():
     assert 0 < beginnings.nbytes <= beginnings.max_bytes
 
 
+@pytest.mark.slow
 def test_memory_of_beginnings_is_bounded_and_the_oldest_go_first():
     model = random_model("llama", max_seq_len=128)
     one = model.new_cache(1, 40).nbytes
@@ -79,6 +81,7 @@ def test_memory_of_beginnings_is_bounded_and_the_oldest_go_first():
     assert (count, cache.length) == (39, 39)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("window", [4, 64], ids=["a ring that has turned", "a ring that has not"])
 def test_a_ring_shares_what_it_still_holds(window):
     model = random_model("mistral", sliding_window=window, max_seq_len=128)
@@ -90,6 +93,7 @@ def test_a_ring_shares_what_it_still_holds(window):
     assert (beginnings.num_shared > 0) == (window == 64)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:prompt")  # the texts are longer than the model was trained for
 def test_what_depends_on_a_texts_length_is_not_shared():
     from zoo.anatomy import RopeConfig

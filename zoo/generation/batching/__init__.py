@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from zoo.generation.batching.beginnings import Beginnings
 from zoo.generation.batching.engine import Engine
-from zoo.generation.batching.request import Piece, QueueFull, Request, TokenScore
-from zoo.generation.batching.whole import generate_each
+from zoo.generation.batching.request import Growth, QueueFull, Request, TokenScore
+from zoo.generation.batching.whole import Utterance, generate_each
 
-__all__ = ["Beginnings", "Engine", "Piece", "QueueFull", "Request", "TokenScore", "generate_each"]
+__all__ = ["Beginnings", "Engine", "Growth", "QueueFull", "Request", "TokenScore", "Utterance", "generate_each"]

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import torch
 
-from zoo.generation.batching.request import Piece, Request, scored
+from zoo.generation.batching.request import Growth, Request, scored
 from zoo.generation.job import GenerationJob
 
 
@@ -24,7 +24,7 @@ class Soloist:
         """Whether the next one may begin."""
         return self.request.is_cancelled or all(row.finish_reason for row in self.job.rows)
 
-    def step(self) -> list[Piece]:
+    def step(self) -> list[Growth]:
         """What each row grew by. Raises ZooError for what is wrong with the request."""
         if self.job.config.num_beams > 1:
             self.job.refuse_with_beams(logprobs=self.request.num_top is not None)
@@ -36,7 +36,7 @@ class Soloist:
         grown = [n for n, row in enumerate(self.job.rows) if len(row.tokens) > self._told[n]]
         return [self._piece(number, logits[number, -1]) for number in grown]
 
-    def _piece(self, number: int, logits: torch.Tensor | None) -> Piece:
+    def _piece(self, number: int, logits: torch.Tensor | None) -> Growth:
         row = self.job.rows[number]
         new, text = row.tokens[self._told[number] :], row.take()
         self._told[number], self._texts[number] = len(row.tokens), self._texts[number] + text
@@ -44,4 +44,4 @@ class Soloist:
             self.job.form.check(row.tokens, self._texts[number])
         top = self.request.num_top
         scores = () if logits is None or top is None else tuple(scored(logits, token, top) for token in new)
-        return Piece(self.request, number, text, tuple(new), scores, row.finish_reason)
+        return Growth(self.request, number, text, tuple(new), scores, row.finish_reason)

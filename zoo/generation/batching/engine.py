@@ -20,7 +20,7 @@ from zoo.generation.batching.beginnings import Beginnings
 from zoo.generation.batching.group import Group
 from zoo.generation.batching.member import Member
 from zoo.generation.batching.reading import Settling, read, reread, scores_of_prompt
-from zoo.generation.batching.request import Piece, QueueFull, Request
+from zoo.generation.batching.request import Growth, QueueFull, Request
 from zoo.generation.batching.ties import Slack, is_clear
 from zoo.generation.decoding.loop import check_finite
 from zoo.generation.job import GenerationJob, open_job
@@ -80,11 +80,11 @@ class Engine:
         self._waiting.append(request)
 
     @torch.inference_mode()
-    def step(self) -> list[Piece]:
+    def step(self) -> list[Growth]:
         """Begin what waits, and bring each text on by a token; gives what is new of them."""
         self._waiting = deque(request for request in self._waiting if not request.is_cancelled)
         self._settling = [settling for settling in self._settling if not settling.member.is_done]
-        pieces: list[Piece] = []
+        pieces: list[Growth] = []
         self._admit(pieces)
         self.group.regroup(self._newcomers)
         self._newcomers = []
@@ -110,7 +110,7 @@ class Engine:
         self._waiting.clear()
         return list(dict.fromkeys(ended))
 
-    def _admit(self, pieces: list[Piece]) -> None:
+    def _admit(self, pieces: list[Growth]) -> None:
         most = PROMPTS if self.group.members or self._soloists else self.max_rows
         while self._waiting and most and not (self._soloists and self.can_join is False):
             if self.num_rows + self._waiting[0].config.num_return_sequences > self.max_rows:
@@ -118,11 +118,13 @@ class Engine:
             request, most = self._waiting.popleft(), most - 1
             self._guarded(request, pieces, partial(self._begin, request, pieces))
 
-    def _begin(self, request: Request, pieces: list[Piece]) -> None:
+    def _begin(self, request: Request, pieces: list[Growth]) -> None:
         if request.scores_prompt:
             request.prompt_scores = scores_of_prompt(self.model, request)
         if request.only_reads:
-            pieces.extend(Piece(request, n, finish_reason="length") for n in range(request.config.num_return_sequences))
+            pieces.extend(
+                Growth(request, n, finish_reason="length") for n in range(request.config.num_return_sequences)
+            )
             return
         job = open_job(self.model, [request.prompt], request.config, tokenizer=self.tokenizer, inputs=request.inputs)
         if self.can_join is False or not _steps_alike(job):
@@ -140,7 +142,7 @@ class Engine:
         self._newcomers.append((members, cache))
         self._choose_all(members, logits, pieces)
 
-    def _choose_all(self, members: list[Member], logits: Tensor, pieces: list[Piece]) -> None:
+    def _choose_all(self, members: list[Member], logits: Tensor, pieces: list[Growth]) -> None:
         """Choose the next token of every member by logits [R, V]."""
         largest = logits.abs().amax(-1).tolist()
         is_precise = logits.dtype in (torch.float32, torch.float64)
@@ -159,7 +161,7 @@ class Engine:
         largest: float,
         slack: float,
         likeliest: tuple[list[float], int],
-        pieces: list[Piece],
+        pieces: list[Growth],
     ) -> None:
         if not math.isfinite(largest) and not member.job.config.remove_invalid_values:
             check_finite(logits[None, None], len(member.row.tokens))
@@ -178,7 +180,7 @@ class Engine:
         member.take(token, logits)
         pieces.append(member.told())
 
-    def _settle(self, settling: Settling, pieces: list[Piece]) -> None:
+    def _settle(self, settling: Settling, pieces: list[Growth]) -> None:
         member = settling.member
         for _ in range(PASSES):
             if (found := next(settling.passes)) is not None:
@@ -190,20 +192,20 @@ class Engine:
                 self._choose_all([member], logits, pieces)
                 return
 
-    def _advance_soloist(self, pieces: list[Piece]) -> None:
+    def _advance_soloist(self, pieces: list[Growth]) -> None:
         while self._soloists and self._soloists[0].is_done:
             self._soloists.popleft()
         if self._soloists:
             soloist = self._soloists[0]
             self._guarded(soloist.request, pieces, lambda: pieces.extend(soloist.step()))
 
-    def _guarded(self, request: Request, pieces: list[Piece], work: Callable[[], object]) -> None:
+    def _guarded(self, request: Request, pieces: list[Growth], work: Callable[[], object]) -> None:
         """Do what is one request's own: what goes wrong there ends that request alone."""
         try:
             work()
         except ZooError as error:
             request.is_cancelled = True
-            pieces.append(Piece(request, 0, error=error))
+            pieces.append(Growth(request, 0, error=error))
 
 
 def _steps_alike(job: GenerationJob) -> bool:

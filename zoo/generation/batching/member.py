@@ -10,7 +10,7 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from zoo.generation.batching.request import Piece, Request, TokenScore, scored
+from zoo.generation.batching.request import Growth, Request, TokenScore, scored
 from zoo.generation.batching.ties import is_clear, is_drawn_clearly
 from zoo.generation.decoding.sampling import Sampler
 from zoo.generation.job import GenerationJob
@@ -69,7 +69,7 @@ class Member:
         if self.request.num_top is not None:
             self._scores.append(scored(logits, token, self.request.num_top))
 
-    def told(self) -> Piece:
+    def told(self) -> Growth:
         """What is new. Raises ZooError for a finished text that is not of the form that was asked for."""
         text = self.row.take()
         self._text += text
@@ -77,4 +77,4 @@ class Member:
             self.job.form.check(self.row.tokens, self._text)
         tokens, self._untold = tuple(self._untold), []
         scores, self._scores = tuple(self._scores), []
-        return Piece(self.request, self.number, text, tokens, scores, self.row.finish_reason)
+        return Growth(self.request, self.number, text, tokens, scores, self.row.finish_reason)

@@ -41,7 +41,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Piece:
+class Growth:
     """What one text of a request grew by in a step."""
 
     request: Request

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from zoo.generation.batching import Piece, Request
+from zoo.generation.batching import Growth, Request
 from zoo.serving.interface.choices import REASONS, Choice, Speller
 from zoo.serving.interface.prepared import Prepared
 
@@ -35,7 +35,7 @@ class Answer:
             "total_tokens": read + self.num_tokens,
         }
 
-    def add(self, number: int, piece: Piece) -> Choice:
+    def add(self, number: int, piece: Growth) -> Choice:
         """Take in a piece of the prompt of this number."""
         choice = self.choices[number * self.prepared.num_texts + piece.number]
         choice.add(piece)
@@ -58,7 +58,7 @@ class Answer:
                 text, scores = self._prompt(choice.index)
                 yield self._piece(choice.index, text, scores, None)
 
-    def piece(self, choice: Choice, piece: Piece) -> dict[str, Any] | None:
+    def piece(self, choice: Choice, piece: Growth) -> dict[str, Any] | None:
         """The object that tells of one piece; None where there is nothing to tell."""
         reason = REASONS.get(piece.finish_reason or "")
         if not (piece.text or piece.scores or reason):

@@ -9,8 +9,8 @@ from zoo.serving.asked import Asked
 from zoo.serving.failures import BadField
 from zoo.serving.interface.pictures import parted
 from zoo.serving.interface.prepared import Prepared, streaming
+from zoo.serving.roster import Roster, Volume
 from zoo.serving.sampling import config_of
-from zoo.serving.shelf import Shelf, Volume
 
 MAX_MESSAGES = 1024
 LABELS = (
@@ -19,7 +19,7 @@ LABELS = (
 )  # fmt: skip
 
 
-def read(fields: dict[str, Any], shelf: Shelf) -> Prepared:
+def read(fields: dict[str, Any], shelf: Roster) -> Prepared:
     """The request. Raises ZooError, for a field that cannot be by its name."""
     asked, bounds = Asked(fields), shelf.bounds
     volume = shelf.find(asked.any("model"))

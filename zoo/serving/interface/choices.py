@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from zoo.generation.batching import Piece, TokenScore
+from zoo.generation.batching import Growth, TokenScore
 
 if TYPE_CHECKING:
     from zoo.text import Tokenizer
@@ -22,7 +22,7 @@ class Choice:
     scores: list[TokenScore | None] = field(default_factory=list)
     finish_reason: str | None = None
 
-    def add(self, piece: Piece) -> None:
+    def add(self, piece: Growth) -> None:
         """Take in what is new."""
         self.text += piece.text
         self.scores += piece.scores

@@ -10,7 +10,7 @@ from typing import Any
 from zoo.errors import UsageError, ZooError
 from zoo.serving.bounds import Bounds
 from zoo.serving.failures import BadField
-from zoo.serving.shelf import Volume
+from zoo.serving.roster import Volume
 from zoo.vision.images import pillow, read_image
 
 

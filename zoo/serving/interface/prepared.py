@@ -11,8 +11,8 @@ from zoo.generation.batching import Request
 from zoo.serving.asked import Asked
 from zoo.serving.bounds import Bounds
 from zoo.serving.failures import BadField
+from zoo.serving.roster import Volume
 from zoo.serving.sampling import limited
-from zoo.serving.shelf import Volume
 
 MakePrompts = Callable[[Any], list[tuple[list[int], dict[str, Any]]]]  # the model -> tokens, and inputs besides
 

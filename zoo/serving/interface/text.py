@@ -8,11 +8,11 @@ from zoo.serving.asked import Asked
 from zoo.serving.bounds import Bounds
 from zoo.serving.failures import BadField
 from zoo.serving.interface.prepared import Prepared, encoded, streaming
+from zoo.serving.roster import Roster, Volume
 from zoo.serving.sampling import config_of
-from zoo.serving.shelf import Shelf, Volume
 
 
-def read(fields: dict[str, Any], shelf: Shelf) -> Prepared:
+def read(fields: dict[str, Any], shelf: Roster) -> Prepared:
     """The request. Raises ZooError, for a field that cannot be by its name."""
     asked, bounds = Asked(fields), shelf.bounds
     volume = shelf.find(asked.any("model"))

@@ -35,7 +35,7 @@ class Volume:
     dtype: str = ""  # what it computes in, once it was loaded
 
 
-class Shelf:
+class Roster:
     """Models by name; those that fit are all in memory, else one at a time."""
 
     def __init__(self, volumes: Sequence[Volume], bounds: Bounds, *, memory_bytes: int | None = None) -> None:
