@@ -43,11 +43,12 @@ def moved(monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
 
 
 def eyes(folder: Path) -> Path:
-    """A tiny Qwen-VL with a tokenizer of its 61 ids, and the three that stand around pictures."""
-    model = zoo.build(tiny("qwen_vl"), device="cpu", seed=0)
+    """A tiny Qwen-VL with a tokenizer of its 64 ids, three of which stand around pictures."""
+    config = replace(tiny("qwen_vl"), vocab_size=64)
+    model = zoo.build(config, device="cpu", seed=0)
     zoo.save(model, folder, format="zoo")
-    names = [f"w{i}" for i in range(model.config.vocab_size + 3)]
-    start = model.config.vision.image_start_id
+    names = [f"w{i}" for i in range(64)]
+    start = config.vision.image_start_id
     names[start : start + 3] = ["<img>", "</img>", "<imgpad>"]
     backend = Tokenizer(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="w0"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
