@@ -74,6 +74,7 @@ def test_the_three_stages_of_qwen_vl(tmp_path: Path, moved: list[set[str]]) -> N
     assert [r.get("stage", 1) for r in records] == [1, 1, 2, 2, 2, 3, 3]
 
 
+@pytest.mark.slow
 def test_stages_go_on_bit_for_bit_from_the_middle_of_one(tmp_path: Path, moved: list[set[str]]) -> None:
     file = token_file(tmp_path)
     stages = [{"freeze": ["embedding"], "train": {"steps": 2}}, {"train": {"steps": 3}, "schedule": {"name": "linear"}}]
