@@ -13,7 +13,7 @@ from zoo.registry import installed
 from zoo.training.objectives.causal import check_documents
 
 FAMILIES = installed().families
-NOT_APART = {"chatglm", "qwen", "qwen_vl"}  # whose positions are worked out of the whole row
+NOT_APART = ("chatglm", "qwen", "qwen_vl")  # whose positions are worked out of the whole row
 DECODERS = [n for n, f in FAMILIES.items() if n not in NOT_APART and issubclass(f.model_class, Decoder)]
 
 
