@@ -37,7 +37,7 @@ TABLE = [  # what is typed, what is printed: the table of mistakes that the docu
     ("tiny device=cpu save=", "save= has no folder\ntype: save=FOLDER"),
     (
         "-m llama3 save=out model.num_layers=1,2",
-        "save=out would write all models to the same folder\ngive each its own folder: 'save=out/${hydra.job.num}'",
+        "save=out would write all models to the same folder\ngive each its own folder: 'save=out/${hydra:job.num}'",
     ),
 ]
 

@@ -159,7 +159,7 @@ def test_a_sweep_is_a_line_each_and_ends_as_its_first_failure(
     assert json.loads(capsys.readouterr().out) == {"folder": "there", "jobs": SWEPT}
 
 
-@pytest.mark.parametrize("word", ["save=", "save=null", "save=out/${hydra.job.num}"])
+@pytest.mark.parametrize("word", ["save=", "save=null", "save=out/${hydra:job.num}"])
 def test_a_sweep_may_save_where_each_has_its_folder(word: str, ran: list[Any]) -> None:
     with pytest.raises(SystemExit):
         building.sweep(["model=a", word], [], is_json=True)

@@ -37,7 +37,10 @@ WORDS = {  # what is typed, and for which of the forms
     "classify": ["classify ./classes -p x"],
     "eval": ["eval tiny --text ./text.txt"],
     "bench": ["bench tiny prompt=4 new=2 repeats=1", "bench -m tiny prompt=4,5 new=2 repeats=1"],
-    "train": ["train tiny data=./text.txt train.steps=1 train.batch_size=1 save=./run"],
+    "train": [
+        "train tiny data=./text.txt train.steps=1 train.batch_size=1 save=./run",
+        "train -m tiny data=./text.txt train.steps=1 train.batch_size=1 seed=0,1 save=./run/${hydra:job.num}",
+    ],
     "plugins": ["plugins"],
     "new-plugin": ["new-plugin mine"],
 }

@@ -140,12 +140,14 @@ def test_settings_and_folders_that_cannot_be_are_refused_before_anything_is_writ
     assert not (tmp_path / "a").exists()
 
 
+@pytest.mark.slow
 def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
     train(job(tmp_path / "run", token_file(tmp_path), train={"stop": 1}))
     other = token_file(tmp_path, count=300)
     assert "was begun on other data" in refused(lambda: train(job(tmp_path / "run", other), resume=True))
 
 
+@pytest.mark.slow
 def test_answers_that_are_all_cut_off_leave_nothing_to_learn_from(tmp_path: Path) -> None:
     (file := tmp_path / "a.jsonl").write_text('{"prompt": "' + "One day she was " * 20 + '", "answer": ""}\n')
     made = job(tmp_path / "run", file, source="tiny", data={"length": 8}, objective={"name": "sft"})
@@ -153,6 +155,7 @@ def test_answers_that_are_all_cut_off_leave_nothing_to_learn_from(tmp_path: Path
         train(made)
 
 
+@pytest.mark.slow
 def test_frozen_parameters_do_not_move_and_have_no_state(tmp_path: Path) -> None:
     run, _ = begun(job(tmp_path / "run", token_file(tmp_path), freeze=["*", "!attention"]), print)
     before = {name: p.detach().clone() for name, p in run.trainee.model.named_parameters()}

@@ -51,7 +51,7 @@ def state(run) -> dict[str, torch.Tensor]:
     return {name: p.detach().clone() for name, p in run.trainee.model.named_parameters()}
 
 
-@pytest.mark.parametrize("stop", [1, 5])
+@pytest.mark.parametrize("stop", [1, pytest.param(5, marks=pytest.mark.slow)])
 def test_a_run_that_goes_on_is_bit_for_bit_one_that_never_stopped(tmp_path: Path, stop: int) -> None:
     file = token_file(tmp_path)
     more = {"train": {"ema": 0.9}, "optimizer": {"weight_decay": 0.1}}
@@ -68,6 +68,7 @@ def test_a_run_that_goes_on_is_bit_for_bit_one_that_never_stopped(tmp_path: Path
         assert torch.equal(value, whole.trainee.mean[name])
 
 
+@pytest.mark.slow
 def test_accumulated_steps_weigh_every_token_alike(tmp_path: Path) -> None:
     lines = [[1, 2, 3, 4, 5, 6, 7, 8, 9, 0], [3, 4, 0], [5, 6, 7, 0], [7, 0]]
     np.save(file := tmp_path / "tokens.npy", np.concatenate(lines).astype(np.uint16))
@@ -83,6 +84,7 @@ def test_accumulated_steps_weigh_every_token_alike(tmp_path: Path) -> None:
     assert all((found[name] - expected[name]).abs().max() < 1e-12 for name in expected)
 
 
+@pytest.mark.slow
 def test_recomputed_layers_give_the_same_gradients_bit_for_bit(tmp_path: Path) -> None:
     file, gradients = token_file(tmp_path), []
     for name, recompute in (("a", False), ("b", True)):

@@ -52,6 +52,7 @@ def same(run: Any, model: Any) -> None:
 CONSTANT = {"schedule": {"name": "constant"}}
 
 
+@pytest.mark.slow
 def test_an_encoder_is_trained_as_by_a_plain_loop(text: Path, tmp_path: Path) -> None:
     learnt = {"tokenizer": {"train": "wordpiece", "vocab_size": 80}, "objective": {"name": "mlm", "share": 0.3}}
     config = replace(tiny("bert"), head="masked_lm", has_pooler=False)
@@ -83,6 +84,7 @@ def test_an_encoder_is_trained_as_by_a_plain_loop(text: Path, tmp_path: Path) ->
     same(run, model)
 
 
+@pytest.mark.slow
 def test_an_encoder_decoder_is_trained_as_by_a_plain_loop(text: Path, tmp_path: Path) -> None:
     learnt = {"tokenizer": {"train": "unigram", "vocab_size": 180}}
     spans = {"name": "span", "share": 0.15, "mean_span": 3.0}
@@ -180,6 +182,7 @@ def test_documents_of_a_row_do_not_see_each_other_and_predict_nothing_across(tmp
     assert abs(run.objective.loss(model, batch, batch.weight)[0] - expected) < 1e-12  # float64, another order of sums
 
 
+@pytest.mark.slow
 def test_a_teacher_of_the_same_vocabulary_is_followed(text: Path, tmp_path: Path) -> None:
     aim = {"name": "distill", "teacher": "tiny", "alpha": 1.0}
     made = job(tmp_path / "run", text, source="tiny", train={"steps": 1}, objective=aim)

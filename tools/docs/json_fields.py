@@ -32,7 +32,10 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         ),
         ("-m", False, "folder jobs"),
     ),
-    "train": (("", False, "model step loss validation grad_norm tokens_per_second steps data saved recipe"),),
+    "train": (
+        ("", False, "model step loss validation grad_norm tokens_per_second steps data saved recipe"),
+        ("-m", False, "folder jobs"),
+    ),
     "inspect": (("", False, _CHECKPOINT),),
     "convert": (("", False, f"{_CHECKPOINT} written"), ("--prove", False, "holds tables")),
     "quantize": (("", False, f"{_CHECKPOINT} written"),),

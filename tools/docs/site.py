@@ -47,6 +47,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("families/*", "", ""),
     ("", "Work with models", "使用模型"),
     ("serve.md", "Serve", "提供服务"),
+    ("train-command.md", "Train with one command", "一条命令训练"),
     ("training.md", "Training", "训练"),
     ("export.md", "Compile and export", "编译与导出"),
     ("notebooks.md", "Notebooks", "笔记本"),

@@ -1,6 +1,6 @@
-"""Token streams cut into windows: random ones to train on, consecutive ones to measure with.
+"""Token streams cut into consecutive windows, to measure with.
 
-Shapes: B batch, T tokens of context, V vocab.
+Shapes: T tokens of context, V vocab.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
-from vocabulary import BOS, EOS
+
+EOS = 2
 
 
 @dataclass(frozen=True)
@@ -29,31 +30,6 @@ def encode(tokenizer: Tokenizer, chapters: Iterable[str]) -> Text:
     chapters = tuple(chapters)
     ids = [i for chapter in chapters for i in (*tokenizer.encode(chapter).ids, EOS)]
     return Text(torch.tensor(ids), len("".join(chapters).encode()))
-
-
-class Passages:
-    """Batches of a stream's windows of `context` tokens, drawn by a generator of its own.
-
-    Half of them start anywhere, which teaches all positions of a chapter; half start with a paragraph and have `<s>`
-    before it, because that is how a prompt will start.
-    """
-
-    def __init__(self, stream: Tensor, newline: int, *, context: int, seed: int) -> None:
-        self.stream, self.context = stream, context
-        self.last = len(stream) - context - 1
-        before = ((stream == newline) | (stream == BOS)).nonzero().flatten()
-        self.before_paragraphs = before[before <= self.last]
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def draw(self, batch_size: int) -> tuple[Tensor, Tensor]:
-        """Inputs [B, T] and the tokens that follow each [B, T]."""
-        half = batch_size // 2
-        chosen = torch.randint(len(self.before_paragraphs), (half,), generator=self.generator)
-        anywhere = torch.randint(self.last + 1, (batch_size - half,), generator=self.generator)
-        starts = torch.cat([self.before_paragraphs[chosen], anywhere])
-        windows = self.stream[starts[:, None] + torch.arange(self.context + 1)]  # [B, T + 1]
-        windows[:half, 0] = BOS
-        return windows[:, :-1], windows[:, 1:]
 
 
 @dataclass(frozen=True)

@@ -3,33 +3,30 @@
     python tools/tiny/train.py OUT                     # fetches the text with apt-get download
     python tools/tiny/train.py OUT --text FILE.deb     # the package, or the Rdata.rdb inside it, from disk
 
-writes OUT/tiny (the checkpoint in Hugging Face's layout) and OUT/sample.txt; the ones that ship lie in zoo/box.
-It takes about half an hour on a free core, and needs zoo installed, and Debian's apt-get and dpkg-deb unless the text
-is given as Rdata.rdb. The shape of the model is that of conf/model/tiny.yaml. The same seed, number of threads and
-version of torch give the same weights on the same kind of processor; elsewhere float32 sums round differently, and
-training amplifies that to other weights of the same quality.
+writes OUT/tiny (the checkpoint in Hugging Face's layout), OUT/sample.txt, and OUT/run, the run of `zoo train` with its
+data, metrics and report; the first two lie in zoo/box. It takes about half an hour on a free core, and needs zoo
+installed, and Debian's apt-get and dpkg-deb unless the text is given as Rdata.rdb. The shape of the model is that of
+conf/model/tiny.yaml. The same seed, number of threads and version of torch give the same weights on the same kind of
+processor; elsewhere float32 sums round differently, and training amplifies that to other weights of the same quality.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
-import math
-import time
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import torch
 from card import write_card, write_generation_config
 from corpus import read_corpus
-from passages import Passages, Text, encode, measure
 from recipe import Recipe, Run
-from tokenizers import Tokenizer
-from torch import nn
-from torch.nn import functional as F
-from vocabulary import learn_vocabulary, write_tokenizer
 
 import zoo
+from zoo.training.running.beginning import TrainingJob, train
+from zoo.training.settings import Recipe as TrainingRecipe
 
 
 def main() -> None:
@@ -38,77 +35,55 @@ def main() -> None:
     recipe = Recipe(**{k: v for k, v in vars(arguments).items() if k in Recipe.__annotations__ and v is not None})
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True)
-    corpus = read_corpus(arguments.text)
+    corpus, out = read_corpus(arguments.text), arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    data = _written(out / "train.jsonl", corpus.train), _written(out / "validation.jsonl", corpus.validation)
     shape: Any = zoo.compose("tiny")  # a LlamaConfig; the families' classes are the registry's to import
-    model = zoo.build(shape, device="cpu", seed=recipe.seed)
-    tokenizer = learn_vocabulary(corpus.train, shape.vocab_size)
-    texts = encode(tokenizer, corpus.train), encode(tokenizer, corpus.validation)
-    run = train(model, recipe, *texts, context=shape.max_seq_len, newline=_newline(tokenizer))
-    folder, sample = arguments.out / "tiny", arguments.out / "sample.txt"
-    zoo.save(model.to(torch.bfloat16), folder, force=True)
-    write_tokenizer(tokenizer, folder, max_len=shape.max_seq_len)
-    sample.write_text("".join(corpus.test))
+    asked = TrainingRecipe.of(_sections(recipe, *data, context=shape.max_seq_len, vocab_size=shape.vocab_size))
+    job = TrainingJob(asked, str(out / "run"), config=shape, typed=frozenset({"vocab_size"}))
+    run, _ = train(job, force=True, tell=lambda text: print(text, flush=True))
+    folder = out / "tiny"
+    zoo.save(zoo.load(out / "run", dtype="bfloat16"), folder, force=True)
+    (out / "sample.txt").write_text("".join(corpus.test))
     write_generation_config(folder)
-    write_card(folder, corpus, recipe, run)
+    write_card(folder, corpus, recipe, _told(run.folder.records(), run.best, recipe))
 
 
-def train(model: nn.Module, recipe: Recipe, text: Text, held_out: Text, *, context: int, newline: int) -> Run:
-    """Train on `text`, and leave the weights that predict `held_out` best in `model`."""
-    passages = Passages(text.ids, newline, context=context, seed=recipe.seed)
-    optimizer = _optimizer(model, recipe)
-    best, run, losses, start = copy.deepcopy(model.state_dict()), Run(0, 0, math.inf, math.inf, 0), [], time.monotonic()
-    for step in range(1, recipe.steps + 1):
-        losses.append(_step(model, optimizer, passages, recipe, step))
-        if step % recipe.evaluate_every and step != recipe.steps:
-            continue
-        loss = measure(model, held_out, context=context).per_token
-        minutes = (time.monotonic() - start) / 60
-        print(f"step {step}  train {_mean(losses):.4f}  validation {loss:.4f}  {minutes:.1f} min", flush=True)
-        if loss < run.validation:
-            best, run = copy.deepcopy(model.state_dict()), Run(step, step, loss, _mean(losses), minutes)
-        elif step - run.best_step >= recipe.patience * recipe.evaluate_every:
-            break
-        losses.clear()
-    model.load_state_dict(best)
-    return Run(step, run.best_step, run.validation, run.train, (time.monotonic() - start) / 60)
+def _sections(recipe: Recipe, train: Path, validation: Path, *, context: int, vocab_size: int) -> dict[str, Any]:
+    """The recipe in the words of `zoo train`."""
+    return {
+        "train": {
+            "steps": recipe.steps, "batch_size": recipe.batch_size, "clip": recipe.max_norm, "log_every": 100,
+            "evaluate_every": recipe.evaluate_every, "save_every": recipe.evaluate_every, "patience": recipe.patience,
+        },
+        "optimizer": {
+            "name": "adamw", "lr": recipe.learning_rate, "betas": list(recipe.betas),
+            "weight_decay": recipe.weight_decay,
+        },
+        "schedule": {"name": "cosine", "warmup": recipe.warmup, "final": 0.01},
+        "data": {
+            "files": str(train), "validation": str(validation), "length": context, "packing": "plain",
+            "order": "random", "row_starts": "\n",
+        },
+        "objective": {"name": "causal", "smoothing": 0.0, "z": 0.0, "chunk": None},
+        "tokenizer": {"train": "bpe", "vocab_size": vocab_size},
+        "seed": recipe.seed,
+    }  # fmt: skip
 
 
-def _step(model: nn.Module, optimizer: torch.optim.Optimizer, passages: Passages, recipe: Recipe, step: int) -> float:
-    """One update on one batch; its loss in nats per token."""
-    for group in optimizer.param_groups:
-        group["lr"] = _learning_rate(recipe, step)
-    inputs, targets = passages.draw(recipe.batch_size)
-    loss = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
-    optimizer.zero_grad()
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), recipe.max_norm)
-    optimizer.step()
-    return loss.item()
+def _written(file: Path, chapters: Iterable[str]) -> Path:
+    """A chapter a line."""
+    file.write_text("".join(json.dumps({"text": chapter}) + "\n" for chapter in chapters), encoding="utf-8")
+    return file
 
 
-def _learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear up over the warm-up, then half a cosine down to a hundredth."""
-    if step <= recipe.warmup:
-        return recipe.learning_rate * step / recipe.warmup
-    done = (step - recipe.warmup) / (recipe.steps - recipe.warmup)
-    return recipe.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    gains = [p for p in model.parameters() if p.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": recipe.weight_decay}, {"params": gains, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas, fused=True)
-
-
-def _newline(tokenizer: Tokenizer) -> int:
-    """The token that ends a paragraph."""
-    (token,) = tokenizer.encode("\n", add_special_tokens=False).ids
-    return token
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def _told(records: Sequence[dict[str, Any]], best: tuple[int, float] | None, recipe: Recipe) -> Run:
+    """How the run went, by its metrics."""
+    assert best is not None, "it looked at the validation text at least once"
+    step, validation = best
+    before = [r["loss"] for r in records if step - recipe.evaluate_every < r["step"] <= step]
+    minutes = sum(r["seconds"] for r in records) / 60
+    return Run(records[-1]["step"], step, validation, mean(before), minutes)
 
 
 def _arguments() -> argparse.Namespace:

@@ -71,7 +71,7 @@ def sweep(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:
     """Build every combination and print a line for each. Leaves with the exit code of the first that failed."""
     saves = [word for word in words if word.startswith("save=") and "${" not in word]
     if saves and saves[0] not in ("save=", "save=null"):
-        hint = f"give each its own folder: '{saves[0]}/${{hydra.job.num}}'"
+        hint = f"give each its own folder: '{saves[0]}/${{hydra:job.num}}'"
         raise UsageError(f"{saves[0]} would write all models to the same folder", hint=hint)
     folder, results = run_sweep("build", words, flags, built)
     if is_json:

@@ -9,7 +9,7 @@ from pathlib import Path
 from zoo.errors import UsageError
 
 
-def sourced(command: str, words: Sequence[str], keys: Collection[str], *, sweeps: bool = True) -> list[str]:
+def sourced(command: str, words: Sequence[str], keys: Collection[str]) -> list[str]:
     """The words with the one that stands for weights as `source=...`; `keys` are those that are not the model's.
 
     Raises UsageError where no model is named, or two.
@@ -21,12 +21,11 @@ def sourced(command: str, words: Sequence[str], keys: Collection[str], *, sweeps
     if not named and not any(word.startswith("source=") for word in words):
         raise UsageError("which model?", hint=f"type a folder, a file or a name, for example: zoo {command} tiny")
     if len(bare) > 1:
-        hint = f"to run both: -m source={','.join(bare)}" if sweeps else "name one of them"
-        raise UsageError(f"two models: {' and '.join(bare)}", hint=hint)
+        raise UsageError(f"two models: {' and '.join(bare)}", hint=f"to run both: -m source={','.join(bare)}")
     if not bare:
         return list(words)
     shaping = [word for word in words if word not in bare and head(word) not in {"hydra", *keys}]
-    models = bare[0].split(",") if sweeps and not Path(bare[0]).exists() else [bare[0]]
+    models = bare[0].split(",") if not Path(bare[0]).exists() else [bare[0]]
     have_weights = [is_source(model, shaping) for model in models]
     if not any(have_weights):
         return list(words)

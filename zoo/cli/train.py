@@ -25,12 +25,14 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 @click.command(epilog=EPILOG)
 @click.argument("words", nargs=-1, metavar="SOURCE|MODEL [KEY=VALUE]...", shell_complete=complete)
+@click.option("-m", "--multirun", is_flag=True, help="Train every combination of values given with commas.")
 @click.option("--resume", is_flag=True, help="Go on with the run in save=FOLDER, bit for bit as if it had not stopped.")
 @click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
 @own_presets.options
 @click.option("--json", "is_json", is_flag=True, help="What the run came to, as JSON.")
 def command(
     words: tuple[str, ...],
+    multirun: bool,
     resume: bool,
     force: bool,
     config_dir: str | None,
@@ -44,6 +46,10 @@ def command(
     and tokenizer.KEY, are listed in the documentation. The folder is a checkpoint of the model at every moment.
     --resume needs no words but save=FOLDER; others replace those that the run began with.
     """
-    from zoo.cli.training import one
+    from zoo.cli.training import one, sweep
 
-    one(words, own_presets.OwnPresets.of(config_dir, trust_config_dir), resume=resume, force=force, is_json=is_json)
+    own = own_presets.OwnPresets.of(config_dir, trust_config_dir)
+    if multirun:
+        sweep(words, own, resume=resume, force=force, is_json=is_json)
+    else:
+        one(words, own, resume=resume, force=force, is_json=is_json)

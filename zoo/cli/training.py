@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from zoo.anatomy.config import typed
 from zoo.cli import output
-from zoo.cli.hydra_front import run_once
+from zoo.cli.building import check_jobs, swept, values_of
+from zoo.cli.hydra_front import run_once, run_sweep
 from zoo.cli.own_presets import OwnPresets
 from zoo.cli.sources import head, quoted, sourced
 from zoo.errors import UsageError
@@ -24,10 +25,10 @@ KEYS = ("source", "save", "device", "dtype", "format", "seed", "freeze", "stages
 
 def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_json: bool) -> None:
     """Run what the words say, and print what it came to."""
-    words = [_whole(word) for word in words]
+    words = _typed(words)
     if resume:
         words = _with_earlier(words)
-    expanded = own.expanded("train", sourced("train", words, KEYS, sweeps=False))
+    expanded = own.expanded("train", sourced("train", words, KEYS))
     with own.serving():
         own.tell()
         facts = run_once("train", expanded, own.flags, lambda composed: trained(composed, words, resume, force))
@@ -36,6 +37,33 @@ def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_
         return
     told = "" if facts["loss"] is None else f", loss {facts['loss']:.4f}"
     click.echo(f"{facts['saved']['folder']}: step {facts['step']} of {facts['steps']}{told}")
+
+
+def sweep(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_json: bool) -> None:
+    """Run every combination, one after the other, and print a line for each."""
+    if resume:
+        raise UsageError("--resume goes on with one run", hint="name it: zoo train --resume save=FOLDER")
+    words = _typed(words)
+    saves = [word for word in words if word.startswith("save=") and "${" not in word]
+    if saves:
+        hint = f"give each its own folder: '{saves[0]}/${{hydra:job.num}}'"
+        raise UsageError(f"{saves[0]} would write all runs to the same folder", hint=hint)
+    expanded = own.expanded("train", sourced("train", words, KEYS))
+    with own.serving():
+        folder, results = run_sweep(
+            "train", expanded, own.flags, lambda composed: trained(composed, words, resume, force)
+        )
+    if is_json:
+        output.as_json({"folder": str(folder), "jobs": results})
+    else:
+        keys = [key for key in swept(results) if key not in ("save", "source")]
+        columns = [output.Column("#", is_number=True), *map(output.Column, keys), *COLUMNS]
+        told = ("step", "loss", "validation")
+        output.table(columns, ([r["job"], *values_of(r, keys), *(r.get(key) for key in told)] for r in results))
+    check_jobs(results)
+
+
+COLUMNS = [output.Column(name, is_number=True) for name in ("step", "loss", "validation")]
 
 
 def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: bool) -> dict[str, Any]:
@@ -66,6 +94,14 @@ def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: boo
         "saved": {"folder": save, "format": run.folder.format},
         "recipe": recipe.to_dict(),
     }
+
+
+def _typed(words: Sequence[str]) -> list[str]:
+    """The words in full. Raises UsageError for a section without a value, which would be taken for a model."""
+    for word in words:
+        if word in KEYS:
+            raise UsageError(f"{word!r} has no value", hint=f"type: {word}=VALUE")
+    return [_whole(word) for word in words]
 
 
 def _whole(word: str) -> str:

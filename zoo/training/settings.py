@@ -114,8 +114,14 @@ class Recipe:
                 raise UsageError(f"{name}={number} is not above 0")
         if t.ema is not None and not 0 < t.ema < 1:
             raise UsageError(f"train.ema={t.ema} is not between 0 and 1", hint="0.999 is usual")
-        if self.optimizer.weight_decay < 0 or not 0 <= self.schedule.final <= 1 or not 0 < self.schedule.decay <= 1:
-            raise UsageError("optimizer.weight_decay is below 0, or schedule.final or schedule.decay not a share")
+        if self.optimizer.weight_decay < 0:
+            raise UsageError(f"optimizer.weight_decay={self.optimizer.weight_decay} is below 0")
+        for name, number in {"schedule.final": self.schedule.final, "schedule.decay": self.schedule.decay}.items():
+            if not 0 <= number <= 1:
+                raise UsageError(f"{name}={number} is no share, from 0 to 1")
+        if t.autocast not in (None, "bfloat16"):
+            hint = "train.autocast=bfloat16, or null; dtype= sets the type of the weights"
+            raise UsageError(f"train.autocast={t.autocast!r} is not bfloat16", hint=hint)
         if not 0 <= self.schedule.warmup <= t.steps:
             raise UsageError(f"schedule.warmup={self.schedule.warmup} is not from 0 to train.steps={t.steps}")
         one_of("data.packing", self.data.packing, PACKINGS)

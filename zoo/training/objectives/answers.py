@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 from warnings import warn
 
 import numpy as np
@@ -90,20 +89,24 @@ def _conversation(record: Record, tokenizer: Tokenizer) -> Told:
         raise UsageError(f"{record.place} holds a conversation, and {tokenizer.file} has no chat template", hint=hint)
     ids: list[int] = []
     wanted: list[bool] = []
+    before = ""
     for i, message in enumerate(messages):
         if message["role"] == "assistant":
             for count, is_prompt, is_wanted in ((i, True, False), (i + 1, False, True)):
-                found = tokenizer.encode_chat(messages[:count], add_generation_prompt=is_prompt)
-                _check_prefix(record, ids, found)
-                wanted += [is_wanted] * (len(found) - len(ids))
-                ids = found
+                whole = tokenizer.render_chat(messages[:count], add_generation_prompt=is_prompt)
+                # As in generation: the prompt's tokens do not depend on what is answered.
+                found = tokenizer.encode(_behind(record, before, whole), add_special_tokens=False)
+                ids += found
+                wanted += [is_wanted] * len(found)
+                before = whole
     if not any(wanted):
         raise UsageError(f"{record.place} has no message of the assistant", why="nothing in it is predicted")
     return ids, wanted
 
 
-def _check_prefix(record: Record, before: Sequence[int], after: Sequence[Any]) -> None:
-    """A template may word earlier messages otherwise once later ones follow: then it is not known what is predicted."""
-    if list(after[: len(before)]) != list(before):
+def _behind(record: Record, before: str, after: str) -> str:
+    """What a conversation adds. A template may word the past otherwise: then it is not known what is predicted."""
+    if not after.startswith(before):
         what = f"{record.place}: the chat template words the beginning of a conversation otherwise once it goes on"
         raise UsageError(what, hint='give {"prompt": "…", "answer": "…"} in the words that you want')
+    return after.removeprefix(before)

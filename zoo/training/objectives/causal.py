@@ -6,7 +6,7 @@ Shapes: B rows, T tokens.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,15 @@ class NextToken:
     smoothing: float = 0.0
     z: float = 0.0
     chunk: int | None = None  # tokens whose logits exist at once
+    drawn: Drawn | None = None  # where rows are drawn from anywhere
 
     @property
     def fingerprint(self) -> str:
         return self.corpus.fingerprint
 
     def batch(self, model: nn.Module, rows: Sequence[int], generator: Generator) -> Batch:
+        if self.drawn is not None:
+            return self.drawn.batch(self.corpus, len(rows), generator)
         tokens, labels, documents = zip(*(self._row(i) for i in rows), strict=True)
         return token_batch(tokens, labels, documents)
 
@@ -67,6 +70,45 @@ class NextToken:
         return tokens, labels
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Windows of `length` tokens from anywhere, half of them behind a token that others begin after."""
+
+    length: int
+    behind: Tensor | None  # places after which such a row begins; None: there are none
+    begin: int | None  # what those rows begin with, in place of the token before
+
+    def batch(self, corpus: Corpus, count: int, generator: Generator) -> Batch:
+        last = len(corpus.ids) - self.length - 1
+        half = count // 2 if self.behind is not None and len(self.behind) else 0
+        starts = torch.randint(last + 1, (count - half,), generator=generator)
+        if half:
+            assert self.behind is not None
+            chosen = torch.randint(len(self.behind), (half,), generator=generator)
+            starts = torch.cat((self.behind[chosen], starts))
+        rows = [torch.from_numpy(np.asarray(corpus.ids[a : a + self.length + 1], np.int64)) for a in starts.tolist()]
+        if self.begin is not None:
+            for row in rows[:half]:
+                row[0] = self.begin
+        return token_batch([row[:-1] for row in rows], [row[1:] for row in rows])
+
+
+def drawn(ground: Ground, corpus: Corpus) -> Drawn:
+    """Raises UsageError for documents that are to be kept apart, and fewer tokens than a row has."""
+    if ground.data.packing != "plain":
+        raise UsageError("data.order=random cuts rows out of all text", hint="type data.packing=plain")
+    last = len(corpus.ids) - ground.length - 1
+    if last < 0:
+        raise UsageError(f"the data have {len(corpus.ids)} tokens, a row of data.length={ground.length} needs one more")
+    if ground.data.row_starts is None:
+        return Drawn(ground.length, None, None)
+    marks = [ground.words.encode(ground.data.row_starts, add_special_tokens=False)[-1]]
+    begin = ground.words.bos_token_id
+    marks += [] if begin is None else [begin]
+    behind = torch.from_numpy(np.flatnonzero(np.isin(corpus.ids[: last + 1], marks)))
+    return Drawn(ground.length, behind, begin)
+
+
 def causal(ground: Ground) -> NextToken:
     """The next token of texts, or of a token file. Raises UsageError for a model that is no decoder."""
     if any(name.endswith(TOKEN_FILES) for name in ground.files):
@@ -80,7 +122,8 @@ def causal(ground: Ground) -> NextToken:
         rows = pieces(corpus, ground.length)
     else:
         rows = windows(corpus, ground.length, is_masked=packing == "masked")
-    return next_token(ground, corpus, rows)
+    found = next_token(ground, corpus, rows)
+    return replace(found, drawn=drawn(ground, corpus)) if ground.data.order == "random" else found
 
 
 def next_token(ground: Ground, corpus: Corpus, rows: Rows) -> NextToken:
@@ -98,19 +141,33 @@ def next_token(ground: Ground, corpus: Corpus, rows: Rows) -> NextToken:
 
 @torch.no_grad()
 def check_documents(model: nn.Module, family: str) -> None:
-    """Raise UsageError for a model that does not keep documents of one row apart, found by trying a short row."""
+    """Raise UsageError for a model that does not keep documents of one row apart.
+
+    One with a state carries it on, however faint it has become; of others a short row tells.
+    """
+    hint = "type data.packing=none: a row for each document"
+    if has_state(model):
+        raise UsageError(f"{family} carries a state through a row, from one of its documents to the next", hint=hint)
     device = next(model.parameters()).device
     first, second = torch.tensor([[3, 4, 5]], device=device), torch.tensor([[6, 3]], device=device)
     numbers = torch.tensor([[1, 1, 1, 2, 2]], device=device)
-    hint = "type data.packing=none: a row for each document"
     try:
         together = model(torch.cat((first, second), 1), attention_mask=numbers)
         apart = torch.cat((model(first), model(second)), 1)
     except (RuntimeError, UsageError) as error:
         told = str(error).partition("\n")[0][:120]
         raise UsageError(f"{family} cannot read several documents in a row", why=told, hint=hint) from None
-    if not torch.allclose(together, apart, rtol=1e-2, atol=1e-2 * float(apart.abs().max())):
+    limit = min(1000 * torch.finfo(apart.dtype).eps, 0.05) * float(apart.abs().max())  # rounding, in another order
+    if not bool(((together - apart).abs() <= limit).all()):
         raise UsageError(f"{family} does not keep several documents in a row apart", hint=hint)
+
+
+def has_state(model: Any) -> bool:
+    """Whether layers of it are recurrent, as its anatomy says."""
+    try:
+        return bool(model.config.anatomy().states)
+    except NotImplementedError:
+        return False
 
 
 def _is_start(corpus: Corpus, at: int) -> bool:

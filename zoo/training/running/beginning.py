@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -147,7 +147,7 @@ def made(
         )
 
     learnt = make_objective(over := ground(recipe.data.files))
-    held_out = make_objective(ground(recipe.data.validation)) if recipe.data.validation else None
+    held_out = make_objective(held_out_of(ground(recipe.data.validation))) if recipe.data.validation else None
     model = prepare(model, recipe)
     trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=getattr(learnt, "extra", None))
     trainee.add_extra()
@@ -168,6 +168,11 @@ def made(
         trainee, learnt, recipe, folder, facts, held_out, callback, report, tell, tokenizer,
         stage=stage, offset=steps_before(job.stages, stage),
     )  # fmt: skip
+
+
+def held_out_of(ground: Ground) -> Ground:
+    """The same over other data, read from the first row to the last."""
+    return replace(ground, data=replace(ground.data, order="sequential"))
 
 
 def _initial(job: TrainingJob) -> nn.Module:
