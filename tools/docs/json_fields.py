@@ -33,7 +33,10 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         ("-m", False, "folder jobs"),
     ),
     "train": (("", False, "model step loss validation grad_norm tokens_per_second steps data saved recipe"),),
-    "inspect": (("", False, _CHECKPOINT),),
+    "inspect": (
+        ("", False, _CHECKPOINT),
+        ("--base", False, "source kind base rank alpha targets parameters bytes pairs whole fit"),
+    ),
     "convert": (("", False, f"{_CHECKPOINT} written"), ("--prove", False, "holds tables")),
     "quantize": (("", False, f"{_CHECKPOINT} written"),),
     "pull": (("", False, "source repo revision commit files bytes missing_bytes folder dry_run"),),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.checkpoint.adapted import fit_of
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.notes import tell
 from zoo.checkpoint.provenance import origin
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from zoo.adapters.fit.settled import AdapterFit
     from zoo.files.safetensors_writer import TensorSpec
 
 
@@ -49,11 +51,13 @@ def convert(
     force: bool = False,
     dry_run: bool = False,
     type: str | None = None,
+    adapter: str | Path | None = None,
 ) -> Conversion:
     """Write the checkpoint `source` to `folder` in its family's `format` (zoo, hf, meta, gguf, ...), all or nothing.
 
     Weights keep their dtype unless `dtype` casts them; files hold at most `max_shard_size` (bytes or 5GB, 1GiB). As
     gguf it becomes one file, whose matrices are of this `type` (q8_0, q4_0, bf16, ...; None: as they are).
+    An `adapter`, a folder of peft, is merged into the weights, and what rounding loses of it is told.
     With `dry_run` nothing is read but headers and nothing is written. Raises UsageError for a format that the family
     does not write, CheckpointError if a tensor or key has no place, holds NaN or infinity, or overflows `dtype`;
     ZooError if the folder is not zoo's to replace.
@@ -62,6 +66,7 @@ def convert(
     return convert_ledger(
         ledger, folder, format=format, dtype=dtype, allow=allow, max_shard_size=max_shard_size, force=force,
         dry_run=dry_run, type=type,
+        fit=None if adapter is None else fit_of(ledger, adapter, allow=allow, allow_pickle=allow_pickle),
     )  # fmt: skip
 
 
@@ -76,10 +81,13 @@ def convert_ledger(
     force: bool = False,
     dry_run: bool = False,
     type: str | None = None,
+    fit: AdapterFit | None = None,
 ) -> Conversion:
     """`convert` of a checkpoint whose headers are read already."""
     ledger.check()
     refuse_random(ledger)
+    if fit is not None:
+        fit.check()
     if format not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
     if type is not None and format != "gguf":
@@ -98,7 +106,8 @@ def convert_ledger(
     steps = saving.export_steps(ledger.family, format, config, specs)
     foreign = saving.foreign_specs(steps, specs)
     target = Target(
-        Path(folder), ledger.family, format, config, foreign, provenance(ledger, format, dtype, allow),
+        Path(folder), ledger.family, format, config, foreign,
+        provenance(ledger, format, dtype, allow) | ({} if fit is None else {"adapter": str(fit.adapter.path)}),
         ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
     )  # fmt: skip
     done = Conversion(
@@ -110,8 +119,14 @@ def convert_ledger(
     with ledger.checkpoint.open() as tensors:
         check_tied(ledger, tensors)
         check_witnesses(ledger, tensors)
-        target.write(saving.exported(steps, reader(ledger, tensors, dtype)))
-    return done
+        if fit is None:
+            target.write(saving.exported(steps, reader(ledger, tensors, dtype)))
+            return done
+        from zoo.checkpoint.merged import Merging
+
+        with Merging(ledger, fit, reader(ledger, tensors, None), specs) as merging:
+            target.write(saving.exported(steps, merging))
+    return replace(done, notes=(*done.notes, *fit.notes, merging.note()))
 
 
 def our_specs(ledger: Ledger, dtype: str | None) -> dict[str, TensorSpec]:

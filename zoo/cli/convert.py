@@ -33,6 +33,7 @@ Examples:
     "--max-shard-size", default="5GB", show_default=True, metavar="SIZE",
     help="Cut the weights into files of at most this: 5GB, 200MB or a number of bytes.",
 )  # fmt: skip
+@click.option("--adapter", metavar="FOLDER", help="Merge this folder of peft, made for SOURCE, into the weights.")
 @click.option("--force", is_flag=True, help="Replace a folder that zoo wrote.")
 @click.option("--dry-run", is_flag=True, help="Check everything and say what would be written.")
 @click.option("--prove", is_flag=True, help="First test the weight tables on numbered elements, in both directions.")
@@ -47,6 +48,7 @@ def command(
     type: str | None,
     dtype: str | None,
     max_shard_size: str,
+    adapter: str | None,
     force: bool,
     dry_run: bool,
     prove: bool,
@@ -77,13 +79,13 @@ def command(
     start = time.perf_counter()
     done = convert(
         source, folder, *overrides, format=format, dtype=dtype, family=family, allow=allow, allow_pickle=allow_pickle,
-        max_shard_size=max_shard_size, force=force, dry_run=dry_run, type=type,
+        max_shard_size=max_shard_size, force=force, dry_run=dry_run, type=type, adapter=adapter,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     if as_json:
         told = {
             "folder": str(done.folder), "format": format, "tensors": done.num_tensors, "bytes": done.nbytes,
-            "dry_run": dry_run,
+            "dry_run": dry_run, "notes": [*done.notes],
         }  # fmt: skip
         output.as_json({**done.ledger.to_dict(), "written": told})
         return
