@@ -145,8 +145,8 @@ def compare(
     released weights; this only counts, and casts nothing. Overrides stand in the string, for each subject has its own.
     With a `text`, a file or `sample`, the weights are read too and measured on it: `measuring` are further arguments of
     `zoo.comparison.measured.measured`. With an `adapter`, a folder of peft, the first subject comes once more with it
-    beside its weights; behind another subject it is a word: "./folder adapter=./lora". Raises UsageError for fewer than two and for what is no dtype, and what the
-    subjects do.
+    beside its weights; behind another subject it is a word: "./folder adapter=./lora". Raises UsageError for fewer than
+    two and for what is no dtype, and what the subjects do.
     """
     if adapter is not None and subjects:
         subjects = (*subjects, with_adapter(subjects[0], adapter))
