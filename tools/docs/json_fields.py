@@ -19,6 +19,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         ("", False, "name description family plugin config cached traits size"),
         ("of a checkpoint", False, "name family format config bytes bits_per_weight stored traits size"),
     ),
+    "plan": (("", False, "flops laws model parameters tokens length cluster days copies bytes_per_gpu"),),
     "compare": (
         ("", False, "length lora_rank bytes_dtype subjects rows notes"),
         ("--text", False, "length lora_rank bytes_dtype subjects rows notes measurements"),
