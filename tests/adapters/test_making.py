@@ -160,3 +160,48 @@ class TestWithPeft:
             assert any("experts" in n and p.requires_grad for n, p in model.named_parameters())
             with pytest.raises(UsageError, match="does not reach experts"):
                 adapt(zoo.build(model.config, device="cpu"), kind="dora")
+
+    @pytest.mark.long
+    def test_text_of_another_register_is_learned(self) -> None:
+        """tiny tells stories; a licence is another thing. Measured: held-out 6.83 nats a token, after 20 steps 4.3."""
+        model = adapt(small(), 8)
+        ids = torch.tensor(model.tokenizer.encode((Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8")))
+        rows = ids[: len(ids) // 64 * 64].view(-1, 64)
+        train, held = rows[:58], rows[58:]
+
+        def held_out() -> float:
+            with torch.no_grad():
+                return token_loss(model(held), next_tokens(held)).item()
+
+        before = held_out()
+        optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=3e-3)
+        order = torch.Generator().manual_seed(0)
+        for _ in range(20):
+            some = train[torch.randint(len(train), (8,), generator=order)]
+            loss = token_loss(model(some), next_tokens(some))
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert before > 6.5
+        assert held_out() < before - 2
+        with torch.no_grad():
+            beside = model.double()(held[:2])
+            assert (merge(model)(held[:2]) - beside).abs().max() < 1e-6
+
+    @pytest.mark.filterwarnings("ignore")
+    def test_prompts_are_tuned_before_the_face_of_a_trainer_and_prefixes_are_not(self, tmp_path: Path) -> None:
+        import peft
+
+        model = peft.get_peft_model(
+            small().double().for_trainer(), peft.PromptTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM")
+        )
+        out = model(input_ids=TOKENS, labels=TOKENS)
+        out.loss.backward()
+        assert [p.grad is not None for p in model.parameters() if p.requires_grad] == [True]
+        assert out.logits.shape[1] == 4 + TOKENS.shape[1]
+        model.save_pretrained(tmp_path / "prompt")
+        again = peft.PeftModel.from_pretrained(small().double().for_trainer(), tmp_path / "prompt")
+        assert torch.equal(again(input_ids=TOKENS).logits, out.logits)
+        prefix = peft.PrefixTuningConfig(num_virtual_tokens=4, task_type="CAUSAL_LM")
+        with pytest.raises(UsageError, match="prefix tuning"):
+            peft.get_peft_model(small().for_trainer(), prefix)(input_ids=TOKENS)

@@ -136,10 +136,14 @@ class TrainerFace(nn.Module):
         use_cache: bool | None = None,
         output_attentions: bool | None = None,
         output_hidden_states: bool | None = None,
+        past_key_values: Any = None,
     ) -> TrainerOutput:
         """Loss and logits for `input_ids` [B, T], or for `inputs_embeds` [B, T, D] in the place of their embeddings."""
         if (input_ids is None) == (inputs_embeds is None):
             raise UsageError("the trainer's face takes input_ids or inputs_embeds, and one of them")
+        if past_key_values is not None:
+            what = "keys and values of transformers, as prefix tuning makes them, do not fit into zoo's caches"
+            raise UsageError(what, hint="prompt tuning puts its vectors before the tokens, and works")
         if output_attentions or output_hidden_states or return_dict is False:
             raise UsageError("the trainer's face gives loss and logits by name, and nothing else")
         options: dict[str, Any] = {} if token_type_ids is None else {"token_types": token_type_ids}
