@@ -58,6 +58,8 @@ REFUSED = [
     ({"target_modules": [1]}, "a list of names"),
     ({"target_parameters": "experts"}, "target_parameters"),
     ({"layers_to_transform": [-1]}, "layers_to_transform"),
+    ({"rank_pattern": {str(i): 2 for i in range(5000)}}, "5,000 entries"),
+    ({"target_modules": ["q_proj"] * 5000}, "5,000 entries"),
 ]
 
 

@@ -86,8 +86,9 @@ def tensors_of(names: ForeignNames, found: Mapping[str, Factors]) -> dict[str, T
     rank, scaling = common(foreign := backwards(names, found))
     out: dict[str, Tensor] = {}
     depths: Counter[str] = Counter()
-    order = {name: i for i, name in enumerate(names.places)}
-    for name in sorted(foreign, key=order.__getitem__, reverse=True):  # the last parameter of a module stands outermost
+    for name in sorted(
+        foreign, key=names.order.__getitem__, reverse=True
+    ):  # the last parameter of a module stands outermost
         module, _, leaf = names.in_memory(name).rpartition(".")
         is_parameter = leaf != "weight"
         at = PREFIX + module + INNER * (depths[module] if is_parameter else 0)

@@ -146,13 +146,12 @@ def open_speaker(
     for line in tokenizer.notes:
         click.echo(f"note: tokenizer: {line}", err=True)
     config, notes = ledger.settings(ignore=ignore_settings)
-    config = config.replaced(**given)
     seen = read_pictures(ledger, images)
     model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh, fit=fit)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not generate text")
     guessing = open_draft(draft, model, dtype=dtype)
-    return Speaker(model, tokenizer, config, ledger, notes, seen, guessing, is_compiled)
+    return Speaker(model, tokenizer, config.replaced(**given), ledger, notes, seen, guessing, is_compiled)
 
 
 def _looked(source: str, *overrides: str, **options: Any) -> Ledger:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Collection, Iterable
+from functools import cache, lru_cache
 
 from zoo.errors import CheckpointError, clean
 
@@ -25,9 +25,20 @@ def compiled(pattern: str, file: str, key: str) -> re.Pattern[str]:
         raise CheckpointError(file, key, f"{clean(repr(pattern))} is no regular expression: {error}") from None
 
 
-def ends_with(module: str, names: Iterable[str]) -> bool:
+def ends_with(module: str, names: Collection[str]) -> bool:
     """Whether `module` is one of `names`, or ends in one behind a dot."""
-    return any(module == name or module.endswith(f".{name}") for name in names)
+    known = names if isinstance(names, set | frozenset) else _set_of(tuple(names))
+    return any(end in known for end in endings(module))
+
+
+def endings(module: str) -> list[str]:
+    """The name, and what stands behind each of its dots."""
+    return [module, *(module[i + 1 :] for i, c in enumerate(module) if c == ".")]
+
+
+@lru_cache(maxsize=8)
+def _set_of(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(names)
 
 
 def first_matching(patterns: Iterable[str], module: str, file: str, key: str) -> str | None:

@@ -41,6 +41,7 @@ USED = (
     "exclude_modules", "layers_to_transform", "layers_pattern", "modules_to_save", "bias", "fan_in_fan_out",
     "use_rslora", "use_dora", "rank_pattern", "alpha_pattern", "init_lora_weights",
 )  # fmt: skip
+MOST = 4096  # entries of a list or a table
 BIASES = ("none", "all", "lora_only")
 
 
@@ -176,7 +177,7 @@ class _Reader:
             return value or ()
         if not isinstance(value, list) or not all(isinstance(name, str) and name for name in value):
             raise self.wrong(key, value, "a list of names")
-        return tuple(value)
+        return tuple(self.few(key, value))
 
     def listed(self, key: str) -> tuple[str, ...]:
         names = self.names(key)
@@ -186,7 +187,13 @@ class _Reader:
         value = self.raw.get(key)
         if value is not None and not isinstance(value, dict):
             raise self.wrong(key, value, "a table")
-        return value or {}
+        return self.few(key, value or {})
+
+    def few(self, key: str, value: Any) -> Any:
+        """What has so many entries that looking each up for each module would take minutes is refused."""
+        if len(value) > MOST:
+            raise CheckpointError(self.file, key, f"has {len(value):,} entries, more than the {MOST:,} that it may")
+        return value
 
     def layers(self, value: Any) -> tuple[int, ...]:
         listed = value if isinstance(value, list) else [value]

@@ -65,6 +65,11 @@ class ForeignNames:
         return found
 
     @cached_property
+    def order(self) -> dict[str, int]:
+        """The place of each foreign tensor in the table."""
+        return {name: i for i, name in enumerate(self.places)}
+
+    @cached_property
     def ways(self) -> dict[str, list[Step]]:
         """The steps that could yield each of our weights."""
         found: dict[str, list[Step]] = {}

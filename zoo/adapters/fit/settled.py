@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from zoo.adapters.file.folder import AdapterFolder
-from zoo.adapters.file.patterns import ends_with
+from zoo.adapters.file.patterns import endings, ends_with
 from zoo.adapters.file.tensors import Pair
 from zoo.adapters.fit.base import AdaptedBase, ForeignNames
 from zoo.adapters.fit.expected import expected_modules, is_asked_for
@@ -97,7 +97,7 @@ def _candidates(adapter: AdapterFolder, names: ForeignNames, pair: Pair) -> list
     if own in names.places:
         return [own]
     inner = [names.spelt(f"{pair.module}.{parameter.rpartition('.')[2]}") for parameter in adapter.settings.parameters]
-    return [name for name in names.places if name in inner]
+    return sorted((name for name in {*inner} if name in names.places), key=names.order.__getitem__)
 
 
 def _place(fit: AdapterFit, pair: Pair) -> None:
@@ -173,9 +173,14 @@ def _find_missing(fit: AdapterFit) -> None:
     for module in expected_modules(fit.adapter, fit.names, placed):
         if module not in known and module not in bad:
             fit.problems.append(("missing", module, "the settings name it, but it has no lora_A and lora_B"))
-    for parameter in fit.adapter.settings.parameters:
-        lost = [n for n in fit.names.places if ends_with(n, [parameter]) and n not in placed]
-        if lost or not any(ends_with(name, [parameter]) for name in placed):
+    there: dict[str, list[str]] = {parameter: [] for parameter in fit.adapter.settings.parameters}
+    for name in fit.names.places:
+        for end in endings(name):
+            if end in there:
+                there[end].append(name)
+    for parameter, named in there.items():
+        lost = [name for name in named if name not in placed]
+        if lost or not named:
             fit.problems.append(("missing", lost[0] if lost else parameter, "target_parameters names it"))
     for module in fit.adapter.settings.saved:
         needed = [n for n in fit.names.places if f".{module}." in f".{n}"]
