@@ -38,7 +38,10 @@ def test_a_speaker_is_opened_with_every_option(monkeypatch: pytest.MonkeyPatch) 
     assert asked == [
         (("s", "model.norm_eps=1"), {"family": "llama", "allow": ("x",), "allow_pickle": True}),
         {"ignore": True},
-        ((ledger,), {"dtype": "float16", "device": "meta", "quantize": None, "keep_packed": False, "mesh": None}),
+        (
+            (ledger,),
+            {"dtype": "float16", "device": "meta", "quantize": None, "keep_packed": False, "mesh": None, "fit": None},
+        ),
     ]
     assert checked == ["checked"]
     assert (found.model, found.tokenizer, found.config.top_k, found.notes, found.images) == (

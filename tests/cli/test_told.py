@@ -451,7 +451,8 @@ def test_compare_hands_on_every_option(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert (done.stdout, page.read_text()) == ("", "page")
     assert "4 B" in done.stderr
     assert list(tmp_path.iterdir()) == [page]
-    assert asked.pop() == (("a", "b"), {"length": 9, "lora_rank": 3, "bytes_dtype": "float16", "text": None})
+    plain = {"length": 9, "lora_rank": 3, "bytes_dtype": "float16", "text": None, "adapter": None}
+    assert asked.pop() == (("a", "b"), plain)
     more = ["--text", "sample", "--speed", "--window", "8", "--stride", "4", "--dtype", "float32", "--device", "meta"]
     assert run(*words, *more, "--md").stdout == "| md |\n"
     told = asked.pop()[1]

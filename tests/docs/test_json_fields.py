@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import zoo
+from tests.adapters.folders import write
 from tests.embedding.folders import classifier
 from tools.docs import commands
 from tools.docs.json_fields import FIELDS, told
@@ -21,10 +22,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("quick_jobs")]  # runs e
 WORDS = {  # what is typed, and for which of the forms
     "list": ["list tiny"],
     "show": ["show tiny", "show ./folder"],
+    "plan": ["plan FLOPS=1e21"],
     "compare": ["compare gpt2 tiny", "compare tiny tiny --text ./text.txt"],
     "diff": ["diff tiny tiny"],
     "build": ["build tiny", "build -m tiny model.num_layers=1,2"],
-    "inspect": ["inspect tiny"],
+    "inspect": ["inspect tiny", "inspect ./adapter --base tiny"],
     "convert": ["convert tiny ./out --dry-run", "convert --prove gpt2"],
     "quantize": ["quantize tiny ./out --to int8 --dry-run"],
     "push": ["push ./folder org/name --dry-run"],
@@ -53,6 +55,8 @@ def test_json_has_the_documented_names(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.txt").write_text("One day she was very happy.")
+    if "./adapter" in line:
+        write(tmp_path / "adapter")
     if "./folder" in line:
         zoo.convert("tiny", tmp_path / "folder", format="hf")
     if "./classes" in line:

@@ -98,7 +98,7 @@ def test_an_adapter_is_called_what_it_is_with_its_base(config: bool, tmp_path: P
     (folder / "adapter_config.json").write_text(json.dumps(LORA))
     told = refused(folder)
     assert "is a LORA adapter of rank 16 to meta-llama/Llama-3.1-8B" in told
-    assert "merge_and_unload" in told
+    assert "--adapter" in told
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"r": "x", "peft_type": 3, "base_model_name_or_path": null}'])

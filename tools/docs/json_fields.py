@@ -19,6 +19,7 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         ("", False, "name description family plugin config cached traits size"),
         ("of a checkpoint", False, "name family format config bytes bits_per_weight stored traits size"),
     ),
+    "plan": (("", False, "flops laws model parameters tokens length cluster days copies bytes_per_gpu"),),
     "compare": (
         ("", False, "length lora_rank bytes_dtype subjects rows notes"),
         ("--text", False, "length lora_rank bytes_dtype subjects rows notes measurements"),
@@ -36,7 +37,10 @@ FIELDS: dict[str, tuple[tuple[str, bool, str], ...]] = {
         ("", False, "model step loss validation grad_norm tokens_per_second steps data saved recipe"),
         ("-m", False, "folder jobs"),
     ),
-    "inspect": (("", False, _CHECKPOINT),),
+    "inspect": (
+        ("", False, _CHECKPOINT),
+        ("--base", False, "source kind base rank alpha targets parameters bytes pairs whole fit"),
+    ),
     "convert": (("", False, f"{_CHECKPOINT} written"), ("--prove", False, "holds tables")),
     "quantize": (("", False, f"{_CHECKPOINT} written"),),
     "pull": (("", False, "source repo revision commit files bytes missing_bytes folder dry_run"),),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.checkpoint.adapted import fit_of
 from zoo.checkpoint.export_plan import ExportPlan, check_to_write
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.notes import tell
@@ -18,6 +19,7 @@ from zoo.units import parse_bytes
 if TYPE_CHECKING:
     import torch
 
+    from zoo.adapters.fit.settled import AdapterFit
     from zoo.files.safetensors_writer import TensorSpec
 
 
@@ -48,11 +50,13 @@ def convert(
     force: bool = False,
     dry_run: bool = False,
     type: str | None = None,
+    adapter: str | Path | None = None,
 ) -> Conversion:
     """Write the checkpoint `source` to `folder` in its family's `format` (zoo, hf, meta, gguf, ...), all or nothing.
 
     Weights keep their dtype unless `dtype` casts them; files hold at most `max_shard_size` (bytes or 5GB, 1GiB). As
     gguf it becomes one file, whose matrices are of this `type` (q8_0, q4_0, bf16, ...; None: as they are).
+    An `adapter`, a folder of peft, is merged into the weights, and what rounding loses of it is told.
     With `dry_run` nothing is read but headers and nothing is written. Raises UsageError for a format that the family
     does not write, CheckpointError if a tensor or key has no place, holds NaN or infinity, or overflows `dtype`;
     ZooError if the folder is not zoo's to replace.
@@ -61,6 +65,7 @@ def convert(
     return convert_ledger(
         ledger, folder, format=format, dtype=dtype, allow=allow, max_shard_size=max_shard_size, force=force,
         dry_run=dry_run, type=type,
+        fit=None if adapter is None else fit_of(ledger, adapter, allow=allow, allow_pickle=allow_pickle),
     )  # fmt: skip
 
 
@@ -75,9 +80,12 @@ def convert_ledger(
     force: bool = False,
     dry_run: bool = False,
     type: str | None = None,
+    fit: AdapterFit | None = None,
 ) -> Conversion:
     """`convert` of a checkpoint whose headers are read already."""
     check_to_write(ledger)
+    if fit is not None:
+        fit.check()
     if format not in (formats := ["zoo", *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
     if type is not None and format != "gguf":
@@ -89,7 +97,7 @@ def convert_ledger(
     plan = ExportPlan.of(ledger, format, dtype)
     target = Target(
         Path(folder), ledger.family, format, plan.config, plan.foreign,
-        provenance(ledger, format, plan.dtype, allow),
+        provenance(ledger, format, plan.dtype, allow) | ({} if fit is None else {"adapter": str(fit.adapter.path)}),
         ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
     )  # fmt: skip
     done = Conversion(
@@ -98,9 +106,15 @@ def convert_ledger(
     if dry_run:
         target.check()
         return done
-    with plan.tensors() as tensors:
+    if fit is None:
+        with plan.tensors() as tensors:
+            target.write(tensors)
+        return done
+    from zoo.checkpoint.merged import merged_tensors
+
+    with merged_tensors(plan, fit) as (tensors, merging):
         target.write(tensors)
-    return done
+    return replace(done, notes=(*done.notes, *fit.notes, merging.note()))
 
 
 def provenance(ledger: Ledger, format: str, dtype: str | None, allow: Iterable[str]) -> dict[str, Any]:

@@ -28,7 +28,8 @@ class ExportPlan:
     dtype: str | None  # that weights are cast to; None: they keep theirs
     config: ModelConfig
     steps: list[Step]
-    foreign: Mapping[str, TensorSpec]
+    ours: Mapping[str, TensorSpec]  # type and shape of each of our weights as it is written
+    foreign: Mapping[str, TensorSpec]  # and of each of theirs
 
     @classmethod
     def of(cls, ledger: Ledger, format: str, dtype: str | torch.dtype | None) -> ExportPlan:
@@ -41,17 +42,24 @@ class ExportPlan:
         config = replace(ledger.config, dtype=dtypes.pop()) if len(dtypes) == 1 else ledger.config
         saving.check_written(ledger.family, format, config)  # first: it says what the format cannot store
         steps = saving.export_steps(ledger.family, format, config, specs)
-        return cls(ledger, format, dtype, config, steps, saving.foreign_specs(steps, specs))
+        return cls(ledger, format, dtype, config, steps, specs, saving.foreign_specs(steps, specs))
 
     @contextmanager
-    def tensors(self) -> Iterator[Iterator[tuple[str, Tensor]]]:
-        """The tensors to be written, one after the other, of files whose copies and witnesses were checked."""
-        from zoo.checkpoint import saving
+    def opened(self) -> Iterator[Mapping[str, Tensor]]:
+        """The files' tensors, whose copies and witnesses were checked."""
         from zoo.checkpoint.checks import check_tied, check_witnesses
 
         with self.ledger.checkpoint.open() as held:
             check_tied(self.ledger, held)
             check_witnesses(self.ledger, held)
+            yield held
+
+    @contextmanager
+    def tensors(self) -> Iterator[Iterator[tuple[str, Tensor]]]:
+        """The tensors to be written, one after the other."""
+        from zoo.checkpoint import saving
+
+        with self.opened() as held:
             yield saving.exported(self.steps, reader(self.ledger, held, self.dtype))
 
 

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from zoo.checkpoint.checks import is_finite
 from zoo.checkpoint.inspection import Ledger
-from zoo.checkpoint.row_maps import RowRun, row_maps
 from zoo.errors import CheckpointError, UsageError, some
 from zoo.files.copied import copied
 from zoo.files.gguf_file import GGUFReader
@@ -32,6 +31,7 @@ from zoo.nn.packed import (
 from zoo.units import human_bytes
 from zoo.weights.account import grouped
 from zoo.weights.ops import transpose
+from zoo.weights.row_maps import RowRun, row_maps
 from zoo.weights.table import Step
 
 

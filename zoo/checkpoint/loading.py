@@ -11,6 +11,7 @@ from warnings import warn
 import torch
 from torch import Tensor, nn
 
+from zoo.checkpoint.adapted import fit_of, with_adapter
 from zoo.checkpoint.checks import check_tied, check_witnesses
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.keeping import Keeper
@@ -29,6 +30,7 @@ from zoo.progress import progress
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
+    from zoo.adapters.fit.settled import AdapterFit
     from zoo.hub.place import Place
     from zoo.models.pretrained import Model
     from zoo.parallel.plan import Plan
@@ -47,6 +49,7 @@ def load(
     quantize: str | None = None,
     keep_packed: bool = False,
     mesh: DeviceMesh | None = None,
+    adapter: str | Path | None = None,
 ) -> Model:
     """The model that a checkpoint describes, with its weights, in eval mode.
 
@@ -56,13 +59,17 @@ def load(
     mapping (copy-on-write: training in place does not change the file). The account is `model.ledger`.
     `quantize` (int8, int4, int4-64, int4-128) rounds the matrices of the layers to nearest as they come and tells the
     error; `keep_packed` leaves those that the file has packed as they lie there. See zoo/nn/packed.
+    An `adapter`, a folder of peft, stands beside the weights: all of it fits, or nothing is loaded.
     With a `mesh` (torch.distributed.device_mesh) each rank reads its own share: see zoo/parallel.
     Raises CheckpointError before anything is allocated if a tensor or config key has no place.
     """
     device, dtype = as_device(device), as_dtype(dtype)
     look = partial(inspect, source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger = look() if mesh is None else together(look)
-    return realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh)
+    fit = None if adapter is None else fit_of(ledger, adapter, allow=allow, allow_pickle=allow_pickle)
+    return realise(
+        ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh, fit=fit
+    )  # fmt: skip
 
 
 def from_pretrained(
@@ -111,15 +118,19 @@ def realise(
     quantize: str | None = None,
     keep_packed: bool = False,
     mesh: DeviceMesh | None = None,
+    fit: AdapterFit | None = None,
 ) -> Model:
-    """The model of a ledger, with the weights of its checkpoint. Raises CheckpointError if anything has no place.
+    """The model of a ledger, with the weights of its checkpoint, and an adapter beside them.
 
-    With a `mesh` this rank's share of it: what goes wrong on one rank is raised on each.
+    With a `mesh` this rank's share of it: what goes wrong on one rank is raised on each. Raises CheckpointError if
+    anything has no place.
     """
     if mesh is not None:
+        if fit is not None:
+            raise UsageError("adapter= and mesh= do not go together yet", hint="zoo convert --adapter merges it first")
         one = partial(_realise, ledger, dtype=dtype, device=device)
         return realised(ledger, mesh, one, rounds=quantize is not None, keeps=keep_packed)
-    return _realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed)
+    return _realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, fit=fit)
 
 
 def _realise(
@@ -130,11 +141,14 @@ def _realise(
     quantize: str | None = None,
     keep_packed: bool = False,
     plan: Callable[[nn.Module], Plan] | None = None,
+    fit: AdapterFit | None = None,
 ) -> Model:
     if quantize is not None and keep_packed:
         raise UsageError(f"quantize={quantize} rounds weights, and keep_packed leaves them alone", hint="choose one")
     device, dtype = as_device(device), as_dtype(dtype)
     ledger.check()
+    if fit is not None:
+        fit.check()
     tell(ledger)
     if ledger.dialect == "gguf" and dtype is None:
         dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
@@ -161,6 +175,8 @@ def _realise(
     object.__setattr__(model, "rounded", None if rounder is None else rounder.done)
     placer.finish()
     object.__setattr__(model, "ledger", ledger)  # no parameter, buffer or module: nn.Module need not look at it
+    if fit is not None:
+        with_adapter(model, fit)
     return model.eval()
 
 

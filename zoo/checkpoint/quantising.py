@@ -150,7 +150,7 @@ def _form(name: str, group: int | None) -> WrittenForm:
 
 def _packable(ledger: Ledger, steps: Iterable[Step], plain: Mapping[str, TensorSpec]) -> set[str]:
     """The foreign tensors that are packed: matrices [out, in] made of nothing but rows of what is rounded."""
-    from zoo.checkpoint.row_maps import row_maps
+    from zoo.weights.row_maps import row_maps
 
     try:
         ours = rounded_names(ledger.config.anatomy())

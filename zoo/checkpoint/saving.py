@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from zoo.adapters.peft_library import is_adapted
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.as_it_lay import as_it_lay, check_dtype, settings_of
 from zoo.checkpoint.interpretation import table_for
@@ -47,6 +48,9 @@ def save(
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
         raise UsageError("the model has no zoo config", hint="save a model that zoo.build or zoo.load made")
+    if is_adapted(model):
+        hint = "zoo.adapters.save_adapter(model, folder) writes it, zoo.adapters.merge(model) takes it in"
+        raise UsageError("zoo.save: an adapter stands beside the weights", hint=hint)
     packed = packed_layers(model)
     parts = as_it_lay(model, format, packed) if packed else {}
     if any(parameter.is_meta for parameter in model.parameters()):

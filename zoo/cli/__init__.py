@@ -39,6 +39,7 @@ COMMANDS = {
     "show": Entry("Look", "zoo.cli.show:command", "What a model is and what it costs; no weights, no torch."),
     "compare": Entry("Look", "zoo.cli.compare:command", "What differs between models, in words and pictures."),
     "diff": Entry("Look", "zoo.cli.diff:command", "Two checkpoints' weights: what differs, by how much, where."),
+    "plan": Entry("Look", "zoo.cli.plan:command", "What a budget of training compute is best spent on."),
     "build": Entry("Make", "zoo.cli.build:command", "Compose, build, summarise; -m sweeps."),
     "inspect": Entry("Make", "zoo.cli.inspect:command", "Which family a checkpoint is; reads headers only."),
     "convert": Entry("Make", "zoo.cli.convert:command", "From any format to any other: strict ledger, atomic."),

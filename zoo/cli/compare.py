@@ -43,6 +43,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
     metavar="FILE",
     help="Measure the weights on a text file, or on sample, the text that zoo ships.",
 )
+@click.option("--adapter", metavar="FOLDER", help="Add the first model with this folder of peft beside its weights.")
 @click.option("--speed", is_flag=True, help="With --text: time them too, each in a process of its own.")
 @click.option(
     "--window", type=click.IntRange(1), metavar="TOKENS", help="Tokens of the text that the model sees at once."
@@ -62,6 +63,7 @@ def command(
     lora_rank: int,
     bytes_dtype: str | None,
     text: str | None,
+    adapter: str | None,
     speed: bool,
     window: int | None,
     stride: int | None,
@@ -90,7 +92,7 @@ def command(
     refuse_loose(subjects)
     tell = output.note if sys.stderr.isatty() else None
     found = compare(
-        *subjects, length=length, lora_rank=lora_rank, bytes_dtype=bytes_dtype, text=text,
+        *subjects, length=length, lora_rank=lora_rank, bytes_dtype=bytes_dtype, text=text, adapter=adapter,
         **(measuring | {"device": device, "tell": tell} if text is not None else {}),
     )  # fmt: skip
     if file is not None:

@@ -30,6 +30,7 @@ Examples:
 @click.option("--type", metavar="TYPE", help="Of a GGUF file's matrices: q8_0, q4_0, bf16, ...")
 @click.option("--dtype", help="Cast the weights; a value that overflows is an error.")
 @writing_options
+@click.option("--adapter", metavar="FOLDER", help="Merge this folder of peft, made for SOURCE, into the weights.")
 @click.option("--prove", is_flag=True, help="First test the weight tables on numbered elements, in both directions.")
 @click.option("--json", "as_json", is_flag=True, help="The account as JSON.")
 def command(
@@ -42,6 +43,7 @@ def command(
     type: str | None,
     dtype: str | None,
     max_shard_size: str,
+    adapter: str | None,
     force: bool,
     dry_run: bool,
     prove: bool,
@@ -72,13 +74,13 @@ def command(
     start = time.perf_counter()
     done = convert(
         source, folder, *overrides, format=format, dtype=dtype, family=family, allow=allow, allow_pickle=allow_pickle,
-        max_shard_size=max_shard_size, force=force, dry_run=dry_run, type=type,
+        max_shard_size=max_shard_size, force=force, dry_run=dry_run, type=type, adapter=adapter,
     )  # fmt: skip
     seconds = time.perf_counter() - start
     if as_json:
         told = {
             "folder": str(done.folder), "format": format, "tensors": done.num_tensors, "bytes": done.nbytes,
-            "dry_run": dry_run,
+            "dry_run": dry_run, "notes": [*done.notes],
         }  # fmt: skip
         output.as_json({**done.ledger.to_dict(), "written": told})
         return

@@ -54,6 +54,7 @@ def command(
     dtype: str | None,
     quantize: str | None,
     keep_packed: bool,
+    adapter: str | None,
     ignore_settings: bool,
     compile: bool,
     draft: str | None,
@@ -73,7 +74,7 @@ def command(
         raise UsageError(f"pictures need one prompt, not {len(prompts)}", hint="give -p once")
     speaker = open_speaker(
         source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings, draft=draft,
-        is_compiled=compile, quantize=quantize, keep_packed=keep_packed,
+        is_compiled=compile, quantize=quantize, keep_packed=keep_packed, adapter=adapter,
     )  # fmt: skip
     tell_notes(speaker)
     config = settings(speaker, **chosen)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
 
+from zoo.adapters.file.folder import is_adapter
 from zoo.anatomy.size import human_bytes, human_count
 from zoo.checkpoint.inspection import Ledger
 from zoo.checkpoint.notes import MOST, PACKED
 from zoo.cli import output
-from zoo.errors import clean, some
+from zoo.errors import UsageError, clean, some
 from zoo.units import ITEM_BYTES
 from zoo.weights.foreign.config import ForeignConfig
 
@@ -20,8 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EPILOG = """\b
 Examples:
-  zoo inspect tiny
   zoo inspect tiny --json
+  zoo inspect ./adapter --base ./Qwen2.5-0.5B
   zoo inspect ./folder model.tie_embeddings=true --allow 'v_head.*'
 """
 
@@ -63,21 +65,58 @@ def writing_options(function: F) -> F:
 @click.command(epilog=EPILOG)
 @click.argument("source", shell_complete=complete)
 @shared_options
+@click.option(
+    "--base", metavar="SOURCE", help="Of an adapter: the model it may belong to. [default: as it says, if here]"
+)
 @click.option("--json", "as_json", is_flag=True, help="The ledger as JSON.")
-def command(source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, as_json: bool) -> None:
-    """Show what the checkpoint SOURCE is. Reads only headers.
+def command(
+    source: str, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, base: str | None, as_json: bool
+) -> None:
+    """Show what the checkpoint or adapter SOURCE is. Reads only headers.
 
     SOURCE is a folder, a file, tiny, org/name (from the cache), hf://org/name@rev or pkg://package/path.
     """
     from zoo.checkpoint.inspection import inspect
+    from zoo.presets.homes import located
 
     overrides, family = chosen(choices)
+    place = located(source, allow_pickle=allow_pickle)
+    if is_adapter(place.path):
+        _tell_adapter(place.path, base, choices, allow, allow_pickle, as_json=as_json)
+        return
+    if base is not None:
+        raise UsageError(f"--base {base}: {source} is a model, not an adapter", hint="name the adapter first")
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     if as_json:
         output.as_json(ledger.to_dict())
     else:
         click.echo("\n".join(lines(ledger)))
     ledger.check()
+
+
+def _tell_adapter(
+    path: Path, base: str | None, choices: tuple[str, ...], allow: tuple[str, ...], allow_pickle: bool, *, as_json: bool
+) -> None:
+    """What an adapter is, and whether it fits its base, where that is given or named and here."""
+    from zoo.adapters.file.folder import open_adapter
+    from zoo.checkpoint.adapted import fit_of
+    from zoo.checkpoint.inspection import inspect
+    from zoo.cli import adapter as told
+
+    found, fit = open_adapter(path, allow_pickle=allow_pickle), None
+    if base is None and found.settings.base and Path(found.settings.base).is_dir():
+        base = found.settings.base
+    if base is not None:
+        overrides, family = chosen(choices)
+        ledger = inspect(base, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
+        ledger.check()
+        fit = fit_of(ledger, path, allow=allow, allow_pickle=allow_pickle)
+    if as_json:
+        output.as_json(told.as_dict(found, fit))
+    else:
+        click.echo("\n".join(told.lines(found, fit)))
+    if fit is not None:
+        fit.check()
 
 
 def chosen(words: tuple[str, ...]) -> tuple[list[str], str | None]:

@@ -60,6 +60,7 @@ def image_option(function: F) -> F:
     return click.option("--image", "images", multiple=True, type=click.Path(), metavar="FILE", help=text)(function)
 
 
+ADAPTER = click.option("--adapter", metavar="FOLDER", help="A folder of peft, for this model, beside its weights.")
 PACKING = (
     click.option("--quantize", metavar="FORM", help="Round the layers' matrices: int8, int4, int4-64, int4-128."),
     click.option("--keep-packed", "--packed", is_flag=True, help="Leave weights packed that the file has packed."),
@@ -97,6 +98,7 @@ def sampling_options(function: F) -> F:
         click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
         click.option("--dtype", help="Cast the weights, to float32 for example."),
         *PACKING,
+        ADAPTER,
         click.option("--compile", is_flag=True, help="Compile the step of one token; the first time takes a while."),
         click.option(
             "--draft",
@@ -122,8 +124,10 @@ def open_speaker(
     keep_packed: bool = False,
     draft: str | None = None,
     is_compiled: bool = False,
+    adapter: str | None = None,
 ) -> Speaker:
     """Load model, tokenizer and settings, of which `choices` may set some. Raises ZooError for what is wrong."""
+    from zoo.checkpoint.adapted import fit_of
     from zoo.checkpoint.loading import realise
     from zoo.presets.settings import parted, settings_of
 
@@ -137,17 +141,17 @@ def open_speaker(
 
         look = partial(together, look)
     ledger = look()
+    fit = None if adapter is None else fit_of(ledger, adapter, allow=allow, allow_pickle=allow_pickle)
     tokenizer = ledger.tokenizer
     for line in tokenizer.notes:
         click.echo(f"note: tokenizer: {line}", err=True)
     config, notes = ledger.settings(ignore=ignore_settings)
-    config = config.replaced(**given)
     seen = read_pictures(ledger, images)
-    model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh)
+    model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh, fit=fit)
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.family.name}, which does not generate text")
     guessing = open_draft(draft, model, dtype=dtype)
-    return Speaker(model, tokenizer, config, ledger, notes, seen, guessing, is_compiled)
+    return Speaker(model, tokenizer, config.replaced(**given), ledger, notes, seen, guessing, is_compiled)
 
 
 def _looked(source: str, *overrides: str, **options: Any) -> Ledger:

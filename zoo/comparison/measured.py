@@ -104,6 +104,7 @@ def _opened(what: str | Path | ModelConfig) -> OpenedSource | ZooError:
         return UsageError("a config has no weights to measure")
     try:
         model = named(what)
-        return open_source(model.name, *model.overrides, family=model.family, quantize=model.quantize)
+        more: dict[str, Any] = {} if model.adapter is None else {"adapter": model.adapter}
+        return open_source(model.name, *model.overrides, family=model.family, quantize=model.quantize, **more)
     except ZooError as error:
         return error

@@ -12,7 +12,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import costs
 from zoo.anatomy.size import item_bytes
 from zoo.comparison.rows import Terms, rows
-from zoo.comparison.subject import ComparedModel, distinct
+from zoo.comparison.subject import ComparedModel, distinct, with_adapter
 from zoo.errors import UsageError, some
 from zoo.report.table import Row
 from zoo.units import human_bytes, human_length
@@ -135,6 +135,7 @@ def compare(
     lora_rank: int = RANK,
     bytes_dtype: str | None = None,
     text: str | Path | None = None,
+    adapter: str | Path | None = None,
     **measuring: Any,
 ) -> Comparison:
     """Two models or more side by side: `compare("gpt2", "llama3 model.num_kv_heads=4", "./folder")`.
@@ -143,9 +144,12 @@ def compare(
     FLOPs and training are counted for `length` tokens, bytes in `bytes_dtype`, or else in the dtype of each one's
     released weights; this only counts, and casts nothing. Overrides stand in the string, for each subject has its own.
     With a `text`, a file or `sample`, the weights are read too and measured on it: `measuring` are further arguments of
-    `zoo.comparison.measured.measured`. Raises UsageError for fewer than two and for what is no dtype, and what the
-    subjects do.
+    `zoo.comparison.measured.measured`. With an `adapter`, a folder of peft, the first subject comes once more with it
+    beside its weights; behind another subject it is a word: "./folder adapter=./lora". Raises UsageError for fewer than
+    two and for what is no dtype, and what the subjects do.
     """
+    if adapter is not None and subjects:
+        subjects = (*subjects, with_adapter(subjects[0], adapter))
     if len(subjects) < 2:
         raise UsageError("nothing to compare with", hint="name two models or more: zoo compare gpt2 llama3")
     if length < 1:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,7 +46,7 @@ class ComparedModel:
         model = named(what)
         name = preset_of(model.name)
         is_file = isinstance(what, Path) or is_path(what) or "/" in name or name.endswith(FILES) or Path(name).exists()
-        if is_file and name not in installed().presets():
+        if model.adapter is not None or (is_file and name not in installed().presets()):
             ledger = _ledger_of(model)
             found = replace(cls._sized(str(what), ledger.config), stored=ledger.nbytes)
         else:
@@ -79,6 +80,14 @@ def distinct(subjects: Sequence[ComparedModel]) -> tuple[ComparedModel, ...]:
     return tuple(out)
 
 
+def with_adapter(what: str | Path | ModelConfig, adapter: str | Path) -> str:
+    """A checkpoint with an adapter, as a subject of its own. Raises UsageError for a config, which has no weights."""
+    if isinstance(what, ModelConfig):
+        raise UsageError("an adapter stands beside weights, and a config has none")
+    name = shlex.quote(str(what)) if isinstance(what, Path) or is_path(what) else what
+    return f"{name} {shlex.quote(f'adapter={adapter}')}"
+
+
 def _of_preset(name: str, overrides: Sequence[str]) -> ModelConfig:
     from zoo.presets import config
 
@@ -91,11 +100,14 @@ def _of_preset(name: str, overrides: Sequence[str]) -> ModelConfig:
 
 
 def _ledger_of(model: NamedModel) -> Ledger:
+    from zoo.checkpoint.adapted import fit_of
     from zoo.checkpoint.inspection import inspect
     from zoo.checkpoint.notes import tell
 
     ledger = inspect(model.name, *model.overrides, family=model.family)
     ledger.check()
+    if model.adapter is not None:
+        fit_of(ledger, model.adapter).check()
     tell(ledger)
     return ledger
 

@@ -102,7 +102,7 @@ class WeightSource:
         return scheme.dequantise(parts, slice(None)).reshape(tensor.shape).to(torch.float32)
 
     def _moves_rows(self, step: Step) -> bool:
-        from zoo.checkpoint.row_maps import row_maps
+        from zoo.weights.row_maps import row_maps
 
         infos, actual = self.ledger.checkpoint.tensors, self.ledger.account.actual
         theirs, ours = [infos[actual[n]].shape for n in step.theirs], [self.ledger.shapes[n] for n in step.ours]

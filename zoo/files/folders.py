@@ -93,8 +93,8 @@ def _adapter(folder: Path) -> CheckpointError:
     rank_told = f" of rank {rank}" if type(rank) is int else ""
     of = f" to {clean(base)}" if isinstance(base, str) and base else ""
     why = "an adapter holds what to add to its base, and is no model without it"
-    merged = "PeftModel.from_pretrained(BASE, FOLDER).merge_and_unload().save_pretrained(OUT)"
-    hint = f"merge the two with the library peft, {merged}, and read OUT"
+    base = clean(base) if isinstance(base, str) and base else "BASE"
+    hint = f"zoo generate {base} --adapter {_typed(folder)}, or merge the two: zoo convert {base} OUT --adapter ..."
     return CheckpointError(folder, "", f"is {words}{rank_told}{of}", why=why, hint=hint)
 
 

@@ -39,18 +39,20 @@ def write_folder(
     config_name: str = "config.json",
     pickle_name: str | None = None,
     unlisted: Mapping[str, Callable[[Path], object]] | None = None,
+    weights_name: str | None = None,
 ) -> Path:
     """Write `tensors`, which `stream` yields one by one, with config.json, the files `extra` and zoo.json.
 
-    Peak memory is the largest tensor; with `pickle_name`, for formats that are one pickle, all of them. The same
-    input gives the same bytes. `force` replaces a folder that zoo wrote, and allows a target within one of
-    `sources`; nothing replaces a folder that zoo did not write. `unlisted` are files that go on changing, each with
-    what writes it: zoo.json leaves them out.
+    Peak memory is the largest tensor; with `pickle_name`, for formats that are one pickle, all of them. With
+    `weights_name` they are one file of that name. The same input gives the same bytes. `force` replaces a folder that
+    zoo wrote, and allows a target within one of `sources`; nothing replaces a folder that zoo did not write. `unlisted`
+    are files that go on changing, each with what writes it: zoo.json leaves them out.
     Raises ZooError, and leaves the target as it was, if the target is not free or the disk refuses.
     """
     target = Path(os.path.abspath(target))
     extra = dict(extra or {})
-    shards = cut(tensors, max_shard_size) if pickle_name is None else {pickle_name: dict(tensors)}
+    only = pickle_name or weights_name
+    shards = cut(tensors, max_shard_size) if only is None else {only: dict(tensors)}
     unlisted = unlisted or {}
     for name in [*extra, *unlisted]:
         plain_name(name, target, "")

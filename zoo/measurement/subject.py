@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.checkpoint.adapted import fit_of
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.errors import UsageError
 from zoo.text import Tokenizer
@@ -28,7 +29,9 @@ class OpenedSource:
     ledger: Ledger
     tokenizer: Tokenizer
     overrides: tuple[str, ...] = ()
-    options: dict[str, Any] = field(default_factory=dict)  # family, allow, allow_pickle, as zoo.load takes them
+    options: dict[str, Any] = field(
+        default_factory=dict
+    )  # family, allow, allow_pickle, adapter, as zoo.load takes them
     answers: bool = False  # whether it need not predict a text alone: an encoder-decoder will do
     ignore_settings: bool = False  # whether settings of generation that zoo does not know are left out
     quantize: str | None = None  # to what the matrices of the layers are rounded, unless `load` is told otherwise
@@ -87,12 +90,16 @@ def open_source(
     answers: bool = False,
     ignore_settings: bool = False,
     quantize: str | None = None,
+    adapter: str | Path | None = None,
 ) -> OpenedSource:
     """Read the headers and the tokenizer of a source. Raises ZooError for what is wrong with either."""
     options: dict[str, Any] = {"family": family, "allow": tuple(allow), "allow_pickle": allow_pickle}
     ledger = inspect(source, *overrides, **options)
     ledger.check()
     check_kind(ledger, str(source), answers=answers)
+    if adapter is not None:
+        fit_of(ledger, adapter, allow=options["allow"], allow_pickle=allow_pickle).check()
+        options["adapter"] = adapter
     return OpenedSource(str(source), ledger, ledger.tokenizer, overrides, options, answers, ignore_settings, quantize)
 
 

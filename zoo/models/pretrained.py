@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
     from zoo import Ledger, Push
     from zoo.generation import Generation, GenerationConfig
+    from zoo.models.trainer_face import TrainerFace
     from zoo.text import Tokenizer
 
 T = TypeVar("T")
-METHODS = ("from_pretrained", "save_pretrained", "push_to_hub", "generate", "_repr_html_")
+METHODS = ("from_pretrained", "save_pretrained", "push_to_hub", "generate", "for_trainer", "_repr_html_")
 BROUGHT = ("tokenizer", "generation_config")  # what a model brings from its checkpoint
 
 
@@ -60,6 +61,16 @@ class Pretrained:
             raise UsageError("prompts and input_ids are two names of one argument", hint="give one of them")
         model: Any = self
         return zoo.generate(model, given[0], **settings)
+
+    def for_trainer(self) -> TrainerFace:
+        """The model as transformers' Trainer and trl know one: `input_ids` and `labels` in, `.loss` and `.logits` out.
+
+        It is the same model: what a trainer changes, this one has.
+        """
+        from zoo.models.trainer_face import TrainerFace
+
+        model: Any = self
+        return TrainerFace(model)
 
     @classmethod
     def from_pretrained(

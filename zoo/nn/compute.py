@@ -37,9 +37,9 @@ def computed_by(*modules: nn.Module) -> Computed:
 
 def matrix_of(linear: nn.Module, like: Tensor) -> Tensor:
     """The matrix [N, K] of a layer without bias, in the dtype of `like`, which has K numbers in its last dimension."""
-    weight = getattr(linear, "weight", None)
+    weight = None if hasattr(linear, "base_layer") else getattr(linear, "weight", None)
     if isinstance(weight, Tensor) and _computes(weight):
-        return weight
+        return weight  # but not of a layer of peft, whose weight is its base's, without the adapter
     if callable(dequantise := getattr(linear, "dequantise", None)):
         return dequantise(like.dtype)
     # Of a stranger's layer nothing is known but what it does: to the unit vectors it does its matrix.

@@ -22,6 +22,7 @@ class NamedModel:
     overrides: tuple[str, ...] = ()
     family: str | None = None
     quantize: str | None = None  # to what the matrices of its layers are rounded; None: they are as they are
+    adapter: str | None = None  # a folder of peft that stands beside its weights
 
 
 def named(what: str | Path) -> NamedModel:
@@ -33,8 +34,10 @@ def named(what: str | Path) -> NamedModel:
         return NamedModel(str(what))
     name, *words = words_of(what)
     families = [word.removeprefix("family=") for word in words if word.startswith("family=")]
-    others = tuple(word for word in words if not word.startswith(("family=", "quantize=")))
-    return NamedModel(name, others, families[0] if families else None, rounding_of(words))
+    adapters = [word.removeprefix("adapter=") for word in words if word.startswith("adapter=")]
+    others = tuple(word for word in words if not word.startswith(("family=", "quantize=", "adapter=")))
+    family, adapter = (found[0] if found else None for found in (families, adapters))
+    return NamedModel(name, others, family, rounding_of(words), adapter)
 
 
 def rounding_of(words: Sequence[str]) -> str | None:

@@ -75,6 +75,19 @@ class Table:
                 del left[done]
         return steps, orphans
 
+    def every_step(self, ours: Iterable[str]) -> Iterator[Step]:
+        """All steps that could yield our names, those between which `plan` chooses among them, each once."""
+        names = dict.fromkeys(ours)
+        known: dict[str, list[Rule]] = {}
+        seen: set[tuple[tuple[str, ...], tuple[str, ...]]] = set()
+        for name in names:
+            if (kind := _NUMBER.sub("0", name)) not in known:
+                known[kind] = [rule for rule in self.rules if rule.is_of_one or rule.bind(kind) is not None]
+            for step in _steps(known[kind], name):
+                if (step.ours, step.theirs) not in seen and all(n in names for n in step.ours):
+                    seen.add((step.ours, step.theirs))
+                    yield step
+
     def ignoring(self, name: str) -> Ignore | None:
         """Why the foreign tensor `name` is of no use, or None where it is."""
         return next((i for i in self.ignored if i.pattern.fullmatch(name)), None)
@@ -85,6 +98,9 @@ class Identity(Table):
 
     def plan(self, ours: Iterable[str], present: Iterable[str] | None = None) -> tuple[list[Step], list[str]]:
         return [Step((name,), (name,), same) for name in ours], []
+
+    def every_step(self, ours: Iterable[str]) -> Iterator[Step]:
+        return (Step((name,), (name,), same) for name in ours)
 
 
 def _steps(rules: Iterable[Rule], name: str) -> Iterator[Step]:

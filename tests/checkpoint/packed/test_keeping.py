@@ -16,7 +16,6 @@ import zoo
 from tests.files.packed import tiny
 from tests.files.packed.test_small_floats import CASES as FLOATS
 from tests.files.packed.test_words_of_32 import CASES as WORDS
-from zoo.checkpoint.row_maps import RowRun, row_maps
 from zoo.errors import UsageError, ZooWarning
 from zoo.files.packed import Encoding, PackedMatrix
 from zoo.files.packed.fp8 import band_of_blocks
@@ -25,6 +24,7 @@ from zoo.nn.packed import Int4Groups, Int8Rows, OfFile, packed_layers
 from zoo.nn.packed.from_file import FilePart
 from zoo.registry import installed
 from zoo.weights.ops import rope_halves, same, split, split_heads, stack, transpose
+from zoo.weights.row_maps import RowRun, row_maps
 
 TOKENS = torch.tensor([[3, 5, 7, 4, 9, 11]])
 

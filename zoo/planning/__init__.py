@@ -1,0 +1,1 @@
+"""What to train for a budget of compute, before anything is paid: sizes, tokens, days and memory. Needs no torch."""
