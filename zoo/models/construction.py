@@ -131,6 +131,21 @@ def _rebuilt(model: nn.Module, device: torch.device, seed: int) -> nn.Module:
         return installed()[config.family].build(config)
 
 
+def fill_buffers(model: nn.Module, device: torch.device) -> None:
+    """Put on `device` the buffers that the constructor computes, of a module on meta whose weights were put in place.
+
+    The weights of the second module that this takes are never written, so that they take no memory.
+    """
+    if not any(buffer.is_meta for buffer in model.buffers()):
+        return
+    config: Any = model.config
+    with _Uninitialised(), torch.device("cpu"):
+        other = installed()[config.family].build(config)
+    for name, buffer in other.named_buffers():
+        path, _, leaf = name.rpartition(".")
+        model.get_submodule(path)._buffers[leaf] = buffer.to(device)
+
+
 def shared_parameters(model: nn.Module) -> list[tuple[list[str], nn.Parameter]]:
     """Every parameter once, with all the names it goes by; a tied head comes with the embedding."""
     names: dict[int, tuple[list[str], nn.Parameter]] = {}
