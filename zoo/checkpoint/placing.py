@@ -39,6 +39,8 @@ class Placer:
         """Random weights for what was allowed to be missing, buffers, and modules that compute with their share."""
         self._fill_allowed()
         fill_buffers(self.model, self.device)
+        if callable(widen := getattr(self.model, "keep_wide", None)):
+            widen()
         if self.plan is not None:
             self.plan.install()
             self.ledger.made.append(str(self.plan))

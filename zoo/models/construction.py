@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -134,16 +135,27 @@ def _rebuilt(model: nn.Module, device: torch.device, seed: int) -> nn.Module:
 def fill_buffers(model: nn.Module, device: torch.device) -> None:
     """Put on `device` the buffers that the constructor computes, of a module on meta whose weights were put in place.
 
-    The weights of the second module that this takes are never written, so that they take no memory.
+    They have the type that the constructor gives them beside such weights, and the values that it computes in float32
+    or wider. The weights of the modules that this takes are never written, so that they take no memory.
     """
     if not any(buffer.is_meta for buffer in model.buffers()):
         return
-    config: Any = model.config
-    with _Uninitialised(), torch.device("cpu"):
-        other = installed()[config.family].build(config)
-    for name, buffer in other.named_buffers():
+    numbers: Counter[torch.dtype] = Counter()
+    for parameter in model.parameters():
+        numbers[parameter.dtype] += parameter.numel() * parameter.is_floating_point()
+    main = max(numbers, key=numbers.__getitem__)
+    kept = _buffers_of(model, main)
+    exact = kept if main.itemsize >= 4 else _buffers_of(model, torch.float32)
+    for name, buffer in kept.items():
         path, _, leaf = name.rpartition(".")
-        model.get_submodule(path)._buffers[leaf] = buffer.to(device)
+        model.get_submodule(path)._buffers[leaf] = exact[name].to(device, buffer.dtype)
+
+
+def _buffers_of(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
+    """What the constructor computes where weights are of `dtype`."""
+    config: Any = model.config
+    with _Uninitialised(), torch.device("cpu"), default_dtype(dtype):
+        return dict(installed()[config.family].build(config).named_buffers())
 
 
 def shared_parameters(model: nn.Module) -> list[tuple[list[str], nn.Parameter]]:

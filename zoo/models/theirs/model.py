@@ -6,6 +6,7 @@ Shapes: B batch, T new tokens, S all tokens, D hidden, V vocab.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -77,6 +78,15 @@ class ByTransformers(nn.Module):
             return _record(self.theirs(tokens, **options))
         rows = [_record(self.theirs(row[real][None], **options)) for row, real in zip(tokens, mask, strict=True)]
         return TheirOutput(*(_joined([vars(row)[name] for row in rows], mask) for name in vars(rows[0])))
+
+    def keep_wide(self) -> None:
+        """Hold in float32 what the class never computes with in 16 bits, as transformers does while it loads."""
+        always, in_half = (getattr(self.theirs, f"_keep_in_fp32_modules{end}", None) or () for end in ("_strict", ""))
+        for name, parameter in self.theirs.named_parameters():
+            is_half = parameter.dtype == torch.float16
+            kept = always if parameter.dtype == torch.bfloat16 else (*always, *in_half) if is_half else ()
+            if any(re.search(rf"(?:^|\.){part}(?:$|\.)", name) for part in kept):
+                parameter.data = parameter.data.float()
 
     def reset_parameters(self) -> None:
         """Random weights, as the class draws them."""
