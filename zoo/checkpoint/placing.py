@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from zoo.checkpoint.checks import check_finite, in_file, is_finite
 from zoo.checkpoint.inspection import Ledger
 from zoo.errors import CheckpointError
-from zoo.models.construction import assign, fill_buffers, shared_parameters
+from zoo.models.buffers import fill_buffers
+from zoo.models.construction import assign, shared_parameters
 
 if TYPE_CHECKING:
     from zoo.parallel.plan import Plan

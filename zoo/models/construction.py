@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -66,7 +65,7 @@ def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> n
     family = installed()[config.family]
     model_class(config.family)
     try:
-        with _Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
+        with Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
             return family.build(config)
     except (RuntimeError, TypeError) as error:
         if "overflow" not in str(error).lower():
@@ -84,7 +83,7 @@ def model_class(family: str) -> type[nn.Module]:
     return equip(installed()[family].model_class)
 
 
-class _Uninitialised(TorchFunctionMode):
+class Uninitialised(TorchFunctionMode):
     """Leaves out what torch.nn.init does: nothing on meta, for which torch would import its compiler."""
 
     def __torch_function__(
@@ -130,32 +129,6 @@ def _rebuilt(model: nn.Module, device: torch.device, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device, default_dtype(dtype):
         torch.manual_seed(seed)
         return installed()[config.family].build(config)
-
-
-def fill_buffers(model: nn.Module, device: torch.device) -> None:
-    """Put on `device` the buffers that the constructor computes, of a module on meta whose weights were put in place.
-
-    They have the type that the constructor gives them beside such weights, and the values that it computes in float32
-    or wider. The weights of the modules that this takes are never written, so that they take no memory.
-    """
-    if not any(buffer.is_meta for buffer in model.buffers()):
-        return
-    numbers: Counter[torch.dtype] = Counter()
-    for parameter in model.parameters():
-        numbers[parameter.dtype] += parameter.numel() * parameter.is_floating_point()
-    main = max(numbers, key=numbers.__getitem__)
-    kept = _buffers_of(model, main)
-    exact = kept if main.itemsize >= 4 else _buffers_of(model, torch.float32)
-    for name, buffer in kept.items():
-        path, _, leaf = name.rpartition(".")
-        model.get_submodule(path)._buffers[leaf] = exact[name].to(device, buffer.dtype)
-
-
-def _buffers_of(model: nn.Module, dtype: torch.dtype) -> dict[str, Tensor]:
-    """What the constructor computes where weights are of `dtype`."""
-    config: Any = model.config
-    with _Uninitialised(), torch.device("cpu"), default_dtype(dtype):
-        return dict(installed()[config.family].build(config).named_buffers())
 
 
 def shared_parameters(model: nn.Module) -> list[tuple[list[str], nn.Parameter]]:
