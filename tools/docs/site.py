@@ -36,6 +36,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("concepts/ledger.md", "The ledger", "账本"),
     ("concepts/caches.md", "Caches", "缓存"),
     ("concepts/generation.md", "Generation and its settings", "文本生成及其设置"),
+    ("concepts/vectors.md", "Vectors and classes", "向量与类别"),
     ("concepts/tokenizers.md", "Tokenizers", "分词器"),
     ("concepts/weights.md", "Weight tables", "权重表"),
     ("concepts/packed.md", "Packed weights", "打包的权重"),

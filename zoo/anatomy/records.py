@@ -101,6 +101,7 @@ class Description:
     traits: dict[str, str] = field(default_factory=dict)  # attention, position, norm, block, mlp, ... in words
     max_seq_len: int | None = None
     tied_head: tuple[int, int] | None = None  # rows and width of a head that is the embedding
+    is_whole: bool = True  # False: of the weights alone; what is attended to, kept and computed is not known
     _prefix: str = ""
     _layers: tuple[int, ...] | None = None
     _is_of_text: bool = True

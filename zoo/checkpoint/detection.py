@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.interpretation import our_shapes, overridden, read_config, table_for
@@ -54,8 +55,15 @@ def _no_family(checkpoint: Checkpoint) -> ZooError:
         key,
         f"{kind} belongs to no installed family",
         why=_same_names([reading.family for reading in _fitting(checkpoint, None, ("*",))]),
-        hint="see: zoo list, zoo plugins",
+        hint=f"see: zoo list, zoo plugins{_extra(checkpoint)}",
     )
+
+
+def _extra(checkpoint: Checkpoint) -> str:
+    """How more families may be read."""
+    if checkpoint.dialect != "hf" or find_spec("transformers") is not None:
+        return ""
+    return ". With pip install 'zoo-lm[reference]' zoo reads it by transformers, if that has a class for it"
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from zoo.checkpoint.wrappers import unwrapped
 from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
 from zoo.presets.homes import located
+from zoo.registry.fallback import FALLBACK
 from zoo.registry.family import Family
 from zoo.weights.account import Account, settle
 from zoo.weights.foreign.config import ForeignConfig
@@ -213,5 +214,6 @@ def inspect(
     if not account.is_settled:
         refused = Interpreted(chosen, keys, config, account)
         ledger.looks_like, ledger.names_say = look_alike(checkpoint, chosen, allow, account)
-        ledger.repair = repair_of(checkpoint, refused, shapes, allow=allow, overrides=overrides)
+        if chosen is not FALLBACK:  # whose config is what the file says, and has no fields to override
+            ledger.repair = repair_of(checkpoint, refused, shapes, allow=allow, overrides=overrides)
     return ledger

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from zoo.checkpoint.checks import check_finite, in_file, is_finite
 from zoo.checkpoint.inspection import Ledger
 from zoo.errors import CheckpointError
+from zoo.models.buffers import fill_buffers
 from zoo.models.construction import assign, shared_parameters
 
 if TYPE_CHECKING:
@@ -36,8 +37,11 @@ class Placer:
         self._assign(name, part.to(self.device), tuple(tensor.shape))
 
     def finish(self) -> None:
-        """Random weights for what was allowed to be missing, and modules that compute with their share."""
+        """Random weights for what was allowed to be missing, buffers, and modules that compute with their share."""
         self._fill_allowed()
+        fill_buffers(self.model, self.device)
+        if callable(widen := getattr(self.model, "keep_wide", None)):
+            widen()
         if self.plan is not None:
             self.plan.install()
             self.ledger.made.append(str(self.plan))

@@ -39,7 +39,7 @@ def _traits(subjects: Sequence[ComparedModel]) -> list[Row]:
     configs = [s.config for s in subjects]
     return [
         _words("family", [c.family for c in configs]),
-        _words("kind", [_of(size, lambda z: kind(z.anatomy)) for size in sizes]),
+        _words("kind", [_of(size, lambda z: kind(z.anatomy)) for size in _whole(subjects)]),
         _words("layers × width", [shape(c) for c in configs]),
         *(_words(name, [traits.get(name) for traits in told]) for name in names),
         _row("model", "vocabulary", [getattr(c, "vocab_size", None) for c in configs], "{:,}".format),
@@ -78,6 +78,7 @@ def _tied(s: ComparedModel) -> str | None:
 
 def _parameters(subjects: Sequence[ComparedModel]) -> list[Row]:
     sizes = [s.size for s in subjects]
+    active = [_of(z, lambda z: z.active_parameters) for z in _whole(subjects)]
     known = [role for role in ROLES if any(size and role in size.by_role for size in sizes)]
     return [
         _number("parameters", "parameters", [_of(z, lambda z: z.parameters) for z in sizes], human_count),
@@ -85,13 +86,19 @@ def _parameters(subjects: Sequence[ComparedModel]) -> list[Row]:
             _number("parameters", role, [z.by_role.get(role) if z else None for z in sizes], human_count, part=True)
             for role in known
         ),
-        _number("parameters", "active per token", [_of(z, lambda z: z.active_parameters) for z in sizes], human_count),
+        _number("parameters", "active per token", active, human_count),
     ]
+
+
+def _whole(subjects: Sequence[ComparedModel]) -> list[Size | None]:
+    """The sizes of models of which more is known than their weights."""
+    return [s.size if s.size and s.size.anatomy.is_whole else None for s in subjects]
 
 
 def _costs(subjects: Sequence[ComparedModel], terms: Terms) -> list[Row]:
     sizes, at = [s.size for s in subjects], human_length(terms.length)
-    decoders = [size if size and size.cache_bytes(1) else None for size in sizes]
+    whole = _whole(subjects)
+    decoders = [size if size and size.cache_bytes(1) else None for size in whole]
 
     def tell(section: str, label: str, cost: Callable[[Size], int], text: Any, of: Sequence[Size | None]) -> Row:
         return _number(section, label, [_of(size, cost) for size in of], text)
@@ -106,13 +113,13 @@ def _costs(subjects: Sequence[ComparedModel], terms: Terms) -> list[Row]:
         tell("memory", "weights", lambda z: z.weight_bytes(dtype), human_bytes, sizes),
         tell("memory", "cache / token", lambda z: z.cache_bytes_per_token(dtype), human_bytes, decoders),
         tell("memory", f"cache at {at}", lambda z: z.cache_bytes(n, dtype=dtype), human_bytes, decoders),
-        tell("compute", f"prefill of {at}", lambda z: z.prefill_flops(n), human_flops, sizes),
+        tell("compute", f"prefill of {at}", lambda z: z.prefill_flops(n), human_flops, whole),
         tell("compute", f"decode at {at}", lambda z: z.flops_per_token(n - 1), human_flops, decoders),
     ]
 
 
 def _training(subjects: Sequence[ComparedModel], terms: Terms) -> list[Row]:
-    sizes, at = [s.size for s in subjects], f"1 × {human_length(terms.length)}"
+    sizes, at = _whole(subjects), f"1 × {human_length(terms.length)}"
     n, rank, dtype = terms.length, terms.rank, terms.dtype
     full = [_of(z, lambda z: z.training_bytes(1, n, dtype)) for z in sizes]
     lora = [_of(z, lambda z: lora_bytes(z, 1, n, rank=rank, dtype=dtype)) for z in sizes]

@@ -48,7 +48,7 @@ class Projection:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class VectorRecipe:
     """From the states of a text's tokens to its vector."""
 
     home: Path  # of the transformer
@@ -75,7 +75,7 @@ class Recipe:
         return self.prompts[name]
 
 
-def recipe_of(folder: Path, pooling: str | None) -> Recipe:
+def recipe_of(folder: Path, pooling: str | None) -> VectorRecipe:
     """What the folder says, or, where it says nothing, `pooling` to vectors of length 1. Raises CheckpointError."""
     file = folder / "modules.json"
     if pooling is not None and pooling not in POOLINGS:
@@ -83,13 +83,13 @@ def recipe_of(folder: Path, pooling: str | None) -> Recipe:
     if not file.is_file():
         if pooling is None:
             raise UsageError(f"{clean(folder)} does not say how states become one vector", hint=MEANT)
-        return Recipe(folder, (pooling,), (None,))
+        return VectorRecipe(folder, (pooling,), (None,))
     if pooling is not None:
         raise UsageError(f"pooling={pooling}: the folder says itself how, in modules.json", hint="leave it out")
     return _from_modules(folder, file)
 
 
-def _from_modules(folder: Path, file: Path) -> Recipe:
+def _from_modules(folder: Path, file: Path) -> VectorRecipe:
     kinds = [(_kind(entry, file), _inside(folder, entry, file)) for entry in _entries(file)]
     names = [kind for kind, _ in kinds]
     if names[:2] != ["Transformer", "Pooling"]:
@@ -106,7 +106,7 @@ def _from_modules(folder: Path, file: Path) -> Recipe:
             raise CheckpointError(file, "type", f"{clean(kind)} is a module that zoo does not have")
     home = kinds[0][1]
     poolings, counts_prompt = _pooling(kinds[1][1] / "config.json")
-    return Recipe(home, poolings, tuple(steps), counts_prompt, *_limits(home), *_prompts(folder))
+    return VectorRecipe(home, poolings, tuple(steps), counts_prompt, *_limits(home), *_prompts(folder))
 
 
 def _entries(file: Path) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from zoo.embedding.pooling import pooled, projected
 from zoo.embedding.reading import Opened, as_list, open_reader
-from zoo.embedding.recipe import Recipe, recipe_of
+from zoo.embedding.recipe import VectorRecipe, recipe_of
 from zoo.errors import UsageError, clean
 from zoo.presets.homes import located
 
@@ -102,7 +102,7 @@ def embed(
 
 
 def _by_recipe(
-    opened: Opened, texts: list[str], recipe: Recipe, prompt_name: str | None, batch_size: int, allow_pickle: bool
+    opened: Opened, texts: list[str], recipe: VectorRecipe, prompt_name: str | None, batch_size: int, allow_pickle: bool
 ) -> Tensor:
     """Vectors by the states of the texts' tokens."""
     prompt = recipe.prompt(prompt_name)
@@ -129,7 +129,7 @@ def _length(opened: Opened, prompt: str) -> int:
 
 
 def _by_towers(
-    opened: Opened, texts: list[str], images: list[Any], recipe: Recipe | None, batch_size: int
+    opened: Opened, texts: list[str], images: list[Any], recipe: VectorRecipe | None, batch_size: int
 ) -> tuple[Tensor, str]:
     """Vectors of CLIP's own."""
     if recipe is not None:

@@ -65,7 +65,7 @@ def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> n
     family = installed()[config.family]
     model_class(config.family)
     try:
-        with _Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
+        with Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
             return family.build(config)
     except (RuntimeError, TypeError) as error:
         if "overflow" not in str(error).lower():
@@ -83,7 +83,7 @@ def model_class(family: str) -> type[nn.Module]:
     return equip(installed()[family].model_class)
 
 
-class _Uninitialised(TorchFunctionMode):
+class Uninitialised(TorchFunctionMode):
     """Leaves out what torch.nn.init does: nothing on meta, for which torch would import its compiler."""
 
     def __torch_function__(

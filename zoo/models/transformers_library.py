@@ -7,6 +7,11 @@ module calls `from_pretrained` or `from_config`.
 
 from __future__ import annotations
 
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,3 +65,76 @@ def first_line(error: Exception) -> str:
     if "trust_remote_code" in str(error) or "custom code" in str(error):
         return "it has no class for this model, only code next to the weights, which zoo does not run"
     return clean((str(error).strip() or type(error).__name__).splitlines()[0], 200)
+
+
+def version() -> str:
+    """The library's."""
+    return library("a model of a family that zoo does not have").__version__
+
+
+def config_class(model_type: str) -> Any:
+    """The class of configs of a type; None for one that the library does not have."""
+    transformers = library(f"reading {clean(repr(model_type))}, a family that zoo does not have,")
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return getattr(transformers, CONFIG_MAPPING_NAMES.get(model_type, ""), None)
+
+
+def keys_of(kind: Any) -> set[str]:
+    """The keys that a class of configs, or its models, read: fields, arguments, other names of them, attributes."""
+    named = (
+        {*inspect.signature(kind.__init__).parameters} | {f.name for f in fields(kind)} if is_dataclass(kind) else set()
+    )
+    named |= {*inspect.signature(kind.__init__).parameters} | {*getattr(kind, "attribute_map", {})}
+    named |= {*re.findall(r"config\.([a-z]\w*)", inspect.getsource(_models_of(kind)))}
+    return {*named, *getattr(kind, "attribute_map", {}).values(), *kind().to_dict()} - {"self", "kwargs", "args"}
+
+
+def _models_of(kind: Any) -> Any:
+    """The module of the models that are made of such a config."""
+    return import_module(kind.__module__.replace(".configuration_", ".modeling_"))
+
+
+def classes_of(kind: Any) -> list[str]:
+    """The names of the library's classes of models that are made of such a config."""
+    module = _models_of(kind)
+    named = ((name, getattr(module, name)) for name in getattr(module, "__all__", ()))
+    made = [name for name, found in named if getattr(found, "config_class", None) is kind]
+    return [name for name in made if not name.endswith("PreTrainedModel")]
+
+
+def built(architecture: str, raw: Mapping[str, Any]) -> Any:
+    """The library's class of this name, of a config, without weights: nothing is drawn, nothing fetched."""
+    transformers = library("a model of a family that zoo does not have")
+    from transformers.initialization import no_init_weights
+
+    kind: Any = getattr(transformers, architecture)
+    read = kind.config_class._decode_special_floats({name: value for name, value in raw.items() if name != "auto_map"})
+    config = kind.config_class.from_dict(read)
+    parts = [config, *(getattr(config, name, None) for name in getattr(config, "sub_configs", ()))]
+    for part in filter(None, parts):
+        part._attn_implementation = "eager"  # a file may not say which code computes it; this one every class has
+        part._experts_implementation = "eager"  # the other kernels refuse float64
+    with no_init_weights():
+        model = kind(config)
+    model.tie_weights()
+    return model.eval()
+
+
+def conversions(model: Any, state: Mapping[str, Any]) -> tuple[Callable[[str], tuple[str, str | None]], dict[str, Any]]:
+    """How the library renames a tensor of a file, with the pattern of a merge that it goes into, and those merges."""
+    from transformers.conversion_mapping import get_model_conversion_mapping
+    from transformers.core_model_loading import WeightConverter, WeightRenaming, rename_source_key
+
+    found = get_model_conversion_mapping(model)
+    renamings = [entry for entry in found if isinstance(entry, WeightRenaming)]
+    converters = [entry for entry in found if isinstance(entry, WeightConverter)]
+    prefix, there = model.base_model_prefix, dict(state)
+
+    def rename(name: str) -> tuple[str, str | None]:
+        new, pattern = rename_source_key(name, renamings, converters, prefix, there)
+        if new not in there and name in there:
+            new, pattern = rename_source_key(name, [], [], base_model_prefix=prefix, meta_state_dict=there)
+        return new, pattern
+
+    return rename, {pattern: converter for converter in converters for pattern in converter.source_patterns}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from zoo.registry.family import Family
@@ -22,3 +23,10 @@ def checked_match(match: object, family: Family) -> Match | None:
             f"{family.name}: matches() returned {match!r}, which is not a zoo.Match with a score from 0 to 1"
         )
     return match
+
+
+def ranked(claims: Iterable[tuple[Family, Match]]) -> list[tuple[Family, Match]]:
+    """The surest first, without those that another stands instead of."""
+    claims = list(claims)
+    dropped = {match.instead for _, match in claims}
+    return sorted(((f, m) for f, m in claims if f.name not in dropped), key=lambda pair: -pair[1].score)

@@ -18,7 +18,8 @@ from pluggy import PluginManager
 from zoo.errors import UnknownName, ZooError, ZooWarning, clean
 from zoo.registry import hookspecs
 from zoo.registry.additions import Command, Format, check_additions
-from zoo.registry.claims import checked_match
+from zoo.registry.claims import checked_match, ranked
+from zoo.registry.fallback import FALLBACK, PROVIDER, last_resort
 from zoo.registry.family import Family
 from zoo.registry.isolation import isolated, reason_of
 from zoo.registry.metadata import DISTRIBUTION, GROUP, entry_points_of, identity, loading_order, unmet_requirement
@@ -58,24 +59,23 @@ class Registry(Shelf):
             self.plugins.append(self._load(point))
         for plugin in self.plugins:
             self._add_formats(plugin)
+        self.origin[FALLBACK.name] = PROVIDER
 
     def __getitem__(self, name: str) -> Family:
         """The family called `name`; UnknownName says what is near, and repeats why a broken plugin is broken."""
-        if name in self.families:
-            return self.families[name]
+        if found := self.families.get(name, FALLBACK if name == FALLBACK.name else None):
+            return found
         for plugin in self.plugins:
             if plugin.reason and name in (plugin.name, *plugin.lost):
-                raise ZooError(
-                    f"the plugin {plugin.name!r} of {plugin.distribution} is {plugin.state}", why=plugin.reason
-                )
+                what = f"the plugin {plugin.name!r} of {plugin.distribution} is {plugin.state}"
+                raise ZooError(what, why=plugin.reason)
         raise UnknownName(f"no family is called {name!r}", name, self.families)
 
     def detect(self, raw: Mapping[str, Any], dialect: str = "hf") -> list[tuple[Family, Match]]:
-        """The families that a foreign config may belong to, the surest first."""
+        """The families that a foreign config may belong to, the surest first; what none claims, transformers may."""
         found = self.each(lambda family: checked_match(family.match(raw, dialect), family))
         claims = [(family, match) for family, match in found if match]
-        dropped = {match.instead for _, match in claims}
-        return sorted(((f, m) for f, m in claims if f.name not in dropped), key=lambda pair: -pair[1].score)
+        return ranked(claims) or last_resort(raw, dialect, self.families)
 
     def each(self, ask: Callable[[Family], T]) -> Iterator[tuple[Family, T]]:
         """What `ask` finds of every family; a stranger whose code ends otherwise is broken from then on."""

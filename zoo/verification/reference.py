@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from zoo.checkpoint.inspection import Ledger
 from zoo.checkpoint.interpretation import table_for
-from zoo.errors import UsageError, ZooError, some
+from zoo.errors import UsageError, ZooError, clean, some
 from zoo.models.transformers_library import first_line
+from zoo.registry.fallback import FALLBACK
 from zoo.verification.constants import constants, default_float64, holding, recomputed, shaken
 from zoo.verification.edits import Edit
 from zoo.verification.exact import Float64
@@ -59,6 +60,11 @@ def zoo_side(model: nn.Module, inputs: Inputs, said: str) -> Side:
 def transformers_side(model: nn.Module, ledger: Ledger, inputs: Inputs, dtype: torch.dtype) -> tuple[Side, list[str]]:
     """The checkpoint of `ledger` as transformers reads it, and what is to be said of that."""
     notes: list[str] = []
+    if ledger.family is FALLBACK:
+        what = (
+            f"{clean(ledger.source)} is read by transformers: it is transformers' own class that would be the reference"
+        )
+        raise UsageError(what, hint="hold it to another copy: --against FOLDER")
     with _folder(ledger, notes) as (folder, gguf):
         theirs, random = load_in_transformers(folder, dtype, gguf_file=gguf)
     if random:
