@@ -8,6 +8,7 @@ import math
 import pytest
 from click.testing import CliRunner
 
+from tools.docs import cuts
 from zoo.anatomy.size import Size
 from zoo.cli import devices, main
 from zoo.errors import UsageError
@@ -96,3 +97,11 @@ def test_what_cannot_be_laid_out_is_refused(
     with pytest.raises(SystemExit):
         main(["show", *words])
     assert refusal in capsys.readouterr().err
+
+
+def test_the_picture_of_the_docs_shows_what_the_blocks_declare() -> None:
+    drawn = cuts.picture()
+    # seven matrices of a LLaMA layer and, beside its attention, three stacks of an MoE layer, in four parts each
+    assert drawn.count('class="r3"') == 7 + 7
+    assert drawn.count('class="whole"') == 1 + 2  # norms and the router
+    assert "8 × up_proj" in drawn

@@ -33,6 +33,8 @@ class Held:
         way, rows = self.ways[name]
         if parameter is None or way == WHOLE:
             return parameter
+        if isinstance(parameter, DTensor) and parameter.device_mesh != self.ranks.mesh:
+            return parameter  # FSDP2 holds a part of it, and looks after it; nothing is computed with that
         if way == LOCAL:
             return parameter.to_local() if isinstance(parameter, DTensor) else parameter
         entered = self.ranks.entered(parameter)
