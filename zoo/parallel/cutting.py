@@ -22,7 +22,7 @@ LOCAL, SUMMED, PART, WHOLE = "local", "summed", "part", "whole"
 
 
 class Held:
-    """How a module's parameters are read: a local part, or all of it, whose gradients are added up where all ranks use it."""
+    """How parameters are read: a local part, or all of it, whose gradients are added up where all ranks use it."""
 
     def __init__(self, ranks: Ranks, ways: Mapping[str, tuple[str, slice | None]], entry: Entry) -> None:
         self.ranks, self.ways, self.entry = ranks, dict(ways), entry
