@@ -47,6 +47,7 @@ def test_ranks_that_torchrun_started_print_what_one_process_prints() -> None:
         ("generate", "absent", *GREEDY),
         ("eval", "tiny", "parallel.pp=2"),
         (*source, "parallel.tp=2", "--quantize", "int8"),
+        ("chat", "tiny"),
     ]
     whole = run(*source)
     first, second = over_ranks(as_torchrun_has_it, cases)
@@ -57,9 +58,10 @@ def test_ranks_that_torchrun_started_print_what_one_process_prints() -> None:
         "'absent' is neither a folder, a file nor a preset",
         "parallel.pp=2: zoo eval does not run in this way yet",
         "quantize= and mesh= do not go together yet",
+        "zoo chat runs in one process only",
     ]
     assert all(told in err for told, (_, _, err) in zip(words, first[2:], strict=True))
-    assert [code for code, _, _ in first] == [code for code, _, _ in second] == [0, 0, 2, 2, 2, 2]
+    assert [code for code, _, _ in first] == [code for code, _, _ in second] == [0, 0, 2, 2, 2, 2, 2]
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="a rank is found by what /proc says of it")

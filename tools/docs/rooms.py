@@ -26,7 +26,7 @@ def imports() -> Graph:
     graph: Graph = {}
     for file in sorted((ROOT / "zoo").rglob("*.py")):
         room = file.relative_to(ROOT / "zoo").parts[0].removesuffix(".py")
-        if room != "__init__":  # the public names lead everywhere
+        if room[:2] != "__":  # the public names lead everywhere, and `python -m zoo` to the commands
             graph.setdefault(room, set()).update(found for found in _imported(file) if found != room)
     return {room: {other for other in others if other in graph} for room, others in graph.items()}
 

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from . import commands, config_fields, drawings, families, plugin_api, python_api, rooms, shelf
+from . import commands, config_fields, cuts, drawings, families, plugin_api, python_api, rooms, shelf
 from .deviations import ROOT
 from .words import LANGUAGES, WORDS
 
@@ -50,6 +50,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("serve.md", "Serve", "提供服务"),
     ("train-command.md", "Train with one command", "一条命令训练"),
     ("training.md", "Training", "训练"),
+    ("parallel.md", "Many devices", "多台设备"),
     ("export.md", "Compile and export", "编译与导出"),
     ("notebooks.md", "Notebooks", "笔记本"),
     ("", "Extend", "扩展"),
@@ -119,7 +120,11 @@ def _made(language: str) -> dict[str, str]:
 def _by_hand(language: str) -> dict[str, str]:
     root = DOCS / language
     found = {f.relative_to(root).as_posix(): f.read_text(encoding="utf-8") for f in sorted(root.rglob("*.md"))}
-    drawn = {"architecture.md": found["architecture.md"].replace(rooms.PLACE, rooms.picture(rooms.imports()))}
+    pictures = (
+        ("architecture.md", rooms.PLACE, rooms.picture(rooms.imports())),
+        ("parallel.md", cuts.PLACE, cuts.picture()),
+    )
+    drawn = {page: found[page].replace(place, picture) for page, place, picture in pictures}
     return found | drawn
 
 

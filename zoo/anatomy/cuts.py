@@ -3,7 +3,8 @@
 A block names its parts, each a module or a parameter below it. By rows: a rank has some of what a matrix gives. By
 columns: it has some of what a matrix takes, and the results of all ranks are added up, then the bias. By experts: some
 of the stacked matrices. By vocabulary: the rows of some tokens. Shared: whole on every rank, but used by a rank's share
-alone, so that gradients are added up. What is in no table is whole on every rank, and every rank computes all of it.
+alone, so that gradients are added up. Parted: whole on every rank, of which each adds an equal part to what is added
+up. What is in no table is whole on every rank, and every rank computes all of it.
 Needs no torch.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-ROWS, COLUMNS, EXPERTS, VOCABULARY, SHARED = "rows", "columns", "experts", "vocabulary", "shared"
+ROWS, COLUMNS, EXPERTS, VOCABULARY, SHARED, PARTED = "rows columns experts vocabulary shared parted".split()
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Cut:
     """One part of a block, how it is cut, and the block's number of which a rank has a share (None: single rows)."""
 
     part: str
-    by: str  # rows | columns | experts | vocabulary | shared
+    by: str  # rows | columns | experts | vocabulary | shared | parted
     of: str | None = None
     can_repeat: bool = False  # whole on every rank where there are more ranks than units, each rank using one
 
@@ -55,6 +56,8 @@ def of_heads(kv: str = "num_kv_heads") -> tuple[Cut, ...]:
         Cut("k_proj", ROWS, kv, can_repeat=True),
         Cut("v_proj", ROWS, kv, can_repeat=True),
         Cut("o_proj", COLUMNS, "num_heads"),
+        Cut("gate_proj", ROWS, "num_heads"),  # of what each head gives, where there is one
+        Cut("sinks", ROWS, "num_heads"),
         Cut("q_norm", SHARED),
         Cut("k_norm", SHARED),
     )
@@ -69,9 +72,11 @@ LATENT_HEADS = (
     Cut("o_proj", COLUMNS, "num_heads"),
 )
 FEED_FORWARD = (Cut("gate_proj", ROWS), Cut("up_proj", ROWS), Cut("down_proj", COLUMNS))
+EXPERT_BIASES = (Cut("gate_bias", COLUMNS), Cut("up_bias", COLUMNS), Cut("down_bias", PARTED))
 STACKED_EXPERTS = (
     *FEED_FORWARD,
-    *(Cut(part, EXPERTS, "num_experts") for part in ("gate_proj", "up_proj", "down_proj")),
+    *EXPERT_BIASES,
+    *(Cut(cut.part, EXPERTS, "num_experts") for cut in (*FEED_FORWARD, *EXPERT_BIASES)),
 )
 BIAS_PER_HEAD = (Cut("weight", COLUMNS, "num_heads"),)
 SLOPE_PER_HEAD = (Cut("slopes", ROWS, "num_heads"),)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
 
 from zoo.anatomy.cuts import TRUNK, Cut, Share, part_of, share_of
 
@@ -106,8 +105,9 @@ class Description:
     _layers: tuple[int, ...] | None = None
     _is_of_text: bool = True
     _is_of_source: bool = False
-    _cuts: tuple[Cut, ...] = TRUNK
-    _numbers: dict[str, int] = field(default_factory=dict)  # of the block at hand: how many heads, experts, ...
+    _blocks: dict[str, tuple[tuple[Cut, ...], dict[str, int]]] = field(
+        default_factory=lambda: {"": (TRUNK, {})}
+    )  # prefix -> how the block is cut that stands there, and how many heads, experts, ... it has
 
     @contextmanager
     def off_the_text(self) -> Iterator[None]:
@@ -129,14 +129,16 @@ class Description:
     ) -> Iterator[None]:
         """Put what is described inside below `prefix`; `layers` are the values of the `{i}` in it.
 
-        `cuts` and `numbers` are those of the block that it is, see zoo.anatomy.cuts.
+        `cuts` and `numbers` are those of the block that stands there, for whatever is described below it, now or later:
+        see zoo.anatomy.cuts.
         """
-        before: Any = self._prefix, self._layers, self._cuts, self._numbers
+        before = self._prefix, self._layers
         self._prefix += f"{prefix}."
         self._layers = before[1] if layers is None else tuple(layers)
-        self._cuts, self._numbers = cuts, numbers
+        if cuts:
+            self._blocks[self._prefix] = cuts, numbers
         yield
-        self._prefix, self._layers, self._cuts, self._numbers = before
+        self._prefix, self._layers = before
 
     def weight(
         self, name: str, shape: Shape, role: str, *, used: float = 1.0, is_matmul: bool = False, is_exact: bool = False
@@ -144,13 +146,16 @@ class Description:
         """One parameter, or one in each of the layers at hand."""
         if self._layers != ():
             is_matmul = is_matmul and self._is_of_text
-            shares = tuple(
-                share_of(cut, len(shape), None if cut.of is None else self._numbers[cut.of])
-                for cut in self._cuts
-                if part_of(cut, name)
-            )
             name, source = self._prefix + name, self._is_of_source
+            shares = self._shares(name, len(shape))
             self.weights.append(Weight(name, shape, role, self._layers, used, is_matmul, is_exact, source, shares))
+
+    def _shares(self, name: str, ndim: int) -> tuple[Share, ...]:
+        """How a weight is cut, by the innermost block that it stands in."""
+        block = max((prefix for prefix in self._blocks if name.startswith(prefix)), key=len)
+        cuts, numbers = self._blocks[block]
+        mine = (cut for cut in cuts if part_of(cut, name.removeprefix(block)))
+        return tuple(share_of(cut, ndim, None if cut.of is None else numbers[cut.of]) for cut in mine)
 
     def shapes(self) -> dict[str, Shape]:
         """Every parameter's name and shape, as in `named_parameters` of the built module (in no set order)."""

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from zoo.errors import UsageError
 from zoo.parallel.layout import GROUP, layout_of
 from zoo.parallel.processes import FOLDER, joined, launched, left_behind, refuse_others, seat
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
+
+RUNS = ("generate", "eval")  # the commands that run over several processes
 
 # What gloo, NCCL and torch's store say where another process is gone, or does not come.
 GONE = (
@@ -40,11 +43,15 @@ def over_ranks(choices: Sequence[str], device: str) -> tuple[tuple[str, ...], De
     words = [word for word in choices if word.lstrip("+").partition("=")[0].partition(".")[0] == GROUP]
     others = tuple(word for word in choices if word not in words)
     layout, here = layout_of(word.lstrip("+") for word in words), seat()
-    if not words and here is None:
+    context = click.get_current_context(silent=True)  # None: a function was called, not a command
+    command = "this" if context is None else f"zoo {context.info_name}"
+    refuse_others(layout, command)
+    is_several = layout.num_ranks > 1 or (here is not None and here.count > 1)
+    if context is None or context.info_name not in RUNS:
+        if is_several:
+            raise UsageError(f"{command} runs in one process only", hint=f"over several: {', '.join(RUNS)}")
         return others, None
-    context = click.get_current_context()
-    refuse_others(layout, f"zoo {context.info_name}")
-    if here is None and layout.num_ranks == 1:
+    if here is None and not is_several:
         return others, None
     if here is None:
         given: Any = context.find_root().obj

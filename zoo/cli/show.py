@@ -13,19 +13,23 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import costs
 from zoo.anatomy.glossary import meanings
 from zoo.anatomy.size import Size
-from zoo.cli import hub_cache, output
+from zoo.cli import devices, hub_cache, output
 from zoo.cli.datasheet import rows, weights
 from zoo.errors import UsageError, ZooError, clean
+from zoo.parallel.layout import GROUP, Layout, layout_of
 from zoo.presets import config as read_preset
 from zoo.presets.hub_ids import preset_of
 from zoo.presets.named import FILES, is_path, rounding_of
+from zoo.presets.settings import parted
 from zoo.registry import Plugin, find_preset, installed
+from zoo.units import parse_bytes
 
 EPILOG = """\b
 Examples:
   zoo show llama3
   zoo show llama3 rope=yarn model.rope.factor=4
   zoo show llama3.1-405b quantize=int4
+  zoo show llama3.1-405b parallel.tp=8 parallel.pp=2
 """
 
 
@@ -41,41 +45,70 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.command(epilog=EPILOG)
 @click.argument("model", shell_complete=complete)
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...", shell_complete=complete)
+@click.option("--fits", metavar="BYTES", help="The fewest devices of so many bytes that hold it: 80GiB, 24GB.")
 @click.option("--json", "is_json", is_flag=True, help="The config, the traits and every number as JSON.")
-def command(model: str, overrides: tuple[str, ...], is_json: bool) -> None:
+def command(model: str, overrides: tuple[str, ...], fits: str | None, is_json: bool) -> None:
     """Show what MODEL is and what it costs: shape, parameters, memory, compute, and where its weights are.
 
     MODEL is one that `zoo list` shows, the name of its weights on the hub, or a checkpoint on this machine (a folder, a
     GGUF file): of that, also its bytes on disk and the bits of a weight by type. Overrides are those of `zoo build`:
-    model.num_layers=4, rope=yarn, quantize=int4 for what the weights take with the layers' matrices rounded.
+    model.num_layers=4, rope=yarn, quantize=int4 for what the weights take with the layers' matrices rounded,
+    and parallel.tp=8 (ep, pp, dp, cp) for what each of several devices takes.
     """
     model = preset_of(model.removeprefix("model="))
     if model not in installed().presets() and (model.endswith(FILES) or is_path(model)):
-        _stored(model, overrides, is_json=is_json)
+        _stored(model, overrides, fits, is_json=is_json)
         return
     if "/" in model and model not in installed().presets():
         raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
     overrides, form = _parted(overrides)
+    ways, overrides = (tuple(found) for found in parted(overrides, GROUP))
     config = _composed(model, overrides)
+    layout = _layout(config, ways, fits, form)
     if is_json:
-        output.as_json(to_dict(model, config, form))
+        output.as_json(to_dict(model, config, form) | _of_devices(config, layout))
         return
     causes = _causes(model, overrides, rows(config)) if overrides else {}
     title = f"{clean(find_preset(model).description, 200)} · {_provider(config)}"
-    told = [(model, title), *rows(config, form), *_words(config), *_ends(model, config)]
+    told = [(model, title), *rows(config, form), *_over(config, layout, fits), *_words(config), *_ends(model, config)]
     output.fields([(name, text + causes.get(name, "")) for name, text in told])
 
 
-def _stored(source: str, overrides: Sequence[str], *, is_json: bool) -> None:
+def _stored(source: str, overrides: Sequence[str], fits: str | None, *, is_json: bool) -> None:
     """Show a checkpoint."""
     from zoo.cli import stored
 
     words, form = _parted(overrides)
+    ways, words = (tuple(found) for found in parted(words, GROUP))
     ledger = stored.opened(source, words)
+    layout = _layout(ledger.config, ways, fits, form)
     if is_json:
-        output.as_json(stored.to_dict(source, ledger, form))
+        output.as_json(stored.to_dict(source, ledger, form) | _of_devices(ledger.config, layout))
     else:
-        output.fields(stored.fields(source, ledger, form))
+        output.fields([*stored.fields(source, ledger, form), *_over(ledger.config, layout, fits)])
+
+
+def _layout(config: ModelConfig, ways: Sequence[str], fits: str | None, form: str | None) -> Layout | None:
+    """What the words ask for, or what fits; None: one device."""
+    if form and (ways or fits):
+        raise UsageError("quantize= and parallel.* do not go together yet", hint="leave one of them out")
+    if fits is None:
+        return layout_of(ways) if ways else None
+    if ways:
+        raise UsageError("--fits and parallel.* do not go together: --fits finds the layout", hint="leave one out")
+    return devices.smallest(config, parse_bytes(fits))
+
+
+def _of_devices(config: ModelConfig, layout: Layout | None) -> dict[str, Any]:
+    return {} if layout is None else {"parallel": devices.facts(config, layout)}
+
+
+def _over(config: ModelConfig, layout: Layout | None, fits: str | None) -> list[tuple[str, str]]:
+    """The lines of several devices."""
+    if layout is None:
+        return []
+    found = [("Fits", f"{layout} in {fits} each")] if fits else []
+    return [*found, *devices.rows(config, layout)]
 
 
 def to_dict(model: str, config: ModelConfig, quantize: str | None = None) -> dict[str, Any]:

@@ -18,11 +18,11 @@ from zoo.anatomy.cuts import COLUMNS, ROWS, VOCABULARY
 from zoo.parallel.shares import bounds
 from zoo.parallel.sums import Entry, Ranks
 
-LOCAL, SUMMED, WHOLE = "local", "summed", "whole"
+LOCAL, SUMMED, PART, WHOLE = "local", "summed", "part", "whole"
 
 
 class Held:
-    """How a module's parameters are read: a local part, all of it, or all or some of it with gradients added up."""
+    """How parameters are read: a local part, or all of it, whose gradients are added up where all ranks use it."""
 
     def __init__(self, ranks: Ranks, ways: Mapping[str, tuple[str, slice | None]], entry: Entry) -> None:
         self.ranks, self.ways, self.entry = ranks, dict(ways), entry
@@ -33,9 +33,13 @@ class Held:
         way, rows = self.ways[name]
         if parameter is None or way == WHOLE:
             return parameter
+        if isinstance(parameter, DTensor) and parameter.device_mesh != self.ranks.mesh:
+            return parameter  # FSDP2 holds a part of it, and looks after it; nothing is computed with that
         if way == LOCAL:
             return parameter.to_local() if isinstance(parameter, DTensor) else parameter
         entered = self.ranks.entered(parameter)
+        if way == PART:
+            return entered / self.ranks.count
         return entered if rows is None else entered[rows]
 
 

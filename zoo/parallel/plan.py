@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor, Shard
 
-from zoo.anatomy.cuts import SHARED, Cut, Share
-from zoo.parallel.cutting import LOCAL, SUMMED, WHOLE, Held, cut_module
+from zoo.anatomy.cuts import PARTED, SHARED, Cut, Share
+from zoo.parallel.cutting import LOCAL, PART, SUMMED, WHOLE, Held, cut_module
 from zoo.parallel.declared import Place, cuts_of, names_of, needs_of, places_of, shares_of
 from zoo.parallel.shares import bounds, check, is_whole
 from zoo.parallel.sums import Entry, Ranks
@@ -90,8 +90,8 @@ class Plan:
     def _way(self, place: Place) -> tuple[str, slice | None]:
         """How a weight is read by its module."""
         share, count = place.share, self.ranks.count
-        if share.by == SHARED:
-            return SUMMED, None
+        if share.by in (SHARED, PARTED):
+            return (SUMMED if share.by == SHARED else PART), None
         if share.dim is None:
             return WHOLE, None
         if not is_whole(share, count):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FOLDER = "ZOO_RANKS"  # the variable that names where ranks leave what went wrong, for the process that started them
 LOST = "lost"  # how such a file begins where the rank only noticed that another was gone
-SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_NTASKS", "LOCAL_RANK": "SLURM_LOCALID"}
+SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}  # of srun
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Seat:
 def seat() -> Seat | None:
     """What torchrun or Slurm made of this process; None: one that nobody started beside others."""
     where: dict[str, str] = dict(os.environ)
-    if "RANK" not in where and int(where.get("SLURM_NTASKS", "1")) > 1 and "SLURM_PROCID" in where:
+    if "RANK" not in where and int(where.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_PROCID" in where:
         where |= {ours: where[theirs] for ours, theirs in SLURM.items() if theirs in where}
         where.setdefault("MASTER_ADDR", where.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
         where.setdefault("MASTER_PORT", str(20_000 + int(where.get("SLURM_JOB_ID", "0")) % 20_000))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from zoo.anatomy.cuts import COLUMNS, EXPERTS, ROWS, SHARED, VOCABULARY, Share
+from zoo.anatomy.cuts import COLUMNS, EXPERTS, PARTED, ROWS, SHARED, VOCABULARY, Share
 from zoo.anatomy.records import Shape
 from zoo.errors import UsageError, some
 
-TENSOR = (ROWS, COLUMNS, VOCABULARY, SHARED)  # the kinds of tensor parallelism
+TENSOR = (ROWS, COLUMNS, VOCABULARY, SHARED, PARTED)  # the kinds of tensor parallelism
 
 
 class Need(NamedTuple):

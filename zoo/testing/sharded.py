@@ -7,7 +7,7 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from copy import deepcopy
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,10 +27,11 @@ from zoo.registry import installed
 from zoo.testing.apart import over_ranks
 from zoo.testing.check import Broken, Skipped, require, shown
 from zoo.testing.evened import evened
+from zoo.testing.learning import apart, gradients, learned, loss, step, wrong_gradients
 from zoo.testing.measure import difference, runnable
 from zoo.testing.subject import Subject
 
-FORWARD, GRADIENT = 1e-12, 1e-9
+FORWARD = 1e-12
 
 
 def its_anatomy_is_cut_as_its_blocks_declare(s: Subject) -> str:
@@ -95,17 +96,30 @@ def _prove_cut(s: Subject, mesh: Any, folder: Path) -> str:
         save(s.model, folder, format=_format(s))
     dist.barrier()
     one, cut = load(folder), load(folder, mesh=mesh)
+    _same_sizes(s, cut, mesh.get_rank())
     texts = s.tokens(2, s.longest)
-    outputs = [_learned(s, model, texts) for model in (one, cut)]
+    outputs = [learned(s, model, texts) for model in (one, cut)]
     worst = max(difference(outputs[1][name], x) for name, x in outputs[0].items())
     require(worst < FORWARD, f"outputs differ by {worst:.1e}, and may by {FORWARD:.0e}")
-    faults = list(_wrong_gradients(one, {name: whole(g) for name, g in _gradients(cut)}))
+    faults = list(wrong_gradients(one, {name: whole(g) for name, g in gradients(cut)}))
     require(not faults, shown(faults))
-    told = [f"outputs within {worst:.0e}", f"{len([*_gradients(cut)])} gradients"]
+    told = [f"outputs within {worst:.0e}", f"{len([*gradients(cut)])} gradients"]
     if s.can_decode:
         told.append(_same_text(s, one, cut, texts))
     _same_bytes(one, cut, folder, mesh.get_rank(), _format(s))
     return ", ".join([*told, "the bytes of a save"])
+
+
+def _same_sizes(s: Subject, cut: nn.Module, rank: int) -> None:
+    """What `zoo show` says of a rank's weights is what it holds."""
+    from torch.distributed.tensor import DTensor
+
+    from zoo.parallel.estimate import weight_numbers
+
+    if s.anatomy is not None:
+        found = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in cut.parameters())
+        need = weight_numbers(s.config.anatomy(), dist.get_world_size(), rank)
+        require(need == found, f"rank {rank} holds {found} numbers, and arithmetic says {need}")
 
 
 def _same_text(s: Subject, one: Any, cut: Any, texts: Tensor) -> str:
@@ -149,61 +163,19 @@ def _prove_spread(s: Subject, mesh: Any, tp: Any, folder: Path) -> str:
     texts = s.tokens(2 * count, s.longest)
     one, other = deepcopy(s.model), deepcopy(s.model)
     spread = shard(deepcopy(s.model), mesh)
-    _step(one, [_loss(s, one, texts[2 * i : 2 * i + 2]) / count for i in range(count)])
-    _step(spread, [_loss(s, spread, texts[2 * rank : 2 * rank + 2])])
+    step(one, [loss(s, one, texts[2 * i : 2 * i + 2]) / count for i in range(count)])
+    step(spread, [loss(s, spread, texts[2 * rank : 2 * rank + 2])])
     state = dict(spread.named_parameters())
-    faults = list(_apart(dict(one.named_parameters()), {name: whole(p) for name, p in state.items()}))
+    faults = list(apart(dict(one.named_parameters()), {name: whole(p) for name, p in state.items()}))
     require(not faults, f"after one step {shown(faults)}")
     write(state, checkpoint_id=str(folder))
     distribute(other, tp)
     held = dict(other.named_parameters())
     with torch.no_grad():
         read(held, checkpoint_id=str(folder))
-    faults = list(_apart({n: whole(p) for n, p in state.items()}, {n: whole(p) for n, p in held.items()}, limit=0.0))
+    faults = list(apart({n: whole(p) for n, p in state.items()}, {n: whole(p) for n, p in held.items()}, limit=0.0))
     require(not faults, f"read again over other ranks {shown(faults)}")
     return "one step of FSDP2, read again by DCP under tensor parallelism"
-
-
-def _learned(s: Subject, model: nn.Module, texts: Tensor) -> dict[str, Tensor]:
-    out = s.run(texts, model)
-    _sum(out).backward()
-    return {name: x.detach() for name, x in out.items()}
-
-
-def _loss(s: Subject, model: nn.Module, texts: Tensor) -> Tensor:
-    return _sum(s.run(texts, model))
-
-
-def _sum(out: dict[str, Tensor]) -> Tensor:
-    """A number in which every output has its own weight."""
-    weighted = (x.flatten() * torch.sin(torch.arange(x.numel(), dtype=x.dtype)) for x in out.values())
-    return torch.stack([x.sum() for x in weighted]).sum()
-
-
-def _step(model: nn.Module, losses: list[Tensor]) -> None:
-    torch.stack(losses).sum().backward()
-    torch.optim.SGD([p for p in model.parameters() if p.grad is not None], lr=0.1).step()
-
-
-def _gradients(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from ((name, p.grad) for name, p in model.named_parameters() if p.grad is not None)
-
-
-def _wrong_gradients(one: nn.Module, found: dict[str, Tensor]) -> Iterator[str]:
-    """Against the largest of each weight; of one that is 0, as a key's bias without rotation, against all."""
-    expected = dict(_gradients(one))
-    yield from (f"{name} has no gradient" for name in expected.keys() - found.keys())
-    floor = 1e-4 * max((g.abs().max().item() for g in expected.values()), default=1.0)
-    for name, gradient in expected.items():
-        gap = (found[name] - gradient).abs().max().item() / max(gradient.abs().max().item(), floor)
-        if not gap < GRADIENT:
-            yield f"the gradient of {name} differs by {gap:.1e}"
-
-
-def _apart(expected: dict[str, Tensor], found: dict[str, Tensor], limit: float = GRADIENT) -> Iterator[str]:
-    for name, x in expected.items():
-        if not (gap := difference(found[name].detach(), x.detach())) <= limit:
-            yield f"{name} differs by {gap:.1e}"
 
 
 def _cut_words(share: Share | None) -> str:

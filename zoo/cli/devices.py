@@ -1,0 +1,86 @@
+"""What `zoo show` says of a model over many devices: bytes on each, and the smallest layout that fits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.size import Size
+from zoo.errors import UsageError
+from zoo.parallel.estimate import activations, check_layout, num_layers, spread, stages
+from zoo.parallel.layout import Layout
+from zoo.units import human_bytes
+
+MOST, TOGETHER = 4096, 8  # devices that are tried, and of those how many stand close enough to cut within layers
+LENGTH = 512  # tokens of a model without a longest text, as zoo.cli.datasheet counts
+
+
+def facts(config: ModelConfig, layout: Layout) -> dict[str, Any]:
+    """Bytes on the fullest device, as JSON values. Raises UsageError for a layout that the model cannot be cut into."""
+    size = Size.of(config)
+    anatomy, dtype = size.anatomy, size.dtype
+    check_layout(anatomy, layout)
+    length = anatomy.max_seq_len or LENGTH
+    parts = [Size(part, dtype) for part in stages(anatomy, layout)]
+    return {
+        **vars(layout),
+        "devices": layout.num_ranks,
+        "dtype": dtype,
+        "length": length,
+        "weight_bytes": max(part.weight_bytes() for part in parts),
+        "cache_bytes": max(part.cache_bytes(length) for part in parts),
+        "training_bytes": {
+            f"zero_{zero}": vars(of := spread(anatomy, layout, zero, dtype)) | {"total": of.total} for zero in range(4)
+        },
+        "activations": activations(anatomy, layout, length, dtype),
+        "recomputed_activations": activations(anatomy, layout, length, dtype, is_recomputed=True),
+    }
+
+
+def rows(config: ModelConfig, layout: Layout) -> list[tuple[str, str]]:
+    """The same, a label and a line each."""
+    told = facts(config, layout)
+    ways = " × ".join(f"{name} {value}" for name, value in vars(layout).items() if value > 1) or "one"
+    need = told["training_bytes"]
+    kinds = [("AdamW", "zero_0"), *((f"ZeRO {zero}", f"zero_{zero}") for zero in (1, 2, 3) if layout.dp > 1)]
+    states = " · ".join(f"{kind} {human_bytes(need[key]['total'])}" for kind, key in kinds)
+    kept, again = human_bytes(told["activations"]), human_bytes(told["recomputed_activations"])
+    held = f"weights {human_bytes(told['weight_bytes'])} {told['dtype']}"
+    if told["cache_bytes"]:
+        held += f" · KV cache {human_bytes(told['cache_bytes'])} at {told['length']:,}"
+    return [
+        ("Devices", f"{told['devices']}: {ways}"),
+        ("Each holds", held),
+        ("Each trains", f"{states} · activations {kept} without recomputation, {again} with"),
+    ]
+
+
+def smallest(config: ModelConfig, nbytes: int) -> Layout:
+    """The layout of fewest devices whose weights and cache, for one whole text, fit into so many bytes each.
+
+    Raises UsageError where none does.
+    """
+    size = Size.of(config)
+    for layout in _layouts(size):
+        if size.weight_bytes() > nbytes * layout.num_ranks:
+            continue  # not even if all of it could be parted
+        told = facts(config, layout)
+        if told["weight_bytes"] + told["cache_bytes"] <= nbytes:
+            return layout
+    raise UsageError(f"no layout of up to {MOST} devices of {human_bytes(nbytes)} holds this model")
+
+
+def _layouts(size: Size) -> Iterator[Layout]:
+    """Layouts that the model can be cut into, the fewest devices first; within layers before between them."""
+    count, layers = 1, num_layers(size.anatomy)
+    while count <= min(MOST, TOGETHER * layers):
+        for tp in range(min(count, TOGETHER), 0, -1):
+            if count % tp == 0:
+                layout = Layout(tp=tp, pp=count // tp)
+                try:
+                    check_layout(size.anatomy, layout)
+                except UsageError:
+                    continue
+                yield layout
+        count += 1 if count < TOGETHER else TOGETHER
