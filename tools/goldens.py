@@ -90,6 +90,10 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "2": {"generation": 2, **ONE_ROPE},
         "other": {"attn_softcap": None, "local_per_global": 2, "rope": LINEAR, "tie_embeddings": False},
     },
+    "gemma3n": {
+        "": {}, "other": {"rope": LINEAR, "tie_embeddings": False, "final_softcap": 7.0, "sharing_from": None,
+                          "num_streams": 2, "mlp_widths": [40, 32, 40, 24, 40], "sparsity": None},
+    },
     "gemma3_vl": {"": {"attn_softcap": None}, "other": {"attn_softcap": None, **ODD["gemma3_vl"]}},
     "clip": {"": {}, "other": ODD["clip"]},
     "gpt2": {

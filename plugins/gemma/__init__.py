@@ -2,7 +2,6 @@
 
 from zoo import Family, hookimpl
 
-NANO = "zoo lacks its AltUp and LAuReL blocks, its embeddings per layer and its keys shared between layers"
 FOUR = "zoo lacks its embeddings per layer, its keys shared between layers and its global heads of a different width"
 
 
@@ -15,7 +14,7 @@ def zoo_families():
             model=f"{__name__}.model:Gemma",
             formats={"hf": f"{__name__}.hf:GEMMA", "gguf": f"{__name__}.gguf:GEMMA"},
             hf_types=("gemma", "gemma2", "gemma3_text"),
-            near={**dict.fromkeys(("gemma3n", "gemma3n_text"), NANO), **dict.fromkeys(("gemma4", "gemma4_text"), FOUR)},
+            near=dict.fromkeys(("gemma4", "gemma4_text"), FOUR),
             summary="(1 + w) RMSNorm, GeGLU, scaled embeddings; local and global layers from Gemma 2 on",
         ),
         Family(
@@ -26,5 +25,13 @@ def zoo_families():
             hf_types=("gemma3",),
             pictures=f"{__name__}.vl.pictures:read",
             summary="Gemma 3 with a SigLIP tower, whose tokens of one image see each other in both directions",
+        ),
+        Family(
+            name="gemma3n",
+            config=f"{__name__}.nano.config:Gemma3nConfig",
+            model=f"{__name__}.nano.model:Gemma3n",
+            formats={"hf": f"{__name__}.nano.hf:GEMMA3N"},
+            hf_types=("gemma3n_text", "gemma3n"),
+            summary="the text of Gemma 3n: several residual streams, embeddings per layer, keys shared between layers",
         ),
     ]

@@ -18,9 +18,9 @@ from zoo.nn import (
     Experts,
     MoE,
     PreNormLayer,
-    RMSNorm,
     Rope,
     SoftmaxRouter,
+    WideRMSNorm,
     at_least_float32,
     causal,
     sliding,
@@ -48,15 +48,6 @@ def layer(c: GptOssConfig, number: int, rope: Rope) -> PreNormLayer:
     )
     mlp = MoE(BiasedRouter(c.hidden_size, c.num_experts, c.experts_per_token, is_renormalised=True), experts)
     return PreNormLayer(attn, mlp, *(WideRMSNorm(c.hidden_size, c.norm_eps) for _ in range(2)))
-
-
-class WideRMSNorm(RMSNorm):
-    """RMSNorm that is cast behind the weight, which is kept in float32 where gpt-oss was trained."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = at_least_float32(x)
-        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
-        return (at_least_float32(self.weight) * y).to(x.dtype)
 
 
 class BiasedRouter(SoftmaxRouter):

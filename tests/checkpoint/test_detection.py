@@ -23,8 +23,6 @@ OURS = [name for name, family in installed().families.items() if installed().ori
 
 # What config.json of a released checkpoint says, as far as it tells its kind.
 UNKNOWN = {
-    "gemma3n": "AltUp and LAuReL blocks",
-    "gemma3n_text": "keys shared between layers",
     "gemma4": "embeddings per layer",
     "gemma4_text": "global heads of a different width",
     "qwen3_vl_text": "the decoder of a Qwen3-VL without its tower",
@@ -51,7 +49,8 @@ def relabel(folder: Path, *dropped: str, **keys: Any) -> None:
 TYPES = {
     "bert": "bert", "roberta": "roberta", "distilbert": "distilbert", "bloom": "bloom", "clip": "clip",
     "clip_text_model": "clip", "clip_vision_model": "clip", "deepseek_v2": "deepseek", "deepseek_v3": "deepseek",
-    "gemma": "gemma", "gemma2": "gemma", "gemma3_text": "gemma", "gemma3": "gemma3_vl", "glm": "glm", "glm4": "glm",
+    "gemma": "gemma", "gemma2": "gemma", "gemma3_text": "gemma", "gemma3": "gemma3_vl",
+    "gemma3n": "gemma3n", "gemma3n_text": "gemma3n", "glm": "glm", "glm4": "glm",
     "glm4_moe": "glm4_moe", "gpt2": "gpt2", "gpt_oss": "gpt_oss", "llama": "llama",
     "mistral": "mistral", "ministral": "mistral", "mixtral": "mixtral", "qwen2": "qwen2", "qwen2_moe": "qwen2_moe",
     "qwen3": "qwen3", "qwen3_moe": "qwen3_moe", "qwen3_next": "qwen3_next", "qwen3_5": "qwen3_5",

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 EXPORTED = (
     "qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe deepseek-v2 deepseek-v2-lite deepseek-v3 gpt-oss "
-    "qwen3-next qwen3.5 qwen3.5-moe".split()
+    "qwen3-next qwen3.5 qwen3.5-moe gemma3n-text".split()
 )
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 VARIED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -74,6 +74,14 @@ VARIED: dict[str, tuple[str, dict[str, Any]]] = {
     "attention first": (
         "qwen3.5-moe",
         {"layer_types": ["full_attention", "linear_attention"] * 2, "attention_bias": True},
+    ),
+    "no shared keys, an MLP for each layer": (
+        "gemma3n-text",
+        {"num_kv_shared_layers": 0, "intermediate_size": [96, 80, 64, 96, 48, 32]},
+    ),
+    "three layers share keys, two streams": (
+        "gemma3n-text",
+        {"num_kv_shared_layers": 3, "altup_num_inputs": 2, "vocab_size_per_layer_input": 90, "sliding_window": 5},
     ),
     "linear": ("deepseek-v2-lite", {"rope_scaling": {"type": "linear", "factor": 4.0}}),
 }

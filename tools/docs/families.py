@@ -37,6 +37,7 @@ SHOWN = {  # family -> the preset that its page shows: what people ask for first
     "distilbert": "distilbert-base-uncased",
     "gemma": "gemma3-4b-text",
     "gemma3_vl": "gemma3-4b",
+    "gemma3n": "gemma3n-e4b",
     "glm": "glm-4-9b-0414",
     "glm4_moe": "glm-4.5",
     "gpt2": "gpt2",

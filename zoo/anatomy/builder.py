@@ -90,10 +90,14 @@ class Anatomy(Description):
         window: int | None = None,
         is_causal: bool = True,
         is_cached: bool = True,
+        is_borrowing: bool = False,
         stack: str = "layers",
     ) -> None:
-        """Say that `layers` attend with keys and values of `num_kv_heads` heads, both of width `head_dim`."""
-        cached = 2 * num_kv_heads * head_dim if is_cached else 0
+        """Say that `layers` attend with keys and values of `num_kv_heads` heads, both of width `head_dim`.
+
+        Borrowed from an earlier layer, these are not cached a second time.
+        """
+        cached = 2 * num_kv_heads * head_dim if is_cached and not is_borrowing else 0
         self.attention.append(
             AttentionSpec(
                 tuple(layers),
@@ -105,6 +109,7 @@ class Anatomy(Description):
                 is_causal,
                 stack,
                 is_of_source=self._is_of_source,
+                is_borrowing=is_borrowing,
             )
         )
 

@@ -54,6 +54,7 @@ class AttentionSpec:
     stack: str = "layers"  # which stack the layers belong to
     decode_dims: tuple[int, int] | None = None  # qk_dim and v_dim of a single token, where it is computed otherwise
     is_of_source: bool = False  # within a source, which the decoder beside it attends to
+    is_borrowing: bool = False  # keys and values are those of an earlier layer
 
     @property
     def num_scales(self) -> int:

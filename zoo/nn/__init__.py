@@ -19,7 +19,7 @@ from zoo.nn.logn import LogNAttention, PromptCache, SteppedRope
 from zoo.nn.mask import Mask, causal, everything, sliding
 from zoo.nn.mlp import ACTIVATIONS, MLP, Activation, GatedMLP, gelu_bloom, gelu_tanh, quick_gelu
 from zoo.nn.moe import Experts, MoE, SigmoidRouter, SoftmaxRouter
-from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, at_least_float32
+from zoo.nn.norm import RMSNorm, UnitOffsetRMSNorm, WideRMSNorm, at_least_float32
 from zoo.nn.places import Places, has_values
 from zoo.nn.position import Alibi, LearnedPositions, RelativeBias, sinusoids
 from zoo.nn.rope import Rope
@@ -36,7 +36,7 @@ __all__ = [
     "LatentAttention", "LayerCache", "LearnedPositions", "LogNAttention", "MRope", "Mask", "Memory", "MoE", "Places",
     "PostNormLayer", "PreNormLayer", "PromptCache", "RMSNorm", "RelativeBias", "Rope", "SandwichLayer", "SettledCache",
     "SigmoidRouter", "SlidingKVCache", "SoftmaxRouter", "Span", "StateCache", "SteppedRope", "UnitOffsetRMSNorm",
-    "at_least_float32", "balancing_losses", "can_join", "can_share", "causal", "computed_by", "delta_chunks",
-    "delta_step", "everything", "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "in_int8", "initialise",
-    "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
+    "WideRMSNorm", "at_least_float32", "balancing_losses", "can_join", "can_share", "causal", "computed_by",
+    "delta_chunks", "delta_step", "everything", "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "in_int8",
+    "initialise", "load_balancing_loss", "quick_gelu", "sinusoids", "sliding", "traced",
 ]  # fmt: skip

@@ -45,3 +45,12 @@ class UnitOffsetRMSNorm(RMSNorm):
         y = at_least_float32(x)
         y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
         return (y * (1 + at_least_float32(self.weight))).to(x.dtype)
+
+
+class WideRMSNorm(RMSNorm):
+    """RMSNorm that is cast behind the weight, not before it, as in Gemma 3n and in gpt-oss, whose weight is float32."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = at_least_float32(x)
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
+        return (at_least_float32(self.weight) * y).to(x.dtype)

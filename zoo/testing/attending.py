@@ -124,8 +124,9 @@ def _layers_and_reach(s: Subject) -> Iterator[tuple[str, Tensor, Tensor]]:
     specs = [((spec.stack, i), spec) for spec in s.anatomy.attention for i in spec.layers]
     layers = [layer for layer, _ in specs]
     for layer, spec in specs:
-        # Of several ways to attend the farthest counts, and what a state remembers beside them is not told apart.
-        if layers.count(layer) > 1 or layer in _carrying(s):
+        # Of several ways to attend the farthest counts, and what a state remembers beside them is not told apart. Keys
+        # of an earlier layer do not come from what enters this one.
+        if layers.count(layer) > 1 or layer in _carrying(s) or spec.is_borrowing:
             continue
         if (found := _named_reach(s, *layer)) is not None:
             name, reach = found
@@ -169,7 +170,7 @@ def _reach(s: Subject, layer: nn.Module) -> Tensor | None:
     for p in range(x.shape[1]):
         changed = x.clone()
         changed[:, p] += torch.randn(x.shape[-1], generator=torch.Generator().manual_seed(p), dtype=x.dtype)
-        columns.append((layer(changed, *rest, **kwargs) - before).abs().amax((0, 2)) > LIMIT)
+        columns.append((layer(changed, *rest, **kwargs) - before).abs().flatten(2).amax((0, 2)) > LIMIT)
     return torch.stack(columns, 1)
 
 
