@@ -55,6 +55,7 @@ class AttentionSpec:
     stack: str = "layers"  # which stack the layers belong to
     decode_dims: tuple[int, int] | None = None  # qk_dim and v_dim of a single token, where it is computed otherwise
     is_of_source: bool = False  # within a source, which the decoder beside it attends to
+    is_whole: bool = False  # its heads are not shared out over ranks
 
     @property
     def num_scales(self) -> int:

@@ -20,7 +20,7 @@ def weight_numbers(anatomy: Anatomy, tp: int, rank: int = 0) -> int:
 
 def cached_numbers(a: AttentionSpec, tp: int) -> int:
     """Numbers that one token adds to the cache of a rank in each of these layers; a latent is whole on each."""
-    if not a.cached or a.decode_dims is not None:
+    if not a.cached or a.is_whole or a.decode_dims is not None:
         return a.cached
     kv_heads = a.cached // (a.qk_dim + a.v_dim)
     return max(1, kv_heads // tp) * (a.qk_dim + a.v_dim)
