@@ -1,4 +1,4 @@
-"""The two blocks that no other family has, and the choice among all; apart from `model` for its length.
+"""The block that no other family has, and the choice among all; apart from `model` for its length.
 
 Shapes: B batch, T queries, D hidden.
 """
@@ -9,26 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from zoo.nn import LayerCache, PostNormLayer, PreNormLayer, SandwichLayer, Span
+from zoo.nn import ParallelLayer, PostNormLayer, PreNormLayer, SandwichLayer, Span
 
 from .config import SandboxConfig
-
-
-class ParallelLayer(nn.Module):
-    """x + attn(norm(x)) + mlp(norm(x)), one norm for both branches, as in GPT-J and PaLM (arXiv:2204.02311)."""
-
-    attn: Any  # a module that attends and makes its own cache
-
-    def __init__(self, attn: nn.Module, mlp: nn.Module, norm: nn.Module) -> None:
-        super().__init__()
-        self.norm, self.attn, self.mlp = norm, attn, mlp
-
-    def forward(self, x: Tensor, span: Span, cache: Any = None) -> Tensor:
-        y = self.norm(x)
-        return x + self.attn(y, span, cache) + self.mlp(y)
-
-    def new_cache(self, batch_size: int, max_len: int) -> LayerCache:
-        return self.attn.new_cache(batch_size, max_len)
 
 
 class DeepNormLayer(PostNormLayer):

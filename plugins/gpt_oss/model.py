@@ -16,11 +16,11 @@ from zoo.nn import (
     Attention,
     Decoder,
     Experts,
+    LateCastRMSNorm,
     MoE,
     PreNormLayer,
     Rope,
     SoftmaxRouter,
-    WideRMSNorm,
     at_least_float32,
     causal,
     sliding,
@@ -34,7 +34,9 @@ class GptOss(Decoder):
 
     def __init__(self, c: GptOssConfig) -> None:
         rope = Rope(c.head_dim, c.rope, c.max_seq_len)
-        super().__init__(c, (layer(c, i, rope) for i in range(c.num_layers)), WideRMSNorm(c.hidden_size, c.norm_eps))
+        super().__init__(
+            c, (layer(c, i, rope) for i in range(c.num_layers)), LateCastRMSNorm(c.hidden_size, c.norm_eps)
+        )
 
 
 def layer(c: GptOssConfig, number: int, rope: Rope) -> PreNormLayer:
@@ -47,7 +49,7 @@ def layer(c: GptOssConfig, number: int, rope: Rope) -> PreNormLayer:
         c.num_experts, c.hidden_size, c.intermediate_size, alpha=c.swiglu_alpha, limit=c.swiglu_limit
     )
     mlp = MoE(BiasedRouter(c.hidden_size, c.num_experts, c.experts_per_token, is_renormalised=True), experts)
-    return PreNormLayer(attn, mlp, *(WideRMSNorm(c.hidden_size, c.norm_eps) for _ in range(2)))
+    return PreNormLayer(attn, mlp, *(LateCastRMSNorm(c.hidden_size, c.norm_eps) for _ in range(2)))
 
 
 class BiasedRouter(SoftmaxRouter):

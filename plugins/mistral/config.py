@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import MISSING, Anatomy, DecoderConfig, RopeConfig, at_least, describe_trunk, rope_in_words
+from zoo.anatomy import MISSING, Anatomy, RopeConfig, WindowedConfig, at_least, describe_trunk, rope_in_words
 from zoo.errors import ConfigError
 
 TINY = {
@@ -15,25 +15,15 @@ TINY = {
 
 
 @dataclass
-class MistralConfig(DecoderConfig):
+class MistralConfig(WindowedConfig):
     """Mistral 7B (arXiv:2310.06825), Nemo and Ministral."""
 
     family: str = "mistral"
-    sliding_window: int | None = None  # tokens each layer sees, its own among them; None: all
-    sliding_layers: list[int] | None = None  # layers with the window; None: all
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        at_least(1, sliding_window=self.sliding_window)
-
-    def window_of(self, layer: int) -> int | None:
-        """How many tokens a layer sees."""
-        return self.sliding_window if self.sliding_layers is None or layer in self.sliding_layers else None
 
     def anatomy(self) -> Anatomy:
         position = rope_in_words(self.rope)
         with describe_trunk(self, self.heads, position=position, window_of=self.window_of) as a:
-            a.traits["attention"] += f", window {self.sliding_window}" if self.sliding_window else ""
+            a.traits["attention"] += self.window_in_words()
             a.traits["mlp"] = self.describe_mlp(a)
         return a
 

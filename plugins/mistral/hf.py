@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.weights import Dialect, ForeignConfig, Table, key, write_keys, write_rope, write_tokens
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Table,
+    key,
+    read_sliding_layers,
+    write_keys,
+    write_layer_types,
+    write_rope,
+    write_tokens,
+)
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import MistralConfig
@@ -19,23 +29,11 @@ def from_config(hf: ForeignConfig) -> MistralConfig:
     hf.require(attention_bias=False)
     hf.ignore("attention_dropout")
     values = hf.read(MistralConfig, KEYS)
-    layers = sliding_layers(hf, values["num_layers"])
+    layers = read_sliding_layers(hf, values["num_layers"], None)
     if layers and values["sliding_window"] is None:
         raise CheckpointError(hf.file, "layer_types", "it names sliding layers, but there is no sliding_window")
+    layers = None if layers == [*range(values["num_layers"])] else layers
     return MistralConfig(**values, **hf.tokens(), rope=hf.rope(), sliding_layers=layers)
-
-
-def sliding_layers(hf: ForeignConfig, num_layers: int) -> list[int] | None:
-    """The layers that Ministral's `layer_types` calls sliding; None, for all, where there is no such key."""
-    kinds = hf.as_type(list[str] | None, hf.get("layer_types"), "layer_types")
-    if kinds is None:
-        return None
-    if len(kinds) != num_layers:
-        raise CheckpointError(hf.file, "layer_types", f"it has {len(kinds)} entries for {num_layers} layers")
-    if unknown := sorted(set(kinds) - {"sliding_attention", "full_attention"}):
-        raise CheckpointError(hf.file, "layer_types", f"{unknown[0]!r} is not known")
-    sliding = [i for i, kind in enumerate(kinds) if kind == "sliding_attention"]
-    return None if len(sliding) == len(kinds) else sliding
 
 
 def to_config(c: MistralConfig) -> dict[str, Any]:
@@ -51,9 +49,7 @@ def to_config(c: MistralConfig) -> dict[str, Any]:
         out |= {
             "architectures": ["MinistralForCausalLM"],
             "model_type": "ministral",
-            "layer_types": [
-                "sliding_attention" if i in c.sliding_layers else "full_attention" for i in range(c.num_layers)
-            ],
+            "layer_types": write_layer_types(c.num_layers, c.sliding_layers),
         }
     return out
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from tests.some import one_in
 from zoo.anatomy.trunk import describe_trunk
-from zoo.nn import Attention, Decoder, GatedMLP, PreNormLayer, RMSNorm, SandwichLayer, sliding
+from zoo.nn import Attention, Decoder, GatedMLP, PreNormLayer, RMSNorm, SandwichLayer, layer_of, sliding
 
 HEADS = (6, 2, 4)
 
@@ -63,3 +63,21 @@ def test_the_description_has_the_modules_weights_and_caches(
     assert model.new_cache(1, 30).nbytes == 4 * kept  # float32
     assert a.traits["norm"].startswith("LayerNorm" if is_layer_norm else "RMSNorm")
     assert (a.traits["block"].count("norm") == 4) == is_sandwiched
+
+
+@pytest.mark.parametrize("layout", ["pre", "branch", "parallel", "twin"])
+def test_each_layout_has_the_norms_of_its_layer(layout: str) -> None:
+    c = Config(tie_embeddings=False)
+    with describe_trunk(
+        c, HEADS, position="none", is_layer_norm=True, norm_bias=False, head_bias=True, layout=layout
+    ) as a:
+        a.gated_mlp(c.hidden_size, 20)
+
+    def norm() -> nn.Module:
+        return nn.LayerNorm(c.hidden_size, bias=False)
+
+    with torch.device("meta"):
+        parts = [(Attention(c.hidden_size, *HEADS), GatedMLP(c.hidden_size, 20, nn.functional.silu)) for _ in range(3)]
+        model = Decoder(c, [layer_of(layout, attn, mlp, norm) for attn, mlp in parts], norm(), head_bias=True)
+    assert a.shapes() == {name: tuple(p.shape) for name, p in model.named_parameters()}
+    assert ("side by side" in a.traits["block"]) == (layout in ("parallel", "twin"))

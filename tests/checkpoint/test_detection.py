@@ -57,6 +57,12 @@ TYPES = {
     "qwen3_5_text": "qwen3_5", "qwen3_5_moe": "qwen3_5_moe", "qwen3_5_moe_text": "qwen3_5_moe", "qwen2_vl": "qwen2_vl",
     "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "qwen3_vl_moe": "qwen3_vl_moe",
     "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
+    "baichuan": "baichuan", "cohere": "cohere", "cohere2": "cohere", "ernie4_5": "ernie4_5", "exaone": "exaone",
+    "exaone4": "exaone4", "falcon": "falcon", "RefinedWeb": "falcon", "RefinedWebModel": "falcon",
+    "gpt_neox": "gpt_neox", "granite": "granite", "granitemoe": "granitemoe", "helium": "helium",
+    "internlm2": "internlm2", "internlm3": "internlm3", "minicpm": "minicpm", "minicpm3": "minicpm3",
+    "olmo2": "olmo2", "olmo3": "olmo2", "opt": "opt", "phi3": "phi3", "smollm3": "smollm3", "stablelm": "stablelm",
+    "starcoder2": "starcoder2",
 }  # fmt: skip
 
 

@@ -9,7 +9,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.nn import PostNormLayer, PreNormLayer, SandwichLayer
+from zoo.nn import (
+    BranchNormLayer,
+    ParallelLayer,
+    PostNormLayer,
+    PreNormLayer,
+    SandwichLayer,
+    ScaledLayer,
+    TwinNormLayer,
+)
 
 BLOCKS = import_module("zoo.plugins.decoder.blocks")
 
@@ -35,7 +43,13 @@ LAYERS = {
     # 1 + 3/2/2 = 1.75; 1.75 + 10 * 1.75/2/2
     "sandwich": (SandwichLayer(ATTN, MLP, lambda: HALF), 6.125),
     # 1 + 3/2 + 10/2
-    "parallel": (BLOCKS.ParallelLayer(ATTN, MLP, HALF), 7.5),
+    "parallel": (ParallelLayer(ATTN, MLP, HALF), 7.5),
+    # 1 + 3/2 + 10/4
+    "twin": (TwinNormLayer(ATTN, MLP, HALF, QUARTER), 5.0),
+    # 1 + 3/2 = 2.5; 2.5 + 10 * 2.5/4
+    "branch": (BranchNormLayer(ATTN, MLP, HALF, QUARTER), 8.75),
+    # 1 + 2 * 3/2 = 4; 4 + 2 * 10 * 4/4
+    "scaled": (ScaledLayer(ATTN, MLP, HALF, QUARTER, scale=2.0), 24.0),
     # (5 * 1 + 3)/2 = 4; (5 * 4 + 40)/4
     "deepnorm": (BLOCKS.DeepNormLayer(ATTN, MLP, HALF, QUARTER, alpha=5.0), 15.0),
 }

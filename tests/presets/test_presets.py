@@ -124,7 +124,7 @@ def test_list_models_takes_patterns_parts_and_families():
         return [r.name for r in presets.list_models(*args, **kwargs)]
 
     assert names("llama3.2-?b") == ["llama3.2-1b", "llama3.2-3b"]
-    assert names("SMOL") == ["smollm2-135m", "smollm2-360m", "smollm2-1.7b"]
+    assert names("SMOL") == ["smollm2-135m", "smollm2-360m", "smollm2-1.7b", "smollm3-3b"]
     assert names("no such model") == []
     assert {r.family for r in presets.list_models(family="llama")} == {"llama"}
     with pytest.raises(UnknownName, match="did you mean: llama"):

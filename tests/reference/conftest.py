@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from tests.reference.added import add_to
+from tests.reference.more import add_more
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Variant:
 VARIANTS = (Variant("fp32", 1, "hub", False), Variant("fp32", 1, "v5", False), Variant("bf16", 3, "hub", True))
 
 
-def over(*names: str) -> pytest.MarkDecorator:
-    """The mark of a test of `case`: every variant of the checkpoints of these names."""
+def over(*names: str, more: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """The mark of a test of `case`: every variant of these checkpoints, and of `more` one of each style."""
     pairs = [(name, variant) for name in names for variant in VARIANTS]
+    pairs += [(name, variant) for name in more for variant in VARIANTS[1:]]
     return pytest.mark.parametrize("case", pairs, indirect=True, ids=lambda pair: f"{pair[0]}-{pair[1]}")
 
 
@@ -81,7 +83,7 @@ def maker(shared: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     torch.set_num_threads(1)
-    return add_to(module)
+    return add_more(add_to(module))
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ TOLD_BY_TENSORS: dict[str, dict[str, Any]] = {
 SIZES = set(
     "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads n_layer n_head n_layers n_heads "
     "dim hidden_dim d_model d_ff d_kv num_layers num_heads moe_intermediate_size shared_expert_intermediate_size "
-    "num_experts num_local_experts n_routed_experts num_experts_per_tok first_k_dense_replace".split()
+    "ffn_dim num_experts num_local_experts n_routed_experts num_experts_per_tok first_k_dense_replace".split()
 )
 LATENT = "kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim n_group topk_group norm_topk_prob".split()
 NEEDED = {

@@ -50,10 +50,11 @@ class Anatomy(Description):
         bias: bool = False,
         out_bias: bool | None = None,
         qk_norm: bool = False,
+        is_whole: bool = False,
         role: str = "attention",
     ) -> None:
-        """Weights of zoo.nn.Attention; say how it attends with `attends`."""
-        with self.under(name, cuts=GROUPED_HEADS, num_heads=num_heads, num_kv_heads=num_kv_heads):
+        """Weights of zoo.nn.Attention, `is_whole` of WholeAttention; say how it attends with `attends`."""
+        with self.under(name, cuts=() if is_whole else GROUPED_HEADS, num_heads=num_heads, num_kv_heads=num_kv_heads):
             self.linear("q_proj", hidden_size, num_heads * head_dim, role, bias=bias)
             self.linear("k_proj", hidden_size, num_kv_heads * head_dim, role, bias=bias)
             self.linear("v_proj", hidden_size, num_kv_heads * head_dim, role, bias=bias)
@@ -91,6 +92,7 @@ class Anatomy(Description):
         is_causal: bool = True,
         is_cached: bool = True,
         is_borrowing: bool = False,
+        is_whole: bool = False,
         stack: str = "layers",
     ) -> None:
         """Say that `layers` attend with keys and values of `num_kv_heads` heads, both of width `head_dim`.
@@ -110,6 +112,7 @@ class Anatomy(Description):
                 stack,
                 is_of_source=self._is_of_source,
                 is_borrowing=is_borrowing,
+                is_whole=is_whole,
             )
         )
 

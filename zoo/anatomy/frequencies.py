@@ -49,6 +49,8 @@ def check_factors(config: object) -> None:
 
 def dynamic_theta(dim: int, rope: RopeConfig, max_seq_len: int, length: float) -> float:
     """Base of NTK-aware scaling that grows with the sequence (u/bloc97, u/emozilla 2023; transformers)."""
+    if dim < 4:
+        raise ConfigError("model.rope.scaling=dynamic needs two or more channel pairs that rotate, but one does")
     stretch = rope.factor * max(length, max_seq_len) / max_seq_len - (rope.factor - 1)
     return rope.theta * stretch ** (dim / (dim - 2))
 

@@ -32,6 +32,12 @@ RANGES: dict[str, tuple[float, float]] = {
     "final_softcap": (ABOVE_ZERO, 1e4),
     "query_pre_attn_scalar": (ABOVE_ZERO, 1e6),  # released: 144 to 256
     "routed_scale": (ABOVE_ZERO, 1e3),  # released: 1 to 16
+    "embedding_multiplier": (ABOVE_ZERO, 1e4),  # released: 12
+    "attention_multiplier": (ABOVE_ZERO, 1e4),  # released: 0.0078 to 0.016
+    "residual_multiplier": (ABOVE_ZERO, 1e4),  # released: 0.22
+    "logits_scaling": (ABOVE_ZERO, 1e4),  # released: 6 to 16
+    "logit_scale": (ABOVE_ZERO, 1e4),  # released: 0.0625 to 0.83
+    "scale_depth": (ABOVE_ZERO, 1e4),  # released: 1.4
     "mlp_ratio": (ABOVE_ZERO, 100.0),  # released: 4 to 5
     "num_layers": (1, math.inf),  # the numbers of other layers, as of dense ones, may be 0
     "num_decoder_layers": (1, math.inf),

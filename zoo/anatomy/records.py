@@ -55,6 +55,7 @@ class AttentionSpec:
     decode_dims: tuple[int, int] | None = None  # qk_dim and v_dim of a single token, where it is computed otherwise
     is_of_source: bool = False  # within a source, which the decoder beside it attends to
     is_borrowing: bool = False  # keys and values are those of an earlier layer
+    is_whole: bool = False  # its heads are not shared out over ranks
 
     @property
     def num_scales(self) -> int:

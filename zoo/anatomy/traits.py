@@ -5,8 +5,8 @@ from __future__ import annotations
 from zoo.anatomy.config import RopeConfig
 
 ACTIVATIONS = {
-    "gelu": "GELU", "gelu_tanh": "GELU (tanh)", "gelu_bloom": "GELU (tanh)", "quick_gelu": "quick GELU",
-    "relu": "ReLU", "silu": "SiLU",
+    "gelu": "GELU", "gelu_tanh": "GELU (tanh)", "gelu_bloom": "GELU (tanh)", "gelu_fast": "GELU (tanh)",
+    "quick_gelu": "quick GELU", "relu": "ReLU", "silu": "SiLU",
 }  # fmt: skip
 GATED = {"gelu": "GeGLU", "gelu_tanh": "GeGLU", "gelu_bloom": "GeGLU", "relu": "ReGLU", "silu": "SwiGLU"}
 

@@ -6,6 +6,7 @@ Shapes: B batch, T queries, S keys, D hidden, N query heads, K key/value heads, 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ class Attention(nn.Module):
     num_kv_heads == num_heads is multi-head, 1 multi-query, anything between grouped-query. `bias` is a learned or
     fixed score per distance, `softcap` bounds the scores (arXiv:2408.00118), `is_upcast` computes them in float32.
     `has_sinks`: each head has a learned score that takes its share of the softmax and gives nothing (arXiv:2309.17453).
+    Queries and keys are normed by `qk_norm`, made of a head's width, or by `heads_norm`, made of their number too.
     """
 
     cuts = GROUPED_HEADS
@@ -46,6 +48,7 @@ class Attention(nn.Module):
         scale: float | None = None,
         softcap: float | None = None,
         qk_norm: Callable[[int], nn.Module] | None = None,
+        heads_norm: Callable[[int, int], nn.Module] | None = None,
         bias: Bias | None = None,
         is_upcast: bool = False,
         has_sinks: bool = False,
@@ -58,8 +61,10 @@ class Attention(nn.Module):
         self.k_proj = nn.Linear(hidden_size, num_kv_heads * head_dim, has_bias)
         self.v_proj = nn.Linear(hidden_size, num_kv_heads * head_dim, has_bias)
         self.o_proj = nn.Linear(num_heads * head_dim, hidden_size, has_bias if has_out_bias is None else has_out_bias)
-        self.q_norm = qk_norm(head_dim) if qk_norm else None
-        self.k_norm = qk_norm(head_dim) if qk_norm else None
+        if qk_norm is not None:
+            heads_norm = partial(_of_one_head, qk_norm)
+        self.q_norm = heads_norm(num_heads, head_dim) if heads_norm else None
+        self.k_norm = heads_norm(num_kv_heads, head_dim) if heads_norm else None
         self.rope, self.mask, self.bias, self.softcap, self.is_upcast = rope, mask, bias, softcap, is_upcast
         self.scale = head_dim**-0.5 if scale is None else scale
         self.sinks = nn.Parameter(torch.zeros(num_heads)) if has_sinks else None
@@ -98,6 +103,17 @@ class Attention(nn.Module):
                 batch_size, max_len, self.num_kv_heads, self.head_dim, window=self.mask.window, **like
             )
         return KVCache(batch_size, max_len, self.num_kv_heads, self.head_dim, **like)
+
+
+class WholeAttention(Attention):
+    """Attention that no rank can have a share of, for its `heads_norm` takes all heads or has weights for each."""
+
+    cuts = ()
+
+
+def _of_one_head(norm: Callable[[int], nn.Module], num_heads: int, head_dim: int) -> nn.Module:
+    """The norm that all heads share."""
+    return norm(head_dim)
 
 
 class Attend:

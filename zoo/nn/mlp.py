@@ -26,11 +26,17 @@ def gelu_bloom(x: Tensor) -> Tensor:
     return x * 0.5 * (1.0 + torch.tanh(0.79788456 * x * (1 + 0.044715 * x * x)))
 
 
+def gelu_fast(x: Tensor) -> Tensor:
+    """The tanh form of GELU with sqrt(2/pi) cut to ten digits, as GPT-NeoX-20B's config names it (arXiv:2204.06745)."""
+    return x * 0.5 * (1.0 + torch.tanh(0.7978845608 * x * (1 + 0.044715 * x * x)))
+
+
 ACTIVATIONS: dict[str, Activation] = {
     "relu": F.relu,
     "gelu": F.gelu,
     "gelu_tanh": gelu_tanh,
     "gelu_bloom": gelu_bloom,
+    "gelu_fast": gelu_fast,
     "quick_gelu": quick_gelu,
     "silu": F.silu,
 }

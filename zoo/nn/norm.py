@@ -47,10 +47,37 @@ class UnitOffsetRMSNorm(RMSNorm):
         return (y * (1 + at_least_float32(self.weight))).to(x.dtype)
 
 
-class WideRMSNorm(RMSNorm):
-    """RMSNorm that is cast behind the weight, not before it, as in Gemma 3n and in gpt-oss, whose weight is float32."""
+class LateCastRMSNorm(RMSNorm):
+    """RMSNorm that is cast behind the weight, not before it, as in OLMo 2, Helium, Gemma 3n and gpt-oss."""
 
     def forward(self, x: Tensor) -> Tensor:
         y = at_least_float32(x)
         y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
+        return (at_least_float32(self.weight) * y).to(x.dtype)
+
+
+class JointRMSNorm(LateCastRMSNorm):
+    """RMSNorm over the channels of all N heads at once, x [B, T, N, H], as OLMo 2 norms queries and keys."""
+
+    def __init__(self, num_heads: int, head_dim: int, eps: float) -> None:
+        super().__init__(num_heads * head_dim, eps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(-2)).view_as(x)
+
+
+class HeadLayerNorm(nn.Module):
+    """LayerNorm of each head of x [B, T, N, H] with a weight per head and no bias, as in Command R+ and StableLM 2."""
+
+    def __init__(self, num_heads: int, head_dim: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(num_heads, head_dim))
+        self.eps = eps
+
+    def reset_parameters(self) -> None:
+        nn.init.ones_(self.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = at_least_float32(x)
+        y = nn.functional.layer_norm(y, y.shape[-1:], eps=self.eps)
         return (at_least_float32(self.weight) * y).to(x.dtype)

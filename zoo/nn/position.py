@@ -34,12 +34,17 @@ class LearnedPositions(nn.Embedding):
 
     def forward(self, span: Span) -> Tensor:  # type: ignore[override]  # positions are the span's
         """[B or 1, T, D] of the new tokens. Raises UsageError beyond the last learned position."""
-        limit, needed = self.num_embeddings, span.start + span.num_new
+        self.refuse_beyond(span, self.num_embeddings)
+        return super().forward(span.positions)
+
+    @staticmethod
+    def refuse_beyond(span: Span, limit: int) -> None:
+        """Raise UsageError where a token has a position that was not learned."""
+        needed = span.start + span.num_new
         if needed > limit and span.counts is not None:  # padding has no position; only here are the rows asked
             needed = int((span.counts if span.documents is None else span.positions + 1).max())
         if needed > limit:
             raise UsageError(f"model.max_seq_len={limit} positions were learned, but the tokens need {needed}")
-        return super().forward(span.positions)
 
 
 class Alibi(nn.Module):

@@ -131,7 +131,7 @@ def _is_at(weight: Weight, stage: int, count: int, is_tied: bool) -> bool:
 
 def _cached(a: AttentionSpec, tp: int) -> int:
     """Numbers that one token adds to the cache of a rank in each of these layers; a latent is whole on each."""
-    if not a.cached or a.decode_dims is not None:
+    if not a.cached or a.is_whole or a.decode_dims is not None:
         return a.cached
     kv_heads = a.cached // (a.qk_dim + a.v_dim)
     return max(1, kv_heads // tp) * (a.qk_dim + a.v_dim)

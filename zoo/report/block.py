@@ -62,7 +62,7 @@ def block(name: str, layers: str, traits: Mapping[str, str]) -> Markup | None:
     d.parts.append(label(d.middle, 14, f"one of {layers}", size=11, anchor="middle", class_="muted"))
     is_post = steps[0] != "norm"
     since, weight = d.y + GAP / 2, ""
-    for step in steps:
+    for before, step in zip(["", *steps], steps, strict=False):
         if step.startswith("+"):
             told = step.removeprefix("+").strip()
             weight = weight if told == "…" else told  # likewise
@@ -70,7 +70,7 @@ def block(name: str, layers: str, traits: Mapping[str, str]) -> Markup | None:
             since = d.y + GAP / 2
         elif step == "norm":
             d.box([_norm(traits.get("norm", "norm"))], "norm", size=11)
-            if is_post or "× norm" in traits["block"]:  # the branch starts behind the norm
+            if (is_post and before[:1] == "+") or "× norm" in traits["block"]:  # the branch starts behind the norm
                 since = d.y + GAP / 2
         else:
             d.box(_words(step, traits), "attn" if step != "MLP" else "mlp")

@@ -83,6 +83,11 @@ def _changed_records(old: Any) -> Iterator[tuple[str, Any]]:
         yield from variants(old)
 
 
+def words_in(doc: str) -> list[str]:
+    """The words that a field's comment lists: `gelu | gelu_tanh | relu`."""
+    return [word for group in re.findall(r"\w+(?: \| \w+)+", doc) for word in group.split(" | ")]
+
+
 def _others(old: Any, kind: str, doc: str) -> Iterator[Any]:
     """Values that the field may take instead, the likeliest first."""
     if isinstance(old, bool):
@@ -92,8 +97,7 @@ def _others(old: Any, kind: str, doc: str) -> Iterator[Any]:
     elif isinstance(old, float):
         yield from (old * 1.5, 0.25, 0.5)
     elif isinstance(old, str):
-        # The comment lists the words that it knows: `gelu | gelu_tanh | relu`.
-        yield from (word for group in re.findall(r"\w+(?: \| \w+)+", doc) for word in group.split(" | ") if word != old)
+        yield from (word for word in words_in(doc) if word != old)
     elif isinstance(old, list):
         yield from ([*old, 3], [*old, "x"], old[:-1])
     elif old is None:

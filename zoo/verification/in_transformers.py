@@ -71,11 +71,16 @@ def _configure(config: Any) -> None:
 
 
 def _undo_known_faults(model: nn.Module, folder: Path) -> None:
-    """transformers 5 calls every UMT5 tied, whatever its config says, and then scales what enters the head."""
+    """transformers 5 calls every UMT5 tied, whatever its config says, and then scales what enters the head.
+
+    Its eager attention adds a Falcon's ALiBi twice, to the scores and to the mask; sdpa adds it once.
+    """
     config: Any = model.config
     if config.model_type == "umt5" and (folder / "config.json").is_file():
         raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config.tie_word_embeddings = raw.get("tie_word_embeddings", True)
+    if config.model_type == "falcon" and config.alibi:
+        config._attn_implementation = "sdpa"
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,14 +10,15 @@ from typing import Any
 from zoo.anatomy.config import DecoderConfig, ModelConfig, RopeConfig
 from zoo.anatomy.frequencies import frequencies
 from zoo.errors import CheckpointError
-from zoo.weights.entries import Entry, Ignore, Spelling, alias, ignore, rename, rule, under
-from zoo.weights.foreign.config import ForeignConfig, Key, key
+from zoo.weights.entries import Entry, Ignore, Rule, Spelling, alias, ignore, rename, rule, under
+from zoo.weights.foreign.config import ForeignConfig, Key, key, write_keys, write_tokens
+from zoo.weights.foreign.rope import write_rope
 from zoo.weights.ops import split, stack
 from zoo.weights.table import Table
 
 __all__ = [
     "DECODER_KEYS", "LAYER", "PROJECTIONS", "decoder_keys", "decoder_table", "dense_layers", "expert_rules",
-    "ignore_frequencies",
+    "head_dim_of", "ignore_frequencies", "write_decoder",
 ]  # fmt: skip
 
 DECODER_KEYS: tuple[Key, ...] = (
@@ -34,13 +35,39 @@ DECODER_KEYS: tuple[Key, ...] = (
 )
 
 
-def decoder_keys(**defaults: Any) -> tuple[Key, ...]:
-    """DECODER_KEYS, with what the family's class in transformers takes for absent keys where that is something else."""
-    return tuple(replace(k, default=defaults.get(k.ours, k.default)) for k in DECODER_KEYS)
+def decoder_keys(*, norm: str = "rms_norm_eps", **defaults: Any) -> tuple[Key, ...]:
+    """DECODER_KEYS, with what the family's class in transformers takes for absent keys where that is something else.
+
+    `norm` is the key of the norms' epsilon.
+    """
+    named = (replace(k, theirs=norm) if k.ours == "norm_eps" else k for k in DECODER_KEYS)
+    return tuple(replace(k, default=defaults.get(k.ours, k.default)) for k in named)
+
+
+def head_dim_of(hf: ForeignConfig, values: Mapping[str, Any]) -> int:
+    """Channels per head in a format that has no key for them. Raises CheckpointError where heads do not fit."""
+    width, heads = values["hidden_size"], values["num_heads"]
+    if heads < 1 or width % heads:
+        raise CheckpointError(hf.file, "num_attention_heads", f"{heads} heads do not divide the hidden size of {width}")
+    return width // heads
+
+
+def write_decoder(
+    c: DecoderConfig, kind: str, architecture: str, keys: Sequence[Key], *, partial: float | None = None, **more: Any
+) -> dict[str, Any]:
+    """A decoder's config.json of the model_type `kind`; `partial` as in `ForeignConfig.rope`, `more` the rest."""
+    return {
+        "architectures": [architecture],
+        "model_type": kind,
+        **write_keys(c, keys),
+        **write_tokens(c),
+        "rope_parameters": write_rope(c.rope, partial=partial),
+        **more,
+    }
 
 
 # A pre-norm layer, ours on the left. A MoE's `mlp` has rules of its own, which must stand before these.
-LAYER: tuple[Entry, ...] = (
+LAYER: tuple[Rule, ...] = (
     rename("attn_norm", "input_layernorm"),
     rename("attn", "self_attn"),
     rename("mlp_norm", "post_attention_layernorm"),

@@ -10,7 +10,7 @@ from statistics import NormalDist
 import torch
 from torch import Tensor, nn
 
-from zoo.nn import GatedMLP, WideRMSNorm, at_least_float32, gelu_tanh
+from zoo.nn import GatedMLP, LateCastRMSNorm, at_least_float32, gelu_tanh
 
 from .config import Gemma3nConfig
 
@@ -25,7 +25,7 @@ class AltUp(nn.Module):
         self.correction = nn.Linear(n, n, bias=False)
         self.prediction = nn.Linear(n, n * n, bias=False)
         self.router = nn.Linear(c.hidden_size, n, bias=False)
-        self.router_norm = WideRMSNorm(c.hidden_size, c.norm_eps)
+        self.router_norm = LateCastRMSNorm(c.hidden_size, c.norm_eps)
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.scale)
@@ -57,7 +57,7 @@ class Laurel(nn.Module):
         super().__init__()
         self.down_proj = nn.Linear(c.hidden_size, c.laurel_rank, bias=False)
         self.up_proj = nn.Linear(c.laurel_rank, c.hidden_size, bias=False)
-        self.norm = WideRMSNorm(c.hidden_size, c.norm_eps)
+        self.norm = LateCastRMSNorm(c.hidden_size, c.norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.norm(self.up_proj(self.down_proj(x)))

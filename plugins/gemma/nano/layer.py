@@ -18,12 +18,12 @@ from zoo.nn import (
     Attend,
     GatedMLP,
     KVCache,
+    LateCastRMSNorm,
     LayerCache,
     Mask,
     Rope,
     SlidingKVCache,
     Span,
-    WideRMSNorm,
     at_least_float32,
     computed_by,
     gelu_tanh,
@@ -68,7 +68,7 @@ class NanoLayer(nn.Module):
             if share
             else GatedMLP(c.hidden_size, c.width_of(number), gelu_tanh)
         )
-        norm = partial(WideRMSNorm, c.hidden_size, c.norm_eps)
+        norm = partial(LateCastRMSNorm, c.hidden_size, c.norm_eps)
         self.attn_norm, self.attn_post_norm, self.mlp_norm, self.mlp_post_norm = norm(), norm(), norm(), norm()
         self.layer_norm = norm()
         self.layer_gate = nn.Linear(c.hidden_size, c.layer_embed_dim, bias=False)
@@ -111,8 +111,8 @@ class SharingAttention(nn.Module):
         self.k_proj = nn.Linear(c.hidden_size, kv, bias=False) if has_own else None
         self.v_proj = nn.Linear(c.hidden_size, kv, bias=False) if has_own else None
         self.o_proj = nn.Linear(c.num_heads * c.head_dim, c.hidden_size, bias=False)
-        self.q_norm = WideRMSNorm(c.head_dim, c.norm_eps)
-        self.k_norm = WideRMSNorm(c.head_dim, c.norm_eps) if has_own else None
+        self.q_norm = LateCastRMSNorm(c.head_dim, c.norm_eps)
+        self.k_norm = LateCastRMSNorm(c.head_dim, c.norm_eps) if has_own else None
 
     def forward(self, x: Tensor, span: NanoSpan, cache: Any = None) -> Tensor:
         """x [B, T, D] to [B, T, D]."""

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from zoo.nn import Cache, Decoder, Rope, Span, WideRMSNorm, causal, sliding
+from zoo.nn import Cache, Decoder, LateCastRMSNorm, Rope, Span, causal, sliding
 
 from .config import Gemma3nConfig
 from .layer import NanoLayer, NanoSpan
@@ -33,7 +33,7 @@ class Gemma3n(Decoder):
         self.softcap, self.layer_vocab_size = c.final_softcap, c.layer_vocab_size
         self.layer_embed = nn.Embedding(c.layer_vocab_size, c.num_layers * c.layer_embed_dim)
         self.layer_proj = nn.Linear(c.hidden_size, c.num_layers * c.layer_embed_dim, bias=False)
-        self.layer_norm = WideRMSNorm(c.layer_embed_dim, c.norm_eps)
+        self.layer_norm = LateCastRMSNorm(c.layer_embed_dim, c.norm_eps)
         self.streams = _squares(c)
 
     def forward(
@@ -66,7 +66,7 @@ class MeanOfStreams(nn.Module):
     def __init__(self, c: Gemma3nConfig) -> None:
         super().__init__()
         self.streams = _squares(c)
-        self.norm = WideRMSNorm(c.hidden_size, c.norm_eps)
+        self.norm = LateCastRMSNorm(c.hidden_size, c.norm_eps)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, P, D] to [B, T, D]."""

@@ -20,18 +20,19 @@ from zoo.weights.gguf.rope import DIVISORS, divisors_of, is_divided, read_rope, 
 from zoo.weights.table import Table
 
 __all__ = [
-    "ENDS", "MLP", "WHERE", "by_architecture", "decoder_keys", "decoder_table", "fixed", "norm_eps", "read_decoder",
-    "read_rest", "read_size", "refuse_wide", "refuse_window", "write_decoder", "write_rest",
+    "ENDS", "LAYER_NORM", "MLP", "WHERE", "by_architecture", "decoder_keys", "decoder_table", "fixed", "norm_eps",
+    "read_decoder", "read_rest", "read_size", "refuse_wide", "refuse_window", "write_decoder", "write_rest",
 ]  # fmt: skip
 
 # Who made the file and how, its tokenizer, and notes that quantising leaves.
 INERT = ("general.", "tokenizer.", "quantize.", "split.", "imatrix.", "zoo.")
 WHERE = "a GGUF file"
 ENDS = ("eos", "eot", "eom")  # of a text, of a turn of a chat, of a message within one
+RMS, LAYER_NORM = "layer_norm_rms_epsilon", "layer_norm_epsilon"
 MLP = {"gate_proj": "ffn_gate", "up_proj": "ffn_up", "down_proj": "ffn_down"}
 
 
-def decoder_keys(arch: str, *, eps: str = "layer_norm_rms_epsilon") -> tuple[Key, ...]:
+def decoder_keys(arch: str, *, eps: str = RMS) -> tuple[Key, ...]:
     """Where the sizes stand."""
     return (
         key("hidden_size", f"{arch}.embedding_length"),
@@ -78,13 +79,13 @@ def _special_keys() -> list[Key]:
 
 
 def read_decoder(
-    hf: ForeignConfig, arch: str, config: type[Any], *more: Key, has_partial: bool = False, **only: Any
+    hf: ForeignConfig, arch: str, config: type[Any], *more: Key, has_partial: bool = False, eps: str = RMS, **only: Any
 ) -> dict[str, Any]:
     """The fields of DecoderConfig and those of the keys `more`; `only` are other keys of `arch` and their sole value.
 
-    `has_partial`: of a head, rope.dimension_count channels rotate and not all.
+    `has_partial`: of a head, rope.dimension_count channels rotate and not all. `eps` is the key of the norms' epsilon.
     """
-    keys = (*decoder_keys(arch), *more, key("vocab_size", f"{arch}.vocab_size", default=read_size(hf)))
+    keys = (*decoder_keys(arch, eps=eps), *more, key("vocab_size", f"{arch}.vocab_size", default=read_size(hf)))
     c = hf.read(config, keys)
     dim, count = c["head_dim"], f"{arch}.rope.dimension_count"
     rotary = hf.as_type(int, hf.get(count, dim) if has_partial else dim, count)
@@ -113,14 +114,20 @@ def read_rest(hf: ForeignConfig, arch: str, **known: Any) -> dict[str, Any]:
 
 
 def write_decoder(
-    c: DecoderConfig, arch: str, *more: Key, has_partial: bool = False, has_divisors: bool = False, **only: Any
+    c: DecoderConfig,
+    arch: str,
+    *more: Key,
+    has_partial: bool = False,
+    has_divisors: bool = False,
+    eps: str = RMS,
+    **only: Any,
 ) -> dict[str, Any]:
     """The metadata of `read_decoder`; `has_divisors` as in `rope.write_rope`."""
     if c.rope.partial != 1 and not has_partial:
         raise UsageError(f"{WHERE} of {arch} cannot store model.rope.partial={c.rope.partial}: all channels rotate")
     return {
         **write_rest(c, arch),
-        **write_keys(c, (*decoder_keys(arch), *more, key("vocab_size", f"{arch}.vocab_size"))),
+        **write_keys(c, (*decoder_keys(arch, eps=eps), *more, key("vocab_size", f"{arch}.vocab_size"))),
         f"{arch}.attention.value_length": c.head_dim,
         f"{arch}.rope.dimension_count": int(c.head_dim * c.rope.partial),
         **write_rope(c.rope, arch, has_divisors=has_divisors),

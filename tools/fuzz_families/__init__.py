@@ -1,0 +1,1 @@
+"""Random configs of a family, each held to transformers; `tools/fuzz` runs it."""
