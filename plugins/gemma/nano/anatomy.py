@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from zoo.anatomy import Anatomy
+from zoo.anatomy.cuts import GROUPED_HEADS
 
 if TYPE_CHECKING:
     from .config import Gemma3nConfig
@@ -29,9 +30,10 @@ def describe(c: Gemma3nConfig) -> Anatomy:
             a.norm("norm", c.hidden_size)
         a.linear("layer_gate", c.hidden_size, c.layer_embed_dim, "other")
         a.linear("layer_proj", c.layer_embed_dim, c.hidden_size, "other")
-    for width in dict.fromkeys(map(c.width_of, layers)):
-        with a.under("layers.{i}", [i for i in layers if c.width_of(i) == width]):
-            a.gated_mlp(c.hidden_size, width)
+    kinds = [(c.width_of(i), c.sparsity_of(i) > 0) for i in layers]
+    for width, is_sparse in dict.fromkeys(kinds):
+        with a.under("layers.{i}", [i for i in layers if kinds[i] == (width, is_sparse)]):
+            sparse_mlp(c, a, width) if is_sparse else a.gated_mlp(c.hidden_size, width)
     attention(c, a)
     a.norm("norm.norm", c.hidden_size)
     for i in range(c.num_streams - 1):
@@ -53,15 +55,24 @@ def altup(c: Gemma3nConfig, a: Anatomy) -> None:
         a.norm("router_norm", c.hidden_size)
 
 
+def sparse_mlp(c: Gemma3nConfig, a: Anatomy, width: int) -> None:
+    """A gated MLP that no rank has a part of: which gates are 0 hangs on all of them."""
+    with a.under("mlp"):
+        for name in ("gate_proj", "up_proj"):
+            a.linear(name, c.hidden_size, width, "mlp")
+        a.linear("down_proj", width, c.hidden_size, "mlp")
+
+
 def attention(c: Gemma3nConfig, a: Anatomy) -> None:
     """Keys and values in the first layers, queries in all."""
     q, kv = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim
     layers, own = range(c.num_layers), range(c.first_sharing)
-    with a.under("layers.{i}", layers), a.under("attn"):
+    heads = {"num_heads": c.num_heads, "num_kv_heads": c.num_kv_heads}
+    with a.under("layers.{i}", layers), a.under("attn", cuts=GROUPED_HEADS, **heads):
         a.linear("q_proj", c.hidden_size, q, "attention")
         a.linear("o_proj", q, c.hidden_size, "attention")
         a.norm("q_norm", c.head_dim)
-    with a.under("layers.{i}", own), a.under("attn"):
+    with a.under("layers.{i}", own), a.under("attn", cuts=GROUPED_HEADS, **heads):
         a.linear("k_proj", c.hidden_size, kv, "attention")
         a.linear("v_proj", c.hidden_size, kv, "attention")
         a.norm("k_norm", c.head_dim)

@@ -64,7 +64,12 @@ class Laurel(nn.Module):
 
 
 class SparseGatedMLP(GatedMLP):
-    """A gated MLP in which gates below a quantile are 0, as if they were spread normally."""
+    """A gated MLP in which gates below a quantile are 0, as if they were spread normally.
+
+    It is whole on every rank: the quantile is that of all gates.
+    """
+
+    cuts = ()
 
     def __init__(self, hidden_size: int, intermediate_size: int, sparsity: float) -> None:
         super().__init__(hidden_size, intermediate_size, gelu_tanh)

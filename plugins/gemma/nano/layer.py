@@ -13,6 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
+from zoo.anatomy.cuts import GROUPED_HEADS
 from zoo.nn import (
     NEW,
     Attend,
@@ -96,6 +97,8 @@ class NanoLayer(nn.Module):
 class SharingAttention(nn.Module):
     """Attention of unscaled scores, norms on q, k and v; in the last layers with the keys and values of an earlier."""
 
+    cuts = GROUPED_HEADS
+
     def __init__(self, c: Gemma3nConfig, number: int, rope: Rope, mask: Mask) -> None:
         super().__init__()
         self.head_dim, self.num_kv_heads, self.rope, self.mask, self.eps = (
@@ -105,6 +108,7 @@ class SharingAttention(nn.Module):
             mask,
             c.norm_eps,
         )
+        self.num_heads = c.num_heads
         self.kind, self.is_source = c.is_global(number), c.is_source(number)
         has_own, kv = number < c.first_sharing, c.num_kv_heads * c.head_dim
         self.q_proj = nn.Linear(c.hidden_size, c.num_heads * c.head_dim, bias=False)
