@@ -37,6 +37,8 @@ def _together(config: C, rng: Random) -> C:
         config = _with(config, hidden_size=held["num_heads"] * held["head_dim"])
     if held.keys() >= {"num_kv_heads", "num_heads"} and rng.random() < 0.5:
         config = _with(config, num_kv_heads=rng.choice((1, held["num_heads"])))
+    if held.keys() >= {"rope_head_dim", "head_dim", "num_heads"} and rng.random() < 0.8:
+        config = _with(config, head_dim=held["rope_head_dim"], num_kv_heads=vars(config)["num_heads"])
     if held.keys() >= {"sliding_window", "sliding_layers"} and rng.random() < 0.3:
         config = _with(config, sliding_window=None, sliding_layers=None)
     return config
