@@ -21,6 +21,19 @@ PUBLISHED = {
     "qwen-14b": 14_167_290_880,
     "qwen-72b": 72_287_920_128,
     "qwen-vl-chat": 9_656_935_168,
+    "baichuan-7b": 7_000_559_616,
+    "baichuan-13b": 13_264_901_120,
+    "baichuan2-7b": 7_505_973_248,
+    "baichuan2-13b": 13_896_668_160,
+    "exaone3-7.8b": 7_818_448_896,
+    "exaone3.5-2.4b": 2_405_327_360,
+    "exaone3.5-7.8b": 7_818_448_896,
+    "exaone3.5-32b": 32_003_200_000,
+    "internlm2-1.8b": 1_889_110_016,
+    "internlm2-7b": 7_737_708_544,
+    "internlm2-20b": 19_861_149_696,
+    "internlm3-8b": 8_804_241_408,
+    "minicpm-2b": 2_724_880_896,
 }
 # The sandbox's are those of other families, and the Transformer of 2017 was never released.
 OTHERS = ("decoder/", "transformer-")

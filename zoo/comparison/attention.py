@@ -19,11 +19,11 @@ from zoo.comparison.subject import ComparedModel
 from zoo.models.construction import on_meta
 from zoo.nn import (
     Alibi,
-    Attention,
     Decoder,
     DualChunkAttention,
     LatentAttention,
     LogNAttention,
+    Mask,
     RelativeBias,
     Rope,
     Span,
@@ -84,7 +84,8 @@ def look(s: ComparedModel) -> Look:
 
 def allowed(attn: nn.Module, span: Span) -> Tensor | None:
     """Who may attend to whom by a module's own mask, [T, T]; None for a module of a kind that is not known."""
-    mask = attn.mask if isinstance(attn, Attention) else causal if isinstance(attn, CAUSAL) else None
+    own = getattr(attn, "mask", None)
+    mask = own if isinstance(own, Mask) else causal if isinstance(attn, CAUSAL) else None
     if mask is None:
         return None
     seen = span.allowed(mask)
