@@ -100,20 +100,9 @@ class Anatomy(Description):
         Borrowed from an earlier layer, these are not cached a second time.
         """
         cached = 2 * num_kv_heads * head_dim if is_cached and not is_borrowing else 0
+        told = {"is_of_source": self._is_of_source, "is_borrowing": is_borrowing, "is_whole": is_whole}
         self.attention.append(
-            AttentionSpec(
-                tuple(layers),
-                num_heads,
-                head_dim,
-                head_dim,
-                cached,
-                window,
-                is_causal,
-                stack,
-                is_of_source=self._is_of_source,
-                is_borrowing=is_borrowing,
-                is_whole=is_whole,
-            )
+            AttentionSpec(tuple(layers), num_heads, head_dim, head_dim, cached, window, is_causal, stack, **told)
         )
 
     def carries(

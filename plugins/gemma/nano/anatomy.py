@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zoo.anatomy import Anatomy
-from zoo.anatomy.cuts import GROUPED_HEADS
+from zoo.anatomy import GROUPED_HEADS, Anatomy
 
 if TYPE_CHECKING:
     from .config import Gemma3nConfig

@@ -13,7 +13,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from zoo.anatomy.cuts import GROUPED_HEADS
+from zoo.anatomy import GROUPED_HEADS
 from zoo.nn import (
     NEW,
     Attend,
