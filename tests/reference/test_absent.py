@@ -22,6 +22,7 @@ OF_THE_ORIGINAL = {
     "topk_method": "noaux_tc", "num_nextn_predict_layers": 0, "seq_length": 2048,
     "hidden_activation": "gelu_pytorch_tanh",
     "head_dim": 4,  # hidden_size / num_heads
+    "norm_topk_prob": {"qwen3_vl_moe": True},
     "decoder_start_token_id": 0,
     "scale_decoder_outputs": False,
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from zoo.weights import (
@@ -28,10 +29,11 @@ from ..hf_vision import deep_rules, read_vision, write_vision
 from ..vision import DeepVisionConfig
 from .config import Qwen3VLConfig, Qwen3VLMoEConfig
 
-TEXT_KEYS = (
-    *(k for k in decoder_keys(head_dim=128, max_seq_len=128_000, norm_eps=1e-6) if k.ours != "tie_embeddings"),
+SPARSE_KEYS = (
+    *(k for k in decoder_keys(max_seq_len=128_000, norm_eps=1e-6) if k.ours != "tie_embeddings"),
     key("attention_bias", default=False),
 )
+TEXT_KEYS = tuple(replace(k, default=128) if k.ours == "head_dim" else k for k in SPARSE_KEYS)
 EXPERT_KEYS = (
     key("num_experts", also=("num_local_experts",)),
     key("experts_per_token", "num_experts_per_tok"),
@@ -49,7 +51,7 @@ def _from_config(hf: ForeignConfig, kind: type[Qwen3VLConfig], architecture: str
     is_sparse = issubclass(kind, Qwen3VLMoEConfig)
     is_tied = hf.as_type(bool, hf.get("tie_word_embeddings", False), "tie_word_embeddings")
     stored.ignore("tie_word_embeddings")  # transformers writes its class's default there, and reads the one beside it
-    values = {**text.read(kind, (*TEXT_KEYS, *EXPERT_KEYS) if is_sparse else TEXT_KEYS), **hf.read(kind, TOKEN_KEYS)}
+    values = {**text.read(kind, (*SPARSE_KEYS, *EXPERT_KEYS) if is_sparse else TEXT_KEYS), **hf.read(kind, TOKEN_KEYS)}
     if is_sparse:
         text.require(norm_topk_prob=True)  # whatever a file says, the released code makes the weights sum to 1
         values["dense_layers"] = dense_layers(text, values["num_layers"])
