@@ -26,6 +26,8 @@ class Baichuan(Decoder):
         mlp, d = partial(GatedMLP, c.hidden_size, c.intermediate_size, F.silu), c.hidden_size
         norm = partial(RMSNorm, eps=c.norm_eps)
         super().__init__(c, (PreNormLayer(attn(), mlp(), norm(d), norm(d)) for _ in range(c.num_layers)), norm(d))
+        if c.has_normed_head:  # whose weight is read, and so is whole on every rank
+            self.cuts = tuple(cut for cut in self.cuts if cut.part != "lm_head")
 
     def decode(self, x: Tensor) -> Tensor:
         """Logits [B, T, V] of x [B, T, D]."""

@@ -142,6 +142,11 @@ class Description:
         yield
         self._prefix, self._layers = before
 
+    def keep_whole(self, *parts: str) -> None:
+        """Say that these parts of the trunk, as lm_head, are whole on every rank: the model reads their weights."""
+        cuts, numbers = self._blocks[""]
+        self._blocks[""] = tuple(cut for cut in cuts if cut.part not in parts), numbers
+
     def weight(
         self, name: str, shape: Shape, role: str, *, used: float = 1.0, is_matmul: bool = False, is_exact: bool = False
     ) -> None:

@@ -10,6 +10,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.errors import ConfigError, UsageError
 from zoo.models.construction import on_meta
 from zoo.parallel.shares import Need
+from zoo.registry import installed
 from zoo.testing.check import Skipped
 
 EVEN = ("num_heads", "num_kv_heads", "intermediate_size", "moe_intermediate_size", "shared_intermediate_size")
@@ -21,9 +22,21 @@ def evened(config: ModelConfig, ranks: int) -> ModelConfig:
 
     for candidate in (config, *_candidates(config, ranks)):
         needs: list[Need] = needs_of(on_meta(candidate))
-        if all(need.fits(ranks) for need in needs):
+        if all(need.fits(ranks) for need in needs) and _is_stored(candidate):
             return candidate
     raise Skipped(f"no config near the tiny one can be cut into {ranks}")
+
+
+def _is_stored(config: ModelConfig) -> bool:
+    """Whether the family's own format, if it writes one, can store it."""
+    family = installed()[config.family]
+    if "hf" not in family.formats or not family.dialect("hf").is_written:
+        return True
+    try:
+        family.dialect("hf").to_config(config)
+    except UsageError:
+        return False
+    return True
 
 
 def _candidates(config: ModelConfig, ranks: int) -> Iterator[ModelConfig]:
