@@ -1,4 +1,4 @@
-"""How pictures enter the prompts of Qwen2-VL and Qwen2.5-VL, and of Qwen-VL, as their released processors do it."""
+"""How pictures enter the prompts of Qwen2-VL to Qwen3-VL, and of Qwen-VL, as their released processors do it."""
 
 from __future__ import annotations
 

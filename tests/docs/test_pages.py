@@ -21,6 +21,7 @@ from tools.docs.deviations import ROOT
 from tools.docs.links import broken
 from tools.docs.words import LANGUAGES, WORDS
 from zoo.anatomy.fields import doc_of
+from zoo.cli import COMMANDS
 from zoo.registry import hookspecs
 from zoo.registry.family import Family
 from zoo.testing.imports import PUBLIC
@@ -64,6 +65,14 @@ def test_both_readmes_have_the_same_commands_and_links() -> None:
         assert re.findall(pattern, english, re.DOTALL | re.MULTILINE) == theirs
     targets = [re.findall(r"\]\(([^)]+)\)", text) for text in (english, chinese)]
     assert [_in_chinese(target) for target in targets[0][1:]] == targets[1][1:]  # the first is the other README
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_a_readme_tells_how_many_models_there_are_and_every_command(readme: str) -> None:
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    presets = sum(len(shelf.models_of(name)) for name in NAMES)
+    assert re.search(rf"{len(NAMES)} (families and|个家族、) ?{presets} (presets|个预设)", text)
+    assert not [name for name in COMMANDS if f"`zoo {name}" not in text and name != "completion"]
 
 
 def _in_chinese(target: str) -> str:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from zoo.anatomy.size import Size
 from zoo.cli import main
 from zoo.errors import UsageError
-from zoo.planning.cluster import Cluster, Layout
+from zoo.planning.cluster import Cluster, Parallelism
 from zoo.planning.laws import LAWS, loss
 from zoo.planning.page import page
 from zoo.planning.record import plan
@@ -69,9 +69,9 @@ def test_memory_is_that_of_training_cut_over_the_machines() -> None:
     whole = size.training_bytes(1, 2048)
     states = 16 * size.parameters  # bytes, as in ZeRO (arXiv:1910.02054)
     assert whole.weights + whole.gradients + whole.optimizer == states
-    each = Layout(tensor=8, pipeline=2, is_sharded=False).bytes_each(size, 64, 2048)
+    each = Parallelism(tensor=8, pipeline=2, is_sharded=False).bytes_each(size, 64, 2048)
     assert each == pytest.approx(states / 16 + size.recomputed_activations(1, 2048) / 8)
-    sharded = Layout(tensor=8, pipeline=2).bytes_each(size, 64, 2048)
+    sharded = Parallelism(tensor=8, pipeline=2).bytes_each(size, 64, 2048)
     assert sharded == pytest.approx(states / 64 + size.recomputed_activations(1, 2048) / 8)
 
 

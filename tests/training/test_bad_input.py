@@ -18,7 +18,7 @@ from zoo.errors import UsageError, ZooError
 from zoo.files import write
 from zoo.training.corpus.reading import read_records
 from zoo.training.corpus.tokens import token_corpus
-from zoo.training.objectives.batch import Batch
+from zoo.training.objectives.batch import Microbatch
 from zoo.training.running import run as running
 from zoo.training.running.beginning import begun, train
 from zoo.training.settings import DataSettings, Recipe
@@ -85,7 +85,7 @@ def broken(run: Any, at: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the loss of step `at` no number."""
     whole, calls = run.objective.loss, []
 
-    def loss(model: Any, batch: Batch, total: int) -> Any:
+    def loss(model: Any, batch: Microbatch, total: int) -> Any:
         calls.append(1)
         found, facts = whole(model, batch, total)
         return found * (float("nan") if len(calls) == at else 1.0), facts

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from zoo.adapters.file.tensors import Pair
+from zoo.adapters.file.tensors import FactorPair
 from zoo.adapters.fit.settled import AdapterFit, PlacedPair
 from zoo.anatomy.records import Shape
 from zoo.errors import CheckpointError
@@ -68,7 +68,7 @@ def translated(fit: AdapterFit, tensors: Mapping[str, Tensor]) -> dict[str, Fact
 
 def _read(placed: PlacedPair, tensors: Mapping[str, Tensor]) -> Factors:
     """The factors of a foreign tensor; of a stack, as peft lays them out: experts in rows of A, in columns of B."""
-    pair: Pair = placed.pair
+    pair: FactorPair = placed.pair
     for info in pair.parts.values():
         if not bool(torch.isfinite(tensors[info.name]).all()):
             raise CheckpointError(info.file, info.name, "contains NaN or infinity")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from zoo.adapters.fit.settled import AdapterFit
     from zoo.hub.place import Place
     from zoo.models.pretrained import Model
-    from zoo.parallel.plan import Plan
+    from zoo.parallel.plan import ShardingPlan
 
 SMALL = 1 << 20  # bytes of a tensor that is cheaper to copy than to map
 
@@ -140,7 +140,7 @@ def _realise(
     device: str | torch.device,
     quantize: str | None = None,
     keep_packed: bool = False,
-    plan: Callable[[nn.Module], Plan] | None = None,
+    plan: Callable[[nn.Module], ShardingPlan] | None = None,
     fit: AdapterFit | None = None,
 ) -> Model:
     if quantize is not None and keep_packed:

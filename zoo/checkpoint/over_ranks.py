@@ -18,7 +18,7 @@ from zoo.parallel.gathering import mesh_of
 
 if TYPE_CHECKING:
     from zoo.models.pretrained import Model
-    from zoo.parallel.plan import Plan
+    from zoo.parallel.plan import ShardingPlan
 
 
 def realised(ledger: Ledger, mesh: DeviceMesh, one: Callable[..., Model], *, rounds: bool, keeps: bool) -> Model:
@@ -37,10 +37,10 @@ def realised(ledger: Ledger, mesh: DeviceMesh, one: Callable[..., Model], *, rou
     return model
 
 
-def _planned(model: nn.Module, mesh: DeviceMesh) -> Plan:
-    from zoo.parallel.plan import Plan  # which takes a second to import, and one process needs none of it
+def _planned(model: nn.Module, mesh: DeviceMesh) -> ShardingPlan:
+    from zoo.parallel.plan import ShardingPlan  # which takes a second to import, and one process needs none of it
 
-    return Plan.of(model, mesh)
+    return ShardingPlan.of(model, mesh)
 
 
 def written(model: nn.Module, write: Callable[[Iterable[tuple[str, Tensor]]], Path], stream: Iterator[Any]) -> Path:

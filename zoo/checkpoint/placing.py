@@ -15,14 +15,19 @@ from zoo.models.buffers import fill_buffers
 from zoo.models.construction import assign, shared_parameters
 
 if TYPE_CHECKING:
-    from zoo.parallel.plan import Plan
+    from zoo.parallel.plan import ShardingPlan
 
 
 class Placer:
     """Puts the tensors of a checkpoint into a model: whole, or over ranks the share that a plan gives this one."""
 
     def __init__(
-        self, ledger: Ledger, model: nn.Module, dtype: torch.dtype | None, device: torch.device, plan: Plan | None
+        self,
+        ledger: Ledger,
+        model: nn.Module,
+        dtype: torch.dtype | None,
+        device: torch.device,
+        plan: ShardingPlan | None,
     ) -> None:
         self.ledger, self.model, self.dtype, self.device, self.plan = ledger, model, dtype, device, plan
         self.names = {group[0]: group for group, _ in shared_parameters(model)}

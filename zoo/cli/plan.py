@@ -8,7 +8,7 @@ import click
 
 from zoo.cli import output
 from zoo.errors import UnknownName, UsageError, clean
-from zoo.planning.cluster import MFU, PEAK, Cluster, Layout
+from zoo.planning.cluster import MFU, PEAK, Cluster, Parallelism
 from zoo.planning.record import LENGTH, Plan, plan
 from zoo.units import human_bytes, human_count
 
@@ -83,7 +83,7 @@ def _asked(words: tuple[str, ...]) -> dict[str, Any]:
         "days": numbers.get("days"),
         "cluster": _cluster(given, numbers),
         "model": given.get("model"),
-        "layout": Layout(**cuts) if cuts or "gpus" in given else None,
+        "layout": Parallelism(**cuts) if cuts or "gpus" in given else None,
         "length": whole.get("length", LENGTH),
     }
 

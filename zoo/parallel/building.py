@@ -11,7 +11,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from zoo.parallel.agreement import tensor_mesh, together
 from zoo.parallel.declared import names_of
-from zoo.parallel.plan import Plan
+from zoo.parallel.plan import ShardingPlan
 
 
 def materialised(model: nn.Module, mesh: DeviceMesh, fill: Callable[[nn.Module], nn.Module]) -> Any:
@@ -22,7 +22,7 @@ def materialised(model: nn.Module, mesh: DeviceMesh, fill: Callable[[nn.Module],
     """
     cut = tensor_mesh(mesh)
     if cut is not None:
-        together(lambda: Plan.of(model, cut))
+        together(lambda: ShardingPlan.of(model, cut))
     filled = fill(model)
     if cut is not None and not next(filled.parameters()).is_meta:
         distribute(filled, cut)
@@ -31,9 +31,9 @@ def materialised(model: nn.Module, mesh: DeviceMesh, fill: Callable[[nn.Module],
 
 
 @torch.no_grad()
-def distribute(model: nn.Module, mesh: DeviceMesh) -> Plan:
+def distribute(model: nn.Module, mesh: DeviceMesh) -> ShardingPlan:
     """Cut a whole model in place, every rank having the same. Raises UsageError for what cannot be cut."""
-    plan = Plan.of(model, mesh)
+    plan = ShardingPlan.of(model, mesh)
     for names in names_of(model):
         old = model.get_parameter(names[0])
         part = plan.part(names[0], old.detach())

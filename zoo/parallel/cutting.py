@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from zoo.anatomy.cuts import COLUMNS, ROWS, VOCABULARY
 from zoo.parallel.shares import bounds
-from zoo.parallel.sums import Entry, Ranks
+from zoo.parallel.sums import Ranks, SharedInput
 
 LOCAL, SUMMED, PART, WHOLE = "local", "summed", "part", "whole"
 
@@ -24,7 +24,7 @@ LOCAL, SUMMED, PART, WHOLE = "local", "summed", "part", "whole"
 class Held:
     """How parameters are read: a local part, or all of it, whose gradients are added up where all ranks use it."""
 
-    def __init__(self, ranks: Ranks, ways: Mapping[str, tuple[str, slice | None]], entry: Entry) -> None:
+    def __init__(self, ranks: Ranks, ways: Mapping[str, tuple[str, slice | None]], entry: SharedInput) -> None:
         self.ranks, self.ways, self.entry = ranks, dict(ways), entry
 
     def read(self, module: nn.Module, name: str) -> Tensor | None:

@@ -14,7 +14,7 @@ from zoo.parallel.shares import TENSOR, Need, need_of
 KNOWN = (nn.Linear.forward, nn.Embedding.forward)  # what zoo.parallel.cutting puts another in the place of
 
 
-class Place(NamedTuple):
+class CutWeight(NamedTuple):
     """A weight in a block: the module that owns it, by which name, and how it is cut."""
 
     block: nn.Module
@@ -24,7 +24,7 @@ class Place(NamedTuple):
     share: Share
 
 
-def places_of(model: nn.Module) -> list[Place]:
+def places_of(model: nn.Module) -> list[CutWeight]:
     """Every weight that a block declares, with how it is cut.
 
     What goes by several names, of which one is in no block's table, is left out: all must read it alike.
@@ -40,7 +40,7 @@ def places_of(model: nn.Module) -> list[Place]:
     return [place for place in places if (id(place.owner), place.name) not in gone]
 
 
-def shares_of(model: nn.Module, places: list[Place] | None = None) -> dict[str, Share]:
+def shares_of(model: nn.Module, places: list[CutWeight] | None = None) -> dict[str, Share]:
     """How each declared weight is cut, by its first name."""
     found = {(id(place.owner), place.name): place.share for place in places or places_of(model)}
     shares: dict[str, Share] = {}
@@ -63,7 +63,7 @@ def needs_of(model: nn.Module) -> list[Need]:
     return needs
 
 
-def _declared(block: nn.Module, cut: Cut) -> Iterator[Place]:
+def _declared(block: nn.Module, cut: Cut) -> Iterator[CutWeight]:
     units, owner = None if cut.of is None else getattr(block, cut.of), getattr(block, cut.part, None)
     if isinstance(owner, nn.Module) and cut.by != SHARED and type(owner).forward not in KNOWN:
         what = f"{cut.part} of {type(block).__name__} is a {type(owner).__name__}, which zoo cannot cut"
@@ -72,7 +72,7 @@ def _declared(block: nn.Module, cut: Cut) -> Iterator[Place]:
     for name, weight in weights.items():
         if weight is not None:
             of = owner if isinstance(owner, nn.Module) else block
-            yield Place(block, of, name, cut, share_of(cut, weight.ndim, units))
+            yield CutWeight(block, of, name, cut, share_of(cut, weight.ndim, units))
 
 
 def cuts_of(block: nn.Module) -> tuple[Cut, ...]:

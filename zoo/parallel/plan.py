@@ -11,23 +11,23 @@ from torch.distributed.tensor import DTensor, Shard
 
 from zoo.anatomy.cuts import PARTED, SHARED, Cut, Share
 from zoo.parallel.cutting import LOCAL, PART, SUMMED, WHOLE, Held, cut_module
-from zoo.parallel.declared import Place, cuts_of, names_of, needs_of, places_of, shares_of
+from zoo.parallel.declared import CutWeight, cuts_of, names_of, needs_of, places_of, shares_of
 from zoo.parallel.shares import bounds, check, is_whole
-from zoo.parallel.sums import Entry, Ranks
+from zoo.parallel.sums import Ranks, SharedInput
 
 
 @dataclass
-class Plan:
+class ShardingPlan:
     """The weights that are cut over some ranks, and the numbers of which a rank has a share."""
 
     ranks: Ranks
     model: nn.Module
-    places: list[Place] = field(default_factory=list)
+    places: list[CutWeight] = field(default_factory=list)
     shares: dict[str, Share] = field(default_factory=dict)  # of each weight that is cut, by its first name
     numbers: dict[tuple[int, str], tuple[nn.Module, int]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: nn.Module, mesh: DeviceMesh) -> Plan:
+    def of(cls, model: nn.Module, mesh: DeviceMesh) -> ShardingPlan:
         """The plan of a model on meta. Raises UsageError, with the sizes that work, for what cannot be cut."""
         plan = cls(Ranks(mesh), model, places_of(model))
         check(needs_of(model), plan.ranks.count, "tp")
@@ -76,7 +76,7 @@ class Plan:
                 self._cut_numbers(block, cuts)
 
     def _install_block(self, block: nn.Module) -> None:
-        entry, ranks = Entry(self.ranks), self.ranks
+        entry, ranks = SharedInput(self.ranks), self.ranks
         for name, way in (("enter", ranks.entered), ("leave", ranks.added)):
             if hasattr(type(block), name):
                 setattr(block, name, way)
@@ -84,10 +84,10 @@ class Plan:
         for owner in {id(place.owner): place.owner for place in mine}.values():
             of_owner = [place for place in mine if place.owner is owner]
             ways = {place.name: self._way(place) for place in of_owner}
-            entry_of = Entry(ranks) if owner is block else entry
+            entry_of = SharedInput(ranks) if owner is block else entry
             cut_module(owner, of_owner[0].cut.by, Held(ranks, ways, entry_of), is_part=owner is not block)
 
-    def _way(self, place: Place) -> tuple[str, slice | None]:
+    def _way(self, place: CutWeight) -> tuple[str, slice | None]:
         """How a weight is read by its module."""
         share, count = place.share, self.ranks.count
         if share.by in (SHARED, PARTED):

@@ -64,7 +64,7 @@ class Ranks:
         return torch.cat(parts, -1)[..., :length]
 
 
-class Entry:
+class SharedInput:
     """The input of several parts of one block: what all of them are given is entered once."""
 
     def __init__(self, ranks: Ranks) -> None:
@@ -80,8 +80,8 @@ class Entry:
         self._last = weakref.ref(x), weakref.ref(out)
         return out
 
-    def __deepcopy__(self, memo: Any) -> Entry:
-        return Entry(self.ranks)
+    def __deepcopy__(self, memo: Any) -> SharedInput:
+        return SharedInput(self.ranks)
 
 
 def _learns(x: Tensor) -> bool:

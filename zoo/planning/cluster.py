@@ -43,7 +43,7 @@ class Cluster:
 
 
 @dataclass(frozen=True)
-class Layout:
+class Parallelism:
     """How a model is cut over the processors: tensors, pipeline, context; what is left repeats the model on other data.
 
     Weights, gradients and the optimizer's state are cut over tensors and pipeline, and, where `is_sharded`, over the

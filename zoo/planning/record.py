@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.anatomy.size import Size
 from zoo.errors import UsageError, ZooError
-from zoo.planning.cluster import Cluster, Layout
+from zoo.planning.cluster import Cluster, Parallelism
 from zoo.planning.laws import LAWS, Optimum, check_budget, loss
 from zoo.presets import ModelRecord, config, list_models
 
@@ -57,7 +57,7 @@ def plan(
     cluster: Cluster | None = None,
     days: float | None = None,
     model: str | None = None,
-    layout: Layout | None = None,
+    layout: Parallelism | None = None,
     length: int = LENGTH,
 ) -> Plan:
     """The plan for `budget` FLOPs, or for what a `cluster` computes in `days`.

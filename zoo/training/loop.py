@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from zoo.errors import UsageError, ZooError
 from zoo.training.corpus.order import Order, generator
-from zoo.training.objectives.batch import Batch, Objective
+from zoo.training.objectives.batch import Microbatch, Objective
 from zoo.training.optimizers import shrink
 from zoo.training.schedules import share
 from zoo.training.settings import Recipe
@@ -87,7 +87,7 @@ def updates(trainee: Trainee, objective: Objective, recipe: Recipe, *, done: int
 
 
 def update(
-    trainee: Trainee, objective: Objective, batches: list[Batch], *, clip: float | None, autocast: str | None
+    trainee: Trainee, objective: Objective, batches: list[Microbatch], *, clip: float | None, autocast: str | None
 ) -> Update:
     """Gradients of the mean over all batches, in which every label weighs alike, clipped.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from zoo.adapters.file.settings import AdapterSettings, read_settings
-from zoo.adapters.file.tensors import Pair, pairs_in
+from zoo.adapters.file.tensors import FactorPair, pairs_in
 from zoo.errors import CheckpointError
 from zoo.files.folders import ADAPTER
 from zoo.files.json_file import read_json
@@ -29,7 +29,7 @@ class AdapterFolder:
     raw: dict[str, Any]  # adapter_config.json
     settings: AdapterSettings
     tensors: dict[str, TensorInfo]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[FactorPair, ...]
     whole: dict[str, TensorInfo]  # tensors that stand in the place of the base's, by transformers' names
 
     @property

@@ -17,7 +17,7 @@ _PEFTS = re.compile(r"(?:^|\.)(?:lora_|ia3_|oft_|hada_|lokr_|vera_|token_adapter
 
 
 @dataclass(frozen=True)
-class Pair:
+class FactorPair:
     """The two factors of one matrix, or of a stack of them; A [r, in] and B [out, r], as peft writes them."""
 
     module: str  # as transformers calls it
@@ -34,9 +34,9 @@ class Pair:
         return self.parts["B"]
 
 
-def pairs_in(tensors: Mapping[str, TensorInfo], file: str) -> tuple[list[Pair], dict[str, TensorInfo]]:
+def pairs_in(tensors: Mapping[str, TensorInfo], file: str) -> tuple[list[FactorPair], dict[str, TensorInfo]]:
     """The pairs, and the whole tensors by the names that transformers has for them. Raises CheckpointError."""
-    pairs: dict[tuple[str, int], Pair] = {}
+    pairs: dict[tuple[str, int], FactorPair] = {}
     whole: dict[str, TensorInfo] = {}
     for name, info in tensors.items():
         if info.dtype in NOT_FLOATS or info.dtype.startswith("float8"):
@@ -52,7 +52,7 @@ def pairs_in(tensors: Mapping[str, TensorInfo], file: str) -> tuple[list[Pair], 
             continue
         module, part = found.groups()
         key = (module.replace(INNER, ""), module.count(INNER))
-        pair = pairs.setdefault(key, Pair(*key[:1], {}, key[1], "embedding" in part))
+        pair = pairs.setdefault(key, FactorPair(*key[:1], {}, key[1], "embedding" in part))
         role = "magnitude" if part.endswith("vector") else part[-1]
         if role in pair.parts or (pair.is_embedding != ("embedding" in part) and role != "magnitude"):
             raise CheckpointError(file, name, f"a second {role} of {clean(key[0])}")
@@ -62,7 +62,7 @@ def pairs_in(tensors: Mapping[str, TensorInfo], file: str) -> tuple[list[Pair], 
     return [*pairs.values()], whole
 
 
-def _check(pair: Pair, file: str) -> None:
+def _check(pair: FactorPair, file: str) -> None:
     """Refuse a pair of which one is missing, or whose ranks differ."""
     letter = "embedding_" if pair.is_embedding else ""
     for role in "AB":

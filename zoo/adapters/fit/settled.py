@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from zoo.adapters.file.folder import AdapterFolder
 from zoo.adapters.file.patterns import endings, ends_with
-from zoo.adapters.file.tensors import Pair
+from zoo.adapters.file.tensors import FactorPair
 from zoo.adapters.fit.base import AdaptedBase, ForeignNames
 from zoo.adapters.fit.expected import expected_modules, is_asked_for
 from zoo.anatomy.records import Shape
@@ -26,7 +26,7 @@ HEADS = re.compile(r"(?:.*\.)?(?:lm_head|embed|embedding|decoder)\b.*")  # what 
 class PlacedPair:
     """A pair of factors and the foreign tensor to which their product is added."""
 
-    pair: Pair
+    pair: FactorPair
     step: Step
     name: str  # of the foreign tensor, in the table's spelling
     shape: Shape
@@ -91,7 +91,7 @@ def settle(adapter: AdapterFolder, base: AdaptedBase, allow: Iterable[str] = ())
     return fit
 
 
-def _candidates(adapter: AdapterFolder, names: ForeignNames, pair: Pair) -> list[str]:
+def _candidates(adapter: AdapterFolder, names: ForeignNames, pair: FactorPair) -> list[str]:
     """The foreign tensors that a pair may belong to."""
     own = names.spelt(f"{pair.module}.weight")
     if own in names.places:
@@ -100,7 +100,7 @@ def _candidates(adapter: AdapterFolder, names: ForeignNames, pair: Pair) -> list
     return sorted((name for name in {*inner} if name in names.places), key=names.order.__getitem__)
 
 
-def _place(fit: AdapterFit, pair: Pair) -> None:
+def _place(fit: AdapterFit, pair: FactorPair) -> None:
     settings = fit.adapter.settings
     found = _candidates(fit.adapter, fit.names, pair)
     if not found:
@@ -135,7 +135,7 @@ def _place(fit: AdapterFit, pair: Pair) -> None:
         fit.pairs.append(PlacedPair(pair, step, fitting[0], shape, rank, settings.scaling_of(module)))
 
 
-def _fits(pair: Pair, shape: Shape) -> bool:
+def _fits(pair: FactorPair, shape: Shape) -> bool:
     """Whether B A, or its transpose, has the shape of the tensor."""
     n_in, n_out = pair.a.shape[1], pair.b.shape[0]
     if len(shape) == 3:

@@ -18,7 +18,7 @@ Facts = dict[str, Tensor]  # beside the loss: sums over the batch, which a recor
 
 
 @dataclass(frozen=True)
-class Batch:
+class Microbatch:
     """Arguments of the model, labels, and how much of the update's mean it stands for."""
 
     args: tuple[Tensor, ...]
@@ -49,11 +49,11 @@ class Objective(Protocol):
         """Tells whether two runs read the same data."""
         ...
 
-    def batch(self, model: nn.Module, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: nn.Module, rows: Sequence[int], generator: Generator) -> Microbatch:
         """The batch of these rows; what is drawn comes from `generator`."""
         ...
 
-    def loss(self, model: nn.Module, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: nn.Module, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         """The batch's share of the mean over `total` labels, pairs or answers, and what else is told of it."""
         ...
 
@@ -66,7 +66,7 @@ def padded(rows: Sequence[Sequence[int] | Tensor], value: int) -> Tensor:
 
 def token_batch(
     tokens: Sequence[Tensor], labels: Sequence[Tensor], documents: Sequence[Tensor] | None = None, *, pad: int = 0
-) -> Batch:
+) -> Microbatch:
     """The batch of rows of tokens and labels; a mask goes along where rows are padded or hold several documents."""
     lengths = [len(row) for row in tokens]
     kwargs = {}
@@ -75,4 +75,4 @@ def token_batch(
     elif min(lengths) < max(lengths):
         kwargs["attention_mask"] = padded([torch.ones(n) for n in lengths], 0).bool()
     wanted = padded(labels, IGNORED)
-    return Batch((padded(tokens, pad),), wanted, int((wanted != IGNORED).sum()), sum(lengths), kwargs)
+    return Microbatch((padded(tokens, pad),), wanted, int((wanted != IGNORED).sum()), sum(lengths), kwargs)

@@ -18,7 +18,7 @@ from zoo.nn import Decoder
 from zoo.training.corpus import Corpus, Rows, encoded, pieces, token_corpus, windows
 from zoo.training.corpus.reading import TOKEN_FILES
 from zoo.training.losses import IGNORED, chunked_loss, token_loss
-from zoo.training.objectives.batch import Batch, Facts, token_batch
+from zoo.training.objectives.batch import Facts, Microbatch, token_batch
 from zoo.training.objectives.ground import Ground
 
 
@@ -38,13 +38,13 @@ class NextToken:
     def fingerprint(self) -> str:
         return self.corpus.fingerprint
 
-    def batch(self, model: nn.Module, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: nn.Module, rows: Sequence[int], generator: Generator) -> Microbatch:
         if self.drawn is not None:
             return self.drawn.batch(self.corpus, len(rows), generator)
         tokens, labels, documents = zip(*(self._row(i) for i in rows), strict=True)
         return token_batch(tokens, labels, documents)
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         if self.chunk is None:
             logits = model(*batch.args, **batch.kwargs)
             return token_loss(logits, batch.labels, smoothing=self.smoothing, z=self.z, total=total), {}
@@ -78,7 +78,7 @@ class Drawn:
     behind: Tensor | None  # places after which such a row begins; None: there are none
     begin: int | None  # what those rows begin with, in place of the token before
 
-    def batch(self, corpus: Corpus, count: int, generator: Generator) -> Batch:
+    def batch(self, corpus: Corpus, count: int, generator: Generator) -> Microbatch:
         last = len(corpus.ids) - self.length - 1
         half = count // 2 if self.behind is not None and len(self.behind) else 0
         starts = torch.randint(last + 1, (count - half,), generator=generator)

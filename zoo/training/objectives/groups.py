@@ -19,7 +19,7 @@ from zoo.nn import Decoder
 from zoo.text import Tokenizer
 from zoo.training.corpus import text_corpus
 from zoo.training.losses import IGNORED, group_advantages, grouped_loss, log_probabilities
-from zoo.training.objectives.batch import Batch, Facts
+from zoo.training.objectives.batch import Facts, Microbatch
 from zoo.training.objectives.ground import Ground
 from zoo.training.objectives.pairs import answer_batch, frozen, prompt_ids
 from zoo.training.running.calling import named_function
@@ -46,7 +46,7 @@ class Groups:
         return text_corpus(ids for ids, _ in self.rows).fingerprint
 
     @torch.no_grad()
-    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         """Draw answers from the model as it is, and judge them."""
         prompts = [self.rows[i] for i in rows for _ in range(self.group)]
         seed = int(torch.randint(1 << 31, (), generator=generator))
@@ -74,14 +74,14 @@ class Groups:
         }
         return replace(batch, weight=len(prompts), extra=extra)
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         new = log_probabilities(self._logits(model, batch), batch.labels)
         mask, e = batch.labels != IGNORED, batch.extra
         advantage = e["advantage"].to(new.dtype)
         loss = grouped_loss(new, e["old"], e["reference"], advantage, mask, clip=self.clip, beta=self.beta)
         return loss * (batch.weight / total), {"reward": e["reward"].sum(), "answer_tokens": mask.sum()}
 
-    def _logits(self, model: Any, batch: Batch) -> Tensor:
+    def _logits(self, model: Any, batch: Microbatch) -> Tensor:
         """Those of the distribution that answers are drawn from."""
         return model(*batch.args, **batch.kwargs) / self.temperature
 

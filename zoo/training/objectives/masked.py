@@ -18,7 +18,7 @@ from zoo.nn import EncoderDecoder
 from zoo.training.corpus import Corpus, Rows, cuts, encoded
 from zoo.training.data import corrupt_spans, mask_tokens, span_lengths, span_mask
 from zoo.training.losses import IGNORED, token_loss
-from zoo.training.objectives.batch import Batch, Facts, padded, token_batch
+from zoo.training.objectives.batch import Facts, Microbatch, padded, token_batch
 from zoo.training.objectives.ground import Ground
 
 
@@ -38,7 +38,7 @@ class MaskedTokens:
     def fingerprint(self) -> str:
         return self.corpus.fingerprint
 
-    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         before, behind = (torch.tensor(ids, dtype=torch.long) for ids in self.around)
         tokens = [torch.cat((before, _ids(self.corpus, self.rows, i), behind)) for i in rows]
         special = [torch.ones_like(row, dtype=torch.bool) for row in tokens]
@@ -53,7 +53,7 @@ class MaskedTokens:
         weight = max(int((labels != IGNORED).sum()), 1)  # a short batch may draw none: nothing is learnt from it then
         return replace(batch, args=(read,), labels=labels, weight=weight)
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         return token_loss(model(*batch.args, **batch.kwargs).logits, batch.labels, total=total), {}
 
 
@@ -74,7 +74,7 @@ class HiddenSpans:
     def fingerprint(self) -> str:
         return self.corpus.fingerprint
 
-    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         options: dict[str, Any] = {"share": self.share, "mean_span": self.mean_span, "generator": generator}
         read, targets = [], []
         for i in rows:
@@ -85,11 +85,11 @@ class HiddenSpans:
             targets.append(target)
         return translated_batch(read, targets, start=self.start, pad=self.pad)
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         return token_loss(model(*batch.args, **batch.kwargs), batch.labels, total=total), {}
 
 
-def translated_batch(sources: Sequence[Tensor], targets: Sequence[Tensor], *, start: int, pad: int) -> Batch:
+def translated_batch(sources: Sequence[Tensor], targets: Sequence[Tensor], *, start: int, pad: int) -> Microbatch:
     """The batch of an encoder-decoder: it reads sources and its own targets, one token late."""
     batch = token_batch(sources, targets, pad=pad)
     late = [torch.cat((row.new_tensor([start]), row[:-1])) for row in targets]

@@ -16,7 +16,7 @@ from zoo.errors import UsageError
 from zoo.nn import Decoder
 from zoo.training.corpus import Record, text_corpus
 from zoo.training.losses import IGNORED, dpo_loss, ipo_loss, log_probabilities, reward_loss
-from zoo.training.objectives.batch import Batch, Facts, token_batch
+from zoo.training.objectives.batch import Facts, Microbatch, token_batch
 from zoo.training.objectives.ground import Ground
 from zoo.training.settings import one_of
 
@@ -37,10 +37,10 @@ class Preferences:
     def fingerprint(self) -> str:
         return _fingerprint(self.rows)
 
-    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         return pair_batch([self.rows[i] for i in rows])
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         chosen, rejected = scores(model, batch).chunk(2)
         with torch.no_grad():
             before = scores(self.reference, batch).chunk(2)
@@ -63,10 +63,10 @@ class Rewards:
     def fingerprint(self) -> str:
         return _fingerprint(self.rows)
 
-    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         return pair_batch([self.rows[i] for i in rows])
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         states = model.states(*batch.args, **batch.kwargs)
         last = batch.extra["last"]
         rewards = self.extra(states[torch.arange(len(last), device=last.device), last])[:, 0]
@@ -94,12 +94,12 @@ def rewards(ground: Ground) -> Rewards:
     return Rewards(_pairs(ground), head)
 
 
-def scores(model: Any, batch: Batch) -> Tensor:
+def scores(model: Any, batch: Microbatch) -> Tensor:
     """The log-probability of each row's answer, [2N]."""
     return log_probabilities(model(*batch.args, **batch.kwargs), batch.labels).sum(-1)
 
 
-def pair_batch(pairs: Sequence[tuple[Answer, Answer]]) -> Batch:
+def pair_batch(pairs: Sequence[tuple[Answer, Answer]]) -> Microbatch:
     """Preferred answers first, then the others; labels are the answers' tokens."""
     answers = [pair[side] for side in (0, 1) for pair in pairs]
     batch = answer_batch(answers)
@@ -107,7 +107,7 @@ def pair_batch(pairs: Sequence[tuple[Answer, Answer]]) -> Batch:
     return replace(batch, weight=len(pairs), extra={"last": last})
 
 
-def answer_batch(answers: Sequence[Answer]) -> Batch:
+def answer_batch(answers: Sequence[Answer]) -> Microbatch:
     """Prompts with answers, whole; labels are the answers' tokens, at the places that predict them."""
     tokens, labels = [], []
     for ids, prompt in answers:

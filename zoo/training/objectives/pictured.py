@@ -14,7 +14,7 @@ from zoo.errors import UsageError
 from zoo.text import Tokenizer
 from zoo.training.corpus import Record, text_corpus
 from zoo.training.losses import token_loss
-from zoo.training.objectives.batch import Batch, Facts
+from zoo.training.objectives.batch import Facts, Microbatch
 from zoo.training.objectives.ground import Ground
 from zoo.training.objectives.pairs import answer_batch
 from zoo.vision.illustration import illustrate, seeing
@@ -34,14 +34,14 @@ class PicturedAnswers:
     def fingerprint(self) -> str:
         return text_corpus(self.answers).fingerprint
 
-    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         found = [self._row(model, i) for i in rows]
         batch = answer_batch([(ids, prompt) for ids, prompt, _ in found])
         seen = [inputs for _, _, inputs in found if inputs]
         pictures = {name: torch.cat([inputs[name].cpu() for inputs in seen]) for name in (seen[0] if seen else ())}
         return replace(batch, kwargs={**batch.kwargs, **pictures})
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         like = next(model.parameters())
         kwargs = {k: v.to(like.dtype) if v.is_floating_point() else v for k, v in batch.kwargs.items()}
         return token_loss(model(*batch.args, **kwargs), batch.labels, total=total), {}

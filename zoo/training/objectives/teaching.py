@@ -12,7 +12,7 @@ from torch import Generator, Tensor, nn
 from zoo.checkpoint.loading import load
 from zoo.errors import UsageError
 from zoo.training.losses import IGNORED, distillation_loss, token_loss
-from zoo.training.objectives.batch import Batch, Facts
+from zoo.training.objectives.batch import Facts, Microbatch
 from zoo.training.objectives.causal import NextToken, causal
 from zoo.training.objectives.ground import Ground
 from zoo.training.objectives.pairs import frozen
@@ -36,10 +36,10 @@ class Lessons:
     def fingerprint(self) -> str:
         return self.text.fingerprint
 
-    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         return self.text.batch(model, rows, generator)
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         logits = model(*batch.args, **batch.kwargs)
         with torch.no_grad():
             theirs = self.teacher(*batch.args, **batch.kwargs)

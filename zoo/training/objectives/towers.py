@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from zoo.errors import UsageError
 from zoo.training.corpus import text_corpus
 from zoo.training.losses import contrastive_loss
-from zoo.training.objectives.batch import Batch, Facts, padded
+from zoo.training.objectives.batch import Facts, Microbatch, padded
 from zoo.training.objectives.ground import Ground
 from zoo.vision import Processing, pixels_of, read_image
 
@@ -35,7 +35,7 @@ class PicturesAndTexts:
     def fingerprint(self) -> str:
         return text_corpus(ids for _, ids in self.rows).fingerprint
 
-    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Batch:
+    def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         chosen = [self.rows[i] for i in rows]
         like = next(model.parameters())
         pixels = pixels_of([read_image(path) for path, _ in chosen], self.how).to(like.dtype)
@@ -43,9 +43,9 @@ class PicturesAndTexts:
         mask = padded([torch.ones(len(ids)) for _, ids in chosen], 0).bool()
         kwargs = {"attention_mask": mask}
         count = sum(len(ids) for _, ids in chosen)
-        return Batch((tokens, pixels), torch.arange(len(chosen)), len(chosen), count, kwargs)
+        return Microbatch((tokens, pixels), torch.arange(len(chosen)), len(chosen), count, kwargs)
 
-    def loss(self, model: Any, batch: Batch, total: int) -> tuple[Tensor, Facts]:
+    def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         out = model(*batch.args, **batch.kwargs)
         scale = model.logit_scale.exp().clamp(max=MOST_SCALE)
         loss = contrastive_loss(out.image, out.text, scale)

@@ -21,7 +21,7 @@ LOGITS = 3  # copies per token: the logarithms of their probabilities, and the g
 
 
 @dataclass(frozen=True)
-class Need:
+class Footprint:
     """Bytes by what they hold."""
 
     weights: int  # of the model, of a mean of them, and of a model that it is compared with
@@ -44,7 +44,7 @@ class Need:
         return f"memory: {human_bytes(self.peak)} at most: {told} (not all at once)"
 
 
-def needed(model: nn.Module, recipe: Recipe, length: int, *, copies: int = 0) -> Need | None:
+def needed(model: nn.Module, recipe: Recipe, length: int, *, copies: int = 0) -> Footprint | None:
     """For rows of `length` tokens; None for a family that describes no anatomy. `copies` are other models beside it."""
     config: Any = model.config
     try:
@@ -70,7 +70,7 @@ def needed(model: nn.Module, recipe: Recipe, length: int, *, copies: int = 0) ->
         states += 1
     if recipe.optimizer.name == "sgd" and not recipe.optimizer.momentum:
         states = 0
-    return Need(
+    return Footprint(
         weights=whole * (1 + copies) + (whole if t.ema is not None else 0),
         gradients=learning,
         optimizer=states * learning,

@@ -8,6 +8,8 @@ from zoo.weights.entries import Entry, rename, rule, under
 from zoo.weights.ops import split
 from zoo.weights.table import Table
 
+__all__ = ["biased_table"]
+
 
 def biased_table(c: Any, *own: Entry) -> Table:
     """GPT-2's tensors and BLOOM's, each one's `own` behind the embedding: q, k and v in one, a bias on all."""
