@@ -18,9 +18,9 @@ class BaichuanConfig(DecoderConfig):
 
     def anatomy(self) -> Anatomy:
         with describe_trunk(self, self.heads, position="ALiBi" if self.has_alibi else rope_in_words(self.rope)) as a:
+            if self.has_normed_head:
+                a.keep_whole("lm_head")
             a.gated_mlp(self.hidden_size, self.intermediate_size)
-        if self.has_normed_head:
-            a.keep_whole("lm_head")
         a.traits["norm"] += ", and the head's rows" if self.has_normed_head else ""
         a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
         return a

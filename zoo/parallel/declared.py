@@ -77,7 +77,7 @@ def _declared(block: nn.Module, cut: Cut) -> Iterator[CutWeight]:
 
 def cuts_of(block: nn.Module) -> tuple[Cut, ...]:
     """What a block declares of tensor parallelism."""
-    cuts: Any = getattr(type(block), "cuts", ())
+    cuts: Any = getattr(block, "cuts", ())
     return tuple(cut for cut in cuts if isinstance(cut, Cut) and cut.by in TENSOR)
 
 
