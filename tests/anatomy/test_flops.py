@@ -74,7 +74,12 @@ def test_flops_of_every_preset_are_those_that_were_counted(name):
             for name in ("num_layers", "num_decoder_layers")
             if (number := getattr(config, name, None)) is not None
         }
-        config = dataclasses.replace(config, **few)
+        numbered = {
+            f.name: [i for i in layers if i < few["num_layers"]]
+            for f in dataclasses.fields(config)
+            if f.name.endswith("_layers") and isinstance(layers := getattr(config, f.name), list)
+        }
+        config = dataclasses.replace(config, **few, **numbered)
     _check(config)
 
 
