@@ -57,6 +57,11 @@ class Trainee:
             self.extra.load_state_dict(state)
 
 
+def learnt_weights(model: nn.Module) -> dict[str, Tensor]:
+    """What learns in a model as it is now, by name, apart from it."""
+    return {name: p.detach().clone() for name, p in model.named_parameters() if p.requires_grad}
+
+
 def updates(trainee: Trainee, objective: Objective, recipe: Recipe, *, done: int = 0) -> Iterator[Update]:
     """The updates from `done` + 1 to `train.steps`, each taken when it is asked for.
 

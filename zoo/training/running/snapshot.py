@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.adapters.export import write_adapter
+from zoo.adapters.peft_library import is_adapted
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.saving import check_written, dtype_name, export_steps, exported, foreign_specs
@@ -28,6 +30,7 @@ from zoo.files.write import check_target, write_folder
 from zoo.models.construction import shared_parameters
 from zoo.registry import installed
 from zoo.training.loop import Trainee
+from zoo.training.running.beside import showing
 
 STATE, FACTS, METRICS, REPORT = "optimizer.safetensors", "training.json", "metrics.jsonl", "report.html"
 UNLISTED = (STATE, FACTS, METRICS, REPORT)
@@ -46,8 +49,16 @@ class RunFolder:
         check_target(self.path, [], force, UNLISTED)
 
     def write(self, trainee: Trainee, facts: Mapping[str, Any], report: str | None = None) -> None:
-        """Put model, state and facts there in one step, in place of what is there. Raises ZooError, and leaves that."""
+        """Put model, state and facts there in one step, in place of what is there. Raises ZooError, and leaves that.
+
+        Of an adapted model it is the adapter, in peft's layout.
+        """
         model: Any = trainee.model
+        unlisted = self._unlisted(trainee, facts, report)
+        if is_adapted(model):
+            with showing(model, trainee.kept()):
+                write_adapter(model, self.path, self.format, force=True, unlisted=unlisted)
+            return
         config: ModelConfig = model.config
         family = installed()[config.family]
         kept = trainee.kept()
@@ -64,7 +75,7 @@ class RunFolder:
             extra=self.files if self.files is not None else companions(ledger.checkpoint) if ledger else {},
             provenance={"family": family.name, "format": self.format, **(origin(ledger) if ledger else {})},
             force=True,
-            unlisted=self._unlisted(trainee, facts, report),
+            unlisted=unlisted,
         )
 
     def record(self, values: Mapping[str, Any]) -> None:
@@ -118,8 +129,9 @@ def state_of(trainee: Trainee) -> dict[str, Tensor]:
         for key, value in state.items():
             if isinstance(value, Tensor):
                 found[f"optimizer/{key}/{names[id(parameter)]}"] = value
-    if trainee.kept():
-        found |= {f"weight/{name}": p.detach() for name, p in trainee.model.named_parameters()}
+    if trainee.kept() or is_adapted(trainee.model):  # what learns is then not, or not to the bit, in the model's files
+        learning = ((name, p) for name, p in trainee.model.named_parameters() if p.requires_grad)
+        found |= {f"weight/{name}": p.detach() for name, p in learning}
     for kind, tensors in (("mean", trainee.mean), ("best", trainee.best), ("extra", trainee.extra_state())):
         found |= {f"{kind}/{name}": value for name, value in (tensors or {}).items()}
     return found

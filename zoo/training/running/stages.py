@@ -25,6 +25,8 @@ def staged_recipes(recipe: Recipe) -> list[Recipe]:
 def _merged(plain: dict[str, Any], stage: Mapping[str, Any], number: int) -> dict[str, Any]:
     known = (*SECTIONS, "objective", *WHOLE)
     for name in stage:
+        if name == "lora":
+            raise UsageError(f"stage {number}: lora is said of the whole run", hint="type lora=16 beside stages=")
         if name not in known:
             raise UsageError(f"stage {number}: no key {clean(name)!r}", why=did_you_mean(str(name), known))
     merged = dict(plain)
