@@ -201,3 +201,11 @@ def test_a_stage_has_no_adapter_of_its_own(tmp_path: Path) -> None:
     made = job(tmp_path / "run", tmp_path / "tokens.npy", source="tiny", lora=LORA, stages=stages)
     with pytest.raises(UsageError, match="lora is said of the whole run"):
         _ = made.stages
+
+
+def test_a_reward_is_of_all_stages_and_of_no_adapter(tmp_path: Path) -> None:
+    stages: list[dict[str, Any]] = [{}, {"objective": {"name": "reward"}}]
+    with pytest.raises(UsageError, match="in some stages and not in others"):
+        _ = job(tmp_path / "run", tmp_path / "tokens.npy", source="tiny", stages=stages).stages
+    with pytest.raises(UsageError, match="no place for the head"):
+        _ = job(tmp_path / "run", tmp_path / "tokens.npy", source="tiny", stages=stages, lora=LORA).stages

@@ -128,6 +128,9 @@ class Recipe:
             raise UsageError(f"schedule.warmup={self.schedule.warmup} is not from 0 to train.steps={t.steps}")
         if self.lora.rank is not None and self.freeze:
             raise UsageError("freeze and lora", why="beside an adapter, all weights of the model stay as they are")
+        if self.lora.rank is not None and self.objective.get("name") == "reward":
+            what = "objective=reward with lora: an adapter's folder has no place for the head of the reward"
+            raise UsageError(what, hint="leave lora out; freeze= keeps parts of the model as they are")
         one_of("data.packing", self.data.packing, PACKINGS)
         one_of("data.order", self.data.order, ORDERS)
         one_of("optimizer.decay", self.optimizer.decay, ("decoupled", "l2"))

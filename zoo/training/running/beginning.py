@@ -25,6 +25,7 @@ from zoo.training.running.beside import base_fingerprint, check_base, check_besi
 from zoo.training.running.calling import named_function
 from zoo.training.running.memory import needed
 from zoo.training.running.page import page
+from zoo.training.running.rewarding import reward_format, trunk_of
 from zoo.training.running.run import Run, go, save
 from zoo.training.running.snapshot import RunFolder, read_facts, restore
 from zoo.training.running.speaking import samples
@@ -56,9 +57,6 @@ class TrainingJob:
         if is_adapter and self.source is None:
             why = "an adapter's folder does not hold the weights that it stands beside, and these would be random"
             raise UsageError("lora needs a checkpoint", why=why, hint="name a folder, or a model with weights")
-        if is_adapter and self.recipe.objective.get("name") == "reward":
-            what = "objective=reward with lora: an adapter's folder has no place for the head of the reward"
-            raise UsageError(what, hint="leave lora out; freeze= keeps parts of the model as they are")
 
     @cached_property
     def stages(self) -> list[Recipe]:
@@ -88,10 +86,13 @@ def following(job: TrainingJob, run: Run, tell: Callable[[str], None]) -> Run:
     """The stage after this one, which goes on from the weights that this one keeps."""
     kept = run.trainee.kept()
     with torch.no_grad():
-        for name, parameter in run.trainee.model.named_parameters():
+        for name, parameter in run.trainee.named_parameters():
             if name in kept:
                 parameter.copy_(kept[name])
-    return made(job, run.trainee.model, run.tokenizer, run.folder.files, tell, stage=run.stage + 1)
+    later = made(job, run.trainee.model, run.tokenizer, run.folder.files, tell, stage=run.stage + 1)
+    if run.trainee.extra is not None:
+        later.trainee.load_extra(run.trainee.extra_state())
+    return later
 
 
 def begun(job: TrainingJob, tell: Callable[[str], None], *, force: bool = False) -> tuple[Run, int]:
@@ -109,7 +110,7 @@ def resumed(job: TrainingJob, tell: Callable[[str], None]) -> tuple[Run, int]:
     facts = read_facts(folder)
     check_beside(folder, job.recipe, facts)
     model: Any = load(folder, device=job.device) if job.recipe.lora.rank is None else starting(job, tell)[0]
-    run = made(job, model, _own_tokenizer(model), None, tell, stage=facts["stage"])
+    run = made(job, trunk_of(model), _own_tokenizer(model), None, tell, stage=facts["stage"])
     check_base(folder, job.source, facts, run.facts.get("base"))
     if run.facts["data"] != facts["data"]:
         what = f"{folder} was begun on other data: {facts['data']}, not {run.facts['data']}"
@@ -155,8 +156,6 @@ def made(
     recipe, config = job.stages[stage], model.config
     if not recipe.data.files:
         raise UsageError("no data", hint="type data=FILE: a .txt, a .jsonl or a token file")
-    formats = installed()[config.family].formats
-    folder = RunFolder(Path(job.save), job.format or ("hf" if "hf" in formats else "zoo"), files)
 
     # The base with its adapter off is the model as it was: no second one is needed.
     initial = partial(_initial, job) if recipe.lora.rank is None else None
@@ -164,13 +163,17 @@ def made(
     def ground(names: list[str]) -> Ground:
         return Ground(recipe.objective, recipe.data, names, config, model, tokenizer, initial, recipe.seed)
 
-    learnt = make_objective(over := ground(recipe.data.files))
-    held_out = make_objective(held_out_of(ground(recipe.data.validation))) if recipe.data.validation else None
+    learnt: Any = make_objective(over := ground(recipe.data.files))
+    held_out: Any = make_objective(held_out_of(ground(recipe.data.validation))) if recipe.data.validation else None
+    head = getattr(learnt, "extra", None)
+    if held_out is not None and head is not None:
+        held_out = replace(held_out, extra=head)
+    folder = _folder(job, config, over.end if head is not None else None, files, has_head=head is not None)
     model = prepare(model, recipe)
-    trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=getattr(learnt, "extra", None))
+    trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=head)
     trainee.add_extra()
     if recipe.train.ema is not None:
-        trainee.mean = learnt_weights(model)
+        trainee.mean = learnt_weights(trainee)
     if (
         need := needed(model, recipe, over.length, copies=int(getattr(learnt, "reference", None) is not None))
     ) is not None:
@@ -188,6 +191,13 @@ def made(
         trainee, learnt, recipe, folder, facts, held_out, callback, report, tell, tokenizer,
         stage=stage, offset=steps_before(job.stages, stage),
     )  # fmt: skip
+
+
+def _folder(job: TrainingJob, config: ModelConfig, end: int | None, files: Any, *, has_head: bool) -> RunFolder:
+    if has_head:
+        return RunFolder(Path(job.save), reward_format(config, end, job.format), files, end)
+    formats = installed()[config.family].formats
+    return RunFolder(Path(job.save), job.format or ("hf" if "hf" in formats else "zoo"), files)
 
 
 def held_out_of(ground: Ground) -> Ground:

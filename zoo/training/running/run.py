@@ -94,7 +94,7 @@ def _look(run: Run, record: Update) -> bool:
     step = record["step"] - run.offset
     if run.best is None or loss < run.best[1]:
         run.best = step, loss
-        run.trainee.best = learnt_weights(model)
+        run.trainee.best = learnt_weights(run.trainee)
         return False
     return step - run.best[0] >= t.patience * (t.evaluate_every or t.steps)
 
