@@ -40,7 +40,9 @@ def job(folder: Path, file: Path, *, config: ModelConfig | None = None, **sectio
     chosen = {"name": "causal", **sections.pop("objective", {})}
     file_of_it = Path(zoo.__file__).parents[1] / "conf" / "objective" / f"{chosen['name']}.yaml"
     values["objective"] = {**yaml.safe_load(file_of_it.read_text()), **chosen}
-    others = {name: sections.pop(name) for name in ("device", "dtype", "source", "format") if name in sections}
+    others = {
+        name: sections.pop(name) for name in ("device", "dtype", "source", "format", "quantize") if name in sections
+    }
     recipe = Recipe.of(values | sections)
     made = None if others.get("source") else config or tiny()
     return TrainingJob(recipe, str(folder), config=made, **{"dtype": "float64", **others})

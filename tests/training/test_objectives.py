@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from zoo.errors import UsageError, ZooWarning
 from zoo.training.corpus.order import Order, generator
 from zoo.training.data import corrupt_spans, mask_tokens, span_mask
 from zoo.training.running.beginning import begun, train
+from zoo.training.running.rewarding import rewarding
 
 TEXT = "One day she was very happy. Tom had a big dog, and the dog ran to the park. "
 
@@ -138,6 +140,41 @@ def test_what_is_preferred_gains_a_margin(tmp_path: Path, name: str) -> None:
     assert margins[0] == 0
     assert margins[-1] > max(margins[0], 0.1)
     assert run.folder.records()[-1]["accuracy"] == 1.0
+
+
+@pytest.mark.slow
+def test_the_folder_of_a_reward_is_a_model_of_it(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the extra reference is not installed")
+    file = jsonl(tmp_path, PAIRS)
+    stages = [{"train": {"steps": 2}}, {"train": {"steps": 2, "ema": 0.5}}]
+    options: dict[str, Any] = {"source": "tiny", "dtype": "float32", "optimizer": {"lr": 1e-3}, **CONSTANT}
+    data = {"length": 32, "validation": str(file)}
+    made = job(tmp_path / "run", file, stages=stages, objective={"name": "reward"}, data=data, **options)
+    run, record = train(made)
+    assert record["validation"] < math.log(2)  # by the head that is trained, in both stages
+    model: Any = zoo.load(tmp_path / "run")
+    assert (model.config.family, model.config.head, model.config.num_labels) == ("headed", "sequence_classification", 1)
+    assert torch.equal(model.classifier.weight, run.trainee.kept()["extra.weight"])
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "run")
+    assert type(theirs).__name__ == "LlamaForSequenceClassification"
+    objective: Any = run.objective
+    batch = objective.batch(model, [0, 1, 2], torch.Generator())
+    with torch.no_grad():
+        scores = model(*batch.args).logits
+        assert (scores - theirs(*batch.args).logits).abs().max() < 1e-4  # float32, other kernels
+        state = {name: kept for name, kept in run.trainee.kept().items() if not name.startswith("extra.")}
+        run.trainee.model.load_state_dict(state, strict=False)
+        objective.extra.weight.copy_(model.classifier.weight)
+        margin = objective.loss(run.trainee.model, batch, 3)[1]["margin"]
+        chosen, rejected = scores[:, 0].chunk(2)
+        assert margin == pytest.approx(float((chosen - rejected).sum()), abs=1e-4)
+
+
+@pytest.mark.parametrize(("pad", "eos", "expected"), [(0, [2], 0), (2, [2], None), (None, [2], None), (1, [], None)])
+def test_no_token_is_for_padding_where_rows_end_in_it(pad: int | None, eos: list[int], expected: int | None) -> None:
+    config: Any = rewarding(replace(tiny(), pad_token_id=pad, eos_token_id=eos), 1)
+    assert config.pad_token_id == expected
+    assert config.trunk.family == "llama"
 
 
 @pytest.mark.slow

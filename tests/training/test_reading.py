@@ -33,7 +33,7 @@ def worded(folder: Path, template: str) -> Tokenizer:
 
 def test_of_a_conversation_the_assistants_words_alone_are_predicted(tmp_path: Path) -> None:
     tokenizer = worded(tmp_path, TEMPLATE)
-    ids, wanted = answered(Record("x", {"messages": TALK}), tokenizer, 2)
+    [(ids, wanted)] = answered(Record("x", {"messages": TALK}), tokenizer, 2)
     asked = tokenizer.encode_chat(TALK[:1], add_generation_prompt=True)
     assert ids[: len(asked)] == asked  # as in generation
     assert tokenizer.decode(ids, skip_special_tokens=False) == tokenizer.render_chat(TALK, add_generation_prompt=False)

@@ -22,7 +22,7 @@ def keys() -> set[str]:
     """Every key that a user can type, but for Hydra's and the model's."""
     main = yaml.safe_load((CONF / "train.yaml").read_text())
     found = {key for key in main if key not in ("defaults", "hydra", *SECTIONS)}
-    found |= {f"{section}.{key}" for section in ("train", "data", "tokenizer") for key in main[section]}
+    found |= {f"{section}.{key}" for section in ("train", "data", "tokenizer", "lora") for key in main[section]}
     for group in ("optimizer", "schedule", "objective"):
         for file in (CONF / group).glob("*.yaml"):
             found |= {f"{group}.{key}" for key in yaml.safe_load(file.read_text()) if key != "name"}

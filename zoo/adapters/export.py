@@ -8,7 +8,7 @@ rank or scaling of a single module.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,18 @@ def save_adapter(model: nn.Module, folder: str | Path, *, format: str = "hf", fo
     As hf it is read by transformers with peft, vLLM and zoo; as zoo by zoo, and by peft beside the same model of zoo.
     Raises UsageError for a model without an adapter, and for one that the format cannot hold.
     """
+    return write_adapter(model, Path(folder), format, force=force)
+
+
+def write_adapter(
+    model: nn.Module,
+    folder: Path,
+    format: str,
+    *,
+    force: bool = False,
+    unlisted: Mapping[str, Callable[[Path], object]] | None = None,
+) -> Path:
+    """The same, with files beside it that go on changing, as those of a run: see `write_folder`."""
     config: Any = getattr(model, "config", None)
     if not isinstance(config, ModelConfig) or not peft_library.is_adapted(model):
         raise UsageError("the model has no adapter", hint="zoo.adapters.adapt(model, 16) makes one")
@@ -51,8 +63,8 @@ def save_adapter(model: nn.Module, folder: str | Path, *, format: str = "hf", fo
     written = tensors_of(names, found) | _whole(model, names, found)
     settings = _settings(model, names, found)
     return write_folder(
-        Path(folder), {n: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in written.items()},
-        written.items(), config=settings, config_name=ADAPTER, weights_name=WEIGHTS, force=force,
+        folder, {n: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in written.items()},
+        written.items(), config=settings, config_name=ADAPTER, weights_name=WEIGHTS, force=force, unlisted=unlisted,
         provenance={"family": family.name, "format": format, "adapter_of": settings["base_model_name_or_path"]},
     )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -64,6 +65,22 @@ def adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:
     for name, module in model.named_modules():
         if hasattr(module, INNER) and hasattr(module, "adapter_layer_names"):
             yield plain_name(name), module
+
+
+@contextmanager
+def without_adapter(model: nn.Module) -> Iterator[nn.Module]:
+    """The model as its base computes, for as long as this lasts; what learns learns again afterwards."""
+    layers = [layer for _, layer in adapted(model)]
+    learning = [(p, p.requires_grad) for layer in layers for p in layer.parameters()]
+    for layer in layers:
+        layer.enable_adapters(False)
+    try:
+        yield model
+    finally:
+        for layer in layers:
+            layer.enable_adapters(True)
+        for parameter, does_learn in learning:
+            parameter.requires_grad_(does_learn)
 
 
 def plain_name(name: str) -> str:

@@ -12,6 +12,7 @@ Examples:
   zoo train tiny data=./corpus.txt train.steps=30 save=./run
   zoo train model=llama3 model.num_layers=4 data=./corpus.txt train.steps=200 save=./run
   zoo train ./SmolLM2 data=./chats.jsonl objective=sft optimizer.lr=1e-5 save=./tuned
+  zoo train ./SmolLM2 data=./chats.jsonl objective=sft lora=16 save=./adapter
 """
 
 
@@ -43,7 +44,8 @@ def command(
 
     objective=causal|sft|mlm|span|clip|dpo|reward|grpo|distill says what is learnt, optimizer=adamw|adam|sgd|adagrad|
     rmsprop by which rule, schedule=cosine|linear|wsd|constant how its rate goes. Their keys, and train.KEY, data.KEY
-    and tokenizer.KEY, are listed in the documentation. The folder is a checkpoint of the model at every moment.
+    and tokenizer.KEY, are listed in the documentation. The folder is a checkpoint of the model at every moment; with
+    lora=RANK an adapter learns in place of the weights, and is what the folder holds.
     --resume needs no words but save=FOLDER; others replace those that the run began with.
     """
     from zoo.cli.training import one, sweep

@@ -20,7 +20,10 @@ from zoo.presets.composition import checked
 from zoo.training.running.snapshot import read_facts
 from zoo.training.settings import SECTIONS, Recipe
 
-KEYS = ("source", "save", "device", "dtype", "format", "seed", "freeze", "stages", "objective", *SECTIONS)
+KEYS = (
+    "source", "save", "device", "dtype", "format", "quantize", "keep_packed", "seed", "freeze", "stages", "objective",
+    *SECTIONS,
+)  # fmt: skip
 
 
 def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_json: bool) -> None:
@@ -83,6 +86,7 @@ def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: boo
     job = TrainingJob(
         recipe, save, source, config, fields, typed(str, values["device"], "device"),
         typed(str, values["dtype"], "dtype"), typed(str | None, values["format"], "format"), tuple(words),
+        typed(str | None, values["quantize"], "quantize"), typed(bool, values["keep_packed"], "keep_packed"),
     )  # fmt: skip
     run, record = train(job, resume=resume, force=force, tell=output.note)
     trained_model: Any = run.trainee.model
@@ -99,13 +103,17 @@ def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: boo
 def _typed(words: Sequence[str]) -> list[str]:
     """The words in full. Raises UsageError for a section without a value, which would be taken for a model."""
     for word in words:
+        if head(word) == "parallel":
+            raise UsageError(f"{word}: training runs in one process", hint="leave parallel.* out")
         if word in KEYS:
             raise UsageError(f"{word!r} has no value", hint=f"type: {word}=VALUE")
     return [_whole(word) for word in words]
 
 
 def _whole(word: str) -> str:
-    """`data=FILE` and `tokenizer=SOURCE` in full: their sections have other keys beside these."""
+    """`data=FILE`, `tokenizer=SOURCE` and `lora=RANK` in full: their sections have other keys beside these."""
+    if word.startswith("lora=") and not word.startswith("lora={"):
+        return f"lora.rank={word.removeprefix('lora=')}"
     for section, key in (("data", "data.files"), ("tokenizer", "tokenizer.source")):
         if word.startswith(f"{section}="):
             value = word.removeprefix(f"{section}=")

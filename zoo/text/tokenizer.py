@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Backend
 
 from zoo.errors import CheckpointError, UsageError, clean
 from zoo.text.bounds.limits import Encoded, encode, guarded
-from zoo.text.chat.formats import ChatFormat, Token
+from zoo.text.chat.formats import ChatFormat, Token, text_of
 from zoo.text.chat.template import ChatTemplate
 from zoo.text.reading.folder import read_folder
 from zoo.text.reading.gguf import read_gguf
@@ -169,6 +169,16 @@ class Tokenizer:
             messages, add_generation_prompt=add_generation_prompt, tools=tools, variables=variables, template=template
         )
         return self.encode(text, add_special_tokens=False)
+
+    def encode_answer(self, message: Mapping[str, Any]) -> list[int] | None:
+        """Token ids of what the assistant writes behind `encode_chat`, and of its end, by a family's format.
+
+        What stands in the message is never read as a special token. None where a template words conversations.
+        """
+        if (format := self._format("default", None)) is None:
+            return None
+        parts = [*format.answer(text_of(message)), *map(Token, format.ends[:1])]
+        return [index for part in parts for index in self._encode_part(part, format)]
 
     def _format(self, template: str, tools: Any) -> ChatFormat | None:
         """The family's format, where it is what words a conversation."""

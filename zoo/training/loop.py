@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -57,6 +57,11 @@ class Trainee:
             self.extra.load_state_dict(state)
 
 
+def learnt_weights(trainee: Trainee) -> dict[str, Tensor]:
+    """What learns as it is now, by name, apart from it."""
+    return {name: p.detach().clone() for name, p in trainee.named_parameters() if p.requires_grad}
+
+
 def updates(trainee: Trainee, objective: Objective, recipe: Recipe, *, done: int = 0) -> Iterator[Update]:
     """The updates from `done` + 1 to `train.steps`, each taken when it is asked for.
 
@@ -82,7 +87,7 @@ def updates(trainee: Trainee, objective: Objective, recipe: Recipe, *, done: int
         shrink(trainee.optimizer)
         trainee.optimizer.step()
         if t.ema is not None and trainee.mean is not None:
-            average(trainee.mean, trainee.model, t.ema)
+            average(trainee.mean, trainee.named_parameters(), t.ema)
         yield {"step": step, "loss": found.pop("loss"), "lr": lr, **found}
 
 
@@ -120,9 +125,9 @@ def computing(autocast: str | None, device: torch.device) -> AbstractContextMana
 
 
 @torch.no_grad()
-def average(mean: dict[str, Tensor], model: nn.Module, decay: float) -> None:
+def average(mean: dict[str, Tensor], weights: Iterable[tuple[str, Tensor]], decay: float) -> None:
     """Move the mean of the weights towards them by 1 - decay."""
-    for name, parameter in model.named_parameters():
+    for name, parameter in weights:
         if name in mean:
             mean[name].lerp_(parameter.to(mean[name].dtype), 1 - decay)
 

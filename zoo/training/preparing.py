@@ -9,17 +9,22 @@ from typing import Any
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from zoo.adapters.making import adapt
+from zoo.adapters.peft_library import is_adapted
 from zoo.anatomy.config import ModelConfig
 from zoo.errors import UsageError, did_you_mean
 from zoo.training.settings import Recipe
 
 
 def prepare(model: nn.Module, recipe: Recipe) -> nn.Module:
-    """Freeze, recompute and compile as the recipe says; what is given back is what is trained.
+    """Adapt or freeze, recompute and compile as the recipe says; what is given back is what is trained.
 
-    Adapters and meshes come in here: the optimizer is not made yet.
+    Meshes come in here: the optimizer is not made yet.
     """
-    freeze(model, recipe.freeze)
+    if recipe.lora.rank is None:
+        freeze(model, recipe.freeze)
+    elif not is_adapted(model):  # else by an earlier stage, whose adapter goes on learning
+        adapt(model, recipe.lora.adaptation(recipe.seed))
     recompute(model, recipe.train.recompute)
     if recipe.train.compile:
         model.compile()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import yaml
 
 from zoo.anatomy.config import typed
 from zoo.errors import UsageError, clean, did_you_mean
+from zoo.training.lora import LoraSettings
 
 PACKINGS = ("masked", "plain", "none")
 ORDERS = ("shuffled", "sequential", "random")
@@ -96,6 +97,7 @@ class Recipe:
     tokenizer: TokenizerSettings
     objective: Mapping[str, Any]
     seed: int = 0
+    lora: LoraSettings = field(default_factory=LoraSettings)
     freeze: tuple[str, ...] = ()  # roles and patterns of what does not learn
     stages: tuple[Mapping[str, Any], ...] = ()  # sections that replace these, one run after the other
 
@@ -124,6 +126,11 @@ class Recipe:
             raise UsageError(f"train.autocast={t.autocast!r} is not bfloat16", hint=hint)
         if not 0 <= self.schedule.warmup <= t.steps:
             raise UsageError(f"schedule.warmup={self.schedule.warmup} is not from 0 to train.steps={t.steps}")
+        if self.lora.rank is not None and self.freeze:
+            raise UsageError("freeze and lora", why="beside an adapter, all weights of the model stay as they are")
+        if self.lora.rank is not None and self.objective.get("name") == "reward":
+            what = "objective=reward with lora: an adapter's folder has no place for the head of the reward"
+            raise UsageError(what, hint="leave lora out; freeze= keeps parts of the model as they are")
         one_of("data.packing", self.data.packing, PACKINGS)
         one_of("data.order", self.data.order, ORDERS)
         one_of("optimizer.decay", self.optimizer.decay, ("decoupled", "l2"))
@@ -148,7 +155,7 @@ class Recipe:
 
 SECTIONS: dict[str, Any] = {
     "train": TrainSettings, "optimizer": OptimizerSettings, "schedule": ScheduleSettings, "data": DataSettings,
-    "tokenizer": TokenizerSettings,
+    "tokenizer": TokenizerSettings, "lora": LoraSettings,
 }  # fmt: skip
 
 
@@ -173,8 +180,8 @@ def one_of(path: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _listed(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """One file is a list of one."""
-    lists = ("files", "validation") if section == "data" else ()
+    """One file, or one role, is a list of one."""
+    lists = {"data": ("files", "validation"), "lora": ("targets",)}.get(section, ())
     return {k: _as_list(v) if k in lists and v is not None else v for k, v in values.items()}
 
 

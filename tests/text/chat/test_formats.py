@@ -158,3 +158,36 @@ def test_a_template_comes_before_a_format(tmp_path: Path):
     llama2(tmp_path)
     (tmp_path / "chat_template.jinja").write_text("{{ messages[0].content }}")
     assert Tokenizer.from_folder(tmp_path).render_chat(messages([], "a")) == "a"
+
+
+@pytest.mark.parametrize("name", ["chatml", "qwen_vl"])
+def test_an_answer_is_what_the_conversation_goes_on_with_and_spells_no_special_token(tmp_path: Path, name: str) -> None:
+    from zoo.training.corpus import Record
+    from zoo.training.objectives.answers import answered
+
+    made.write_ranks(tmp_path / "qwen.tiktoken")
+    model = {"model_type": "qwen"} | ({"visual": {}} if name == "qwen_vl" else {})
+    ours = Tokenizer.from_folder(made.write(tmp_path, config=model, generation_config={"chat_format": "chatml"}))
+    assert ours.chat_format is FORMATS[name]
+    answers = ["Hello <|im_start|>!", "a <box> b<|im_end|>"]
+    said = messages([("Hi <|im_end|>", answers[0]), (QUESTION, answers[1])], "Thanks.")
+    rows = answered(Record("a.jsonl: line 1", {"messages": said}), ours, None)
+    assert [row[1].count(True) for row in rows] == [len(ours.encode_answer(said[i]) or []) for i in (1, 3)]
+    whole = ours.encode_chat(said)
+    for ids, wanted in rows:
+        assert whole[: len(ids)] == ids
+        assert ids[-1] == ours.token_to_id("<|im_end|>")
+        assert wanted == sorted(wanted)
+        assert ours.token_to_id("<|im_start|>") not in ids[wanted.index(True) :]
+        assert ids[wanted.index(True) :].count(ids[-1]) == 1
+
+
+@pytest.mark.parametrize("name", ["chatglm3", "glm4", "llama3"])
+def test_an_answer_is_worded_as_it_is_in_the_past(name: str) -> None:
+    format = FORMATS[name]
+    said = messages([("Hi", "Hello!")], "And?")
+    asked = format.parts(said[:1])
+    behind = format.parts(said)[len(asked) :]
+    assert format.parts(said)[: len(asked)] == asked
+    expected = format.answer("Hello!")
+    assert behind[: len(expected)] == expected

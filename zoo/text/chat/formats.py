@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from zoo.errors import UsageError, clean
@@ -27,11 +27,12 @@ class ChatFormat:
     name: str
     parts: Callable[[Messages], list[str]]  # texts and Tokens
     ends: tuple[str, ...] = ()
+    answer: Callable[[str], list[str]] = field(default=lambda text: [text])  # behind the parts of what it answers
 
 
 def _rounds(messages: Messages) -> tuple[str | None, list[tuple[str, str]], str]:
     """What the system is told, past questions with answers, and the question. Raises UsageError for other turns."""
-    said = [(str(message.get("role")), _text(message)) for message in messages]
+    said = [(str(message.get("role")), text_of(message)) for message in messages]
     system = said.pop(0)[1] if said and said[0][0] == "system" else None
     for i, (role, _) in enumerate(said):
         if role != ("user", "assistant")[i % 2]:
@@ -42,7 +43,8 @@ def _rounds(messages: Messages) -> tuple[str | None, list[tuple[str, str]], str]
     return system, list(zip(texts[:-1:2], texts[1::2], strict=True)), texts[-1]
 
 
-def _text(message: Mapping[str, Any]) -> str:
+def text_of(message: Mapping[str, Any]) -> str:
+    """What a message says. Raises UsageError for one that holds anything else."""
     content = message.get("content")
     if isinstance(content, list):
         parts = [
@@ -75,7 +77,7 @@ def _chatglm3(messages: Messages, start: str = "sop") -> list[str]:
     for message in messages:
         if (role := str(message.get("role"))) not in ("system", "user", "assistant", "observation"):
             raise UsageError(f"a message is of the role {clean(role)!r}, which this model's format does not know")
-        parts += [Token(f"<|{role}|>"), "\n", _text(message)]
+        parts += [Token(f"<|{role}|>"), "\n", text_of(message)]
     return [*parts, Token("<|assistant|>")]
 
 
@@ -103,14 +105,14 @@ def _with_pictures(message: Mapping[str, Any], count: int) -> tuple[list[str], i
     """What a message says, pictures numbered and each in its place, and how many there are by now."""
     content = message.get("content")
     if not isinstance(content, list) or not any(isinstance(p, dict) and p.get("type") == "image" for p in content):
-        return [_text(message)], count
+        return [text_of(message)], count
     spoken: list[str] = []
     for part in content:
         if isinstance(part, dict) and part.get("type") == "image":
             count += 1
             spoken.append(f"Picture {count}: <img></img>\n")
         else:
-            spoken.append(_text({"content": [part]}))
+            spoken.append(text_of({"content": [part]}))
     return ["".join(spoken)], count
 
 
@@ -118,9 +120,12 @@ def _qwen_vl(messages: Messages) -> list[str]:
     """Its own tokens for places in pictures count in texts too; those of the format do not."""
     parts: list[str] = []
     for part in _chatml(messages):
-        cut = [part] if isinstance(part, Token) else PICTURE_TOKENS.split(part)
-        parts += [part] if isinstance(part, Token) else [Token(p) if i % 2 else p for i, p in enumerate(cut) if p]
+        parts += [part] if isinstance(part, Token) else _with_places(part)
     return parts
+
+
+def _with_places(text: str) -> list[str]:
+    return [Token(part) if i % 2 else part for i, part in enumerate(PICTURE_TOKENS.split(text)) if part]
 
 
 def _llama2(messages: Messages) -> list[str]:
@@ -140,19 +145,27 @@ def _glm4(messages: Messages) -> list[str]:
 
 def _llama3(messages: Messages) -> list[str]:
     parts: list[str] = [Token("<|begin_of_text|>")]
-    for role, text in [*((str(message.get("role")), _text(message)) for message in messages), ("assistant", None)]:
+    for role, text in [*((str(message.get("role")), text_of(message)) for message in messages), ("assistant", None)]:
         parts += [Token("<|start_header_id|>"), role, Token("<|end_header_id|>"), "\n\n"]
         parts += [] if text is None else [text.strip(), Token("<|eot_id|>")]
     return parts
 
 
+def _on_a_line(text: str) -> list[str]:
+    return ["\n", text]
+
+
+def _stripped(text: str) -> list[str]:
+    return [text.strip()]
+
+
 FORMATS = {
     "chatglm": ChatFormat("ChatGLM-6B's rounds", _chatglm, ("<eop>",)),
     "chatglm2": ChatFormat("ChatGLM2's rounds", _chatglm2, ("</s>",)),
-    "chatglm3": ChatFormat("ChatGLM3's roles", _chatglm3, ("</s>", "<|user|>", "<|observation|>")),
-    "glm4": ChatFormat("GLM-4's roles", _glm4, ("<|endoftext|>", "<|user|>", "<|observation|>")),
+    "chatglm3": ChatFormat("ChatGLM3's roles", _chatglm3, ("</s>", "<|user|>", "<|observation|>"), _on_a_line),
+    "glm4": ChatFormat("GLM-4's roles", _glm4, ("<|endoftext|>", "<|user|>", "<|observation|>"), _on_a_line),
     "chatml": ChatFormat("Qwen's ChatML", _chatml, ("<|im_end|>", "<|im_start|>")),
-    "qwen_vl": ChatFormat("Qwen-VL's ChatML", _qwen_vl, ("<|im_end|>", "<|im_start|>")),
-    "llama2": ChatFormat("LLaMA 2's [INST]", _llama2, ("</s>",)),
-    "llama3": ChatFormat("LLaMA 3's headers", _llama3, ("<|eot_id|>", "<|end_of_text|>", "<|eom_id|>")),
+    "qwen_vl": ChatFormat("Qwen-VL's ChatML", _qwen_vl, ("<|im_end|>", "<|im_start|>"), _with_places),
+    "llama2": ChatFormat("LLaMA 2's [INST]", _llama2, ("</s>",), _stripped),
+    "llama3": ChatFormat("LLaMA 3's headers", _llama3, ("<|eot_id|>", "<|end_of_text|>", "<|eom_id|>"), _stripped),
 }

@@ -27,7 +27,7 @@ def answers(ground: Ground) -> NextToken | PicturedAnswers:
     records = [*ground.records()]
     if any(record.values.get("images") for record in records):
         return pictured_answers(ground, records, answer_field(records[0]))
-    rows = whole([answered(record, ground.words, ground.end) for record in records], ground)
+    rows = whole([told for record in records for told in answered(record, ground.words, ground.end)], ground)
     corpus = text_corpus(ids for ids, _ in rows)
     told = np.concatenate([np.asarray(wanted, dtype=bool) for _, wanted in rows])
     corpus = replace(corpus, is_predicted=told)
@@ -54,8 +54,11 @@ def whole(rows: Sequence[Told], ground: Ground) -> list[Told]:
     return kept
 
 
-def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> Told:
-    """Token ids of a row, and for each whether it is an answer's. Raises UsageError for a row that has none."""
+def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> list[Told]:
+    """Token ids of a row, and for each whether it is an answer's. Raises UsageError for a row that has none.
+
+    A conversation in a family's own words has a row for each of its answers.
+    """
     if "messages" in record.values:
         return _conversation(record, tokenizer)
     prompt, answer = record.text("prompt"), record.text(answer_field(record))
@@ -64,6 +67,10 @@ def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> Told:
     if end is not None:
         before = before[:-1] if before[-1:] == [end] else before
         behind = [*behind, end]
+    return [_joined(before, behind)]
+
+
+def _joined(before: list[int], behind: list[int]) -> Told:
     return [*before, *behind], [False] * len(before) + [True] * len(behind)
 
 
@@ -80,13 +87,24 @@ def answer_field(record: Record) -> str:
     return found
 
 
-def _conversation(record: Record, tokenizer: Tokenizer) -> Told:
+def _conversation(record: Record, tokenizer: Tokenizer) -> list[Told]:
     messages = record.values["messages"]
     if not isinstance(messages, list) or not all(isinstance(m, Mapping) and "role" in m for m in messages):
         raise UsageError(f"{record.place}: messages are no list of objects with a role")
     if not tokenizer.has_chat:
         hint = 'give {"prompt": "…", "answer": "…"}, or a model with a chat template'
         raise UsageError(f"{record.place} holds a conversation, and {tokenizer.file} has no chat template", hint=hint)
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+    if not turns:
+        raise UsageError(f"{record.place} has no message of the assistant", why="nothing in it is predicted")
+    if tokenizer.chat_templates:
+        return [_templated(record, messages, tokenizer)]
+    # As in generation: texts between special tokens, so that none is found in what a message says.
+    answers = {i: tokenizer.encode_answer(messages[i]) or [] for i in turns}
+    return [_joined(tokenizer.encode_chat(messages[:i]), answers[i]) for i in turns]
+
+
+def _templated(record: Record, messages: Sequence[Mapping[str, object]], tokenizer: Tokenizer) -> Told:
     ids: list[int] = []
     wanted: list[bool] = []
     before = ""
@@ -99,8 +117,6 @@ def _conversation(record: Record, tokenizer: Tokenizer) -> Told:
                 ids += found
                 wanted += [is_wanted] * len(found)
                 before = whole
-    if not any(wanted):
-        raise UsageError(f"{record.place} has no message of the assistant", why="nothing in it is predicted")
     return ids, wanted
 
 

@@ -28,7 +28,7 @@ class Ground:
     config: ModelConfig
     model: nn.Module
     tokenizer: Tokenizer | None
-    initial: Callable[[], nn.Module]  # the model as it was before training, once more
+    initial: Callable[[], nn.Module] | None  # the model as it was before training, once more; None: without its adapter
     seed: int = 0
 
     @cached_property

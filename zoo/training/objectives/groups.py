@@ -21,7 +21,7 @@ from zoo.training.corpus import text_corpus
 from zoo.training.losses import IGNORED, group_advantages, grouped_loss, log_probabilities
 from zoo.training.objectives.batch import Facts, Microbatch
 from zoo.training.objectives.ground import Ground
-from zoo.training.objectives.pairs import answer_batch, frozen, prompt_ids
+from zoo.training.objectives.pairs import answer_batch, before_training, prompt_ids, reference_of
 from zoo.training.running.calling import named_function
 
 Reward = Callable[[str, str, Mapping[str, Any]], float]  # of a prompt, an answer and the row
@@ -34,7 +34,7 @@ class Groups:
     rows: Sequence[tuple[list[int], Mapping[str, Any]]]  # a prompt's tokens, and the row that it stands in
     tokenizer: Tokenizer
     reward: Reward
-    reference: nn.Module | None  # None where beta is 0
+    reference: nn.Module | None  # None where beta is 0, or where it is the model without its adapter
     group: int  # answers to each prompt
     max_new_tokens: int
     temperature: float
@@ -63,9 +63,10 @@ class Groups:
         device = next(model.parameters()).device
         sampled = batch.to(device)
         old = log_probabilities(self._logits(model, sampled), sampled.labels)
-        before = (
-            old if self.reference is None else log_probabilities(self._logits(self.reference, sampled), sampled.labels)
-        )
+        before = old
+        if self.beta:
+            with before_training(model, self.reference) as reference:
+                before = log_probabilities(self._logits(reference, sampled), sampled.labels)
         extra = {
             "old": old,
             "reference": before,
@@ -103,7 +104,7 @@ def groups(ground: Ground) -> Groups:
     numbers: dict[str, Any] = {name: ground.setting(name, float) for name in ("temperature", "clip", "beta")}
     if counts["group"] < 2 or counts["max_new_tokens"] < 1 or numbers["temperature"] <= 0:
         raise UsageError("objective.group is below 2, or max_new_tokens or temperature not above 0")
-    reference = frozen(ground.initial()) if numbers["beta"] else None
+    reference = reference_of(ground) if numbers["beta"] else None
     return Groups(rows, ground.words, reward_of(ground), reference, **counts, **numbers)
 
 

@@ -5,13 +5,15 @@ Shapes: N pairs, 2N rows of which the first N are the preferred answers, T token
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Generator, Tensor, nn
 
+from zoo.adapters.peft_library import without_adapter
 from zoo.errors import UsageError
 from zoo.nn import Decoder
 from zoo.training.corpus import Record, text_corpus
@@ -28,7 +30,7 @@ class Preferences:
     """Pairs, and the model as it was: it learns to prefer what was preferred, more than that one does."""
 
     rows: Sequence[tuple[Answer, Answer]]
-    reference: nn.Module | None
+    reference: nn.Module | None  # None: the model without its adapter
     kind: str
     beta: float
     smoothing: float
@@ -42,8 +44,8 @@ class Preferences:
 
     def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         chosen, rejected = scores(model, batch).chunk(2)
-        with torch.no_grad():
-            before = scores(self.reference, batch).chunk(2)
+        with before_training(model, self.reference) as reference:
+            before = scores(reference, batch).chunk(2)
         if self.kind == "ipo":
             loss = ipo_loss(chosen, rejected, *before, beta=self.beta)
         else:
@@ -81,7 +83,7 @@ def preferences(ground: Ground) -> Preferences:
     ground.check("kind", "beta", "smoothing")
     one_of("objective.kind", kind := ground.setting("kind", str), ("dpo", "ipo"))
     numbers = ground.setting("beta", float), ground.setting("smoothing", float)
-    return Preferences(_pairs(ground), frozen(ground.initial()), kind, *numbers)
+    return Preferences(_pairs(ground), reference_of(ground), kind, *numbers)
 
 
 def rewards(ground: Ground) -> Rewards:
@@ -122,6 +124,18 @@ def answer_batch(answers: Sequence[Answer]) -> Microbatch:
 def frozen(model: nn.Module) -> nn.Module:
     """A model that learns nothing."""
     return model.eval().requires_grad_(False)
+
+
+def reference_of(ground: Ground) -> nn.Module | None:
+    """The model as it was before training; None where it is that one without its adapter."""
+    return None if ground.initial is None else frozen(ground.initial())
+
+
+@contextmanager
+def before_training(model: nn.Module, reference: nn.Module | None) -> Iterator[nn.Module]:
+    """What is compared with, for as long as this lasts; no gradients are kept."""
+    with torch.no_grad(), without_adapter(model) if reference is None else nullcontext(reference) as found:
+        yield found
 
 
 def prompt_ids(record: Record, ground: Ground) -> list[int]:

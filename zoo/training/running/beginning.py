@@ -17,13 +17,15 @@ from zoo.errors import CheckpointError, UsageError
 from zoo.models.construction import build
 from zoo.registry import installed
 from zoo.text import Tokenizer
-from zoo.training.loop import Trainee, Update
+from zoo.training.loop import Trainee, Update, learnt_weights
 from zoo.training.objectives import Ground, make_objective
 from zoo.training.optimizers import make_optimizer
 from zoo.training.preparing import prepare
+from zoo.training.running.beside import base_fingerprint, check_base, check_beside
 from zoo.training.running.calling import named_function
 from zoo.training.running.memory import needed
 from zoo.training.running.page import page
+from zoo.training.running.rewarding import reward_format, trunk_of
 from zoo.training.running.run import Run, go, save
 from zoo.training.running.snapshot import RunFolder, read_facts, restore
 from zoo.training.running.speaking import samples
@@ -45,6 +47,16 @@ class TrainingJob:
     dtype: str = "float32"
     format: str | None = None  # of the folder; None: hf where the family has it, else zoo
     words: tuple[str, ...] = ()  # as typed, for the run's folder
+    quantize: str | None = None  # packs the checkpoint's matrices, beside which an adapter learns
+    keep_packed: bool = False  # the same with those that the checkpoint has packed
+
+    def __post_init__(self) -> None:
+        is_adapter, is_packed = self.recipe.lora.rank is not None, self.quantize is not None or self.keep_packed
+        if is_packed and not is_adapter:
+            raise UsageError("packed weights do not learn", hint="type lora=16 for an adapter beside them")
+        if is_adapter and self.source is None:
+            why = "an adapter's folder does not hold the weights that it stands beside, and these would be random"
+            raise UsageError("lora needs a checkpoint", why=why, hint="name a folder, or a model with weights")
 
     @cached_property
     def stages(self) -> list[Recipe]:
@@ -74,16 +86,20 @@ def following(job: TrainingJob, run: Run, tell: Callable[[str], None]) -> Run:
     """The stage after this one, which goes on from the weights that this one keeps."""
     kept = run.trainee.kept()
     with torch.no_grad():
-        for name, parameter in run.trainee.model.named_parameters():
+        for name, parameter in run.trainee.named_parameters():
             if name in kept:
                 parameter.copy_(kept[name])
-    return made(job, run.trainee.model, run.tokenizer, run.folder.files, tell, stage=run.stage + 1)
+    later = made(job, run.trainee.model, run.tokenizer, run.folder.files, tell, stage=run.stage + 1)
+    if run.trainee.extra is not None:
+        later.trainee.load_extra(run.trainee.extra_state())
+    return later
 
 
 def begun(job: TrainingJob, tell: Callable[[str], None], *, force: bool = False) -> tuple[Run, int]:
     """A run at step 0, its folder written, so that there is a checkpoint from the beginning."""
     RunFolder(Path(job.save), "").check(force=force)
     run = made(job, *starting(job, tell), tell)
+    torch.manual_seed(job.recipe.seed)  # of what modules draw, as dropout does
     save(run, 0)
     return run, 0
 
@@ -92,8 +108,10 @@ def resumed(job: TrainingJob, tell: Callable[[str], None]) -> tuple[Run, int]:
     """The run in the folder, where it stopped. Raises UsageError where its data are not those that it began with."""
     folder = Path(job.save)
     facts = read_facts(folder)
-    model = load(folder, device=job.device)
-    run = made(job, model, _own_tokenizer(model), None, tell, stage=facts["stage"])
+    check_beside(folder, job.recipe, facts)
+    model: Any = load(folder, device=job.device) if job.recipe.lora.rank is None else starting(job, tell)[0]
+    run = made(job, trunk_of(model), _own_tokenizer(model), None, tell, stage=facts["stage"])
+    check_base(folder, job.source, facts, run.facts.get("base"))
     if run.facts["data"] != facts["data"]:
         what = f"{folder} was begun on other data: {facts['data']}, not {run.facts['data']}"
         raise UsageError(what, hint="give the same files, tokenizer and data settings")
@@ -111,7 +129,7 @@ def starting(job: TrainingJob, tell: Callable[[str], None]) -> tuple[nn.Module, 
         if chosen.source is not None or chosen.train is not None:
             what = f"{job.source} brings its tokenizer, and its embedding is made for that"
             raise UsageError(what, hint="leave tokenizer.* out, or begin a preset from random weights")
-        model = load(job.source, dtype=job.dtype, device=job.device)
+        model = load(job.source, dtype=job.dtype, device=job.device, quantize=job.quantize, keep_packed=job.keep_packed)
         return model, _own_tokenizer(model), None
     assert job.config is not None
     words, config = words_for(job.recipe, job.config), job.config
@@ -138,26 +156,31 @@ def made(
     recipe, config = job.stages[stage], model.config
     if not recipe.data.files:
         raise UsageError("no data", hint="type data=FILE: a .txt, a .jsonl or a token file")
-    formats = installed()[config.family].formats
-    folder = RunFolder(Path(job.save), job.format or ("hf" if "hf" in formats else "zoo"), files)
+
+    # The base with its adapter off is the model as it was: no second one is needed.
+    initial = partial(_initial, job) if recipe.lora.rank is None else None
 
     def ground(names: list[str]) -> Ground:
-        return Ground(
-            recipe.objective, recipe.data, names, config, model, tokenizer, partial(_initial, job), recipe.seed
-        )
+        return Ground(recipe.objective, recipe.data, names, config, model, tokenizer, initial, recipe.seed)
 
-    learnt = make_objective(over := ground(recipe.data.files))
-    held_out = make_objective(held_out_of(ground(recipe.data.validation))) if recipe.data.validation else None
+    learnt: Any = make_objective(over := ground(recipe.data.files))
+    held_out: Any = make_objective(held_out_of(ground(recipe.data.validation))) if recipe.data.validation else None
+    head = getattr(learnt, "extra", None)
+    if held_out is not None and head is not None:
+        held_out = replace(held_out, extra=head)
+    folder = _folder(job, config, over.end if head is not None else None, files, has_head=head is not None)
     model = prepare(model, recipe)
-    trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=getattr(learnt, "extra", None))
+    trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=head)
     trainee.add_extra()
     if recipe.train.ema is not None:
-        trainee.mean = {name: p.detach().clone() for name, p in model.named_parameters()}
+        trainee.mean = learnt_weights(trainee)
     if (
         need := needed(model, recipe, over.length, copies=int(getattr(learnt, "reference", None) is not None))
     ) is not None:
         tell(need.in_words())
     facts = {"words": list(job.words), "recipe": recipe.to_dict(), "data": learnt.fingerprint}
+    if recipe.lora.rank is not None:
+        facts["base"] = base_fingerprint(model)
     callback = None if recipe.train.callback is None else named_function(recipe.train.callback, "train.callback")
 
     def report(records: list[Update]) -> str:
@@ -168,6 +191,13 @@ def made(
         trainee, learnt, recipe, folder, facts, held_out, callback, report, tell, tokenizer,
         stage=stage, offset=steps_before(job.stages, stage),
     )  # fmt: skip
+
+
+def _folder(job: TrainingJob, config: ModelConfig, end: int | None, files: Any, *, has_head: bool) -> RunFolder:
+    if has_head:
+        return RunFolder(Path(job.save), reward_format(config, end, job.format), files, end)
+    formats = installed()[config.family].formats
+    return RunFolder(Path(job.save), job.format or ("hf" if "hf" in formats else "zoo"), files)
 
 
 def held_out_of(ground: Ground) -> Ground:

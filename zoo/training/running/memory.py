@@ -13,6 +13,7 @@ from torch import nn
 from zoo.anatomy.activations import kept_numbers, largest_layer, recomputed_numbers
 from zoo.anatomy.size import Size
 from zoo.errors import ZooError
+from zoo.nn.packed import PackedLinear
 from zoo.training.settings import Recipe
 from zoo.units import human_bytes
 
@@ -52,7 +53,8 @@ def needed(model: nn.Module, recipe: Recipe, length: int, *, copies: int = 0) ->
     except ZooError:
         return None
     parameters = [*model.parameters()]
-    whole = sum(p.nbytes for p in parameters)
+    packed = [module for module in model.modules() if isinstance(module, PackedLinear)]
+    whole = sum(t.nbytes for t in [*parameters, *(b for module in packed for b in module.buffers(recurse=False))])
     learning = sum(p.nbytes for p in parameters if p.requires_grad)
     width = parameters[0].itemsize if recipe.train.autocast is None else 2
     t, logits = recipe.train, recipe.objective.get("chunk")

@@ -13,7 +13,7 @@ import torch
 from zoo.measurement.speed.memory import peak_bytes
 from zoo.progress import progress
 from zoo.text import Tokenizer
-from zoo.training.loop import Trainee, Update, measured, updates
+from zoo.training.loop import Trainee, Update, learnt_weights, measured, updates
 from zoo.training.objectives.batch import Objective
 from zoo.training.running.snapshot import RunFolder
 from zoo.training.settings import Recipe
@@ -94,7 +94,7 @@ def _look(run: Run, record: Update) -> bool:
     step = record["step"] - run.offset
     if run.best is None or loss < run.best[1]:
         run.best = step, loss
-        run.trainee.best = {name: p.detach().clone() for name, p in model.named_parameters()}
+        run.trainee.best = learnt_weights(run.trainee)
         return False
     return step - run.best[0] >= t.patience * (t.evaluate_every or t.steps)
 

@@ -10,7 +10,7 @@ import json
 import random
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from zoo.adapters.export import write_adapter
+from zoo.adapters.peft_library import is_adapted
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.saving import check_written, dtype_name, export_steps, exported, foreign_specs
@@ -28,6 +30,8 @@ from zoo.files.write import check_target, write_folder
 from zoo.models.construction import shared_parameters
 from zoo.registry import installed
 from zoo.training.loop import Trainee
+from zoo.training.running.beside import showing
+from zoo.training.running.rewarding import rewarding, under_head
 
 STATE, FACTS, METRICS, REPORT = "optimizer.safetensors", "training.json", "metrics.jsonl", "report.html"
 UNLISTED = (STATE, FACTS, METRICS, REPORT)
@@ -40,19 +44,33 @@ class RunFolder:
     path: Path
     format: str
     files: Mapping[str, bytes | Path] | None = None  # None: those of the checkpoint that the model comes from
+    end: int | None = None  # the token that ends what a model of reward reads
 
     def check(self, *, force: bool = False) -> None:
         """Raise ZooError unless it is free, or with `force`, one that zoo wrote."""
         check_target(self.path, [], force, UNLISTED)
 
     def write(self, trainee: Trainee, facts: Mapping[str, Any], report: str | None = None) -> None:
-        """Put model, state and facts there in one step, in place of what is there. Raises ZooError, and leaves that."""
+        """Put model, state and facts there in one step, in place of what is there. Raises ZooError, and leaves that.
+
+        Of an adapted model it is the adapter, in peft's layout.
+        """
         model: Any = trainee.model
+        unlisted = self._unlisted(trainee, facts, report)
+        if is_adapted(model):
+            with showing(model, trainee.kept()):
+                write_adapter(model, self.path, self.format, force=True, unlisted=unlisted)
+            return
         config: ModelConfig = model.config
-        family = installed()[config.family]
         kept = trainee.kept()
         ours = {names[0]: kept.get(names[0], p).detach() for names, p in shared_parameters(model)}
+        if trainee.extra is not None:
+            head = {name: kept.get(f"extra.{name}", p) for name, p in trainee.extra_state().items()}
+            config, ours = rewarding(config, self.end), under_head(ours, head)
+        family = installed()[config.family]
         specs = {name: (dtype_name(t), tuple(t.shape)) for name, t in ours.items()}
+        if len(dtypes := {dtype for dtype, _ in specs.values()}) == 1:
+            config = replace(config, dtype=dtypes.pop())  # by which transformers reads them
         check_written(family, self.format, config)
         steps = export_steps(family, self.format, config, specs)
         ledger = getattr(model, "ledger", None)
@@ -64,7 +82,7 @@ class RunFolder:
             extra=self.files if self.files is not None else companions(ledger.checkpoint) if ledger else {},
             provenance={"family": family.name, "format": self.format, **(origin(ledger) if ledger else {})},
             force=True,
-            unlisted=self._unlisted(trainee, facts, report),
+            unlisted=unlisted,
         )
 
     def record(self, values: Mapping[str, Any]) -> None:
@@ -118,8 +136,9 @@ def state_of(trainee: Trainee) -> dict[str, Tensor]:
         for key, value in state.items():
             if isinstance(value, Tensor):
                 found[f"optimizer/{key}/{names[id(parameter)]}"] = value
-    if trainee.kept():
-        found |= {f"weight/{name}": p.detach() for name, p in trainee.model.named_parameters()}
+    if trainee.kept() or is_adapted(trainee.model):  # what learns is then not, or not to the bit, in the model's files
+        learning = ((name, p) for name, p in trainee.named_parameters() if p.requires_grad)
+        found |= {f"weight/{name}": p.detach() for name, p in learning}
     for kind, tensors in (("mean", trainee.mean), ("best", trainee.best), ("extra", trainee.extra_state())):
         found |= {f"{kind}/{name}": value for name, value in (tensors or {}).items()}
     return found
@@ -143,11 +162,11 @@ def restore(trainee: Trainee, folder: Path, facts: Mapping[str, Any]) -> None:
             kinds[kind][name] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     with torch.no_grad():
-        for name, parameter in trainee.model.named_parameters():
+        trainee.load_extra(kinds["extra"])
+        for name, parameter in trainee.named_parameters():
             if name in kinds["weight"]:
                 parameter.copy_(kinds["weight"][name])
     trainee.mean, trainee.best = kinds["mean"] or None, kinds["best"] or None
-    trainee.load_extra(kinds["extra"])
     torch.set_rng_state(found["random/cpu"])
     if "random/cuda" in found and torch.cuda.is_available():
         torch.cuda.set_rng_state(found["random/cuda"])

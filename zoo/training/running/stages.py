@@ -19,12 +19,18 @@ def staged_recipes(recipe: Recipe) -> list[Recipe]:
     if not recipe.stages:
         return [recipe]
     plain = {**recipe.to_dict(), "stages": None}
-    return [Recipe.of(_merged(plain, stage, number)) for number, stage in enumerate(recipe.stages, 1)]
+    found = [Recipe.of(_merged(plain, stage, number)) for number, stage in enumerate(recipe.stages, 1)]
+    if len({stage.objective["name"] == "reward" for stage in found}) > 1:
+        why = "its folder holds a model of reward, which has no head over the vocabulary"
+        raise UsageError("objective=reward in some stages and not in others", why=why, hint="make two runs of them")
+    return found
 
 
 def _merged(plain: dict[str, Any], stage: Mapping[str, Any], number: int) -> dict[str, Any]:
     known = (*SECTIONS, "objective", *WHOLE)
     for name in stage:
+        if name == "lora":
+            raise UsageError(f"stage {number}: lora is said of the whole run", hint="type lora=16 beside stages=")
         if name not in known:
             raise UsageError(f"stage {number}: no key {clean(name)!r}", why=did_you_mean(str(name), known))
     merged = dict(plain)
