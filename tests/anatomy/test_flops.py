@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
+from tests.kinds import kinds
 from zoo import presets
 from zoo.anatomy import Anatomy
 from zoo.anatomy.config import ModelConfig
@@ -20,7 +21,6 @@ from zoo.registry import installed
 
 pytestmark = pytest.mark.slow  # torch imports its compiler to count
 
-PRESETS = sorted(installed().presets())
 FAMILIES = sorted(installed().families)
 LENGTH = 11
 
@@ -61,8 +61,8 @@ def test_a_picture_costs_its_patches_and_one_class(name):
     assert counter.get_total_flops() == size.prefill_flops(config.num_patches + 1) - 2 * patch + 2 * head
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_flops_of_every_preset_are_those_that_were_counted(name):
+@pytest.mark.parametrize("name", kinds())
+def test_flops_of_a_preset_of_each_kind_are_those_that_were_counted(name):
     # Eight layers hold every kind that a preset has, two where all are alike; the whole depth is in the test below, and
     # in the counts above.
     config = presets.config(name)
