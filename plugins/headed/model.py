@@ -52,19 +52,19 @@ class Headed(nn.Module):
     def forward(self, tokens: Tensor, attention_mask: Tensor | None = None) -> HeadedOutput:
         """States of tokens [B, T] and their classes; attention_mask [B, T] is True for real tokens.
 
-        Raises UsageError for several rows to classify where no token is for padding.
+        Raises UsageError for several rows to classify where no token is for padding, and where the mask knows better.
         """
         x = self.trunk.states(tokens, attention_mask=attention_mask)
         if self.classifier is None:
             return HeadedOutput(x)
-        return HeadedOutput(x, self.classifier(x if self.is_of_tokens else self.last(x, tokens)))
+        return HeadedOutput(x, self.classifier(x if self.is_of_tokens else self.last(x, tokens, attention_mask)))
 
     @property
     def is_of_one_row(self) -> bool:
         """Whether several rows cannot be read at a time: a classifier of sequences without a token for padding."""
         return self.classifier is not None and not self.is_of_tokens and self.pad_token_id is None
 
-    def last(self, x: Tensor, tokens: Tensor) -> Tensor:
+    def last(self, x: Tensor, tokens: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """The state [B, D] at each row's last token that is not padding; at its first where all are."""
         if self.pad_token_id is None:
             if len(tokens) != 1:
@@ -73,7 +73,18 @@ class Headed(nn.Module):
             return x[:, -1]
         places = torch.arange(tokens.shape[1], device=tokens.device)
         ends = (places * (tokens != self.pad_token_id)).argmax(-1)
-        return x[torch.arange(len(x), device=x.device), ends]
+        rows = torch.arange(len(x), device=x.device)
+        if attention_mask is not None and not torch.compiler.is_compiling():
+            self._check(ends, attention_mask.bool(), rows)
+        return x[rows, ends]
+
+    def _check(self, ends: Tensor, mask: Tensor, rows: Tensor) -> None:
+        """Refuse an end that is padding by the mask: what stands there has no meaning."""
+        wrong = mask.any(-1) & ~mask[rows, ends]
+        if bool(wrong.any()):
+            row = int(wrong.int().argmax())
+            what = f"row {row} ends in a token that is padding by attention_mask and not model.pad_token_id"
+            raise UsageError(f"{what}={self.pad_token_id}", hint="pad with that token, or set model.pad_token_id")
 
     def reset_parameters(self) -> None:
         """Random weights from the current generator, the trunk's as its family draws them."""

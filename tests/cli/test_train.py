@@ -73,7 +73,12 @@ def test_a_run_goes_on_from_a_checkpoint_and_its_folder_is_one(run: Any) -> None
     facts = json.loads(result.stdout)
     assert (facts["step"], facts["steps"], facts["saved"]) == (4, 6, {"folder": "./run", "format": "hf"})
     assert run(words).exit_code == 1  # it is there already
-    result = run("--resume save=./run train.stop=null")
+    for other in ("model.num_layers=2", "source=gpt2", "tokenizer.train=bpe", "dtype=float32"):
+        result = run(f"--resume save=./run {other}")
+        assert (result.exit_code, f"{other} is not what the run began with" in result.output) == (2, True)
+    result = run("--resume save=./run optimizer=sgd")
+    assert (result.exit_code, "was begun with optimizer=adamw" in result.output) == (2, True)
+    result = run("--resume tiny save=./run train.stop=null")
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith("./run: step 6 of 6, loss ")
     records = [json.loads(line) for line in Path("run/metrics.jsonl").read_text().splitlines()]

@@ -138,6 +138,18 @@ POOLING = {"idx": 1, "name": "1", "path": "1_Pooling", "type": f"{KIND}Pooling"}
         ("modules.json", {"0": TRANSFORMER}, "not a list of modules"),
         ("config_sentence_transformers.json", {"default_prompt_name": "query"}, "prompts"),
         ("sentence_bert_config.json", {"max_seq_length": "20"}, "not a number of tokens"),
+        ("sentence_bert_config.json", {"config_args": {"rms_norm_eps": 0.5}}, "zoo hands nothing on"),
+        ("sentence_bert_config.json", {"processor_kwargs": {"add_bos_token": False}}, "zoo hands nothing on"),
+        (
+            "sentence_bert_config.json",
+            {"processing_kwargs": {"text": {"max_length": 4}}},
+            "not known to zoo's embeddings",
+        ),
+        ("sentence_bert_config.json", {"transformer_task": "fill-mask"}, "'feature-extraction' only"),
+        ("sentence_bert_config.json", {"modality_config": {"text": {"method": "get"}}}, "zoo reads texts by"),
+        ("config_sentence_transformers.json", {"truncate_dim": 3}, "zoo gives whole vectors"),
+        ("config_sentence_transformers.json", {"model_type": "SparseEncoder"}, "is not SentenceTransformer"),
+        ("1_Pooling/config.json", {"pooling_mode": []}, "names no pooling"),
     ],
 )
 def test_what_a_folder_asks_for_and_zoo_does_not_do_is_refused(
@@ -147,10 +159,23 @@ def test_what_a_folder_asks_for_and_zoo_does_not_do_is_refused(
         zoo.embed(changed(folder, tmp_path / "copy", name, value), texts="A")
 
 
+def test_what_is_said_in_older_names_counts_and_no_end_is_cut_for_a_beginning(folder: Path, tmp_path: Path) -> None:
+    older = changed(folder, tmp_path / "older", "sentence_roberta_config.json", {"max_seq_length": 4})
+    (older / "sentence_bert_config.json").unlink()
+    cut, whole = (zoo.embed(one, texts=TEXTS, batch_size=1) for one in (older, folder))
+    short = [len(zoo.load("tiny").tokenizer.encode(text)) <= 4 for text in TEXTS]
+    assert [torch.equal(a, b) for a, b in zip(cut.vectors, whole.vectors, strict=True)] == short
+    settings = json.loads((folder / "tokenizer_config.json").read_text()) | {"truncation_side": "left"}
+    left = changed(folder, tmp_path / "left", "tokenizer_config.json", settings)
+    zoo.embed(left, texts="The dog")
+    with pytest.raises(UsageError, match="truncation_side is not right"):
+        zoo.embed(left, texts="The dog " * 20)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "dense",
-    [{"in_features": 64}, {"bias": False}, {"use_residual": True}, {"activation_function": "mine.Act"}, {"x": 1}],
+    [{"in_features": 64}, {"bias": False}, {"use_residual": True}, {"activation_function": "mine.GELU"}, {"x": 1}],
 )
 def test_a_projection_that_does_not_fit_is_refused(dense: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="2_Dense"):

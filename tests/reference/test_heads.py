@@ -140,6 +140,19 @@ def test_a_reward_is_read_without_padding_one_text_at_a_time(make: Make, tmp_pat
         zoo.evaluate(tmp_path, text="sample")
 
 
+def test_padding_by_another_token_than_the_models_is_refused(make: Make, tmp_path: Path) -> None:
+    """The end of a text is found by the token, and a state at a place that the mask hides has no meaning."""
+    make("LlamaForSequenceClassification").save_pretrained(tmp_path)
+    model = zoo.load(tmp_path)
+    for side, is_refused in (("right", True), ("left", False)):
+        tokens, mask = rows(side, pad=5)
+        if is_refused:
+            with pytest.raises(UsageError, match=r"padding by attention_mask and not model\.pad_token_id=0"):
+                model(tokens, attention_mask=mask)
+        else:
+            model(tokens, attention_mask=mask)
+
+
 def test_a_row_of_padding_is_classified_at_its_first_token(make: Make, tmp_path: Path) -> None:
     make("Qwen2ForSequenceClassification").save_pretrained(tmp_path)
     reference, _ = load_in_transformers(tmp_path, torch.float64)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.training.runs import job, token_file
 from zoo.errors import UsageError, ZooError
@@ -145,6 +145,16 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
     train(job(tmp_path / "run", token_file(tmp_path), train={"stop": 1}))
     other = token_file(tmp_path, count=300)
     assert "was begun on other data" in refused(lambda: train(job(tmp_path / "run", other), resume=True))
+    state = load_file(stored := tmp_path / "run" / "optimizer.safetensors")
+    name = next(name for name in state if name.startswith("optimizer/exp_avg/"))
+    same = job(tmp_path / "run", token_file(tmp_path))
+    for changed, told in (
+        ({n: x for n, x in state.items() if n != name}, "missing, or too many"),
+        (state | {name: state[name].flatten()[:3]}, "[3] beside a parameter of"),
+        (state | {"optimizer/exp_avg/mine": state[name].clone()}, "a parameter that does not learn"),
+    ):
+        save_file(changed, stored)
+        assert told in refused(lambda: train(same, resume=True))
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from zoo.cli.building import check_jobs, swept, values_of
 from zoo.cli.hydra_front import run_once, run_sweep
 from zoo.cli.own_presets import OwnPresets
 from zoo.cli.sources import head, quoted, sourced
-from zoo.errors import UsageError
+from zoo.errors import UsageError, clean
 from zoo.presets.composition import checked
 from zoo.training.running.snapshot import read_facts
 from zoo.training.settings import SECTIONS, Recipe
@@ -24,6 +24,8 @@ KEYS = (
     "source", "save", "device", "dtype", "format", "quantize", "keep_packed", "seed", "freeze", "stages", "objective",
     *SECTIONS,
 )  # fmt: skip
+
+FIXED = ("source", "model", "tokenizer", "dtype")  # what made the model that a run goes on with
 
 
 def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_json: bool) -> None:
@@ -127,10 +129,20 @@ def _with_earlier(words: Sequence[str]) -> list[str]:
     if not saves:
         raise UsageError("--resume: which run?", hint="type save=FOLDER")
     earlier: list[str] = read_facts(Path(saves[-1]))["words"]
+    _check_fixed(words, earlier)
     given = {word.partition("=")[0] for word in words}
     is_named = any("=" not in word or word.startswith(("model=", "source=")) for word in words)
     kept = [w for w in earlier if w.partition("=")[0] not in given and not (is_named and _names_model(w))]
     return [*kept, *words]
+
+
+def _check_fixed(words: Sequence[str], earlier: Sequence[str]) -> None:
+    """Refuse words that would make another model, for a run goes on with the one in its folder."""
+    for word in words:
+        section = word.partition("=")[0].lstrip("+~").partition(".")[0] if "=" in word else "source"
+        if section in FIXED and word not in earlier:
+            what = f"--resume: {clean(word)} is not what the run began with, and its model is made already"
+            raise UsageError(what, hint="leave it out, or begin another run")
 
 
 def _names_model(word: str) -> bool:

@@ -16,6 +16,7 @@ from torch import Tensor
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.loading import realise
 from zoo.errors import UsageError, ZooError, clean
+from zoo.files.json_file import read_json
 from zoo.hub.place import Place
 from zoo.models.trial import field
 from zoo.vision import Processing, pixels_of, read_image
@@ -42,8 +43,16 @@ class Opened:
         longest = min(limits, default=len(found.ids))
         if len(found.ids) <= longest:
             return found.ids
+        self._check_side()
         behind = next((i for i, is_special in enumerate(reversed(found.special_tokens_mask)) if not is_special), 0)
         return found.ids[: longest - behind] + found.ids[len(found.ids) - behind :]
+
+    def _check_side(self) -> None:
+        """Refuse to cut at the end what is meant to be cut at the beginning."""
+        file = self.ledger.checkpoint.folder / "tokenizer_config.json"
+        if file.is_file() and read_json(file).get("truncation_side", "right") != "right":
+            what = "a text is too long, and zoo cuts the end, but truncation_side is not right"
+            raise UsageError(f"{clean(file)}: {what}", hint="cut it yourself")
 
     def batches(self, rows: Sequence[list[int]], size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Tokens [B, T], padded on the right, and which of them are real."""

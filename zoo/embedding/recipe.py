@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from zoo.embedding.settings import limits_of, prompts_of
 from zoo.errors import CheckpointError, UsageError, clean, did_you_mean
 from zoo.files.json_file import parse_json, read_json
 from zoo.files.regular import read_bounded
@@ -106,7 +107,7 @@ def _from_modules(folder: Path, file: Path) -> VectorRecipe:
             raise CheckpointError(file, "type", f"{clean(kind)} is a module that zoo does not have")
     home = kinds[0][1]
     poolings, counts_prompt = _pooling(kinds[1][1] / "config.json")
-    return VectorRecipe(home, poolings, tuple(steps), counts_prompt, *_limits(home), *_prompts(folder))
+    return VectorRecipe(home, poolings, tuple(steps), counts_prompt, *limits_of(home), *prompts_of(folder))
 
 
 def _entries(file: Path) -> list[dict[str, Any]]:
@@ -145,6 +146,8 @@ def _pooling(file: Path) -> tuple[tuple[str, ...], bool]:
     modes = [ours for ours, is_used in old.items() if is_used] or ["mean"]
     if named is not None:
         modes = [SPELT.get(str(mode), str(mode)) for mode in (named if isinstance(named, list) else [named])]
+    if not modes:
+        raise CheckpointError(file, "pooling_mode", "it names no pooling")
     if wrong := [mode for mode in modes if mode not in POOLINGS]:
         raise CheckpointError(
             file, "pooling_mode", f"{clean(wrong[0])} is not known", why=did_you_mean(wrong[0], POOLINGS)
@@ -166,33 +169,10 @@ def _projection(home: Path) -> Projection:
     places = [raw.pop(name, None) for name in ("module_input_name", "module_output_name")]
     is_plain = all(place in VECTOR for place in places) and not raw.pop("use_residual", False)
     n_in, n_out, bias = raw.pop("in_features", None), raw.pop("out_features", None), raw.pop("bias", True)
-    act = str(raw.pop("activation_function", "torch.nn.modules.activation.Tanh")).rpartition(".")[2]
+    act = str(raw.pop("activation_function", "torch.nn.modules.activation.Tanh"))
+    act = act.rpartition(".")[2] if act.startswith("torch.nn.") else act  # code of anybody else's may share the name
     is_sized = all(isinstance(n, int) and n > 0 for n in (n_in, n_out)) and isinstance(bias, bool)
     if raw or not is_plain or not is_sized or act not in ACTIVATIONS:
         what = "it is not a linear layer on the vector of a text with an activation that zoo knows"
         raise CheckpointError(file, next(iter(raw), ""), what, why=f"activations: {', '.join(ACTIVATIONS)}")
     return Projection(home, int(n_in or 0), int(n_out or 0), bias, ACTIVATIONS[act])
-
-
-def _limits(home: Path) -> tuple[int | None, bool]:
-    """The tokens that are read of a text, and whether its letters are made small first."""
-    file = home / "sentence_bert_config.json"
-    raw = read_json(file) if file.is_file() else {}
-    longest, is_lower = raw.get("max_seq_length"), raw.get("do_lower_case", False)
-    if longest is None and (settings := home / "tokenizer_config.json").is_file():
-        found = read_json(settings).get("model_max_length")
-        longest = found if isinstance(found, int) and found < 1 << 30 else None
-    if not isinstance(longest, int | None) or not isinstance(is_lower, bool):
-        raise CheckpointError(file, "max_seq_length", f"{clean(repr(longest))} is not a number of tokens")
-    return longest, is_lower
-
-
-def _prompts(folder: Path) -> tuple[dict[str, str], str | None]:
-    """What may stand before texts, and which of it does unless another is asked for."""
-    file = folder / "config_sentence_transformers.json"
-    raw = read_json(file) if file.is_file() else {}
-    prompts, default = raw.get("prompts") or {}, raw.get("default_prompt_name")
-    is_table = isinstance(prompts, dict) and all(isinstance(text, str) for text in prompts.values())
-    if not is_table or (default is not None and default not in prompts):
-        raise CheckpointError(file, "prompts", "is not a table of texts in which the default one is")
-    return prompts, default

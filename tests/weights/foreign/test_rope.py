@@ -200,6 +200,7 @@ def test_extras_without_effect_are_told_and_transformers_computes_without_them_t
             "low_freq_factor=4.0 is not below high_freq_factor=1.0",
         ),
         ({"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not supported"),
+        ({"type": "yarn", "factor": 4.0, "truncate": None}, "truncate is null, which is neither true nor false"),
         ({"rope_theta": "x"}, "theta='x' is not float"),
         ({"rope_theta": 0}, "theta=0.0 is not above 1"),
         ({"rope_theta": "???"}, "is not a value"),

@@ -115,6 +115,10 @@ def resumed(job: TrainingJob, tell: Callable[[str], None]) -> tuple[Run, int]:
     if run.facts["data"] != facts["data"]:
         what = f"{folder} was begun on other data: {facts['data']}, not {run.facts['data']}"
         raise UsageError(what, hint="give the same files, tokenizer and data settings")
+    ours, theirs = (found["recipe"]["optimizer"]["name"] for found in (run.facts, facts))
+    if ours != theirs:
+        what = f"{folder} was begun with optimizer={theirs}, of whose state {ours} can make no use"
+        raise UsageError(what, hint=f"leave it out, or begin a run: zoo train {folder} optimizer={ours} save=OTHER")
     restore(run.trainee, folder, facts)
     run.best = None if facts["best"] is None else tuple(facts["best"])
     run.folder.drop_records(run.offset + facts["step"])

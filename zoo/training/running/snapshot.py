@@ -157,9 +157,11 @@ def restore(trainee: Trainee, folder: Path, facts: Mapping[str, Any]) -> None:
         kind, _, name = path.partition("/")
         if kind == "optimizer":
             key, _, parameter = name.partition("/")
-            state.setdefault(order.index(parameter), {})[key] = value
+            at = order.index(parameter) if parameter in order else -1
+            state.setdefault(at, {})[key] = value
         elif kind in kinds:
             kinds[kind][name] = value
+    _check_state(state, [p for group in optimizer.param_groups for p in group["params"]], folder / STATE)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
     with torch.no_grad():
         trainee.load_extra(kinds["extra"])
@@ -172,6 +174,19 @@ def restore(trainee: Trainee, folder: Path, facts: Mapping[str, Any]) -> None:
         torch.cuda.set_rng_state(found["random/cuda"])
     version, numbers, gauss = facts["random"]
     random.setstate((version, tuple(numbers), gauss))
+
+
+def _check_state(state: Mapping[int, dict[str, Tensor]], parameters: list[Any], file: Path) -> None:
+    """Refuse a state that is not of these parameters, or holds for some of them less than for others."""
+    if -1 in state:
+        raise CheckpointError(file, next(iter(state[-1])), "is of a parameter that does not learn")
+    for number, held in state.items():
+        if held.keys() != next(iter(state.values())).keys():
+            raise CheckpointError(file, "", "tensors of the optimizer are missing, or too many")
+        for key, value in held.items():
+            if value.ndim and value.shape != parameters[number].shape:
+                what = f"{list(value.shape)} beside a parameter of {list(parameters[number].shape)}"
+                raise CheckpointError(file, key, what)
 
 
 def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -59,6 +59,8 @@ def read_rope(hf: ForeignConfig, theta: float, partial: float | None, layer_type
         if group.get(name) not in (None, hf[name]):
             raise _bad(hf, f"{name} is {clean(repr(group[name]))}, but outside the group it is {clean(repr(hf[name]))}")
     known = KEYS.get(kind, ())
+    if group.get("truncate", True) is None and kind == "yarn":  # a key that is there counts for them: as false
+        raise _bad(hf, "truncate is null, which is neither true nor false")
     values |= {ours: group.pop(name) for name, ours in known if group.get(name) is not None}
     _pass_over(hf, group, kind)
     if left := [_said(name, value) for name, value in group.items() if value is not None]:
