@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.anatomy import TRUNK
 from zoo.nn import Alibi, Attention, Decoder, GatedMLP, PreNormLayer, RMSNorm, Rope
 
 from .config import BaichuanConfig
@@ -27,7 +28,7 @@ class Baichuan(Decoder):
         norm = partial(RMSNorm, eps=c.norm_eps)
         super().__init__(c, (PreNormLayer(attn(), mlp(), norm(d), norm(d)) for _ in range(c.num_layers)), norm(d))
         if c.has_normed_head:  # whose weight is read, and so is whole on every rank
-            self.cuts = tuple(cut for cut in self.cuts if cut.part != "lm_head")
+            self.cuts = tuple(cut for cut in TRUNK if cut.part != "lm_head")
 
     def decode(self, x: Tensor) -> Tensor:
         """Logits [B, T, V] of x [B, T, D]."""

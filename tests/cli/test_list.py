@@ -88,7 +88,7 @@ def test_the_last_line_counts_and_goes_to_stderr():
 
 def test_json_has_every_field_of_every_record():
     found = json.loads(zoo("list", "smol", "--json").stdout)
-    assert [model["name"] for model in found] == ["smollm2-135m", "smollm2-360m", "smollm2-1.7b"]
+    assert [model["name"] for model in found] == ["smollm2-135m", "smollm2-360m", "smollm2-1.7b", "smollm3-3b"]
     assert {tuple(model) for model in found} == {tuple(field.name for field in fields(ModelRecord))}
 
 

@@ -13,7 +13,6 @@ from contextlib import contextmanager, nullcontext, redirect_stderr
 
 import click
 
-from zoo.cli.ranks import is_lost, is_told_elsewhere
 from zoo.errors import ZooError
 
 # What torch says, the loader of shared libraries, and Python of a thread.
@@ -32,6 +31,8 @@ def at_least(code: int) -> Iterator[None]:
 
 def tell(error: Exception) -> int:
     """Say what went wrong in a few lines on stderr; the exit code."""
+    from zoo.cli.ranks import is_told_elsewhere  # here, since a command that goes well needs none of it
+
     with redirect_stderr(io.StringIO()) if is_told_elsewhere(error) else nullcontext():
         code = told(error)
     return max(code, error.__dict__.get("least_exit_code", 0))
@@ -59,6 +60,8 @@ def told(error: Exception) -> int:
         case OSError():
             click.echo(f"error: {error.filename or 'the system'}: {error.strerror or error}", err=True)
             return 1
+    from zoo.cli.ranks import is_lost
+
     if is_lost(error):
         click.echo("error: another rank ended, or did not answer in time\nwhat it said is told there", err=True)
         return 1

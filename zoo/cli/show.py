@@ -28,7 +28,6 @@ EPILOG = """\b
 Examples:
   zoo show llama3
   zoo show llama3 rope=yarn model.rope.factor=4
-  zoo show llama3.1-405b quantize=int4
   zoo show llama3.1-405b parallel.tp=8 parallel.pp=2
 """
 

@@ -11,7 +11,6 @@ EPILOG = """\b
 Examples:
   zoo train tiny data=./corpus.txt train.steps=30 save=./run
   zoo train model=llama3 model.num_layers=4 data=./corpus.txt train.steps=200 save=./run
-  zoo train ./SmolLM2 data=./chats.jsonl objective=sft optimizer.lr=1e-5 save=./tuned
   zoo train ./SmolLM2 data=./chats.jsonl objective=sft lora=16 save=./adapter
 """
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
-from zoo.anatomy.cuts import TRUNK
+from zoo.anatomy.cuts import TRUNK, Cut
 from zoo.nn.cache import Cache, LayerCache
 from zoo.nn.init import initialise
 from zoo.nn.span import Span
@@ -35,7 +35,7 @@ class Decoder(nn.Module):
     what leaves the stack.
     """
 
-    cuts = TRUNK
+    cuts: tuple[Cut, ...] = TRUNK
     layers: Any  # nn.ModuleList of Layer
 
     def __init__(self, config: Any, layers: Iterable[nn.Module], norm: nn.Module, *, head_bias: bool = False) -> None:
