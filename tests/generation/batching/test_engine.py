@@ -101,7 +101,7 @@ def test_every_family_joins_a_batch(name):
     for request in requests:
         engine.submit(request)
     found = told(engine)
-    assert engine.can_join
+    assert engine.can_join == (name != "gemma3n")  # whose layers borrow keys, and are served one request at a time
     assert [tokens_of(found[r]) for r in requests] == [alone(model, r).new_tokens[0] for r in requests]
 
 
