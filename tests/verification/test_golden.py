@@ -101,7 +101,9 @@ def test_a_stranger_ships_a_golden_beside_the_config(plant: Plant, tmp_path: Pat
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("golden", [g for g in GOLDENS if g.reference.startswith("transformers")], ids=lambda golden: golden.name)
+@pytest.mark.parametrize(
+    "golden", [g for g in GOLDENS if g.reference.startswith("transformers")], ids=lambda golden: golden.name
+)
 def test_the_numbers_are_those_of_transformers(golden: Golden, tmp_path: Path) -> None:
     """Computed again from the golden's config and weights, without a model of zoo."""
     pytest.importorskip("transformers", reason="the reference extra is not installed")

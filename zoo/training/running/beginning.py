@@ -178,9 +178,8 @@ def made(
     trainee.add_extra()
     if recipe.train.ema is not None:
         trainee.mean = learnt_weights(trainee)
-    if (
-        need := needed(model, recipe, over.length, copies=int(getattr(learnt, "reference", None) is not None))
-    ) is not None:
+    copies = int(getattr(learnt, "reference", None) is not None)
+    if (need := needed(model, recipe, over.length, copies=copies)) is not None:
         tell(need.in_words())
     facts = {"words": list(job.words), "recipe": recipe.to_dict(), "data": learnt.fingerprint}
     if recipe.lora.rank is not None:
