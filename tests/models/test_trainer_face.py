@@ -105,8 +105,8 @@ def test_the_trainer_of_transformers_trains_it_as_its_own(tmp_path: Path) -> Non
         trainer.train()
         losses.append([step["loss"] for step in trainer.state.log_history if "loss" in step])
     assert [float(x) for x in losses[0]] == pytest.approx([float(x) for x in losses[1]], abs=1e-3)  # as it prints them
-    with torch.no_grad():  # float32: four steps of AdamW, whose first are the sign of a gradient
-        assert (ours.eval()(rows) - theirs.eval()(rows).logits).abs().max() < 1e-3
+    with torch.no_grad():  # float32: AdamW's first steps are the sign of a gradient; measured 3e-5 after four
+        assert (ours.eval()(rows) - theirs.eval()(rows).logits).abs().max() < 2e-4
 
 
 @pytest.mark.slow

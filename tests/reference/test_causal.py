@@ -46,8 +46,8 @@ def test_logits_and_hidden_states_equal_the_reference(case: Case) -> None:
         close(torch.stack(states), case.expected["hidden_states"], 1e-9)
 
 
-# The norm behind a delta net divides what may be near 0: transformers' own float32 is 3e-4 and 1.3e-3 off.
-WIDE = {"qwen3.5": 1e-3, "qwen3.5-moe": 3e-3}
+# The norm behind a delta net divides what may be near 0: measured 2.7e-4, and transformers' own float32 is 1.7e-4 off.
+WIDE = {"qwen3.5-moe": 5e-4}
 
 
 @cases
