@@ -29,6 +29,8 @@ ITEM_BYTES = {
     "uint64": 8,
 }
 
+SHORT_NAMES = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
+
 
 def human_count(number: float) -> str:
     """Three digits and a unit: 512, 41.7k, 1.05M, 8.03B, 405B, 1.60T."""

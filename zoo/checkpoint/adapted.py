@@ -12,7 +12,7 @@ from zoo.adapters.fit.base import AdaptedBase
 from zoo.adapters.fit.settled import AdapterFit, settle
 from zoo.checkpoint.concessions import recorded
 from zoo.checkpoint.inspection import Ledger
-from zoo.errors import ZooWarning
+from zoo.errors import UsageError, ZooWarning
 from zoo.presets.homes import located
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 def fit_of(ledger: Ledger, adapter: str | Path, *, allow: Iterable[str] = (), allow_pickle: bool = False) -> AdapterFit:
     """An adapter beside the checkpoint of a ledger; `check()` says whether it fits. Reads headers only."""
+    if (part := ledger.config.nested) is not None:
+        hint = f"first write the slice: zoo convert {ledger.source} FOLDER --to hf model.slice={part.name}"
+        raise UsageError(f"an adapter and model.slice={part.name}: whose layers it changes is not known", hint=hint)
     folder = located(adapter, allow_pickle=allow_pickle).path
     found = open_adapter(folder, allow_pickle=allow_pickle)
     base = AdaptedBase(ledger.family, ledger.config, ledger.shapes, ledger.source, tuple(_names(ledger)))

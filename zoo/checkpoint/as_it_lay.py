@@ -12,6 +12,7 @@ from zoo.checkpoint.inspection import Ledger
 from zoo.errors import UsageError, some
 from zoo.files.packed import Packing
 from zoo.nn.packed import OfFile, PackedLinear
+from zoo.parallel.gathering import mesh_of
 from zoo.weights.account import grouped
 from zoo.weights.table import Step
 
@@ -23,6 +24,8 @@ def as_it_lay(model: nn.Module, format: str, packed: Mapping[str, PackedLinear])
 
     Raises UsageError for weights that are no longer, or never were, just what that file holds.
     """
+    if mesh_of(model) is not None:
+        raise _refused("each rank has a part of them", hint="zoo.load without mesh= reads all, and can save it")
     ledger, packing = _source(model, format)
     found: dict[str, Tensor] = {}
     for step in ledger.account.steps:
@@ -60,6 +63,8 @@ def _source(model: nn.Module, format: str) -> tuple[Ledger, Packing]:
         raise _refused(f"they lie in a file of the format {ledger.dialect}, and {format} has no such weights")
     if not packing.keys:
         raise _refused("how they are packed stands in a file beside config.json")
+    if nested := [key for key in packing.keys if "." in key]:
+        raise _refused(f"how they are packed stands in a group of config.json, {nested[0]}")
     return ledger, packing
 
 

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor
 
 from zoo.checkpoint.inspection import Ledger
+from zoo.checkpoint.places import in_file
 from zoo.errors import CheckpointError
-from zoo.weights.account import grouped
+from zoo.files.bits import PATTERNS, all_finite
 
 if TYPE_CHECKING:
-    pass
-
-
-SUMMED = (torch.bfloat16, torch.float16, torch.float32, torch.float64)  # which torch adds up as they are
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 def check_tied(ledger: Ledger, tensors: Mapping[str, Tensor]) -> None:
@@ -67,24 +67,84 @@ def _base(ledger: Ledger, tensors: Mapping[str, Tensor]) -> str:
 
 
 def is_finite(tensor: Tensor) -> bool:
-    """Whether no element is NaN or infinite. One pass over the data, without a copy of it.
+    """Whether no element is NaN or infinite. One pass over the data, without a copy of it where it lies end to end."""
+    if not _can_be_read(tensor):
+        return bool(torch.isfinite(tensor if tensor.itemsize > 1 else tensor.float()).all())
+    return all_finite(_as_it_lies(tensor), _type_of(tensor)) if tensor.numel() else True
 
-    A sum in the tensor's own dtype is vectorised, twenty times as fast for bfloat16 as one told to give float32; it may
-    overflow where no number does, which the exact pass then tells.
+
+class FiniteBeside:
+    """Looks for NaN and infinity in several threads, in tensors that are used meanwhile. A context manager.
+
+    What was not looked at by then is at the end of the block; no more than `WAITING` bytes are ahead of the threads.
     """
-    dtype = None if tensor.dtype in SUMMED else torch.float32
-    return bool(torch.isfinite(tensor.sum(dtype=dtype)) or torch.isfinite(tensor).all())
+
+    WAITING, PIECE = 256 << 20, 16 << 20
+
+    def __init__(self, ledger: Ledger) -> None:
+        # Half of the threads there are: two on two cores took 10 % off the clock, for 30 % more work.
+        self._ledger, self._num_threads = ledger, min(4, torch.get_num_threads() // 2)
+        self._threads: ThreadPoolExecutor | None = None
+        self._begun: deque[tuple[str, int, Future[bool]]] = deque()
+        self._ahead = 0  # bytes
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        try:
+            self._settle(0 if kind is None else None)
+        finally:
+            if self._threads is not None:
+                self._threads.shutdown(cancel_futures=True)
+
+    def check(self, name: str, tensor: Tensor) -> None:
+        """Refuse NaN and infinity: now, or at a later call. The tensor must stay as it is until then."""
+        if self._num_threads < 2 or not tensor.numel() or not _can_be_read(tensor):
+            check_finite(self._ledger, name, tensor)
+            return
+        self._threads = self._threads or ThreadPoolExecutor(self._num_threads)
+        data, dtype = _as_it_lies(tensor), _type_of(tensor)
+        for at in range(0, len(data), self.PIECE):
+            piece = data[at : at + self.PIECE]
+            self._begun.append((name, len(piece), self._threads.submit(all_finite, piece, dtype)))
+        self._ahead += len(data)
+        self._settle(self.WAITING)
+
+    def _settle(self, most: int | None) -> None:
+        """Wait until no more than so many bytes are ahead; None: for nothing."""
+        while most is not None and self._begun and self._ahead > most:
+            name, nbytes, found = self._begun.popleft()
+            self._ahead -= nbytes
+            if not found.result():
+                raise _not_finite(self._ledger, name)
+
+
+def _can_be_read(tensor: Tensor) -> bool:
+    return tensor.device.type == "cpu" and _type_of(tensor) in PATTERNS
+
+
+def _type_of(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def _as_it_lies(tensor: Tensor) -> NDArray[np.uint8]:
+    """The bytes of a tensor that has some, in the order in which they lie: a copy only where there are gaps."""
+    flat = tensor.detach()
+    flat = flat if flat.is_contiguous() else flat.permute(_by_stride(flat))
+    return flat.reshape(-1).contiguous().view(torch.uint8).numpy()
+
+
+def _by_stride(tensor: Tensor) -> list[int]:
+    """The dimensions in the order in which they lie, which makes a transposed matrix one run of numbers again."""
+    return sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
 
 
 def check_finite(ledger: Ledger, name: str, tensor: Tensor) -> None:
     """Refuse NaN and infinity."""
     if not is_finite(tensor):
-        raise CheckpointError(*in_file(ledger, name), "it contains NaN or infinity")
+        raise _not_finite(ledger, name)
 
 
-def in_file(ledger: Ledger, name: str) -> tuple[Path, str]:
-    """The file that one of our tensors comes from, and what it is called there."""
-    step = next(step for step in ledger.account.steps if name in step.ours)
-    theirs = [ledger.account.actual[n] for n in step.theirs]
-    called = grouped(theirs)[0]
-    return ledger.checkpoint.tensors[theirs[0]].file, called if called == name else f"{called} (our {name})"
+def _not_finite(ledger: Ledger, name: str) -> CheckpointError:
+    return CheckpointError(*in_file(ledger, name), "it contains NaN or infinity")

@@ -66,6 +66,8 @@ def _family(checkpoint: Checkpoint, family: Family) -> Iterator[str]:
 
 
 def _overrides(own: ModelConfig, config: ModelConfig) -> Iterator[str]:
+    if config.nested is not None:
+        yield str(config.nested)
     for path, (before, after) in differing(own, config).items():
         yield f"{path}={clean(json.dumps(after))} was asked for; the files say {clean(json.dumps(before))}"
 

@@ -12,8 +12,9 @@ from zoo.checkpoint.export_plan import ExportPlan, check_to_write
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.notes import tell
 from zoo.checkpoint.provenance import origin
+from zoo.checkpoint.ways import Way
 from zoo.errors import UsageError, clean
-from zoo.files.regular import sha256_of
+from zoo.registry.family import OURS
 from zoo.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def convert_ledger(
     check_to_write(ledger)
     if fit is not None:
         fit.check()
-    if format not in (formats := ["zoo", *ledger.family.formats]):
+    if format not in (formats := [*OURS, *ledger.family.formats]):
         raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
     if type is not None and format != "gguf":
         raise UsageError(f"the type {clean(type)!r} is for GGUF files", hint="add format='gguf' (--to gguf)")
@@ -94,37 +95,35 @@ def convert_ledger(
     from zoo.checkpoint.target import Target
 
     tell(ledger)
-    plan = ExportPlan.of(ledger, format, dtype)
-    target = Target(
-        Path(folder), ledger.family, format, plan.config, plan.foreign,
-        provenance(ledger, format, plan.dtype, allow) | ({} if fit is None else {"adapter": str(fit.adapter.path)}),
-        ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
-    )  # fmt: skip
-    done = Conversion(
-        ledger, Path(folder), format, target.num_tensors, target.nbytes, plan.dtype, target.notes, target.written
-    )  # fmt: skip
-    if dry_run:
-        target.check()
-        return done
-    if fit is None:
-        with plan.tensors() as tensors:
+    plan = ExportPlan.of(ledger, format, dtype, shard_bytes)
+    with Way(plan, fit) as way:
+        merged = {} if fit is None else {"adapter": str(fit.adapter.path)}
+        target = Target(
+            Path(folder), ledger.family, format, plan.config, plan.foreign,
+            lambda: provenance(ledger, format, plan.dtype, allow, {} if dry_run else way.hashes()) | merged,
+            ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
+        )  # fmt: skip
+        done = Conversion(
+            ledger, Path(folder), format, target.num_tensors, target.nbytes, plan.dtype, target.notes, target.written
+        )  # fmt: skip
+        if dry_run:
+            target.check()
+            return done
+        with way.tensors() as tensors:
             target.write(tensors)
-        return done
-    from zoo.checkpoint.merged import merged_tensors
-
-    with merged_tensors(plan, fit) as (tensors, merging):
-        target.write(tensors)
-    return replace(done, notes=(*done.notes, *fit.notes, merging.note()))
+        return replace(done, notes=(*done.notes, *way.notes))
 
 
-def provenance(ledger: Ledger, format: str, dtype: str | None, allow: Iterable[str]) -> dict[str, Any]:
-    """Where the weights come from, for zoo.json."""
+def provenance(
+    ledger: Ledger, format: str, dtype: str | None, allow: Iterable[str], hashes: Mapping[str, str]
+) -> dict[str, Any]:
+    """Where the weights come from, for zoo.json; `hashes` are the sha256 of its files."""
     from zoo.registry import installed
 
     plugin = installed().origin[ledger.family.name]
     return {
         **origin(ledger),
-        "source_files": {file.name: sha256_of(file) for file in ledger.checkpoint.files},
+        "source_files": dict(hashes),
         "family": ledger.family.name,
         "plugin": f"{plugin.distribution} {plugin.version}",
         "from": ledger.dialect,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.interpretation import table_for
 from zoo.errors import CheckpointError, UsageError, ZooError, some
-from zoo.files.gguf.encoding import BLOCKS, FILE_TYPES, bytes_of_type, chosen_type, type_named
+from zoo.files.gguf.encoding import BLOCK, BLOCKS, EXPERTS, FILE_TYPES, bytes_of_type, chosen_type, type_named
 from zoo.files.gguf.writer import Specs, write_gguf
 from zoo.files.gguf_header import read_raw_header
 from zoo.files.safetensors_writer import TensorSpec
@@ -63,7 +63,9 @@ def planned(
     kind = type_named(encoding) if encoding else None
     extra = _settings(table_for(family, "gguf", config))
     specs = {name: (chosen_type(name, spec, kind), spec[1]) for name, spec in foreign.items()}
-    specs |= {name: ("F32", tuple(t.shape)) for name, t in extra.items()}
+    if kind == "MXFP4" and not any(name.endswith(EXPERTS) for name in specs):
+        raise UsageError("the model has no experts, whose matrices alone are written as mxfp4", hint="q4_0 is as small")
+    specs |= {name: ("F32" if t.ndim < 2 else "F16", tuple(t.shape)) for name, t in extra.items()}
     metadata = family.dialect("gguf").to_config(config)
     most = max((k for k in FILE_TYPES), key=lambda k: sum(bytes_of_type(*s) for s in specs.values() if s[0] == k))
     metadata |= {"general.file_type": FILE_TYPES[most]}
@@ -71,7 +73,7 @@ def planned(
         metadata["general.quantization_version"] = 2
     metadata = _with_ends({"tokenizer.ggml.model": "none"} | metadata, companions)
     metadata[OURS] = json.dumps(provenance, ensure_ascii=False, sort_keys=True)
-    odd = [name for name, (found, _) in specs.items() if kind in BLOCKS and found == "F16"]
+    odd = [name for name, (found, s) in specs.items() if kind in BLOCKS and found == "F16" and s[-1] % BLOCK]
     told = f"{some(odd)}: rows that are not whole blocks of {kind}, written as float16"
     return GGUFPlan(metadata, specs, extra, [told] if odd else [])
 
@@ -152,10 +154,11 @@ def _has_tokenizer(ledger: Ledger) -> bool:
 
 
 def _settings(table: Table) -> dict[str, Tensor]:
-    """What the table passes over when it reads, because the config says it, and the file must hold all the same."""
+    """What the table passes over when it reads, and the file must hold all the same: settings and fillers."""
     import torch
 
-    return {i.theirs: torch.tensor(i.witness()[0], dtype=torch.float32) for i in table.ignored if i.witness}
+    fillers = {i.theirs: torch.zeros(()).expand(i.filler) for i in table.ignored if i.filler}
+    return fillers | {i.theirs: torch.tensor(i.witness()[0], dtype=torch.float32) for i in table.ignored if i.witness}
 
 
 def _flat(stream: Iterable[tuple[str, Tensor]], specs: Specs) -> Iterator[tuple[str, Tensor]]:

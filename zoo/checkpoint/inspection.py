@@ -15,17 +15,19 @@ from zoo.checkpoint.carried import Carried
 from zoo.checkpoint.companions import Accompanied
 from zoo.checkpoint.concessions import concessions
 from zoo.checkpoint.detection import Interpreted, family_of, look_alike, offer, with_a_look_alike
-from zoo.checkpoint.interpretation import main_dtype, our_shapes, overridden, read_config, refuse_endless, table_for
+from zoo.checkpoint.interpretation import main_dtype, overridden, read_config, refuse_endless
 from zoo.checkpoint.notes import assumed_in, notes_of
+from zoo.checkpoint.own_names import given_config, settled
 from zoo.checkpoint.repairs import Remedy, repair_of
 from zoo.checkpoint.shown import as_html
+from zoo.checkpoint.ties import check_places
 from zoo.checkpoint.wrappers import unwrapped
 from zoo.errors import CheckpointError, clean
 from zoo.files.checkpoint import Checkpoint, open_checkpoint
 from zoo.presets.homes import located
 from zoo.registry.fallback import FALLBACK
 from zoo.registry.family import Family
-from zoo.weights.account import Account, settle
+from zoo.weights.account import Account
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.packing import KEYS as PACKING
 from zoo.weights.packing import eight_bits, unpacks
@@ -103,22 +105,16 @@ class Ledger(Accompanied, Carried):
 
     def check(self) -> None:
         """Raise CheckpointError, with everything that has no place, unless all is accounted for."""
-        rows = self.account.problems()
-        if not rows:
-            self._check_packing()
-            return
+        if not (rows := self.account.problems()):
+            check_places(self)
+            return self._check_packing()
         bad = self.account
         count = len(bad.missing) + len(bad.unexpected) + len(bad.mismatched) + len(bad.orphans)
         total = len(self.checkpoint.tensors) + len(bad.missing)
         lines = [f"  {kind:10}  {clean(name)}  {what}" for kind, name, what in rows[:8]]
         lines += [f"  and {len(rows) - 8} more groups"] if len(rows) > 8 else []
-        raise CheckpointError(
-            self.source,
-            "",
-            f"{count} tensors of {total} do not match the {self.family.name} model",
-            why="\n".join(lines),
-            hint=self._advice(),
-        )
+        what = f"{count} tensors of {total} do not match the {self.family.name} model"
+        raise CheckpointError(self.source, "", what, why="\n".join(lines), hint=self._advice())
 
     def _check_packing(self) -> None:
         """Refuse packed weights whose packing was let pass: nothing says what their numbers mean."""
@@ -181,14 +177,16 @@ def inspect(
 
     `source` is a folder, a file, a preset's name, hf://org/name@rev, org/name (from the cache), pkg://package/path, or
     what `locate` found.
-    `family` overrules the detection, `overrides` (`model.has_pooler=false`) what the config says; `allow` are shell
-    patterns, alone or parted by commas, of tensors and config keys that may be left over or missing.
+    `family` overrules the detection, `overrides` (`model.has_pooler=false`) what the config says (config=FILE: which it
+    is, for a folder of torch.distributed.checkpoint); `allow` are shell patterns, alone or parted by commas, of tensors
+    and config keys that may be left over or missing.
     Raises CheckpointError for what cannot be read or belongs to no family.
     """
     from zoo.hub.place import Place
 
     place = source if isinstance(source, Place) else located(source, allow_pickle=allow_pickle)
-    checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle)
+    given, overrides = given_config(overrides)
+    checkpoint = open_checkpoint(place.path, allow_pickle=allow_pickle, config=given)
     refuse_endless(checkpoint)
     allow = tuple(pattern for word in allow for pattern in word.split(",") if pattern)
     chosen, match = family_of(checkpoint, family)
@@ -202,9 +200,7 @@ def inspect(
     if keys.lacks_dtype:  # the files themselves are the better witness
         config = replace(config, dtype=main_dtype(checkpoint))
     own, config = config, overridden(config, overrides)
-    table = table_for(chosen, checkpoint.dialect, config, checkpoint.tensors)
-    shapes = our_shapes(chosen, config)
-    account = settle(table, shapes, checkpoint.tensors, spare=checkpoint.spare)
+    checkpoint, table, shapes, account = settled(checkpoint, chosen, config)
     account.allow(allow)
     ledger = Ledger(
         place.source if isinstance(source, Place) else str(source), chosen, checkpoint.dialect, match.reasons, config,
@@ -214,6 +210,7 @@ def inspect(
     if not account.is_settled:
         refused = Interpreted(chosen, keys, config, account)
         ledger.looks_like, ledger.names_say = look_alike(checkpoint, chosen, allow, account)
-        if chosen is not FALLBACK:  # whose config is what the file says, and has no fields to override
+        # The fallback's config is what the file says, and has no fields to override; a slice has the whole's.
+        if chosen is not FALLBACK and config.nested is None:
             ledger.repair = repair_of(checkpoint, refused, shapes, allow=allow, overrides=overrides)
     return ledger

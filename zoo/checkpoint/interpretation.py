@@ -14,9 +14,12 @@ from zoo.checkpoint.counting import compare_counts, most_for
 from zoo.errors import CheckpointError, ConfigError, ZooError, clean, some
 from zoo.files.checkpoint import Checkpoint
 from zoo.files.tensor_info import TensorInfo
-from zoo.registry.family import Family
+from zoo.registry.family import OURS, Family
 from zoo.weights.dialect import Dialect
+from zoo.weights.entries import Alias
 from zoo.weights.foreign.config import ForeignConfig
+from zoo.weights.foreign.inert import OF_SCORES
+from zoo.weights.nesting import NestedTable
 from zoo.weights.table import Identity, Table
 
 TOO_MANY = f"more than {MAX_LAYERS} layers are refused"
@@ -32,7 +35,8 @@ def read_config(family: Family, checkpoint: Checkpoint, allow: Iterable[str] = (
     try:
         if checkpoint.dialect == "zoo":
             keys.used.update(checkpoint.config)
-            config = family.config_class.from_dict({k: v for k, v in checkpoint.config.items() if k != "zoo"})
+            beside = {"zoo", *OF_SCORES}
+            config = family.config_class.from_dict({k: v for k, v in checkpoint.config.items() if k not in beside})
         else:
             config = dialect_of(family, checkpoint.dialect).from_config(keys)
             keys.check(where=family.name, allow=allow, is_asked=not _claims(family, checkpoint))
@@ -102,11 +106,28 @@ def table_for(
     family: Family, dialect: str, config: ModelConfig, tensors: Mapping[str, TensorInfo] | None = None
 ) -> Table:
     """The weight table of a family's dialect: for the files that hold `tensors`, or as zoo writes it."""
+    if tensors is not None and (part := config.nested) is not None:
+        table = table_for(family, dialect, part.whole, tensors)
+        return NestedTable(table, part, our_shapes(family, config), our_shapes(family, part.whole))
     if tensors is not None:
         compare_counts(config, tensors)
-    if dialect == "zoo":
-        return Identity()
+    if dialect in OURS:
+        return Identity(_aliases(family, config, tensors or {}))
     return dialect_of(family, dialect).table(config, tensors)
+
+
+def _aliases(family: Family, config: ModelConfig, tensors: Mapping[str, TensorInfo]) -> Iterable[Alias]:
+    """What the state dict of a module holds twice; only where there are names that are not of our weights."""
+    if tensors.keys() <= our_shapes(family, config).keys():
+        return ()
+    return (Alias(name, of) for name, of in second_names(config).items())
+
+
+def second_names(config: ModelConfig) -> dict[str, str]:
+    """The names that a module's parameters go by besides their first, as a head that is the embedding. Needs torch."""
+    from zoo.models.construction import on_meta, shared_parameters
+
+    return {name: names[0] for names, _ in shared_parameters(on_meta(config)) for name in names[1:]}
 
 
 def dialect_of(family: Family, dialect: str) -> Dialect[Any]:

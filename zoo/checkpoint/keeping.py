@@ -3,36 +3,38 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from zoo.checkpoint.checks import is_finite
 from zoo.checkpoint.inspection import Ledger
+from zoo.checkpoint.pieces import (
+    HeldPiece,
+    as_they_lie,
+    cut_pieces,
+    maps_of,
+    open_packed,
+    packing_of,
+    records_of,
+    share_of_rows,
+)
 from zoo.errors import CheckpointError, UsageError, some
 from zoo.files.copied import copied
-from zoo.files.gguf_file import GGUFReader
 from zoo.files.packed import PackedMatrix, Packing
-from zoo.files.packed.gguf_blocks import blocks_of
 from zoo.models.rounding import BFLOAT16
-from zoo.nn.packed import (
-    FilePart,
-    Int4Groups,
-    Int8Rows,
-    OfFile,
-    can_be_packed,
-    is_packable_table,
-    put_packed,
-    put_table,
-)
+from zoo.nn.packed import FilePart, Int4Groups, Int8Rows, OfFile, can_be_packed, is_packable_table, put_packed
+from zoo.parallel.borders import check_borders, shape_of
 from zoo.units import human_bytes
 from zoo.weights.account import grouped
-from zoo.weights.ops import transpose
-from zoo.weights.row_maps import RowRun, row_maps
+from zoo.weights.row_maps import RowRun
 from zoo.weights.table import Step
+
+if TYPE_CHECKING:
+    from zoo.parallel.plans import RankPlan
 
 
 @dataclass
@@ -57,90 +59,114 @@ class Kept:
 
 
 class Keeper:
-    """Puts the packed matrices of a checkpoint into a model as they are."""
+    """Puts the packed matrices of a checkpoint into a model as they are, or a rank's part of them."""
 
-    def __init__(self, ledger: Ledger, model: nn.Module, dtype: torch.dtype | None, device: torch.device) -> None:
-        self.ledger, self.model, self.dtype, self.device = ledger, model, dtype, device
+    def __init__(
+        self,
+        ledger: Ledger,
+        model: nn.Module,
+        dtype: torch.dtype | None,
+        device: torch.device,
+        plan: RankPlan | None = None,
+    ) -> None:
+        self.ledger, self.model, self.dtype, self.device, self.plan = ledger, model, dtype, device, plan
         self.packing = _packing(ledger)
-        self.raw = _open(ledger, self.packing)
+        self.raw = open_packed(ledger, self.packing)
         self.done = Kept()
+        if plan is not None:
+            check_borders(plan, self._steps(), ledger.shapes)
 
     def keeps(self, step: Step) -> bool:
         """Put all weights of a step into the model as they lie in the file, where that can be."""
-        actual = self.ledger.account.actual
-        found = [self.packing.matrices.get(actual[name]) for name in step.theirs]
-        if not any(found):
+        records = records_of(self.ledger, self.packing, step)
+        if not records:
             return False
-        records = [record for record in found if record is not None]
-        reason = self._against(step, records)
-        maps = None if reason else self._maps(step, records)
+        maps, why = self._maps(step, records)
         if maps is None:
-            why = reason or "the table moves more than whole rows of it"
             self.done.unpacked |= dict.fromkeys(step.ours, why)
             return False
-        records = [record.turned or record for record in records]
+        records = as_they_lie(records)
         held = [{role: self._part(info.name, record) for role, info in record.parts.items()} for record in records]
-        for name, pieces in zip(step.ours, maps, strict=True):
-            self._put(name, records, held, pieces)
-        self.done.nbytes += sum(record.nbytes for record in records)
+        for name, runs in zip(step.ours, maps, strict=True):
+            self._put(name, list(self._pieces(name, records, held, runs)))
+        if self.plan is None:
+            self.done.nbytes += sum(record.nbytes for record in records)
         return True
 
-    def _against(self, step: Step, records: list[PackedMatrix]) -> str:
-        """Why the weights of a step cannot stay packed."""
-        if len(records) < len(step.theirs):
-            return "what it is joined with is not packed"
-        if not all(can_be_packed(self.model, name) or is_packable_table(self.model, name) for name in step.ours):
-            return "it is no matrix of a linear layer of its own"
-        return ""
+    def _steps(self) -> Iterator[tuple[Step, list[PackedMatrix]]]:
+        """The steps whose weights stay packed, each with what it reads."""
+        for step in self.ledger.account.steps:
+            records = records_of(self.ledger, self.packing, step)
+            if records and self._maps(step, records)[0] is not None:
+                yield step, as_they_lie(records)
 
-    def _maps(self, step: Step, records: list[PackedMatrix]) -> list[list[RowRun]] | None:
-        theirs, ours, op = [record.shape for record in records], [self.ledger.shapes[n] for n in step.ours], step.op
-        if all(record.turned for record in records):
-            theirs, op = transpose.our_shapes(theirs), transpose >> op
-        is_wide = len({shape[-1] for shape in (*theirs, *ours)}) == 1
-        return row_maps(op, theirs, ours) if is_wide else None
+    def _maps(self, step: Step, records: list[PackedMatrix]) -> tuple[list[list[RowRun]] | None, str]:
+        """The rows of which the weights of a step are made, or why they cannot stay packed."""
+        if len(records) < len(step.theirs):
+            return None, "what it is joined with is not packed"
+        if not all(can_be_packed(self.model, name) or is_packable_table(self.model, name) for name in step.ours):
+            return None, "it is not a matrix of a linear layer of its own"
+        return maps_of(step, records, self.ledger.shapes), "the table moves more than whole rows of it"
+
+    def _pieces(
+        self, name: str, records: list[PackedMatrix], held: list[dict[str, Tensor]], runs: list[RowRun]
+    ) -> Iterator[HeldPiece]:
+        """What a weight, or a rank's part of it, is made of."""
+        shape = self.ledger.shapes[name]
+        if self.plan is None:
+            return (HeldPiece(records[run.source], held[run.source], run, (0, shape[-1])) for run in runs)
+        slices = self.plan.slices(name, shape)
+        runs, columns = share_of_rows(runs, shape, slices), slices[-1].indices(shape[-1])[:2]
+        return cut_pieces(records, held, runs, columns)
 
     def _part(self, name: str, record: PackedMatrix) -> Tensor:
-        is_changed = record.encoding.settings.get("layout") == "pack-quantized"  # into the order of a kernel
+        is_changed = self.plan is None and record.encoding.settings.get("layout") == "pack-quantized"
         info = next(info for info in record.parts.values() if info.name == name)
-        part = copied(info, name, self.raw) if is_changed else self.raw[name]
-        if part.is_floating_point() and part.itemsize > 1 and not is_finite(part):
-            raise CheckpointError(self.ledger.checkpoint.files[0], name, "it contains NaN or infinity")
+        part = copied(info, name, self.raw) if is_changed else self.raw[name]  # into the order of a kernel
+        if self.plan is None:
+            self._check(part, name)
         return part
 
-    def _put(self, name: str, records: list[PackedMatrix], held: list[dict[str, Tensor]], pieces: list[RowRun]) -> None:
-        only = pieces[0]
-        scheme: Any = None
-        parts: dict[str, Tensor] = {}
-        if len(pieces) == 1:
-            scheme, parts = _for_kernels(records[only.source], held[only.source], only)
+    def _check(self, part: Tensor, name: str) -> None:
+        if part.is_floating_point() and part.itemsize > 1 and not is_finite(part.contiguous()):
+            raise CheckpointError(self.ledger.checkpoint.files[0], name, "it contains NaN or infinity")
+
+    def _put(self, name: str, pieces: list[HeldPiece]) -> None:
+        scheme, parts = _for_kernels(pieces[0]) if len(pieces) == 1 else (None, dict[str, Tensor]())
         if scheme is None:
-            used = dict.fromkeys(piece.source for piece in pieces)
-            names = {i: {role: f"{role}_{i}" for role in held[i]} for i in used}
-            parts = {names[i][role]: part for i in used for role, part in held[i].items()}
-            scheme = OfFile(
-                tuple(FilePart(records[p.source], names[p.source], (p.first, p.last), p.order) for p in pieces)
-            )
+            scheme, parts = _of_file(pieces)
+        for role, part in parts.items() if self.plan is not None else ():
+            self._check(part, f"{name} ({role})")
         parts = {role: part.to(self.device) for role, part in parts.items()}
-        dtype = self.dtype or getattr(torch, records[only.source].dtype)
-        if is_packable_table(self.model, name):
-            layer = put_table(self.model, scheme, parts, dtype=dtype)
-        else:
-            layer = put_packed(self.model, name, scheme, parts, dtype=dtype)
+        first, whole = pieces[0].record, self.ledger.shapes[name]
+        dtype = self.dtype or getattr(torch, first.dtype)
+        shape = whole if self.plan is None else shape_of(self.plan.slices(name, whole), whole)
+        layer = put_packed(self.model, name, scheme, parts, dtype=dtype, shape=shape)
+        self.done.nbytes += 0 if self.plan is None else layer.nbytes
         self.done.by_kernel += layer.scheme.kernel(layer.parts) is not None
-        self.done.names[name] = records[only.source].encoding.words
+        self.done.names[name] = first.encoding.words
 
 
-def _for_kernels(
-    record: PackedMatrix, parts: Mapping[str, Tensor], piece: RowRun
-) -> tuple[Int8Rows | Int4Groups | None, dict[str, Tensor]]:
+def _of_file(pieces: list[HeldPiece]) -> tuple[OfFile, dict[str, Tensor]]:
+    """The parts as they lie, those of one matrix once."""
+    numbers = {id(parts): i for i, parts in enumerate({id(p.parts): p.parts for p in pieces}.values())}
+    held = {f"{role}_{numbers[id(p.parts)]}": part for p in pieces for role, part in p.parts.items()}
+    found = []
+    for record, parts, run, _ in pieces:
+        names = {role: f"{role}_{numbers[id(parts)]}" for role in parts}
+        found.append(FilePart(record, names, (run.first, run.last), run.order))
+    return OfFile(tuple(found)), held
+
+
+def _for_kernels(held: HeldPiece) -> tuple[Int8Rows | Int4Groups | OfFile | None, dict[str, Tensor]]:
     """The same matrix as a kernel can multiply by it, where its numbers are those of one; else None."""
+    record, parts, piece = held.record, held.parts, held.run
     e, layout = record.encoding, record.encoding.settings.get("layout")
     if e.format != "compressed-tensors" or e.numbers != "int" or e.ordered or not e.symmetric or "zeros" in parts:
         return None, {}
     codes, scales = _rows(parts["codes"], piece), parts["scales"].reshape(len(parts["scales"]), -1)
     if layout == "int-quantized" and e.bits == 8 and e.group == (1, None) and len(scales) == record.shape[0]:
-        return Int8Rows(), {"codes": codes, "scales": _rows(scales[:, 0], piece).contiguous()}
+        return Int8Rows(), {"codes": codes.contiguous(), "scales": _rows(scales[:, 0], piece).contiguous()}
     if layout == "pack-quantized" and e.bits == 8 and e.group == (1, None) and len(scales) == record.shape[0]:
         signed = (codes.contiguous().view(torch.uint8)[:, : record.shape[1]] ^ 128).view(torch.int8)
         return Int8Rows(), {"codes": signed, "scales": _rows(scales[:, 0], piece).contiguous()}
@@ -162,20 +188,7 @@ def _rows(part: Tensor, piece: RowRun) -> Tensor:
 
 def _packing(ledger: Ledger) -> Packing:
     """The packed matrices of a checkpoint. Raises UsageError where it has none."""
-    checkpoint = ledger.checkpoint
-    packing = blocks_of(checkpoint.tensors) if checkpoint.dialect == "gguf" else checkpoint.packing
-    if packing is None or not packing.matrices:
+    if (packing := packing_of(ledger)) is None:
         hint = "quantize=int8 rounds it to 8 bits on the way in"
         raise UsageError(f"{ledger.source}: none of its weights are packed, so none can be kept so", hint=hint)
     return packing
-
-
-def _open(ledger: Ledger, packing: Packing) -> Mapping[str, Tensor]:
-    """The parts by their names in the files, mapped."""
-    if ledger.checkpoint.dialect != "gguf":
-        return ledger.checkpoint.open_parts()
-    from zoo.files.open_tensors import OpenTensors
-
-    infos = {info.name: info for matrix in packing.matrices.values() for info in matrix.parts.values()}
-    reader = GGUFReader(infos)
-    return OpenTensors(infos, reader, reader.close)

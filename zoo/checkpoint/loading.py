@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from zoo.checkpoint.adapted import fit_of, with_adapter
-from zoo.checkpoint.checks import check_tied, check_witnesses
+from zoo.checkpoint.checks import FiniteBeside, check_tied, check_witnesses
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.keeping import Keeper
 from zoo.checkpoint.notes import tell
 from zoo.checkpoint.over_ranks import realised
 from zoo.checkpoint.placing import Placer, cast
+from zoo.checkpoint.reading import converted
 from zoo.errors import CheckpointError, UsageError, ZooWarning, clean
-from zoo.files.copied import copied
 from zoo.files.heap import trim
 from zoo.models.construction import as_device, as_dtype, model_class, on_meta
 from zoo.models.rounding import Rounder
 from zoo.parallel.agreement import together
+from zoo.parallel.borders import check_rounding
 from zoo.presets.homes import home_of
 from zoo.progress import progress
 
@@ -33,9 +34,7 @@ if TYPE_CHECKING:
     from zoo.adapters.fit.settled import AdapterFit
     from zoo.hub.place import Place
     from zoo.models.pretrained import Model
-    from zoo.parallel.plan import ShardingPlan
-
-SMALL = 1 << 20  # bytes of a tensor that is cheaper to copy than to map
+    from zoo.parallel.plans import RankPlan
 
 
 def load(
@@ -57,8 +56,8 @@ def load(
     `cpu` unless you say otherwise, because weights that are read must be somewhere; `build` reads none and is on
     `meta`. Every tensor keeps the file's dtype unless `dtype` casts it. Tensors that are plain renames share the file's
     mapping (copy-on-write: training in place does not change the file). The account is `model.ledger`.
-    `quantize` (int8, int4, int4-64, int4-128) rounds the matrices of the layers to nearest as they come and tells the
-    error; `keep_packed` leaves those that the file has packed as they lie there. See zoo/nn/packed.
+    `quantize` (int8, int4, int4-64, int4-128) rounds the matrices of the layers, and int8 the head, to nearest as they
+    come and tells the error; `keep_packed` leaves those that the file has packed as they lie there. See zoo/nn/packed.
     An `adapter`, a folder of peft, stands beside the weights: all of it fits, or nothing is loaded.
     With a `mesh` (torch.distributed.device_mesh) each rank reads its own share: see zoo/parallel.
     Raises CheckpointError before anything is allocated if a tensor or config key has no place.
@@ -128,8 +127,10 @@ def realise(
     if mesh is not None:
         if fit is not None:
             raise UsageError("adapter= and mesh= do not go together yet", hint="zoo convert --adapter merges it first")
-        one = partial(_realise, ledger, dtype=dtype, device=device)
-        return realised(ledger, mesh, one, rounds=quantize is not None, keeps=keep_packed)
+        one = partial(
+            _realise, ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed
+        )  # fmt: skip
+        return realised(ledger, mesh, one)
     return _realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, fit=fit)
 
 
@@ -140,7 +141,7 @@ def _realise(
     device: str | torch.device,
     quantize: str | None = None,
     keep_packed: bool = False,
-    plan: Callable[[nn.Module], ShardingPlan] | None = None,
+    plan: Callable[[nn.Module], RankPlan] | None = None,
     fit: AdapterFit | None = None,
 ) -> Model:
     if quantize is not None and keep_packed:
@@ -153,17 +154,22 @@ def _realise(
     if ledger.dialect == "gguf" and dtype is None:
         dtype = as_dtype(ledger.config.dtype)  # these files keep norms in float32 beside float16 matrices
     model: Any = on_meta(ledger.config)
-    placer = Placer(ledger, model, dtype, device, None if plan is None else plan(model))
     _check_anatomy(ledger, model)
     rounder = None if quantize is None else Rounder(model, ledger.config, quantize)
-    keeper = Keeper(ledger, model, dtype, device) if keep_packed else None
+    share = None if plan is None else plan(model)
+    keeper = Keeper(ledger, model, dtype, device, share) if keep_packed else None
+    if rounder is not None and share is not None:
+        check_rounding(share, rounder.done.how, {name: ledger.shapes[name] for name in rounder.names})
+    beside = FiniteBeside(ledger)
+    placer = Placer(ledger, model, dtype, device, share, beside)
     told = progress(f"load {ledger.source}", sum(len(step.ours) for step in ledger.account.steps), "tensors")
-    with ledger.checkpoint.open() as tensors, told as advance:
+    with ledger.checkpoint.open() as tensors, told as advance, beside:
         check_tied(ledger, tensors)
         check_witnesses(ledger, tensors)
-        for name, tensor in converted(ledger, tensors, keeper, rounder.names if rounder else ()):
+        for name, tensor in converted(ledger, tensors, keeper, rounder, share):
             if rounder is not None and name in rounder.names:
-                rounder.put(name, cast(ledger, name, tensor, dtype), device)
+                columns = None if share is None else share.slices(name, ledger.shapes[name])[-1]
+                rounder.put(name, cast(ledger, name, tensor, dtype), device, columns)
             else:
                 placer.put(name, tensor)
             advance(1)
@@ -178,26 +184,6 @@ def _realise(
     if fit is not None:
         with_adapter(model, fit)
     return model.eval()
-
-
-def converted(
-    ledger: Ledger, tensors: Mapping[str, Tensor], keeper: Keeper | None = None, changed: Collection[str] = ()
-) -> Iterator[tuple[str, Tensor]]:
-    """Our tensors, one step of the table after the other, without those that the `keeper` leaves packed.
-
-    Of those that are `changed` nothing stays mapped, nor of small ones beside them: a page that is read brings in its
-    neighbours, which of a vector were measured at 2 MiB.
-    """
-    actual, checkpoint = ledger.account.actual, ledger.checkpoint
-    infos = {} if checkpoint.packing else checkpoint.tensors
-    for step in ledger.account.steps:
-        if keeper is not None and keeper.keeps(step):
-            continue
-        names = [actual[name] for name in step.theirs]
-        is_small = bool(changed) and sum(checkpoint.tensors[name].nbytes for name in names) < SMALL
-        is_changed = is_small or all(name in changed for name in step.ours)
-        theirs = [copied(infos.get(name), name, tensors) if is_changed else tensors[name] for name in names]
-        yield from zip(step.ours, step.op.load(theirs), strict=True)
 
 
 def _check_class(ledger: Ledger, expected: type[nn.Module]) -> None:

@@ -12,35 +12,31 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh
 
 from zoo.checkpoint.inspection import Ledger
-from zoo.errors import UsageError
-from zoo.parallel.agreement import check_alike, fingerprint_of, tensor_mesh, together
+from zoo.parallel.agreement import check_alike, cut_over, fingerprint_of, together
 from zoo.parallel.gathering import mesh_of
 
 if TYPE_CHECKING:
     from zoo.models.pretrained import Model
-    from zoo.parallel.plan import ShardingPlan
+    from zoo.parallel.plans import RankPlan
 
 
-def realised(ledger: Ledger, mesh: DeviceMesh, one: Callable[..., Model], *, rounds: bool, keeps: bool) -> Model:
+def realised(ledger: Ledger, mesh: DeviceMesh, one: Callable[..., Model]) -> Model:
     """This rank's share of a ledger's model, which `one` makes of a plan; on every rank or on none.
 
     Raises UsageError where ranks read different files, and for what is not built over several.
     """
-    if rounds or keeps:
-        word = "quantize=" if rounds else "keep_packed="
-        raise UsageError(f"{word} and mesh= do not go together yet", hint="leave one of them out")
-    cut = tensor_mesh(mesh)
+    is_cut = bool(cut_over(mesh))
     files = list(ledger.checkpoint.files)
     check_alike("the checkpoint", together(lambda: fingerprint_of(ledger.config.to_dict(), files)))
-    model = together(partial(one, plan=None if cut is None else partial(_planned, mesh=cut)))
+    model = together(partial(one, plan=partial(_planned, mesh=mesh) if is_cut else None))
     object.__setattr__(model, "mesh", mesh)
     return model
 
 
-def _planned(model: nn.Module, mesh: DeviceMesh) -> ShardingPlan:
-    from zoo.parallel.plan import ShardingPlan  # which takes a second to import, and one process needs none of it
+def _planned(model: nn.Module, mesh: DeviceMesh) -> RankPlan:
+    from zoo.parallel.plans import planned  # which takes a second to import, and one process needs none of it
 
-    return ShardingPlan.of(model, mesh)
+    return planned(model, mesh)
 
 
 def written(model: nn.Module, write: Callable[[Iterable[tuple[str, Tensor]]], Path], stream: Iterator[Any]) -> Path:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from zoo.checkpoint.checks import check_finite, in_file, is_finite
+from zoo.checkpoint.checks import FiniteBeside, check_finite, in_file, is_finite
 from zoo.checkpoint.inspection import Ledger
 from zoo.errors import CheckpointError
 from zoo.models.buffers import fill_buffers
 from zoo.models.construction import assign, shared_parameters
+from zoo.nn.side_by_side import lay_side_by_side
 
 if TYPE_CHECKING:
-    from zoo.parallel.plan import ShardingPlan
+    from zoo.parallel.plans import RankPlan
 
 
 class Placer:
@@ -27,19 +28,30 @@ class Placer:
         model: nn.Module,
         dtype: torch.dtype | None,
         device: torch.device,
-        plan: ShardingPlan | None,
+        plan: RankPlan | None,
+        beside: FiniteBeside,
     ) -> None:
         self.ledger, self.model, self.dtype, self.device, self.plan = ledger, model, dtype, device, plan
+        self._beside = beside
+        if plan is not None:
+            plan.lighten()
         self.names = {group[0]: group for group, _ in shared_parameters(model)}
+        self._made: set[str] = set()  # weights that are nowhere else, as in the file's mapping
 
-    def put(self, name: str, tensor: Tensor) -> None:
-        """Cast a weight, move it, and let it stand under all its names."""
-        part = tensor if self.plan is None else self.plan.part(name, tensor)
-        part = cast(self.ledger, name, part, self.dtype)
+    def put(self, name: str, part: Tensor) -> None:
+        """Cast a weight, or a rank's share of it, move it, and let it stand under all its names."""
+        if name not in self.names:
+            return  # another stage has it
+        if self.plan is None and self.device.type == "cpu" and self.dtype in (None, part.dtype):
+            self._beside.check(name, part)  # it stays as it is
+        else:
+            given, part = part, cast(self.ledger, name, part, self.dtype)
+            if part is not given:
+                self._made.add(name)
         if part.itemsize < 2:
             what = f"it is {str(part.dtype).removeprefix('torch.')}, and no model computes in that type"
             raise CheckpointError(*in_file(self.ledger, name), what, hint="choose a dtype, for example bfloat16")
-        self._assign(name, part.to(self.device), tuple(tensor.shape))
+        self._assign(name, part.to(self.device), self.ledger.shapes[name])
 
     def finish(self) -> None:
         """Random weights for what was allowed to be missing, buffers, and modules that compute with their share."""
@@ -47,7 +59,10 @@ class Placer:
         fill_buffers(self.model, self.device)
         if callable(widen := getattr(self.model, "keep_wide", None)):
             widen()
-        if self.plan is not None:
+        if self.plan is None:
+            made = {id(self.model.get_parameter(name)) for name in self._made}
+            lay_side_by_side(self.model, lambda parameter: id(parameter) in made)
+        else:
             self.plan.install()
             self.ledger.made.append(str(self.plan))
 
@@ -67,7 +82,7 @@ class Placer:
             if parameter.is_meta:
                 value = torch.empty(parameter.shape).normal_(std=0.02, generator=generator)
                 kind = parameter.dtype if names[0] in exact else main or parameter.dtype
-                part = value if self.plan is None else self.plan.part(names[0], value)
+                part = value if self.plan is None else value[self.plan.slices(names[0], tuple(value.shape))]
                 self._assign(names[0], part.to(self.device, kind), tuple(value.shape))
 
 

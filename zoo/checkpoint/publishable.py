@@ -49,6 +49,9 @@ def _refuse_links(folder: Path) -> None:
     """Refuse a link under a name that would be published: what it leads to was never meant to be seen."""
     links = {entry.name for entry in folder.iterdir() if entry.is_symlink()}
     listed = set() if MANIFEST in links else set(listed_files(folder))
+    inner = {name for name in listed if "/" in name and (folder / name).is_symlink()}
+    links |= inner | {name.partition("/")[0] for name in listed if name.partition("/")[0] in links}
+    listed |= {name.partition("/")[0] for name in listed}
     wanted = sorted(n for n in links if n in listed or n in COMPANIONS or n in (MANIFEST, CONFIG) or is_text(n))
     if wanted:
         what = f"{clean(some(wanted), 200)} {'are links' if len(wanted) > 1 else 'is a link'}, not a file of the folder"

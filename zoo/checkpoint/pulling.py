@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from zoo.errors import UsageError
@@ -101,13 +101,18 @@ def _check_manifest(folder: Path) -> None:
         verify_folder(folder, free=is_text)
 
 
+def _name(file: Path, here: Path) -> str:
+    """What a file is called in the folder: of what lies below the checkpoint, its module's folder too."""
+    return file.relative_to(here).as_posix() if file.is_relative_to(here) else file.name
+
+
 def _copy(found: Pull, snapshot: Path, here: Path, folder: Path, force: bool) -> None:
     from zoo.checkpoint.provenance import recorded
     from zoo.files.manifest import MANIFEST
     from zoo.files.write import copy_folder
     from zoo.hub.card import CARD, license_in
 
-    files = {PurePosixPath(file.name).name: snapshot / file.name for file in found.files}
+    files = {_name(snapshot / file.name, here): snapshot / file.name for file in found.files}
     before = recorded(here)
     home = {"source": found.source, "repo": found.repo, "revision": found.revision, "commit": found.commit}
     known = before.get("license") or (license_in(files[CARD]) if CARD in files else "")

@@ -86,7 +86,8 @@ def push(
         repo = full_name(repo, token)
     contents = gather(folder, ledger, repo)
     sizes = {name: len(c) if isinstance(c, bytes) else size_of(c) for name, c in contents.items()}
-    left_out = sorted(entry.name for entry in folder.iterdir() if entry.name not in contents)
+    sent = {*contents, *(name.partition("/")[0] for name in contents)}
+    left_out = sorted(entry.name for entry in folder.iterdir() if entry.name not in sent)
     files = tuple(sorted(sizes.items()))
     found = Push(folder, repo, branch, files, tuple(left_out), not (folder / CARD).exists(), license_of(ledger))
     if dry_run:
@@ -115,6 +116,7 @@ def gather(folder: Path, ledger: Ledger, repo: str) -> Contents:
     listed = listed_files(folder)
     names = {entry.name for entry in folder.iterdir() if entry.is_file() and not entry.is_symlink()}
     chosen = {name for name in names if name in listed or name in COMPANIONS or is_text(name)} - {MANIFEST}
+    chosen |= {name for name in listed if "/" in name}  # of modules of sentence-transformers
     contents: Contents = {name: folder / name for name in sorted(chosen)}
     if CARD not in contents:
         contents[CARD] = _card(folder, ledger, repo).encode()

@@ -8,12 +8,14 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from zoo.anatomy.config import NoAnatomy
 from zoo.anatomy.quantisation import rounded_names
 from zoo.checkpoint.conversion import provenance
 from zoo.checkpoint.export_plan import ExportPlan, check_to_write
 from zoo.checkpoint.inspection import Ledger, inspect
 from zoo.checkpoint.notes import tell
 from zoo.checkpoint.packing_plan import PackingPlan
+from zoo.checkpoint.ways import Way
 from zoo.errors import UnknownName, UsageError, clean, some
 from zoo.units import ITEM_BYTES, parse_bytes
 from zoo.weights.account import grouped
@@ -93,13 +95,12 @@ def quantize(
 
         return into_blocks(ledger, folder, form, dtype=dtype, allow=allow, force=force, dry_run=dry_run)
     shard_bytes = parse_bytes(max_shard_size)
-    from zoo.checkpoint import saving
-    from zoo.checkpoint.target import kept_settings
+    from zoo.checkpoint.target import companions, foreign_config, kept_settings
     from zoo.files.shards import bytes_of
     from zoo.files.write import check_target, write_folder
 
     tell(ledger)
-    export = ExportPlan.of(ledger, "hf", dtype)
+    export = ExportPlan.of(ledger, "hf", dtype, shard_bytes)
     config, plain = export.config, export.foreign
     names = {n for n in _packable(ledger, export.steps, plain) if plain[n][1][1] % chosen.whole == 0}
     if not names:
@@ -115,17 +116,19 @@ def quantize(
         check_target(Path(folder), [ledger.checkpoint.path], force)
         return done
     ignored = dict.fromkeys([*(n.removesuffix(".weight") for n in kept if n.endswith(".weight")), "lm_head"])
-    with export.tensors() as tensors:
+    with Way(export, is_moved=False) as way, way.tensors() as tensors:
         write_folder(
             Path(folder),
             written,
             plan.stream(tensors, done.errors),
-            config=saving.foreign_config(ledger.family, "hf", config)
+            config=foreign_config(ledger.family, "hf", config)
             | kept_settings(ledger, "hf")
             | {"quantization_config": chosen.config([*ignored], plan.group, config.dtype)},
-            extra=saving.companions(ledger.checkpoint),
-            provenance=provenance(ledger, "hf", export.dtype, allow)
-            | {"quantised_to": form, "group": plan.group or None},
+            extra=companions(ledger.checkpoint),
+            provenance=lambda: (
+                provenance(ledger, "hf", export.dtype, allow, way.hashes())
+                | {"quantised_to": form, "group": plan.group or None}
+            ),
             max_shard_size=shard_bytes,
             force=force,
             sources=[ledger.checkpoint.path],
@@ -136,7 +139,7 @@ def quantize(
 def _form(name: str, group: int | None) -> WrittenForm:
     if name in OF_LLAMA_CPP:
         why = f"a block of {name} has 32 columns"
-        raise UsageError(f"group={group} is no size of a group of {name}", why=why, hint="leave it out")
+        raise UsageError(f"group={group} is not a size of a group of {name}", why=why, hint="leave it out")
     from zoo.checkpoint.forms import FORMS
 
     if name not in FORMS:
@@ -144,7 +147,7 @@ def _form(name: str, group: int | None) -> WrittenForm:
     chosen = FORMS[name]
     if group is not None and group not in chosen.groups:
         sizes = f"{name} has groups of {some([str(size) for size in chosen.groups])}" if chosen.groups else ""
-        raise UsageError(f"group={group} is no size of a group of {name}", why=sizes or f"{name} has no groups")
+        raise UsageError(f"group={group} is not a size of a group of {name}", why=sizes or f"{name} has no groups")
     return chosen
 
 
@@ -154,7 +157,7 @@ def _packable(ledger: Ledger, steps: Iterable[Step], plain: Mapping[str, TensorS
 
     try:
         ours = rounded_names(ledger.config.anatomy())
-    except NotImplementedError:
+    except NoAnatomy:
         what = f"the family {ledger.family.name} does not say what its weights are for"
         raise UsageError(what, hint="describe its anatomy, or convert without packing") from None
     found: set[str] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,18 @@ from torch import Tensor, nn
 
 from zoo.adapters.peft_library import is_adapted
 from zoo.anatomy.config import ModelConfig
+from zoo.checkpoint.announced import check_written, export_steps, foreign_specs
 from zoo.checkpoint.as_it_lay import as_it_lay, check_dtype, settings_of
-from zoo.checkpoint.interpretation import table_for
 from zoo.checkpoint.over_ranks import written
 from zoo.checkpoint.provenance import origin
-from zoo.checkpoint.target import Target, companions, foreign_config
+from zoo.checkpoint.target import Target, companions
 from zoo.errors import UsageError
-from zoo.files.safetensors_writer import TensorSpec
-from zoo.models.construction import shared_parameters
 from zoo.nn.packed import packed_layers
-from zoo.parallel.gathering import whole
+from zoo.parallel.gathering import weights_of
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.units import parse_bytes
-from zoo.weights.table import Step, foreign_shapes
+from zoo.weights.table import Step
 
 __all__ = ["check_written", "companions", "dtype_name", "export_steps", "exported", "foreign_specs", "save"]
 
@@ -56,7 +54,7 @@ def save(
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     family = installed()[config.family]
-    ours = {names[0]: p.detach() for names, p in shared_parameters(model)}
+    ours, whole_of = weights_of(model)
     specs = {name: (dtype_name(t), tuple(t.shape)) for name, t in ours.items()}
     dtypes = {dtype for dtype, _ in specs.values()}
     config = _with_dtype(config, dtypes.pop()) if len(dtypes) == 1 else config
@@ -74,29 +72,7 @@ def save(
         ledger=ledger, max_shard_size=parse_bytes(max_shard_size), force=force, encoding=type,
         settings=settings_of(model) if packed else {},
     )  # fmt: skip
-    return written(model, target.write, chain(exported(steps, lambda name: whole(ours[name])), parts.items()))
-
-
-def check_written(family: Family, format: str, config: ModelConfig) -> None:
-    """Raise UsageError for a format that is read and not written, or one that cannot store this config."""
-    if format != "zoo" and not family.dialect(format).is_written:
-        raise UsageError(f"{family.name}'s {format} format can be read but not written")
-    foreign_config(family, format, config)
-
-
-def export_steps(family: Family, format: str, config: ModelConfig, ours: Mapping[str, TensorSpec]) -> list[Step]:
-    """The table's steps for every weight of ours, in its order."""
-    steps, orphans = table_for(family, format, config).plan(ours)
-    assert not orphans, f"{family.name}: the {format} table has no rule for {orphans[:3]}"
-    return steps
-
-
-def foreign_specs(steps: list[Step], ours: Mapping[str, TensorSpec]) -> dict[str, TensorSpec]:
-    """dtype and shape of every tensor to be written, known before any is computed."""
-    shapes = {name: shape for name, (_, shape) in ours.items()}
-    return {
-        name: (ours[step.ours[0]][0], shape) for step in steps for name, shape in foreign_shapes(step, shapes).items()
-    }
+    return written(model, target.write, chain(exported(steps, whole_of), parts.items()))
 
 
 def exported(steps: list[Step], ours: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:

@@ -11,18 +11,19 @@ from warnings import warn
 
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.gguf import GGUFPlan, check_file, planned, put, words_of
+from zoo.checkpoint.interpretation import second_names
+from zoo.checkpoint.modules import modules_beside
 from zoo.errors import CheckpointError, ZooWarning
 from zoo.files.checkpoint import Checkpoint
 from zoo.files.regular import own_file
 from zoo.files.safetensors_writer import TensorSpec
 from zoo.files.shards import bytes_of
-from zoo.files.write import check_target, write_folder
-from zoo.hub.listing import COMPANIONS
-from zoo.registry.family import Family
+from zoo.files.write import Provenance, check_target, write_folder
+from zoo.hub.listing import COMPANIONS, MODULES
+from zoo.registry.family import OURS, Family
+from zoo.weights.foreign.inert import OF_SCORES
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from zoo.checkpoint.inspection import Ledger
 
 
@@ -35,7 +36,7 @@ class Target:
     format: str
     config: ModelConfig
     tensors: Mapping[str, TensorSpec]  # dtype and shape of each, as the format calls them
-    provenance: Mapping[str, Any]
+    provenance: Provenance
     ledger: Ledger | None  # of the checkpoint that it comes from
     max_shard_size: int  # bytes
     force: bool  # replace what zoo wrote
@@ -53,7 +54,7 @@ class Target:
             self.tensors,
             encoding=self.encoding,
             companions=words_of(self.ledger, getattr(self.config, "vocab_size", 0)),
-            provenance=self.provenance,
+            provenance=self.provenance() if callable(self.provenance) else self.provenance,
         )
 
     @property
@@ -73,14 +74,20 @@ class Target:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is odd about it, a sentence each."""
-        return tuple(self.gguf.notes) if self.gguf else ()
+        if not self.gguf:
+            return ()
+        lost = self.ledger is not None and (self.ledger.checkpoint.folder / MODULES).is_file()
+        return (
+            *self.gguf.notes,
+            *([f"{MODULES} is left behind: a GGUF file does not say how vectors are made"] * lost),
+        )
 
     def check(self) -> None:
         """Raise ZooError unless it may be written there."""
         (check_file if self.gguf else check_target)(self.path, self._sources, self.force)
 
-    def write(self, stream: Iterable[tuple[str, Tensor]]) -> Path:
-        """Write it, of the tensors that `stream` yields: all or nothing."""
+    def write(self, stream: Iterable[tuple[str, Any]]) -> Path:
+        """Write it, of the tensors, or the parts of them, that `stream` yields: all or nothing."""
         if self.gguf:
             return put(self.gguf, self.path, stream, force=self.force, sources=self._sources)
         return write_folder(
@@ -95,25 +102,33 @@ class Target:
             max_shard_size=self.max_shard_size,
             force=self.force,
             sources=self._sources,
-            **_file_names(self.family, self.format),
+            **self._files(),
         )
+
+    def _files(self) -> dict[str, Any]:
+        """What the files of the format are called, and what writes them where they are no safetensors."""
+        if self.format not in OURS:
+            files = self.family.dialect(self.format).files
+            return {"config_name": files.config, "pickle_name": files.pickle}
+        if self.format == "zoo":
+            return {}
+        from zoo.files.dcp.writer import write_dcp
+
+        second = second_names(self.config)
+        return {
+            "write_weights": lambda folder, stream: write_dcp(
+                folder, self.tensors, stream, max_shard_size=self.max_shard_size, second_names=second
+            )
+        }
 
     @property
     def _sources(self) -> list[Path]:
         return [self.ledger.checkpoint.path] if self.ledger else []
 
 
-def _file_names(family: Family, format: str) -> dict[str, Any]:
-    """What the files of a format are called."""
-    if format == "zoo":
-        return {}
-    files = family.dialect(format).files
-    return {"config_name": files.config, "pickle_name": files.pickle}
-
-
 def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str, Any]:
     """What config.json says in this format. Raises UsageError for what it cannot store."""
-    if format == "zoo":
+    if format in OURS:
         from zoo.version import __version__
 
         return {"zoo": __version__, **config.to_dict()}
@@ -121,24 +136,26 @@ def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str
 
 
 def kept_settings(ledger: Ledger | None, format: str) -> dict[str, Any]:
-    """The settings of generation that config.json held, unless a generation_config.json that goes along holds them."""
+    """What config.json held of scores, and of generation, unless a generation_config.json that goes along holds it."""
+    raw = {} if ledger is None else ledger.checkpoint.config
+    scores = {name: raw[name] for name in OF_SCORES if name in raw and format in ("hf", *OURS)}
     if ledger is None or format != "hf" or ledger.checkpoint.dialect != "hf":
-        return {}
+        return scores
     from zoo.generation import settings_in
 
     has_file = (ledger.checkpoint.folder / "generation_config.json").is_file()
-    return {} if has_file else settings_in(ledger.checkpoint.config)
+    return scores if has_file else scores | settings_in(raw)
 
 
 def companions(checkpoint: Checkpoint) -> dict[str, bytes | Path]:
-    """What goes along with the weights: tokenizer, chat template, generation settings.
+    """What goes along with the weights: tokenizer, chat template, generation settings, how vectors are made.
 
     They are the files beside the weights; a GGUF file has them within.
     """
     folder = checkpoint.folder
     beside: dict[str, bytes | Path] = {
         name: own_file(folder / name) for name in COMPANIONS if (folder / name).is_file()
-    }
+    } | modules_beside(folder)
     if checkpoint.dialect != "gguf" or checkpoint.config.get("tokenizer.ggml.model", "none") == "none":
         return beside
     from zoo.text.export import gguf_files

@@ -76,7 +76,7 @@ def _plain(checkpoint: Checkpoint, prefix: str, names: Names) -> tuple[str, Name
     for name, old in names.items():
         if _FLAT.search(name):
             why, hint = "FSDP keeps several tensors in it", "save the model with FSDP's full state dict"
-            raise CheckpointError(checkpoint.tensors[old].file, old, "is no tensor of a model", why=why, hint=hint)
+            raise CheckpointError(checkpoint.tensors[old].file, old, "is not a tensor of a model", why=why, hint=hint)
         short = _INSIDE.sub("", name)
         if short in plain:
             what = f"and {clean(plain[short])} are both {clean(short)} without what wrappers add"

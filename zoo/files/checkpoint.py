@@ -8,102 +8,44 @@ A folder is, in this order:
   one .gguf file, or one model in parts   llama.cpp's (gguf)
 
 Weights beside a config.json are model.safetensors, or what model.safetensors.index.json names; else, with consent,
-pytorch_model.bin or what its index names. A folder with both a single file and an index that does not name it holds two
-checkpoints: zoo asks which. Where there is none of these, the only file that may be the weights is taken, and told. The
-path of a weight file or of an index picks it, with the config of its folder.
+pytorch_model.bin or what its index names; else the shards that the .metadata of torch.distributed.checkpoint names. A
+folder with both a single file and an index that does not name it holds two checkpoints: zoo asks which. Where there is
+none of these, the only file that may be the weights is taken, and told. The path of a weight file, of an index or of
+.metadata picks it, with the config of its folder.
 """
 
 from __future__ import annotations
 
-import mmap
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from zoo.errors import CheckpointError
+from zoo.files.dcp.folder import SUFFIX, is_distributed, opener_of, read_folder
+from zoo.files.dcp.metadata import METADATA
 from zoo.files.folders import absent, beside, no_checkpoint, odd_weights, present, several
+from zoo.files.found import Checkpoint, found_in
 from zoo.files.gguf.parts import chosen_of, read_gguf
-from zoo.files.gguf_file import read_gguf_metadata
 from zoo.files.json_file import read_json
 from zoo.files.meta_folder import PARTS, open_parts, read_parts
-from zoo.files.open_tensors import OpenTensors
 from zoo.files.openers import open_packed, open_quantised, open_stored
-from zoo.files.packed import Packing, recognise
+from zoo.files.packed import recognise
 from zoo.files.pickle_file import PICKLES, read_pickle, refuse_pickle
-from zoo.files.regular import sha256_of, size_of, unreadable
+from zoo.files.regular import size_of, unreadable
 from zoo.files.safetensors_file import read_header
 from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE, read_index, read_shards, wrong_size
 from zoo.files.tensor_info import TensorInfo
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """Where weights are, in whose dialect, with the foreign config and every tensor's type, shape and place."""
-
-    path: Path
-    dialect: str  # hf | zoo | meta | gguf
-    config: dict[str, Any]  # config.json, params.json, or the metadata of a GGUF file without its vocabulary
-    tensors: dict[str, TensorInfo]  # as `open` gives them, but for quantised GGUF, which it gives as float32
-    files: tuple[Path, ...]  # of weights
-    config_file: Path
-    _open: Callable[[], OpenTensors] = field(repr=False)
-    notes: tuple[str, ...] = ()  # what is odd about the files
-    undone: tuple[str, ...] = ()  # what was done to them to find the model, to be told wherever its weights go
-    packing: Packing | None = None  # of weights that `tensors` shows unpacked
-    _open_raw: Callable[[], OpenTensors] | None = field(default=None, repr=False)
-
-    @property
-    def folder(self) -> Path:
-        """Where tokenizer files lie."""
-        return self.path if self.path.is_dir() else self.path.parent
-
-    @property
-    def config_name(self) -> str:
-        """What messages about the config call it."""
-        return self.config_file.name
-
-    @property
-    def spare(self) -> frozenset[str]:
-        """Tensors that a model may lack if they are all 0."""
-        return self.packing.spare if self.packing else frozenset()
-
-    def open(self) -> OpenTensors:
-        """The tensors, read when asked for and not copied where the file has them as they are. Imports torch."""
-        return self._open()
-
-    def open_parts(self) -> OpenTensors:
-        """The tensors by the names that they have in the files, packed weights as the parts that they lie in."""
-        return (self._open_raw or self._open)()
-
-    def raw_bytes(self, name: str) -> memoryview:
-        """The bytes of one tensor as they lie in the file. Raises CheckpointError for one that is computed."""
-        info = self.tensors[name]
-        if info.offset is None:
-            raise CheckpointError(info.file, name, "is not stored in the file in the order of its shape")
-        if not info.nbytes:
-            return memoryview(b"")
-        try:
-            with info.file.open("rb") as file:
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            raise CheckpointError(info.file, "", unreadable(error)) from None
-        return memoryview(mapped)[info.offset : info.offset + info.nbytes]
-
-    def metadata(self) -> dict[str, Any]:
-        """The config and, for a GGUF file, the vocabulary and all else that `config` leaves out for its length."""
-        return read_gguf_metadata(self.config_file) if self.dialect == "gguf" else self.config
-
-    def hashes(self) -> dict[str, str]:
-        """sha256 of the config and of every file of weights, by name. Reads all of them."""
-        return {file.name: sha256_of(file) for file in dict.fromkeys((self.config_file, *self.files))}
+Config = Path | Mapping[str, Any]
 
 
-def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoint:
+def open_checkpoint(path: str | Path, *, allow_pickle: bool = False, config: Config | None = None) -> Checkpoint:
     """Read the headers of a folder or file. Raises CheckpointError for one that is not a whole checkpoint.
 
-    Without `allow_pickle` no pickle is opened; with it, none is run.
+    Without `allow_pickle` no pickle is opened but .metadata; with it, none is run. The `config` is for a folder of
+    torch.distributed.checkpoint that has none, or another.
     """
     path = Path(path)
     try:
@@ -111,6 +53,14 @@ def open_checkpoint(path: str | Path, *, allow_pickle: bool = False) -> Checkpoi
         names = {entry.name for entry in path.iterdir()} if is_folder else {path.name}
     except (OSError, ValueError) as error:
         raise CheckpointError(path, "", unreadable(error)) from None
+    if METADATA in names and (not is_folder or is_distributed(path, names)):
+        return _open_distributed(path, config)
+    if is_folder and any(name.endswith(SUFFIX) for name in names) and not names & {SINGLE, INDEX, PICKLE, PICKLE_INDEX}:
+        why = "torch writes it last: the save did not end, or the file was not copied"
+        raise CheckpointError(path, "", f"has shards (*{SUFFIX}) and no {METADATA}", why=why)
+    if config is not None:
+        what = "is not a folder of torch.distributed.checkpoint, and config= is for those"
+        raise CheckpointError(path, "", what, hint="leave config= out: other checkpoints say what they are")
     if not is_folder:
         return _open_file(path, allow_pickle)
     ggufs = sorted(name for name in names if name.endswith(".gguf"))
@@ -184,10 +134,10 @@ def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
     opener = partial(open_stored, stored, is_pickle)  # no closure: a model with its ledger is pickled
     dialect = "zoo" if "zoo" in config else "hf"
     if packing is None:
-        found = _checkpoint(path, dialect, config_file, config, stored, opener, notes)
+        found = found_in(path, dialect, config_file, config, stored, opener, notes)
         return replace(found, undone=tuple(undone))
     shown = packing.shown(stored)
-    found = _checkpoint(path, dialect, config_file, config, shown, partial(open_packed, opener, shown, packing), notes)
+    found = found_in(path, dialect, config_file, config, shown, partial(open_packed, opener, shown, packing), notes)
     files = tuple(dict.fromkeys(info.file for info in stored.values()))
     return replace(found, undone=tuple(undone), files=files, packing=packing, _open_raw=opener)
 
@@ -195,25 +145,24 @@ def _beside_config(path: Path, weights: Path, allow_pickle: bool) -> Checkpoint:
 def _open_meta(folder: Path, allow_pickle: bool) -> Checkpoint:
     tensors, undone = read_parts(folder, allow_pickle=allow_pickle)
     file = folder / "params.json"
-    found = _checkpoint(folder, "meta", file, read_json(file), tensors, partial(open_parts, tensors))
+    found = found_in(folder, "meta", file, read_json(file), tensors, partial(open_parts, tensors))
     return replace(found, undone=undone)
+
+
+def _open_distributed(path: Path, given: Config | None) -> Checkpoint:
+    folder = path if path.is_dir() else path.parent
+    found, beside = read_folder(folder), folder / "config.json"
+    if given is None and not beside.exists():
+        what, hint = "has no config.json", "put that of the model beside it, or name it: config=FILE or config=PRESET"
+        raise CheckpointError(folder, "", what, why=f"{METADATA} says nothing of the model", hint=hint)
+    file = given if isinstance(given, Path) else folder / METADATA if given else beside
+    file = file / "config.json" if file.is_dir() else file
+    config = dict(given) if isinstance(given, Mapping) else read_json(file)
+    told = ("the config is the one that was given, not that beside the weights",) if given and beside.exists() else ()
+    made = found_in(path, "zoo" if "zoo" in config else "hf", file, config, found.tensors, opener_of(found))
+    return replace(made, files=found.files, undone=(*found.told, *told))
 
 
 def _open_gguf(path: Path, file: Path) -> Checkpoint:
     (config, tensors), parts = read_gguf(file)
-    return _checkpoint(path, "gguf", parts[0], config, tensors, partial(open_quantised, tensors))
-
-
-def _checkpoint(
-    path: Path,
-    dialect: str,
-    config_file: Path,
-    config: dict[str, Any],
-    tensors: dict[str, TensorInfo],
-    opener: Callable[[], OpenTensors],
-    notes: tuple[str, ...] = (),
-) -> Checkpoint:
-    if not tensors:
-        raise CheckpointError(path, "", "holds no tensors")
-    files = tuple(dict.fromkeys(info.file for info in tensors.values()))
-    return Checkpoint(path, dialect, config, tensors, files, config_file, opener, notes)
+    return found_in(path, "gguf", parts[0], config, tensors, partial(open_quantised, tensors))

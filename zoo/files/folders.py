@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from zoo.errors import CheckpointError, ZooError, clean, nearest, some
+from zoo.files.dcp.metadata import METADATA
 from zoo.files.json_file import read_json
 from zoo.files.shards import INDEX, PICKLE, PICKLE_INDEX, SINGLE
 
@@ -92,7 +93,7 @@ def _adapter(folder: Path) -> CheckpointError:
     words = f"a {clean(kind)} adapter" if isinstance(kind, str) else "an adapter"
     rank_told = f" of rank {rank}" if type(rank) is int else ""
     of = f" to {clean(base)}" if isinstance(base, str) and base else ""
-    why = "an adapter holds what to add to its base, and is no model without it"
+    why = "an adapter holds what to add to its base, and is not a model without it"
     base = clean(base) if isinstance(base, str) and base else "BASE"
     hint = f"zoo generate {base} --adapter {_typed(folder)}, or merge the two: zoo convert {base} OUT --adapter ..."
     return CheckpointError(folder, "", f"is {words}{rank_told}{of}", why=why, hint=hint)
@@ -103,7 +104,9 @@ def _below(folder: Path, names: set[str]) -> list[str]:
     found = []
     for name in sorted(names)[:MOST]:
         inner = folder / name
-        if inner.is_dir() and any((inner / known).is_file() for known in ("config.json", "params.json", ADAPTER)):
+        if inner.is_dir() and any(
+            (inner / known).is_file() for known in ("config.json", "params.json", ADAPTER, METADATA)
+        ):
             found.append(name)
     return sorted(found, key=lambda name: (step := _STEP.fullmatch(name)) is not None and int(step[1]) + 1)
 

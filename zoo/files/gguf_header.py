@@ -105,7 +105,7 @@ class _Walk:
         kind = self._number(_U32, key)
         return self._array(key) if kind == _ARRAY else self._item(kind, key)
 
-    def _item(self, kind: int, key: str) -> Any:
+    def _item(self, kind: int, key: str, *, in_list: bool = False) -> Any:
         if kind == _STRING:
             return self._text(key, HEADER_BYTES)
         if kind not in _SCALARS:
@@ -113,7 +113,8 @@ class _Walk:
         value = self._number(_SCALARS[kind], key)
         if kind == _BOOL and value not in (0, 1):
             raise CheckpointError(self.path, key, f"{value} is not a boolean")
-        if isinstance(value, float) and not math.isfinite(value):
+        # Lists may have infinity: Gemma 3n's bounds of gates, of layers without one.
+        if isinstance(value, float) and not math.isfinite(value) and not (in_list and math.isinf(value)):
             raise CheckpointError(self.path, key, f"{value} is not a number")
         return bool(value) if kind == _BOOL else value
 
@@ -127,7 +128,7 @@ class _Walk:
             self.items += count
             if self.longest is not None and self.items > MAX_ITEMS:
                 raise CheckpointError(self.path, key, f"the arrays so far have more than {MAX_ITEMS:,} elements")
-            return [self._item(kind, key) for _ in range(count)]
+            return [self._item(kind, key, in_list=True) for _ in range(count)]
         if kind == _STRING:
             self._skip_texts(count, key)
         else:

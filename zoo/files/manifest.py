@@ -9,7 +9,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError
 from zoo.files.json_file import read_json
-from zoo.files.regular import plain_name, sha256_of, size_of
+from zoo.files.regular import inner_name, sha256_of, size_of
 from zoo.files.safetensors_writer import Digest
 
 MANIFEST = "zoo.json"
@@ -36,7 +36,7 @@ def listed_files(folder: Path) -> dict[str, Digest]:
         sha256, size = (entry.get("sha256"), entry.get("size")) if isinstance(entry, dict) else (None, None)
         if not isinstance(sha256, str) or type(size) is not int:
             raise CheckpointError(path, f"files.{name}", "has no sha256 and size")
-        digests[plain_name(name, path, "files")] = Digest(sha256, size)
+        digests[inner_name(name, path, "files")] = Digest(sha256, size)
     return digests
 
 

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from zoo.errors import CheckpointError, clean
 from zoo.files.legacy_pickle import PICKLE_BYTES, Place, Stored, is_legacy, read_legacy, read_tensor
@@ -50,13 +50,23 @@ def read_pickle(path: Path) -> tuple[dict[str, TensorInfo], tuple[str, ...]]:
     """The tensors of one file, and what is to be told of where in it they are. Raises as `read_pickle_header`."""
     size = size_of(path)
     weights, places = read_legacy(path) if is_legacy(path) else _read_zip(path, size)
-    infos = {name: _tensor(name, stored, places, path) for name, stored in weights.tensors.items()}
+    infos = {name: described(name, stored, places, path) for name, stored in weights.tensors.items()}
     return infos, weights.told(path.name)
 
 
 def _read_zip(path: Path, size: int) -> Stored:
     try:
-        with path.open("rb") as file, _archive(file, path) as archive:
+        with path.open("rb") as file:
+            state, places = read_archive(file, size, path)
+    except OSError as error:
+        raise CheckpointError(path, "", unreadable(error)) from None
+    return Stored(find_weights(state, StoredTensor, path), places)
+
+
+def read_archive(file: BinaryIO, size: int, path: Path) -> tuple[Any, dict[str, Place]]:
+    """What torch.save has put into a zip of `size` bytes, as plain values, and where in it each storage lies."""
+    try:
+        with _archive(file, path) as archive:
             records = _records(archive, size, path)
             state = Pickle(io.BytesIO(archive.read(records["data.pkl"])), path).value
             _check_byte_order(archive, records, path)
@@ -64,11 +74,9 @@ def _read_zip(path: Path, size: int) -> Stored:
                 name.removeprefix("data/"): (_data_start(file, record, size, path), record.file_size)
                 for name, record in records.items()
             }
-    except OSError as error:
-        raise CheckpointError(path, "", unreadable(error)) from None
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, struct.error) as error:
         raise CheckpointError(path, "", f"is a damaged zip archive: {clean(error)}") from None
-    return Stored(find_weights(state, StoredTensor, path), places)
+    return state, places
 
 
 class PickleReader:
@@ -113,9 +121,9 @@ def _load(path: Path) -> Callable[[str], Tensor | None]:
     return find_weights(state, torch.Tensor, path).tensors.get
 
 
-def _archive(file: object, path: Path) -> zipfile.ZipFile:
+def _archive(file: BinaryIO, path: Path) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(file)  # type: ignore[arg-type]  # any seekable binary file will do
+        return zipfile.ZipFile(file)
     except zipfile.BadZipFile:
         what = "is neither a zip archive nor the older format of torch.save: is it a checkpoint?"
         hint = "if you trust it, load it with what wrote it and save the weights as safetensors"
@@ -136,6 +144,8 @@ def _records(archive: zipfile.ZipFile, size: int, path: Path) -> dict[str, zipfi
         if record.flag_bits & 0x1:
             raise CheckpointError(path, record.filename, "is encrypted")
         found[name] = record
+    if found and (before := min(record.header_offset for record in found.values())):
+        raise CheckpointError(path, "", f"has {before:,} bytes before the archive that it ends with")
     if len(roots) != 1 or "data.pkl" not in found:
         raise CheckpointError(path, "", "is a zip archive, but not one that torch.save writes")
     if sum(record.file_size for record in found.values()) > size:
@@ -153,16 +163,17 @@ def _check_byte_order(archive: zipfile.ZipFile, records: Mapping[str, zipfile.Zi
         )
 
 
-def _data_start(file: object, record: zipfile.ZipInfo, size: int, path: Path) -> int:
-    file.seek(record.header_offset)  # type: ignore[attr-defined]
-    signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))  # type: ignore[attr-defined]
+def _data_start(file: BinaryIO, record: zipfile.ZipInfo, size: int, path: Path) -> int:
+    file.seek(record.header_offset)
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
     start = record.header_offset + _LOCAL_HEADER.size + name_length + extra_length
     if signature != b"PK\3\4" or start + record.file_size > size:
         raise CheckpointError(path, record.filename, "is not inside the file")
     return start
 
 
-def _tensor(name: str, stored: StoredTensor, places: Mapping[str, Place], path: Path) -> TensorInfo:
+def described(name: str, stored: StoredTensor, places: Mapping[str, Place], path: Path) -> TensorInfo:
+    """A tensor, which lies within its storage. Raises CheckpointError for one that does not."""
     if stored.storage not in places:
         raise CheckpointError(path, name, f"its storage {clean(stored.storage)} is not in the file")
     shape, item = checked_shape(stored.shape, path, name), ITEM_BYTES[stored.dtype]

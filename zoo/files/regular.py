@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from zoo.errors import CheckpointError, clean
 from zoo.progress import progress
 from zoo.units import human_bytes
 
+MODULE_FILE = re.compile(r"([0-9]+_\w+)/([^/]+)")  # of a folder of sentence-transformers
 POINTER_BYTES = 1024  # a pointer of git-lfs has fewer
 _POINTER = re.compile(rb"version https://(?:git-lfs|hawser)\.github\.com/spec/[^\n]*\n(?:[^\n]*\n)*?size (\d{1,18})\n")
 
@@ -85,12 +87,18 @@ def plain_name(name: object, file: Path, item: str) -> str:
     return name
 
 
-def sha256_of(path: Path) -> str:
-    """The sha256 of a regular file, in hex."""
+def inner_name(name: object, file: Path, item: str) -> str:
+    """As `plain_name`, of a file beside it or in the folder of a module beside it: 1_Pooling/config.json."""
+    found = MODULE_FILE.fullmatch(name) if isinstance(name, str) else None
+    return plain_name(name, file, item) if found is None else f"{found[1]}/{plain_name(found[2], file, item)}"
+
+
+def sha256_of(path: Path, *, is_wanted: Callable[[], bool] = lambda: True) -> str:
+    """The sha256 of a regular file, in hex; of what was read by then, once it is wanted no longer."""
     digest, buffer = hashlib.sha256(), memoryview(bytearray(1 << 20))
     try:
         with progress(f"hash {path.name}", size_of(path)) as advance, path.open("rb", buffering=0) as file:
-            while count := file.readinto(buffer):
+            while is_wanted() and (count := file.readinto(buffer)):
                 digest.update(buffer[:count])
                 advance(count)
             return digest.hexdigest()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,12 +80,20 @@ def _table() -> dict[str, Any]:
 
 
 def _rebuild(storage: Any, start: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
+    _refuse_changed(rest[2:])
     return _view(storage, storage.dtype, start, shape, strides)
 
 
 def _rebuild_typed(storage: Any, start: Any, shape: Any, strides: Any, *rest: Any) -> StoredTensor:
-    _requires_grad, _hooks, kind, *_ = rest
+    _requires_grad, _hooks, kind, *more = rest
+    _refuse_changed(more)
     return _view(storage, kind.dtype, start, shape, strides)
+
+
+def _refuse_changed(metadata: Sequence[Any]) -> None:
+    """Refuse a tensor that is not its stored numbers: torch negates or conjugates them as it reads them."""
+    if any(metadata):
+        raise ValueError(f"a tensor that torch changes as it reads it: {clean(repr(metadata[0]))}")
 
 
 def _size(*sizes: Any) -> tuple[Any, ...]:
@@ -207,13 +215,5 @@ class _Machine(_Unpickler):  # type: ignore[misc]
 _CALLABLE: tuple[Callable[..., Any], ...] = (_table, _rebuild, _rebuild_typed, _parameter, _size)
 
 
-def _override(code: bytes, method: Callable[[_Machine], None]) -> None:
-    _Machine.dispatch[code[0]] = method
-
-
-_override(pickle.SETITEM, _Machine.load_setitem)
-_override(pickle.SETITEMS, _Machine.load_setitems)
-_override(pickle.BUILD, _Machine.load_build)
-_override(pickle.APPEND, _Machine.load_append)
-_override(pickle.APPENDS, _Machine.load_appends)
-_override(pickle.REDUCE, _Machine.load_reduce)
+for _name in ("SETITEM", "SETITEMS", "BUILD", "APPEND", "APPENDS", "REDUCE"):
+    _Machine.dispatch[getattr(pickle, _name)[0]] = getattr(_Machine, f"load_{_name.lower()}")

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import struct
-import zlib
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.anatomy.records import Shape
-from zoo.errors import CheckpointError, ZooError
+from zoo.errors import CheckpointError, ZooError, some
+from zoo.files.block_file import BlockFile, Segment
+from zoo.files.moved import TensorPart
 from zoo.files.safetensors_file import DTYPES, HEADER_BYTES, read_header
 from zoo.files.tensor_info import TensorInfo
 from zoo.progress import progress
@@ -32,7 +31,6 @@ TensorSpec = tuple[str, Shape]  # dtype as torch spells it, and shape
 METADATA = {"format": "pt"}
 _CODES = {name: code for code, name in DTYPES.items()}
 _RANK = {name: rank for rank, name in enumerate(DTYPES.values())}
-_CHUNK = 8 << 20
 
 
 class Digest(NamedTuple):
@@ -47,79 +45,82 @@ class SafetensorsWriter:
 
     def __init__(self, path: Path, specs: Mapping[str, TensorSpec]) -> None:
         header, self._infos = _layout(path, specs)
-        self._path, self._left = path, set(specs)
-        self._checksums: dict[str, int] = {}
-        self._beside = ThreadPoolExecutor(2)  # sums are taken while the disk is read or written
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        _write_at(self._fd, memoryview(header), 0)
+        self._path, self._left = path, {name: info.nbytes for name, info in self._infos.items()}
+        size = len(header) + sum(self._left.values())
+        self._sha256 = hashlib.sha256()
+        self._file = BlockFile(path, size, self._sha256.update)
+        self._file.put(0, memoryview(header))
 
     @property
     def is_complete(self) -> bool:
         """Whether every tensor has come."""
         return not self._left
 
-    def write(self, name: str, tensor: Tensor) -> None:
-        """Put one tensor in its place. Raises ZooError for one that was not announced so."""
+    def write(self, name: str, value: Tensor | TensorPart) -> None:
+        """Put one tensor, or the next part of one, in its place. Raises ZooError for one that was not announced so."""
         info = self._infos[name]
-        found = f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
+        if isinstance(value, TensorPart):
+            self._put(name, value)
+            return
+        found = f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
         if name not in self._left or found != f"{info.dtype} {list(info.shape)}":
             raise ZooError(f"{name}: got {found}, expected {info.dtype} {list(info.shape)}, once")
-        data = _bytes_of(tensor)
+        self._put(name, TensorPart(0, _bytes_of(value)))
+
+    def _put(self, name: str, part: TensorPart) -> None:
+        """Write the next bytes of a tensor, which go to the disk while others come."""
+        info, left = self._infos[name], self._left.get(name)
+        if left is None or info.nbytes - left != part.at or len(part.data) > left:
+            raise ZooError(f"{name}: got bytes {part.at} to {part.at + len(part.data)} of {info.nbytes}, out of turn")
         assert info.offset is not None
-        for at in range(0, len(data), _CHUNK):
-            part = data[at : at + _CHUNK]
-            summing = self._beside.submit(zlib.crc32, part, self._checksums.get(name, 0))
-            _write_at(self._fd, part, info.offset + at)
-            self._checksums[name] = summing.result()
-        self._checksums.setdefault(name, 0)
-        self._left.remove(name)
+        self._file.put(info.offset + part.at, part.data)
+        self._left[name] = left - len(part.data)
+        if not self._left[name]:
+            del self._left[name]
+
+    def settle(self) -> None:
+        """Wait until what came is on its way to the disk, and keep little memory for more."""
+        self._file.settle()
 
     def finish(self) -> Digest:
         """Bring the file to the disk and read it back. Raises CheckpointError if what came back is something else."""
         assert self.is_complete, sorted(self._left)[:3]
-        os.fsync(self._fd)
-        if hasattr(os, "posix_fadvise"):  # so that reading back asks the disk and not our own memory
-            os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
-        if read_header(self._path).tensors != self._infos:
+        self._file.finish()
+        size = self._file.size
+        if read_header(self._path).tensors != self._infos:  # its bytes are compared below, with all others
             raise CheckpointError(self._path, "", "has a different header after writing")
-        digest = self._read_back()
+        again = hashlib.sha256() if self._file.unseen else None  # of what did not come in the order of the file
+        with progress(f"read {self._path.name} back", size) as advance:
+            wrong = self._file.wrong(advance, again.update if again else None)
+        if wrong is not None:
+            names = some([*self._within(wrong)])
+            raise CheckpointError(self._path, names, "has different bytes after writing: is the disk failing?")
         self.close()
-        return digest
+        return Digest((again or self._sha256).hexdigest(), size)
 
     def close(self) -> None:
         """Let go of the file, finished or not."""
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd = -1
-        self._beside.shutdown()
+        self._file.close()
 
-    def _read_back(self) -> Digest:
-        sha256, size = hashlib.sha256(), os.fstat(self._fd).st_size
-        first = next(iter(self._infos.values()), None)
-        at = first.offset if first and first.offset is not None else size
-        hashing = self._beside.submit(sha256.update, os.pread(self._fd, at, 0))
-        with progress(f"read {self._path.name} back", size) as advance:
-            for name, info in self._infos.items():
-                checksum = 0
-                for chunk in _chunks(self._fd, at, info.nbytes):
-                    hashing.result()
-                    hashing = self._beside.submit(sha256.update, chunk)
-                    checksum = zlib.crc32(chunk, checksum)
-                    advance(len(chunk))
-                if checksum != self._checksums[name]:
-                    what = "has different bytes after writing: is the disk failing?"
-                    raise CheckpointError(self._path, name, what)
-                at += info.nbytes
-        hashing.result()
-        return Digest(sha256.hexdigest(), at)
+    def _within(self, run: Segment) -> Iterator[str]:
+        """The tensors that have bytes in a run of them."""
+        for name, info in self._infos.items():
+            assert info.offset is not None
+            if info.offset < run.at + run.nbytes and run.at < info.offset + info.nbytes:
+                yield name
+
+
+def in_order(specs: Mapping[str, TensorSpec]) -> list[str]:
+    """The names in the order in which their tensors lie in a file: the widest types first, so that all are aligned."""
+    return sorted(specs, key=lambda name: (-_RANK[specs[name][0]], name))
 
 
 def _layout(path: Path, specs: Mapping[str, TensorSpec]) -> tuple[bytes, dict[str, TensorInfo]]:
-    """The header, and each tensor's place: the widest types first, so that all are aligned, and then by name."""
+    """The header, and each tensor's place."""
     entries: dict[str, object] = {"__metadata__": METADATA}
     places: list[tuple[str, int, int]] = []
     at = 0
-    for name in sorted(specs, key=lambda name: (-_RANK[specs[name][0]], name)):
+    for name in in_order(specs):
         dtype, shape = specs[name]
         nbytes = prod(shape) * ITEM_BYTES[dtype]
         entries[name] = {"dtype": _CODES[dtype], "shape": list(shape), "data_offsets": [at, at + nbytes]}
@@ -141,19 +142,3 @@ def _bytes_of(tensor: Tensor) -> memoryview:
 
     plain = tensor.detach().cpu().resolve_conj().resolve_neg().contiguous().reshape(-1)
     return plain.view(torch.uint8).numpy().data if plain.numel() else memoryview(b"")
-
-
-def _write_at(fd: int, data: memoryview, offset: int) -> None:
-    while data:
-        written = os.pwrite(fd, data, offset)
-        data, offset = data[written:], offset + written
-
-
-def _chunks(fd: int, at: int, nbytes: int) -> Iterator[bytes]:
-    end = at + nbytes
-    while at < end:
-        chunk = os.pread(fd, min(_CHUNK, end - at), at)
-        if not chunk:
-            raise OSError(f"the file ends at byte {at:,}, not {end:,}")
-        yield chunk
-        at += len(chunk)

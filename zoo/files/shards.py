@@ -10,7 +10,7 @@ from typing import Any
 from zoo.errors import CheckpointError, ZooError, clean
 from zoo.files.json_file import INDEX_BYTES, read_json
 from zoo.files.regular import plain_name
-from zoo.files.safetensors_writer import TensorSpec
+from zoo.files.safetensors_writer import TensorSpec, in_order
 from zoo.files.tensor_info import TensorInfo
 from zoo.units import ITEM_BYTES
 
@@ -81,6 +81,11 @@ def cut(tensors: Mapping[str, TensorSpec], max_shard_size: int) -> dict[str, dic
     if len(shards) < 2:
         return {SINGLE: shards[0] if shards else {}}
     return {f"model-{i:05}-of-{len(shards):05}.safetensors": shard for i, shard in enumerate(shards, 1)}
+
+
+def as_they_lie(tensors: Mapping[str, TensorSpec], max_shard_size: int) -> list[str]:
+    """The names in the order in which their tensors lie in the files, one file after the other."""
+    return [name for shard in cut(tensors, max_shard_size).values() for name in in_order(shard)]
 
 
 def bytes_of(spec: TensorSpec) -> int:

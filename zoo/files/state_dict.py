@@ -94,7 +94,7 @@ def _refuse_others(tree: Mapping[Any, Any], name: str, kind: type[Any], count: i
         if other == name or (isinstance(other, str) and _OTHER_THINGS.search(other)):
             continue
         if 2 * max(_sizes(value, kind), default=0) >= count:
-            what = f"has tensors under {clean(str(other))!r} too, which is no plain state dict as {clean(name)!r} is"
+            what = f"has tensors under {clean(str(other))!r} too, which is not a plain state dict as {clean(name)!r} is"
             why = "either may be the model that you want"
             raise CheckpointError(file, "", what, why=why, hint="save the weights of one model alone, as safetensors")
 
@@ -123,6 +123,11 @@ def _no_weights(tree: Mapping[Any, Any], kind: type[Any], file: Path) -> Checkpo
     name, value = next((n, v) for n, v in tree.items() if not isinstance(n, str) or not isinstance(v, kind))
     why = "zoo reads a state dict of tensors, alone or under a name such as 'model' or 'state_dict'"
     return CheckpointError(file, str(name), f"is {_a(value)}, not a tensor", why=why)
+
+
+def is_other(name: str) -> bool:
+    """Whether a name is that of what is no model, such as an optimizer."""
+    return _OTHER_THINGS.search(name) is not None
 
 
 def _is_not_weights(name: object) -> bool:

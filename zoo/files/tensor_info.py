@@ -23,6 +23,7 @@ class TensorInfo:
     file: Path
     nbytes: int  # of this tensor alone
     offset: int | None  # bytes from the start of the file; None: not there as one run of bytes
+    shared: str = ""  # the same for tensors that a file has in one place, as a tied head; of others empty
 
     @property
     def numel(self) -> int:

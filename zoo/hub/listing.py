@@ -19,6 +19,13 @@ COMPANIONS = (  # what goes along with the weights from folder to folder
     "video_preprocessor_config.json"
 ).split()
 MODULES = "modules.json"  # of sentence-transformers
+OF_THE_TRANSFORMER = (  # of its limits; the first of these files that is there and not empty is the one that is read
+    "sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
+    "sentence_camembert_config.json", "sentence_albert_config.json", "sentence_xlm-roberta_config.json",
+    "sentence_xlnet_config.json",
+)  # fmt: skip
+SENTENCES = (MODULES, "config_sentence_transformers.json", *OF_THE_TRANSFORMER)
+MODULE = re.compile(r"\d+_\w+/(?:config\.json|model\.safetensors)")  # a file of one of its modules
 _COMPANION = re.compile(r"(.*\.(json|jinja|model|tiktoken|spm)|vocab\.txt|merges\.txt)")
 _TEXT = re.compile(r"(README|LICEN[CS]E|COPYING|NOTICE|USE_POLICY)([.-].*)?", re.IGNORECASE)
 _PARTS = re.compile(r"consolidated\.[0-9]{2}\.pth")
@@ -58,8 +65,8 @@ def choose(
 
 def _modules(names: Iterable[str], folder: str) -> set[str]:
     """What lies in the folders of the modules that sentence-transformers puts behind a model: 1_Pooling, 2_Dense."""
-    inside = re.compile(rf"{re.escape(folder + '/' if folder else '')}\d+_\w+/(?:config\.json|model\.safetensors)")
-    return {name for name in names if inside.fullmatch(name)}
+    start = f"{folder}/" if folder else ""
+    return {name for name in names if name.startswith(start) and MODULE.fullmatch(name.removeprefix(start))}
 
 
 def _gguf_parts(names: Iterable[str], path: str) -> set[str]:

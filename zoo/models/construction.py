@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,9 @@ from torch.overrides import TorchFunctionMode
 from zoo.anatomy.config import ModelConfig
 from zoo.errors import ConfigError, UsageError, clean
 from zoo.models.pretrained import equip
+from zoo.nn.side_by_side import lay_side_by_side
 from zoo.registry import installed
+from zoo.units import SHORT_NAMES
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -49,15 +51,18 @@ def build(
     if mesh is not None:
         from zoo.parallel.building import materialised
 
-        if quantize is not None:
-            raise UsageError("quantize= and mesh= do not go together yet", hint="leave one of them out")
-        return materialised(bare, mesh, partial(materialise, device=device, seed=seed))
+        fill = partial(materialise, device=device, seed=seed)
+        return materialised(bare, mesh, fill, None if quantize is None else _rounds(quantize))
     built: Any = materialise(bare, device=device, seed=seed)  # equipped: see zoo.models.pretrained
     if quantize is not None:
-        from zoo.models.rounding import round_model
-
-        round_model(built, quantize)
+        _rounds(quantize)(built)
     return built
+
+
+def _rounds(quantize: str) -> Callable[..., object]:
+    from zoo.models.rounding import round_model
+
+    return lambda model, plan=None: round_model(model, quantize, plan)
 
 
 def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> nn.Module:
@@ -105,6 +110,7 @@ def materialise(model: nn.Module, *, device: str | torch.device, seed: int = 0) 
         return _rebuilt(model, device, seed)
     for names, parameter in shared_parameters(model):
         assign(model, names, torch.empty_like(parameter, device=device))
+    lay_side_by_side(model)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         reset(model)
@@ -128,7 +134,9 @@ def _rebuilt(model: nn.Module, device: torch.device, seed: int) -> nn.Module:
     dtype = next(model.parameters()).dtype
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device, default_dtype(dtype):
         torch.manual_seed(seed)
-        return installed()[config.family].build(config)
+        built = installed()[config.family].build(config)
+    lay_side_by_side(built)
+    return built
 
 
 def shared_parameters(model: nn.Module) -> list[tuple[list[str], nn.Parameter]]:
@@ -141,11 +149,10 @@ def shared_parameters(model: nn.Module) -> list[tuple[list[str], nn.Parameter]]:
 
 def assign(model: nn.Module, names: list[str], value: Tensor) -> None:
     """Put one tensor in the place of a parameter, under each of its names, without a copy."""
-    old = model.get_parameter(names[0])
-    parameter = nn.Parameter(value, requires_grad=old.requires_grad)
-    for name in names:
-        path, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(path), leaf, parameter)
+    places = [(model.get_submodule(path), leaf) for path, _, leaf in (name.rpartition(".") for name in names)]
+    parameter = nn.Parameter(value, requires_grad=getattr(*places[0]).requires_grad)
+    for module, leaf in places:
+        setattr(module, leaf, parameter)
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
@@ -155,8 +162,7 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     """
     if dtype is None:
         return None
-    short = {"fp64": "float64", "fp32": "float32", "fp16": "float16", "bf16": "bfloat16"}
-    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, short.get(dtype, dtype), None)
+    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, SHORT_NAMES.get(dtype, dtype), None)
     told = repr(dtype) if isinstance(dtype, str) else str(dtype)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise UsageError(f"dtype={told} is not a floating-point type", hint="try float32, bfloat16 or float16")

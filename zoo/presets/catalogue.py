@@ -1,4 +1,4 @@
-"""The models that can be built by name. Needs neither torch nor Hydra."""
+"""The models that can be built by name. Needs neither torch nor Hydra, nor the anatomy while the index tells all."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
-from zoo.anatomy.fields import types_of
 from zoo.errors import ConfigError, UsageError, ZooError, clean
 from zoo.files.resources import files
-from zoo.presets.fields import hold, missing
 from zoo.presets.order import order
 from zoo.registry import DISTRIBUTION, OURS, Preset, Registry, installed
 from zoo.registry.isolation import isolated
@@ -61,6 +59,8 @@ def list_models(pattern: str | None = None, *, family: str | None = None) -> lis
 
 def config(name: str) -> ModelConfig:
     """The config of a preset as it stands. Raises UnknownName, or ZooError for a file that is no preset."""
+    from zoo.presets.fields import missing
+
     presets = installed().presets()
     values = tree(name, presets)
     kind = config_class(values["family"])
@@ -91,12 +91,16 @@ def tree(
         raise ConfigError(f"{file}: two families: {clean(' and '.join(map(str, families)))}")
     for part in made_of:
         if part.preset.package != OURS:
+            from zoo.presets.fields import hold
+
             hold(part.values, config_class(values["family"]), part.preset.file)
     return values
 
 
 def config_class(family: str) -> type[ModelConfig]:
     """The config class of a family. Raises UnknownName, or ZooError where it cannot be imported."""
+    from zoo.anatomy.fields import types_of
+
     found = installed()[family]
     try:
         kind = found.config_class
@@ -168,10 +172,12 @@ def checksum(presets: Mapping[str, Preset]) -> int:
 
 def _traits(c: ModelConfig) -> dict[str, Any]:
     """What a config tells of its model without torch."""
+    from zoo.anatomy.config import NoAnatomy
+
     told = {"hub": c.hub, "gated": c.gated, "num_layers": getattr(c, "num_layers", None)}
     try:
         anatomy = c.anatomy()
-    except NotImplementedError:  # known by building it only, which needs torch
+    except NoAnatomy:  # known by building it only, which needs torch
         return told | {"max_seq_len": getattr(c, "max_seq_len", None)}
     return told | {
         "parameters": sum(weight.numel for weight in anatomy.weights),

@@ -48,7 +48,7 @@ def hold(values: Mapping[str, Any], kind: type[ModelConfig], file: Traversable) 
     _record(values, kind, "model", file)
     hub = values.get("hub", "")
     if hub and not REPO.fullmatch(hub):
-        raise ConfigError(f"{file}: model.hub={clean(hub)!r} is no repository of the hub", why="expected: org/name")
+        raise ConfigError(f"{file}: model.hub={clean(hub)!r} is not a repository of the hub", why="expected: org/name")
 
 
 def missing(kind: type, values: Mapping[str, Any], path: str = "model") -> list[str]:

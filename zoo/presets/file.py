@@ -14,11 +14,12 @@ from typing import Any
 
 from zoo.errors import ConfigError, UnknownName, ZooError, clean
 from zoo.presets.fields import too_much
-from zoo.presets.plain_yaml import MAX_ENTRIES, check, directives, load, text_of
+from zoo.presets.values import parsed
 from zoo.registry import OURS, Preset
 from zoo.registry.plugins import no_such
 
 MAX_FILES = 8  # that a preset and all it extends may be
+MAX_ENTRIES = 10_000  # of those of strangers, one by one and in all
 
 Presets = Mapping[str, Preset]  # presets by name, options by GROUP/NAME
 
@@ -157,6 +158,10 @@ class _Reading:
 def _read(preset: Preset) -> tuple[dict[str, Any], int]:
     """What a file says, and in how many entries: 0 for ours, which are not counted."""
     data = preset.data()
+    if (known := parsed(preset, data)) is not None:
+        return known, 0
+    from zoo.presets.plain_yaml import check, load  # yaml, which takes long to import
+
     count = 0
     if preset.package != OURS:
         count = check(data, preset.file)
@@ -171,6 +176,8 @@ def _read(preset: Preset) -> tuple[dict[str, Any], int]:
 
 def _package_at(preset: Preset, data: bytes | None = None) -> tuple[int, str]:
     """The line and the package that a file's head names; empty where it names none."""
+    from zoo.presets.plain_yaml import directives, text_of
+
     found = directives(text_of(preset.data() if data is None else data, preset.file))
     said = [(line, words.partition(" ")[2].strip()) for line, words in found if words.split()[0] == "@package"]
     if len(said) > 1:

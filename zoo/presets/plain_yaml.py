@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_LINES = 20_000  # of a preset
 
 MAX_DEPTH = 20
-MAX_ENTRIES = 10_000
+MAX_ENTRIES = 10_000  # of one file
 MAX_TEXT = 1_000  # characters of one value
 MAX_NUMBER = 40  # characters of a number
 

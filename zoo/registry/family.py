@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zoo.weights.dialect import Dialect, Match
 
 
+OURS = ("zoo", "dcp")  # the formats of every family: its own config and names
 KINDS = ("hf", "meta", "gguf")  # which the files themselves tell apart
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -33,6 +34,8 @@ class Family:
     `pictures` is a function (config, images, settings, spell) -> zoo.vision.Pictures: what stands for each of these
     Pillow images in a prompt, and the arguments `pixels`, ... of the model's first pass.
 
+    `videos` is the same for videos, of which it is given the names of the files.
+
     Goldens, numbers that `zoo verify --golden` reruns, are files golden/*.json beside the module of the config: see
     zoo.verification.goldens.file.
     """
@@ -44,20 +47,21 @@ class Family:
     hf_types: tuple[str, ...] = ()  # the `model_type` values in config.json that are this family's
     near: Mapping[str, str] = field(default_factory=dict)  # other `model_type`s near it -> what zoo lacks for them
     pictures: str = ""  # how pictures enter prompts; empty: its models read none
+    videos: str = ""  # how videos enter prompts; empty: its models read none
     summary: str = ""  # one line for lists
 
     def problem(self) -> str:
         """What is wrong with the record itself, in a sentence; empty: nothing that can be seen without importing."""
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             return f"{self.name!r} is not a family name: use lower case letters, digits, _ . -"
-        for name in ("config", "model", *(["pictures"] if self.pictures else [])):
+        for name in ("config", "model", *(name for name in ("pictures", "videos") if getattr(self, name))):
             if not _is_reference(value := getattr(self, name)):
                 return f"{self.name}: {name}={value!r} is not of the form 'package.module:name'"
         for name in ("formats", "near"):
             if not _is_table(value := getattr(self, name)):
                 return f"{self.name}: {name}={value!r} is not a table of texts"
         for dialect, module in self.formats.items():
-            if dialect == "zoo" or not _MODULE.fullmatch(module.replace(":", ".", 1)):
+            if dialect in OURS or not _MODULE.fullmatch(module.replace(":", ".", 1)):
                 return f"{self.name}: formats={{{dialect!r}: {module!r}}} is not a name and a reference to a Dialect"
         if not isinstance(self.hf_types, tuple | list) or not all(isinstance(kind, str) for kind in self.hf_types):
             return f"{self.name}: hf_types={self.hf_types!r} is not a tuple of texts"
@@ -94,6 +98,11 @@ class Family:
     def picture_reader(self) -> Any:
         """The function that stands in `pictures`."""
         return self._imported(self.pictures)
+
+    @property
+    def video_reader(self) -> Any:
+        """The function that stands in `videos`."""
+        return self._imported(self.videos)
 
     def match(self, raw: Mapping[str, Any], dialect: str = "hf") -> Match | None:
         """How surely the foreign config `raw` is this family's; None: it is not."""

@@ -13,6 +13,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -74,9 +75,15 @@ def _flush(stream: Any) -> None:
     for one in filter(None, (stream, sys.__stdout__)):
         with suppress(Exception):
             one.flush()
-    if (ctypes := sys.modules.get("ctypes")) is not None:
+    if "ctypes" in sys.modules:
         with suppress(Exception):
-            ctypes.CDLL(None).fflush(None)
+            _of_c().fflush(None)
+
+
+@cache
+def _of_c() -> Any:
+    """The functions of C's library, looked up once: this is done for each family that is asked about a file."""
+    return sys.modules["ctypes"].CDLL(None)
 
 
 @contextmanager

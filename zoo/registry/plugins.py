@@ -13,14 +13,13 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pluggy import PluginManager
-
 from zoo.errors import UnknownName, ZooError, ZooWarning, clean
 from zoo.registry import hookspecs
 from zoo.registry.additions import Command, Format, check_additions
 from zoo.registry.claims import checked_match, ranked
 from zoo.registry.fallback import FALLBACK, PROVIDER, last_resort
-from zoo.registry.family import Family
+from zoo.registry.family import OURS, Family
+from zoo.registry.hooks import HookManager
 from zoo.registry.isolation import isolated, reason_of
 from zoo.registry.metadata import DISTRIBUTION, GROUP, entry_points_of, identity, loading_order, unmet_requirement
 from zoo.registry.records import Plugin, Preset
@@ -50,7 +49,7 @@ class Registry(Shelf):
     origin: dict[str, Plugin] = field(default_factory=dict)  # family name -> the plugin that provides it
 
     def __post_init__(self) -> None:
-        self.manager = PluginManager("zoo")
+        self.manager = HookManager("zoo")
         self.manager.add_hookspecs(hookspecs)
         points, unreadable = entry_points_of(GROUP) if self.points is None else (self.points, {})
         for where, reason in unreadable.items():
@@ -165,7 +164,7 @@ class Registry(Shelf):
         """Give families the formats that a plugin brings for them, once all families are known."""
         for added in plugin.formats:
             family = self.families.get(added.family)
-            if family is None or added.name in ("zoo", *family.formats):
+            if family is None or added.name in (*OURS, *family.formats):
                 what = "no family is called" if family is None else f"{added.name!r} exists already, of"
                 plugin.state, plugin.reason = "broken", f"the format {added.name!r}: {what} {added.family!r}"
                 return

@@ -25,7 +25,7 @@ NAME = re.compile(r"\w[\w.+ -]{0,99}")
 GROUP = re.compile(r"[A-Za-z]\w{0,99}")
 NO_GROUPS = frozenset(  # the keys of our own commands, which a group of that name would take from the user's mouth
     "hydra schema device dtype seed save format source prompt new batch repeats against compile quantize packed "
-    "train optimizer schedule objective data tokenizer lora keep_packed freeze stages".split()
+    "train optimizer parallel schedule objective data tokenizer lora keep_packed freeze stages".split()
 )
 
 

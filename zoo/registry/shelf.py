@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from zoo.errors import ZooError
 from zoo.files.resources import files
@@ -49,7 +50,7 @@ class Shelf:
     def _entries(self, listed: Callable[..., list[FolderEntry]]) -> Iterator[Preset]:
         for package, distribution in self.config_packages.items():
             try:
-                entries = listed(files(package), is_package=True)
+                entries = _ours(listed) if package == OURS else listed(files(package), is_package=True)
             except (ModuleNotFoundError, OSError) as error:
                 for plugin in [p for p in self.plugins if package in p.config_packages]:
                     self._give_up(plugin, f"{package}: {reason_of(error)}")
@@ -69,3 +70,9 @@ class Shelf:
     def _give_up(self, plugin: Plugin, reason: str) -> None:
         """Leave out from now on what a plugin provides."""
         raise NotImplementedError
+
+
+@cache
+def _ours(listed: Callable[..., list[FolderEntry]]) -> list[FolderEntry]:
+    """What we ship does not change while we run, and is asked for several times by one command."""
+    return listed(files(OURS), is_package=True)

@@ -62,7 +62,12 @@ class Dialect(Generic[C]):
     @classmethod
     def of(cls, source: Spoken[C]) -> Dialect[C]:
         """The dialect whose functions are the methods of `source`: what several generations share, each its own."""
-        return cls(from_config=source.from_config, to_config=source.to_config, mapping=source.mapping)
+        return cls(
+            from_config=source.from_config,
+            to_config=source.to_config,
+            mapping=source.mapping,
+            mapping_of=getattr(source, "mapping_of", None),
+        )
 
     @property
     def is_written(self) -> bool:

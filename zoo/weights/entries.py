@@ -62,6 +62,7 @@ class Ignore:
     theirs: str
     reason: str
     witness: Witness | None = None  # what it must hold all the same, for it says what the config says
+    filler: tuple[int, ...] | None = None  # the shape of zeros that are written in its place, where readers want some
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
@@ -95,6 +96,11 @@ def ignore(theirs: str, reason: str, *, witness: Witness | None = None) -> Ignor
     A `witness` gives the sets of values that it may hold; another is refused when the weights are read.
     """
     return Ignore(theirs, reason, witness)
+
+
+def filler(theirs: str, shape: tuple[int, ...], reason: str) -> Ignore:
+    """A foreign tensor that is left out when reading, and written as zeros, for another reader wants it there."""
+    return Ignore(theirs, reason, filler=shape)
 
 
 def alias(theirs: str, of: str) -> Alias:

@@ -17,8 +17,8 @@ from zoo.weights.ops import split, stack
 from zoo.weights.table import Table
 
 __all__ = [
-    "DECODER_KEYS", "LAYER", "PROJECTIONS", "decoder_keys", "decoder_table", "dense_layers", "expert_rules",
-    "head_dim_of", "ignore_frequencies", "write_decoder",
+    "DECODER_KEYS", "LAYER", "PROJECTIONS", "TOWER_LAYER", "decoder_keys", "decoder_table", "dense_layers",
+    "expert_rules", "head_dim_of", "ignore_frequencies", "write_decoder",
 ]  # fmt: skip
 
 DECODER_KEYS: tuple[Key, ...] = (
@@ -75,13 +75,24 @@ LAYER: tuple[Rule, ...] = (
 )
 
 
+# A layer of the towers of CLIP and SigLIP.
+TOWER_LAYER: tuple[Rule, ...] = (
+    rename("attn_norm", "layer_norm1"),
+    rename("attn.o_proj", "self_attn.out_proj"),
+    rename("attn", "self_attn"),
+    rename("mlp_norm", "layer_norm2"),
+    rename("mlp.up_proj", "mlp.fc1"),
+    rename("mlp.down_proj", "mlp.fc2"),
+)
+
+
 PROJECTIONS = ("gate_proj", "up_proj", "down_proj")
 
 
 def expert_rules(
     num_experts: int, width: int, *, module: str = "mlp", names: Sequence[str] = PROJECTIONS
 ) -> list[Entry]:
-    """A layer's experts of `width` channels: a tensor each under `module`, or stacked as transformers 5 keeps them."""
+    """A layer's experts of `width` channels: a tensor each under `module`, or stacked as transformers 5 or MLX do."""
     return [
         *(
             rule(f"mlp.experts.{ours}", f"{module}.experts.{{e}}.{theirs}.weight", stack(num_experts), e=num_experts)
@@ -89,6 +100,7 @@ def expert_rules(
         ),
         rule(("mlp.experts.gate_proj", "mlp.experts.up_proj"), "mlp.experts.gate_up_proj", split(width, width, dim=1)),
         rename("mlp.experts.down_proj", "mlp.experts.down_proj"),
+        *(rename(f"mlp.experts.{ours}", f"{module}.switch_mlp.{ours}.weight") for ours in PROJECTIONS),  # MLX's
     ]
 
 

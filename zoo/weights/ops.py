@@ -7,7 +7,7 @@ is how a mis-shaped tensor is found before any data is read. `~op` swaps the dir
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -22,13 +22,23 @@ Reshape = Callable[[Sequence[Shape]], list[Shape]]
 
 @dataclass(frozen=True)
 class Op:
-    """`load` and `dump` between lists of tensors; `shapes` from ours to theirs, `our_shapes` back."""
+    """`load` and `dump` between lists of tensors; `shapes` from ours to theirs, `our_shapes` back.
+
+    One that `keeps_bytes` gives each tensor another name or shape and moves nothing in it.
+    """
 
     name: str
     load: Change
     dump: Change
     shapes: Reshape
     our_shapes: Reshape
+    keeps_bytes: bool = field(default=False, kw_only=True)
+    # Where the foreign tensors are rows of ours: the op for so many of them.
+    of_some: Callable[[int], Op] | None = field(default=None, kw_only=True)
+    # Whether tensors of three dimensions keep their first: of some matrices of a stack it makes those of ours.
+    keeps_first: bool = field(default=False, kw_only=True)
+    # Whether theirs has more rows than ours, which repeat some of them: what another reader of the file wants.
+    repeats: bool = field(default=False, kw_only=True)
 
     def __rshift__(self, then: Op) -> Op:
         """First self, then `then`, on the way in."""
@@ -38,16 +48,21 @@ class Op:
             lambda y: self.dump(then.dump(y)),
             lambda s: self.shapes(then.shapes(s)),
             lambda s: then.our_shapes(self.our_shapes(s)),
+            keeps_bytes=self.keeps_bytes and then.keeps_bytes,
+            keeps_first=self.keeps_first and then.keeps_first,
         )
 
     def __invert__(self) -> Op:
-        return Op(f"~{self}", self.dump, self.load, self.our_shapes, self.shapes)
+        return Op(
+            f"~{self}", self.dump, self.load, self.our_shapes, self.shapes,
+            keeps_bytes=self.keeps_bytes, keeps_first=self.keeps_first,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         return self.name
 
 
-same = Op("same", list, list, list, list)
+same = Op("same", list, list, list, list, keeps_bytes=True, keeps_first=True)
 
 
 def _each(f: Callable[[Tensor], Tensor]) -> Change:
@@ -68,6 +83,7 @@ transpose = Op(
     _each(_flip),
     lambda s: [_flip_shape(x) for x in s],
     lambda s: [_flip_shape(x) for x in s],
+    keeps_first=True,
 )
 
 
@@ -92,6 +108,7 @@ def split(*sizes: int, dim: int = 0) -> Op:
         dump,
         lambda s: [with_dim(s[0], sum(x[dim] for x in s))],
         lambda s: [with_dim(s[0], size) for size in sizes],
+        keeps_first=dim > 0 or dim in (-1, -2),
     )
 
 
@@ -115,6 +132,7 @@ def interleaved(count: int, dim: int) -> Op:
         dump,
         lambda s: [scaled(s[0], count)],
         lambda s: [scaled(s[0], 1 / count)] * count,
+        keeps_first=dim > 0,
     )
 
 
@@ -140,6 +158,7 @@ def stack(count: int, dim: int = 0) -> Op:
         lambda y: list(y[0].unbind(dim)),
         lambda s: [without(s[0])] * count,
         lambda s: [added(s[0])],
+        of_some=stack if dim == 0 else None,
     )
 
 
@@ -196,4 +215,5 @@ def reshape(ours: Shape, theirs: Shape) -> Op:
         _each(lambda y: y.reshape(theirs)),
         lambda s: [theirs] * len(s),
         lambda s: [ours] * len(s),
+        keeps_bytes=True,
     )

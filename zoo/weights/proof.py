@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from zoo.anatomy.records import Shape
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.account import settle
+from zoo.weights.nesting import NestedTable
 from zoo.weights.ops import Op, same
 from zoo.weights.table import Step, Table, foreign_shapes
 
@@ -35,6 +36,7 @@ class Proof:
     elements: int = 0  # numbers that have one place on each side
     moved: int = 0  # tensors that an op changes
     sliced: int = 0  # steps that were tried on a slice
+    left_out: int = 0  # of their numbers, where ours is a model inside a larger one
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -43,6 +45,8 @@ class Proof:
 
     def __str__(self) -> str:
         cut = f", {self.sliced} of the largest on slices" if self.sliced else ""
+        if self.left_out:
+            cut += f"; {self.left_out:,} of their numbers are left out"
         return (
             f"{self.foreign:,} tensors ↔ {self.tensors:,} of ours, {self.elements:,} numbers, each to one place and "
             f"back; {self.moved:,} tensors change their layout{cut}"
@@ -57,6 +61,8 @@ def prove(table: Table, shapes: Mapping[str, Shape], present: Sequence[str] | No
 
     `present` are the foreign tensors of a file, by which the table chooses among rules that read the same weight.
     """
+    if isinstance(table, NestedTable):
+        return _prove_nested(table, shapes, present)
     steps, orphans = table.plan(shapes, present)
     proof = Proof(faults=[f"no rule gives {name}" for name in orphans])
     written: dict[str, Shape] = {}
@@ -67,6 +73,28 @@ def prove(table: Table, shapes: Mapping[str, Shape], present: Sequence[str] | No
     proof.tensors, proof.foreign = sum(len(step.ours) for step in steps), len(written)
     if not proof.faults and present is None:
         proof.faults += _unsettled(table, shapes, written)
+    return proof
+
+
+def _prove_nested(table: NestedTable, shapes: Mapping[str, Shape], present: Sequence[str] | None) -> Proof:
+    """The larger model's table, and that each of our weights is numbers of its tensor in their order, none twice."""
+    import torch
+
+    proof = prove(table.table, table.whole_shapes, present)
+    steps, orphans = table.plan(shapes, present)
+    proof.faults += [f"no rule gives {name}" for name in orphans]
+    for name, shape in shapes.items():
+        if (some := table.runs_of(name)) is None:
+            continue
+        line = [1] * len(shape)
+        line[some.dim] = some.size
+        kept = some.take(torch.arange(some.size).reshape(line)).flatten()
+        if len(kept) != shape[some.dim] or not bool((kept.diff() > 0).all()):
+            proof.faults.append(f"{name}: {some} are not {shape[some.dim]} of them in order")
+        proof.moved += 1
+    proof.left_out = proof.elements - sum(map(prod, shapes.values()))
+    proof.elements -= proof.left_out
+    proof.tensors, proof.foreign = len(shapes), sum(len(step.theirs) for step in steps)
     return proof
 
 
@@ -136,10 +164,12 @@ def _faults(step: Step, ours: Sequence[Tensor], theirs: Sequence[Tensor], sizes:
     numbers = torch.cat([tensor.flatten() for tensor in distinct])
     wanted = sum(map(prod, sizes))
     kept = len(numbers.unique())
-    if kept != len(numbers):
+    if kept != len(numbers) and not step.op.repeats:
         found.append(f"{', '.join(step.theirs)} repeat {len(numbers) - kept} of their numbers")
     if kept != wanted:
         found.append(f"of the {wanted} numbers in {', '.join(step.ours)}, {kept} are written")
+    if step.op.repeats:  # the other way round something is left out, and what comes back is checked above
+        return found
     return found or _foreign_faults(step, theirs, is_doubled=len(distinct) < len(theirs))
 
 

@@ -1,7 +1,8 @@
 """The types that tensors are written as, and their bytes. Needs the extra `gguf` for those that quantise.
 
 As llama.cpp's converter has it: matrices take the type that was asked for; vectors, norms, and the small tables that
-steer (routers, positions, kinds of token) stay float32; a matrix whose rows are not whole blocks is written as float16.
+steer (routers, positions, kinds of token, biases of experts) stay float32; a matrix whose rows are not whole blocks is
+written as float16.
 """
 
 from __future__ import annotations
@@ -19,11 +20,19 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PLAIN = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
-NUMBERS = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "BF16": 30}  # of a tensor
-FILE_TYPES = {"F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "BF16": 32}  # of most of them
-BLOCKS = {"Q4_0": 18, "Q4_1": 20, "Q5_0": 22, "Q5_1": 24, "Q8_0": 34}  # bytes of a block of 32 numbers
+NUMBERS = {  # of a tensor
+    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q5_0": 6, "Q5_1": 7, "Q8_0": 8, "BF16": 30, "MXFP4": 39,
+}  # fmt: skip
+FILE_TYPES = {  # of most of them
+    "F32": 0, "F16": 1, "Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "BF16": 32, "MXFP4": 38,
+}  # fmt: skip
+BLOCKS = {"Q4_0": 18, "Q4_1": 20, "Q5_0": 22, "Q5_1": 24, "Q8_0": 34, "MXFP4": 17}  # bytes of a block of 32 numbers
 BLOCK = 32
-STEERING = ("ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight", "position_embd.weight", "token_types.weight")
+EXPERTS = "_exps.weight"  # what MXFP4 is for: all other matrices stay as they are
+STEERING = (
+    "ffn_gate_inp.weight", "ffn_gate_inp_shexp.weight", "position_embd.weight", "token_types.weight",
+    "ssm_conv1d.weight", "altup_correct_coef.weight", "altup_predict_coef.weight",
+)  # fmt: skip
 CHUNK = 1 << 22  # numbers that are encoded at a time
 LARGEST = 65504.0  # of float16, in which blocks keep their scale
 
@@ -41,8 +50,10 @@ def type_named(name: str) -> str:
 def chosen_type(name: str, spec: TensorSpec, wanted: str | None) -> str:
     """How a tensor is written of which ours has this dtype; `wanted` None: as it is."""
     dtype, shape = spec
-    if len(shape) < 2 or name.endswith("norm.weight") or name.endswith(STEERING):
+    if len(shape) < 2 or not name.endswith(".weight") or name.endswith(("norm.weight", *STEERING)):
         return "F32"
+    if wanted == "MXFP4" and not name.endswith(EXPERTS):
+        wanted = None
     kind = wanted or next((k for k, plain in PLAIN.items() if plain == dtype), "F32")
     return "F16" if kind in BLOCKS and shape[-1] % BLOCK else kind
 

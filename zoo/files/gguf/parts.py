@@ -27,7 +27,7 @@ def parts_of(file: Path) -> list[Path]:
         raise CheckpointError(file, "", f"its name says part {number:,} of {count:,}, of at most {MAX_PARTS:,}")
     parts = [file.with_name(f"{found['stem']}-{n:05}-of-{count:05}.gguf") for n in range(1, count + 1)]
     if missing := [part.name for part in parts if not part.is_file()]:
-        raise CheckpointError(file, "", f"is one of {count} parts, of which are not there: {some(missing)}")
+        raise CheckpointError(file, "", f"is one of {count} parts; these are missing: {some(missing)}")
     return parts
 
 

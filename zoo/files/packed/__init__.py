@@ -13,6 +13,7 @@ from typing import Any
 from zoo.errors import CheckpointError, clean
 from zoo.files.json_file import read_json
 from zoo.files.packed import (
+    auto_round,
     awq,
     bitsandbytes,
     chatglm,
@@ -36,6 +37,7 @@ KEY = "quantization_config"
 CODES = frozenset("int8 uint8 int32 uint32 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz".split())
 Reader = Callable[[PackingKeys, Mapping[str, Any], Mapping[str, TensorInfo]], Packing]
 METHODS: dict[str, Reader] = {
+    "auto-round": auto_round.recognise,
     "awq": awq.recognise,
     "bitsandbytes": bitsandbytes.recognise,
     "chatglm": chatglm.recognise,
@@ -44,6 +46,7 @@ METHODS: dict[str, Reader] = {
     "fp8": fp8.recognise,
     "gptq": gptq.recognise,
     "hqq": hqq.recognise,
+    "intel/auto-round": auto_round.recognise,
     "mlx": mlx.recognise,
     "modelopt": modelopt.recognise,
     "modelopt_fp4": modelopt.recognise,
@@ -62,13 +65,15 @@ def recognise(config: Mapping[str, Any], file: Path, tensors: Mapping[str, Tenso
     found = _said(config, file)
     if found is None:
         return None
-    keys, method = found
+    keys, method, places = found
     if method not in METHODS:
         what = f"it says that the weights are packed by {clean(repr(method))}, which zoo cannot unpack"
         raise keys.refuse("quant_method", what, hint=HINT)
     if keys.file != file and not any(info.dtype in CODES for info in tensors.values()):
         return None  # it speaks of other weights than those here
-    packing = METHODS[method](keys, config, tensors)
+    packing = METHODS[method](keys, {**config, **_settings(config, places[0])}, tensors)
+    if places != [""]:  # a model for pictures has them beside its text model's sizes, or there and at the top
+        packing = replace(packing, keys=frozenset(_joined(p, key) for p in places for key in _settings(config, p)))
     for name, info in packing.shown(tensors).items():
         if name.endswith(".weight") and info.dtype in CODES and name not in packing.matrices:
             raise CheckpointError(info.file, name, f"is {info.dtype}, and nothing in the files unpacks it", hint=HINT)
@@ -88,8 +93,39 @@ BESIDE = {
 }
 
 
-def _said(config: Mapping[str, Any], file: Path) -> tuple[PackingKeys, str] | None:
-    """The keys that say how weights are packed, and by which method; None where nothing says so."""
+def _said(config: Mapping[str, Any], file: Path) -> tuple[PackingKeys, str, list[str]] | None:
+    """The keys that say how weights are packed, by which method, and the groups that hold them ("": the top).
+
+    None where nothing says so. Raises CheckpointError for a config that says two things.
+    """
+    groups = [name for name, value in config.items() if name.endswith("_config") and isinstance(value, dict)]
+    found = {p: said for p in ("", *groups) if p != KEY and (said := _said_in(_group(config, p), file))}
+    if not found:
+        beside = _said_beside(file)
+        return None if beside is None else (*beside, [""])
+    (place, (keys, method)), *others = found.items()
+    if differing := [p for p, (other, _) in others if other.raw != keys.raw]:
+        what = f"is not the same as {_joined(place, keys.name)}: which of them is right?"
+        raise CheckpointError(
+            file, _joined(differing[0], found[differing[0]][0].name), what, hint="remove one of the two"
+        )
+    return replace(keys, name=_joined(place, keys.name)), method, [*found]
+
+
+def _group(config: Mapping[str, Any], place: str) -> Mapping[str, Any]:
+    return config[place] if place else config
+
+
+def _settings(config: Mapping[str, Any], place: str) -> dict[str, Any]:
+    """What a group of the config says of how weights are packed."""
+    return {key: value for key, value in _group(config, place).items() if key in (KEY, mlx.KEY)}
+
+
+def _joined(place: str, key: str) -> str:
+    return f"{place}.{key}" if place and key else key
+
+
+def _said_in(config: Mapping[str, Any], file: Path) -> tuple[PackingKeys, str] | None:
     if (found := mlx.settings_in(config)) is not None:
         return PackingKeys(found, file, mlx.KEY if mlx.KEY in config else KEY), "mlx"
     if isinstance(found := config.get(KEY), dict) and found:
@@ -99,6 +135,10 @@ def _said(config: Mapping[str, Any], file: Path) -> tuple[PackingKeys, str] | No
         return PackingKeys(found, file), str(method)
     if config.get("model_type") == "chatglm" and config.get(chatglm.KEYS[0]):
         return PackingKeys(config, file, ""), "chatglm"
+    return None
+
+
+def _said_beside(file: Path) -> tuple[PackingKeys, str] | None:
     for name, (key, method) in BESIDE.items():
         if (beside := file.parent / name).is_file():
             raw = read_json(beside)

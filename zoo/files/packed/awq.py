@@ -50,7 +50,7 @@ def recognise(keys: PackingKeys, config: Mapping[str, Any], tensors: Mapping[str
     keys.check()
     file = PartsOfFile(tensors)
     matrices = {
-        f"{module}.weight": _matrix(file, module, size, has_zeros=has_zeros, config=config)
+        f"{module}.weight": matrix(file, module, size, has_zeros=has_zeros, config=config)
         for module in file.ending(".qweight")
     }
     file.refuse_left(SUFFIXES)
@@ -64,7 +64,8 @@ def _low(value: object) -> object:
 OTHERS = ("gemv", "gemv_fast", "marlin", "llm-awq")  # laid out for one kernel each
 
 
-def _matrix(file: PartsOfFile, module: str, size: int, *, has_zeros: bool, config: Mapping[str, Any]) -> PackedMatrix:
+def matrix(file: PartsOfFile, module: str, size: int, *, has_zeros: bool, config: Mapping[str, Any]) -> PackedMatrix:
+    """The matrix of one module. Raises CheckpointError for parts that do not fit together."""
     name = f"{module}.weight"
     codes, zeros, scales = (file.take(f"{module}.{part}", name) for part in ("qweight", "qzeros", "scales"))
     if len(codes.shape) != 2 or not codes.numel:

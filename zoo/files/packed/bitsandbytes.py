@@ -138,7 +138,7 @@ def band_of_codes(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice
 
     across = prod(matrix.shape[1:])
     first, last = rows.start * across, rows.stop * across
-    table = torch.tensor(TABLES[matrix.encoding.numbers])
+    table = torch.tensor(TABLES[matrix.encoding.numbers], device=parts["codes"].device)
     if not torch.allclose(parts["table"], table, rtol=0, atol=1e-3):
         raise matrix.refuse("table", f"is not the table of {matrix.encoding.numbers}")
     raw = parts["codes"].contiguous().view(torch.uint8).flatten()[first // 2 : -(-last // 2)]
@@ -162,7 +162,7 @@ def _scales(matrix: PackedMatrix, parts: Mapping[str, Tensor], near: slice) -> T
         scales = parts["bytes"][scales.long()] * outer + float(matrix.encoding.settings["offset"])
     check_finite(matrix, "scales", scales)
     if "outer" not in parts and bool((scales < 0).any()):
-        raise matrix.refuse("scales", "has a number below 0, which is no largest number")
+        raise matrix.refuse("scales", "has a number below 0, which cannot be a largest number")
     return scales
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean
 from zoo.files.packed.compressed_layouts import PACKED, SCALE, SUFFIXES, WeightScheme, matrix_of
-from zoo.files.packed.keys import HINT, PackingKeys, excepted
+from zoo.files.packed.keys import HINT, PackingKeys, excepted, matches
 from zoo.files.packed.parts import FLOATS, PartsOfFile, shown_dtype
 from zoo.files.packed.record import PackedMatrix, Packing
 from zoo.files.tensor_info import TensorInfo
@@ -136,12 +136,10 @@ def _names(target: str, module: str, keys: PackingKeys) -> bool:
     if not target.startswith("re:"):
         return target == module
     pattern = target.removeprefix("re:")
-    if len(pattern) > 300 or pattern.count("*") + pattern.count("+") > 4 or re.search(r"\)[*+{?]|\{|\(\?", pattern):
-        raise keys.refuse("config_groups", f"the pattern {clean(repr(pattern))} is richer than zoo tries")
-    try:
-        return re.match(pattern, module) is not None
-    except re.error:
-        raise keys.refuse("config_groups", f"{clean(repr(pattern))} is not a pattern") from None
+    if (found := matches(pattern, module)) is None:
+        what = f"{clean(repr(pattern))} is not a pattern, or is richer than zoo tries"
+        raise keys.refuse("config_groups", what)
+    return found
 
 
 def _differing(groups: list[ModuleGroup], matrices: Mapping[str, PackedMatrix]) -> list[str]:

@@ -47,5 +47,10 @@ def _band(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> Ten
     name = str(matrix.encoding.settings["type"])
     if name in NUMBERS:
         return NUMBERS[name](parts["blocks"][rows]).reshape(-1, matrix.shape[1])
-    values = dequantize(parts["blocks"][rows].cpu().numpy(), GGMLQuantizationType[name])
-    return torch.from_numpy(np.ascontiguousarray(values, np.float32)).reshape(-1, matrix.shape[1])
+    try:
+        values = dequantize(parts["blocks"][rows].cpu().numpy(), GGMLQuantizationType[name])
+    except NotImplementedError:
+        why = "the gguf package cannot convert this type to numbers"
+        raise matrix.refuse("blocks", f"is quantised as {name}", why=why) from None
+    found = torch.from_numpy(np.ascontiguousarray(values, np.float32)).reshape(-1, matrix.shape[1])
+    return found.to(parts["blocks"].device)

@@ -105,7 +105,8 @@ def _fifth(part: Tensor) -> Tensor:
 @cache
 def _spread() -> Tensor:
     """For each byte the word whose bytes have 16 for its bits, the lowest first. [256]"""
-    bits = torch.arange(256, dtype=torch.uint8)[:, None] >> torch.arange(8, dtype=torch.uint8) & 1
+    on = {"dtype": torch.uint8, "device": "cpu"}  # kept, whatever the default is at the first call
+    bits = torch.arange(256, **on)[:, None] >> torch.arange(8, **on) & 1
     return (bits << 4).view(torch.int64)[:, 0]
 
 

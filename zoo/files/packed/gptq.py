@@ -51,7 +51,7 @@ def recognise(keys: PackingKeys, config: Mapping[str, Any], tensors: Mapping[str
     """The packed matrices of a checkpoint. Raises CheckpointError for what is not read, or does not fit together."""
     said = _settings(keys)
     file = PartsOfFile(tensors)
-    matrices = {f"{m}.weight": _matrix(file, m, said, config) for m in file.ending(".qweight")}
+    matrices = {f"{m}.weight": matrix(file, m, said, config) for m in file.ending(".qweight")}
     file.refuse_left(SUFFIXES)
     listed = keys.names("modules_to_not_convert")
     # The tools write a bias, all 0, for every matrix that had none.
@@ -81,7 +81,8 @@ def _settings(keys: PackingKeys) -> GroupedIntegers:
     return GroupedIntegers(None if own else bits, None if own else size, symmetric, format, ordered)
 
 
-def _matrix(file: PartsOfFile, module: str, said: GroupedIntegers, config: Mapping[str, Any]) -> PackedMatrix:
+def matrix(file: PartsOfFile, module: str, said: GroupedIntegers, config: Mapping[str, Any]) -> PackedMatrix:
+    """The matrix of one module. Raises CheckpointError for parts that do not fit together."""
     name = f"{module}.weight"
     codes, zeros, scales = (file.take(f"{module}.{part}", name) for part in ("qweight", "qzeros", "scales"))
     order = file.maybe(f"{module}.g_idx", name)
@@ -127,6 +128,15 @@ def _encoding(said: GroupedIntegers, bits: int, size: int, *, is_whole: bool, ha
     )
     settings = {"zero_offset": 0 if said.format == "gptq_v2" else 1, "packed_along": "in"}
     return Encoding("gptq", "int", bits, (1, size), said.symmetric, has_order, words, settings)
+
+
+def check_middle(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> None:
+    """Raise CheckpointError where the zero points of some rows are not the middle of the codes."""
+    bits, offset = matrix.encoding.bits, int(matrix.encoding.settings["zero_offset"])
+    zeros = fields(parts["zeros"], bits)[:, rows]
+    if bool((zeros.float() + offset != 1 << (bits - 1)).any()):
+        why = f"in {bits} bits it is {1 << (bits - 1)}, and the layout that the config names stores it minus {offset}"
+        raise matrix.refuse("zeros", "has zero points beside the middle, and the config says symmetric", why=why)
 
 
 def band_of_words(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> Tensor:

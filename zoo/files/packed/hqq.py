@@ -80,7 +80,7 @@ def _check(parts: Mapping[str, TensorInfo], shape: tuple[int, ...], bits: int, c
     width = codes.shape[1] if len(codes.shape) == 2 else 0
     lines = prod(shape) // width if width else 0
     if not width or prod(shape) % width or codes.shape[0] != ceil_div(lines, count):
-        what = f"is {list(codes.shape)}, which is no matrix of {list(shape)} with {count} codes in a word"
+        what = f"is {list(codes.shape)}, which is not a matrix of {list(shape)} with {count} codes in a word"
         raise CheckpointError(codes.file, codes.name, what)
     for role in ("scales", "zeros"):
         grid = (lines, 1) if axis else (1, width)
@@ -101,7 +101,7 @@ def band_of_codes(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice
     codes, across = parts["codes"], matrix.shape[1]
     step, width = codes.shape
     first, last = rows.start * across, rows.stop * across
-    lines = torch.arange(first // width, ceil_div(last, width))
+    lines = torch.arange(first // width, ceil_div(last, width), device=parts["codes"].device)
     shifts = (count - 1 - lines // step) * bits
     values = codes[lines % step].int() >> shifts[:, None].int() & (1 << bits) - 1
     near = (lines, slice(None)) if settings["axis"] else (slice(None), slice(None))

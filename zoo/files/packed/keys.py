@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -84,6 +85,26 @@ class PackingKeys:
         return CheckpointError(self.file, item, what, why=why, hint=hint)
 
 
+def is_meant(name: str, module: str) -> bool:
+    """Whether a list's name is `module`, whole parts of its path ("visual", "lm_head"), or a pattern of it ("re:...").
+
+    A pattern that is richer than zoo tries means nothing here: use `matches` where that must be known.
+    """
+    if name.startswith("re:"):
+        return bool(matches(name.removeprefix("re:"), module))
+    return bool(name) and f".{name.strip('.')}." in f".{module}."
+
+
+def matches(pattern: str, module: str) -> bool | None:
+    """Whether a pattern matches from the beginning; None for one that is richer than zoo tries, or is none."""
+    if len(pattern) > 300 or pattern.count("*") + pattern.count("+") > 4 or re.search(r"\)[*+{?]|\{|\(\?", pattern):
+        return None
+    try:
+        return re.match(pattern, module) is not None
+    except re.error:
+        return None
+
+
 HINT = "use the checkpoint in 16 or 32 bits: --allow cannot make packed weights readable"
 
 
@@ -93,7 +114,7 @@ def _others(names: list[str]) -> str:
 
 def excepted(names: Iterable[str], matrices: Iterable[str], keys: PackingKeys) -> list[str]:
     """What to say of modules that the config excepts and the file has packed: the file is followed."""
-    listed = set(names)
-    packed = [name for name in matrices if name.removesuffix(".weight") in listed]
+    listed = list(dict.fromkeys(names))
+    packed = [name for name in matrices if any(is_meant(each, name.removesuffix(".weight")) for each in listed)]
     told = "says that {} is not packed, but the file has it packed: the file is followed"
     return [f"{keys.name} {told.format(clean(some(packed), 200))}"] if packed else []

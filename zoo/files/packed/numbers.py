@@ -27,8 +27,8 @@ def fields(words: Tensor, bits: int) -> Tensor:
         packed, width = raw, 8
     else:  # as many bytes as bits hold eight codes
         run = raw.reshape(raw.shape[0], -1, bits).long()
-        packed, width = (run << torch.arange(0, 8 * bits, 8)).sum(-1), 8 * bits
-    shifts = torch.arange(0, width, bits, dtype=packed.dtype)
+        packed, width = (run << torch.arange(0, 8 * bits, 8, device=run.device)).sum(-1), 8 * bits
+    shifts = torch.arange(0, width, bits, dtype=packed.dtype, device=packed.device)
     return (packed[..., None] >> shifts & (1 << bits) - 1).to(torch.uint8).flatten(1)
 
 
@@ -36,7 +36,7 @@ def fp4(codes: Tensor) -> Tensor:
     """The 4-bit floats that `codes` [R, C] stand for; the fourth bit is the sign. In float32."""
     import torch
 
-    return torch.tensor([*E2M1, *(-value for value in E2M1)])[codes.long()]
+    return torch.tensor([*E2M1, *(-value for value in E2M1)], device=codes.device)[codes.long()]
 
 
 def powers(matrix: PackedMatrix, exponents: Tensor, *, role: str = "scales") -> Tensor:

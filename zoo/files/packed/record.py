@@ -75,7 +75,8 @@ class PackedMatrix:
         step = max(1, BAND // max(1, prod(self.shape[1:])))
         if first < last <= first + step:
             return self.band(self, parts, slice(first, last)).to(dtype).reshape(last - first, *self.shape[1:])
-        out = torch.empty((max(0, last - first), *self.shape[1:]), dtype=dtype)
+        device = next(iter(parts.values())).device
+        out = torch.empty((max(0, last - first), *self.shape[1:]), dtype=dtype, device=device)
         for start in range(first, last, step):
             stop = min(start + step, last)
             out[start - first : stop - first] = self.band(self, parts, slice(start, stop))

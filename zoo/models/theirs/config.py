@@ -26,6 +26,11 @@ class TransformersConfig(ModelConfig):
     architecture: str = ""  # the class
     raw: dict[str, Any] = field(default_factory=dict)  # config.json
 
+    @property
+    def family_in_words(self) -> str:
+        """The class, and who computes it."""
+        return f"{self.architecture} by transformers"
+
     def _size(self, name: str) -> int | None:
         groups = [self.raw, *(self.raw[key] for key in ("text_config",) if isinstance(self.raw.get(key), dict))]
         found = (group.get(key) for key in SIZES[name] for group in groups)

@@ -86,7 +86,9 @@ def _class_of(hf: ForeignConfig, kind: Any) -> str:
     if isinstance(named, list) and len(named) == 1 and named[0] in known:
         return named[0]
     why = did_you_mean(str(named), known) if known else ""
-    raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is no class of transformers for it", why=why)
+    raise CheckpointError(
+        hf.file, "architectures", f"{clean(repr(named))} is not a class of transformers for it", why=why
+    )
 
 
 def mapping(c: TransformersConfig) -> Table:

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.builder import Anatomy
-from zoo.errors import UsageError
+from zoo.errors import CheckpointError, UsageError
 from zoo.models.theirs.config import TransformersConfig
 from zoo.models.theirs.hf import answering
-from zoo.models.transformers_library import built, version
+from zoo.models.transformers_library import built, first_line, version
 from zoo.nn.places import Places
 
 PART = "theirs."  # what stands before the names of their weights in ours
@@ -75,9 +75,20 @@ class ByTransformers(nn.Module):
     def _read(self, tokens: Tensor, mask: Tensor | None, **options: Any) -> TheirOutput:
         """What the class makes of tokens [B, S]; where there is padding, of each row without it."""
         if mask is None or bool(mask.all()):
-            return _record(self.theirs(tokens, **options))
-        rows = [_record(self.theirs(row[real][None], **options)) for row, real in zip(tokens, mask, strict=True)]
+            return self._whole(tokens, **options)
+        rows = [self._whole(row[real][None], **options) for row, real in zip(tokens, mask, strict=True)]
         return TheirOutput(*(_joined([vars(row)[name] for row in rows], mask) for name in vars(rows[0])))
+
+    def _whole(self, tokens: Tensor, **options: Any) -> TheirOutput:
+        """Raises CheckpointError where the class finds, as it computes, that a null of config.json is no number."""
+        try:
+            return _record(self.theirs(tokens, **options))
+        except TypeError as error:
+            nulls = sorted(key for key, value in self.config.raw.items() if value is None)
+            if "NoneType" not in str(error) or not nulls:
+                raise
+            what = f"{self.config.architecture} of transformers needs a number where one of these is null"
+            raise CheckpointError("config.json", "", f"{what}: {', '.join(nulls)} ({first_line(error)})") from None
 
     def keep_wide(self) -> None:
         """Hold in float32 what the class never computes with in 16 bits, as transformers does while it loads."""

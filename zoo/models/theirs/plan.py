@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.records import Shape
+from zoo.errors import UsageError
 from zoo.files.tensor_info import TensorInfo
 from zoo.models.construction import on_meta, shared_parameters
 from zoo.models.theirs.config import TransformersConfig
@@ -140,7 +141,10 @@ def _load(theirs: nn.Module, target: str, found: Found, converter: Any, given: S
 
 
 def _cannot(given: Sequence[Tensor]) -> list[Tensor]:
-    raise NotImplementedError("zoo writes no weights of transformers' classes")
+    raise UsageError(
+        "zoo does not write the weights of a model that transformers computes",
+        hint="copy the files, or save it with transformers",
+    )
 
 
 def _left_out(

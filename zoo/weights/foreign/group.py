@@ -52,5 +52,7 @@ def _group(hf: ForeignConfig, name: str, raw: Any) -> ForeignConfig:
     if not isinstance(raw, Mapping):
         raise CheckpointError(hf.file, name, f"{clean(repr(raw))} is not a group of keys")
     inner = ForeignConfig(raw, f"{hf.file}: {name}", hf.tensors, name=name)
+    inner.undone = frozenset(key.removeprefix(f"{name}.") for key in hf.undone if key.startswith(f"{name}."))
+    inner.used |= inner.undone
     hf.groups.append(inner)
     return inner

@@ -9,12 +9,14 @@ from typing import Any
 from zoo.errors import CheckpointError, clean
 from zoo.weights.foreign.bookkeeping import BOOKKEEPING, is_bookkeeping
 
+# How a classifier's numbers become scores, which is no part of a model: zoo.embedding and other libraries read it.
+OF_SCORES = ("problem_type", "sentence_transformers", "sbert_ce_default_activation_function")
 # Whatever the family and the value: bookkeeping, training-only settings, and settings of generation, which change no
 # logits: zoo.generation reads them, as transformers does, where there is no generation_config.json.
-INERT = BOOKKEEPING.keys() | frozenset(
+_PLAIN = frozenset(
     "model_type "
     "torch_dtype dtype use_cache return_dict output_attentions output_hidden_states "
-    "output_scores return_dict_in_generate torchscript use_bfloat16 initializer_range initializer_factor problem_type "
+    "output_scores return_dict_in_generate torchscript use_bfloat16 initializer_range initializer_factor "
     "finetuning_task id2label label2id num_labels chunk_size_feed_forward "
     "sep_token_id decoder_start_token_id bos_token_id eos_token_id pad_token_id unk_token_id "
     "task_specific_params max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty "
@@ -24,6 +26,7 @@ INERT = BOOKKEEPING.keys() | frozenset(
     "max_new_tokens min_new_tokens min_p top_h epsilon_cutoff eta_cutoff encoder_repetition_penalty renormalize_logits "
     "sequence_bias guidance_scale force_bos_token_to_be_generated tf_legacy_loss language".split()
 )
+INERT = BOOKKEEPING.keys() | _PLAIN | {*OF_SCORES}
 # Keys that would make another model of it, and the values at which they do not. `is_causal` is read by transformers
 # 5's masks, which take null for false.
 HARMLESS: dict[str, tuple[Any, ...]] = {
@@ -88,7 +91,7 @@ def read_classes(raw: Mapping[str, Any], known: Iterable[str], file: object) -> 
     known = tuple(known)
     bare = {re.sub(HEADS, "Model", name) for name in known} - {*known}
     for name in listed(raw.get("architectures")):
-        if name in bare:
+        if isinstance(name, str) and name in bare:
             told = "but zoo's model has one: its weights are the embedding or in the files"
             return f"architectures={name!r} has no head, {told}"
         if name not in known:

@@ -93,8 +93,8 @@ def read_decoder(
     read = {k.theirs for k in more}
     known = {name: value for name, value in fixed(arch).items() if name not in read}
     known |= {count: rotary, f"{arch}.attention.value_length": dim}
-    known |= {name if "." in name else f"{arch}.{name}": value for name, value in only.items()}
-    rope = read_rope(hf, arch, rotary, c["max_seq_len"], **({"partial": rotary / dim} if has_partial else {}))
+    known |= {n if n.startswith(f"{arch}.") else f"{arch}.{n}": value for n, value in only.items()}
+    rope = read_rope(hf, arch, rotary, c["max_seq_len"], **({"partial": rotary / max(dim, 1)} if has_partial else {}))
     return c | read_rest(hf, arch, **known) | {"norm_eps": norm_eps(c), "rope": rope}
 
 

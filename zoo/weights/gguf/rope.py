@@ -13,9 +13,18 @@ from zoo.errors import CheckpointError, UsageError
 from zoo.files.tensor_info import TensorInfo
 from zoo.weights.foreign.config import ForeignConfig, Key, key
 
-__all__ = ["DIVISORS", "divisors_of", "is_divided", "read_rope", "rope_keys", "temperature_key", "write_rope"]
+__all__ = [
+    "DIVISORS",
+    "divisors_of",
+    "is_divided",
+    "read_divisors",
+    "read_rope",
+    "rope_keys",
+    "temperature_key",
+    "write_rope",
+]
 
-DIVISORS = "rope_freqs.weight"
+DIVISORS, LONG = "rope_freqs.weight", "rope_factors_long.weight"
 
 
 @dataclass
@@ -53,11 +62,13 @@ def read_rope(hf: ForeignConfig, arch: str, head_dim: int, max_seq_len: int, *mo
     """Those of heads of `head_dim` channels; `more` are keys of this architecture, `known` fields that it sets."""
     keys = [k for k in (*rope_keys(arch), *more) if any(name in hf for name in (k.theirs, *k.also))]
     m = RopeMetadata(**hf.read(RopeMetadata, keys))
+    if m.scaling == "longrope" and LONG in hf.tensors:  # whose divisors say it all
+        m.scaling = "none"
     one_of(f"{arch}.rope.scaling.type", m.scaling, ("none", "linear", "yarn"))
     if info := hf.tensors.get(DIVISORS):
         if m.factor != 1.0:
             raise CheckpointError(info.file, info.name, f"is given together with a rope.scaling.factor of {m.factor}")
-        return _divided(m.theta, _divisors(info, head_dim // 2), head_dim, max_seq_len)
+        return _divided(m.theta, read_divisors(info, head_dim // 2), head_dim, max_seq_len)
     if m.scaling == "none" or (m.scaling == "linear" and m.factor == 1.0):
         return RopeConfig(m.theta, **known)
     if m.scaling == "linear":
@@ -76,7 +87,10 @@ def write_rope(rope: RopeConfig, arch: str, *, has_divisors: bool = False) -> di
     out: dict[str, Any] = {f"{arch}.rope.freq_base": float(rope.theta)}
     if rope.scaling == "none" or (has_divisors and is_divided(rope)):
         return out
-    is_plain = rope.attention_factor is None and rope.truncate and rope.mscale == rope.mscale_all_dim
+    is_usual = rope.attention_factor is None or (
+        rope.scaling == "yarn" and rope.mscale is None and math.isclose(rope.attention_factor, usual_factor(rope))
+    )
+    is_plain = is_usual and rope.truncate and rope.mscale == rope.mscale_all_dim
     if rope.scaling not in ("linear", "yarn") or not is_plain:
         what = f"llama.cpp cannot compute model.rope.scaling={rope.scaling} of {arch} with all its settings"
         raise UsageError(what, hint="write hf or zoo")
@@ -90,6 +104,11 @@ def write_rope(rope: RopeConfig, arch: str, *, has_divisors: bool = False) -> di
     usual = RopeConfig()
     betas = {name: float(getattr(rope, name)) for name in ("beta_fast", "beta_slow")}
     return out | {f"{scaling}.yarn_{name}": v for name, v in betas.items() if v != getattr(usual, name)}
+
+
+def usual_factor(rope: RopeConfig) -> float:
+    """What YaRN multiplies rotated channels by where a file does not say it."""
+    return 0.1 * math.log(max(rope.factor, 1.0)) + 1.0
 
 
 def is_divided(rope: RopeConfig) -> bool:
@@ -108,15 +127,17 @@ def divisors_of(rope: RopeConfig, head_dim: int, max_seq_len: int) -> list[float
 
 
 def _divided(theta: float, divisors: list[float], head_dim: int, max_seq_len: int) -> RopeConfig:
-    """Frequencies divided one by one: Llama 3.1's bands where it is these, else as LongRoPE spells such divisors."""
-    released = RopeConfig(theta, "llama3", max(divisors), 8192)
-    plain, banded = (frequencies(head_dim, rope, max_seq_len) for rope in (RopeConfig(theta), released))
-    if all(abs(f / d - b) < 1e-5 * b for f, d, b in zip(plain, divisors, banded, strict=True)):
-        return released
+    """Frequencies divided one by one: bands of Llama 3.1 or 4 where it is these, else as LongRoPE spells divisors."""
+    plain = frequencies(head_dim, RopeConfig(theta), max_seq_len)
+    for high in (4.0, 1.0):
+        released = RopeConfig(theta, "llama3", max(divisors), 8192, high_freq_factor=high)
+        banded = frequencies(head_dim, released, max_seq_len)
+        if all(abs(f / d - b) < 1e-5 * b for f, d, b in zip(plain, divisors, banded, strict=True)):
+            return released
     return RopeConfig(theta, "longrope", short_factor=divisors, long_factor=divisors, attention_factor=1.0)
 
 
-def _divisors(info: TensorInfo, count: int) -> list[float]:
+def read_divisors(info: TensorInfo, count: int) -> list[float]:
     """The few numbers of rope_freqs.weight, which are settings kept as a tensor."""
     if (info.dtype, info.shape) != ("float32", (count,)) or info.offset is None:
         raise CheckpointError(info.file, info.name, f"{info.dtype} {list(info.shape)} is not {count} float32 divisors")
