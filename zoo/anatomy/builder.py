@@ -7,9 +7,10 @@ description, and the contract proves it equal to the module that the family buil
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from zoo.anatomy.cuts import BIAS_PER_HEAD, EQUAL_HEADS, FEED_FORWARD, GROUPED_HEADS, LATENT_HEADS, STACKED_EXPERTS
-from zoo.anatomy.records import AttentionSpec, CrossSpec, Description, StateSpec, Weight
+from zoo.anatomy.records import AttentionSpec, CrossSpec, Description, Shape, StateSpec, Weight
 
 __all__ = ["Anatomy", "AttentionSpec", "CrossSpec", "StateSpec", "Weight"]
 
@@ -36,8 +37,15 @@ class Anatomy(Description):
             self.tied_head = (vocab_size, hidden_size)
         else:
             self.linear(name, hidden_size, vocab_size, "head")
+        self._mark_head("embedding" if tied else "head", (vocab_size, hidden_size), is_read=name in self._read)
         if bias:
             self.weight(f"{name}.bias", (vocab_size,), "head")
+
+    def _mark_head(self, role: str, shape: Shape, *, is_read: bool) -> None:
+        """Say of the last weight of a role that it gives the logits; not where the model reads its numbers itself."""
+        found = [i for i, weight in enumerate(self.weights) if weight.role == role and weight.shape == shape]
+        if found and not is_read:
+            self.weights[found[-1]] = replace(self.weights[found[-1]], gives_logits=True)
 
     def attn(
         self,
@@ -93,17 +101,18 @@ class Anatomy(Description):
         is_cached: bool = True,
         is_borrowing: bool = False,
         is_whole: bool = False,
+        is_chunked: bool = False,
         stack: str = "layers",
     ) -> None:
         """Say that `layers` attend with keys and values of `num_kv_heads` heads, both of width `head_dim`.
 
-        Borrowed from an earlier layer, these are not cached a second time.
+        Borrowed from an earlier layer, these are not cached a second time. `is_chunked`: see zoo.nn.ChunkMask.
         """
         cached = 2 * num_kv_heads * head_dim if is_cached and not is_borrowing else 0
         told = {"is_of_source": self._is_of_source, "is_borrowing": is_borrowing, "is_whole": is_whole}
-        self.attention.append(
-            AttentionSpec(tuple(layers), num_heads, head_dim, head_dim, cached, window, is_causal, stack, **told)
-        )
+        told["is_chunked"] = is_chunked and window is not None
+        spec = AttentionSpec(tuple(layers), num_heads, head_dim, head_dim, cached, window, is_causal, stack, **told)
+        self.attention.append(spec)
 
     def carries(
         self,

@@ -47,11 +47,15 @@ class RopeConfig:
         refuse_out_of_range(self, "model.rope")
         if self.beta_fast < self.beta_slow:
             raise ConfigError(f"model.rope.beta_fast={self.beta_fast!r} is below beta_slow={self.beta_slow!r}")
-        if self.low_freq_factor >= self.high_freq_factor:
+        if self.low_freq_factor > self.high_freq_factor:  # equal in Llama 4: no wavelength lies between the bands
             low, high = self.low_freq_factor, self.high_freq_factor
-            raise ConfigError(f"model.rope.low_freq_factor={low!r} is not below high_freq_factor={high!r}")
+            raise ConfigError(f"model.rope.low_freq_factor={low!r} is above high_freq_factor={high!r}")
         if self.scaling == "longrope" and not (self.short_factor and self.long_factor):
             raise ConfigError("model.rope.scaling=longrope needs model.rope.short_factor and model.rope.long_factor")
+
+
+class NoAnatomy(NotImplementedError):
+    """A family describes no anatomy: it is measured by building a model. A fault within one that does is another."""
 
 
 @dataclass
@@ -69,12 +73,27 @@ class ModelConfig:
     eos_token_id: list[int] = field(default_factory=list)  # tokens that end a text
     pad_token_id: int | None = None  # token that fills a batch up
 
+    @property
+    def nested(self) -> Nested | None:
+        """Which part of a larger model's weights this one's are, where `model.slice` asked for one; no field."""
+        found: Nested | None = vars(self).get("_nested")
+        return found
+
+    @nested.setter
+    def nested(self, part: Nested) -> None:
+        vars(self)["_nested"] = part
+
+    @property
+    def family_in_words(self) -> str:
+        """What a user knows the model as, for messages."""
+        return self.family
+
     def anatomy(self) -> Anatomy:
         """The weights by name and shape, the attention of each layer and the model's traits, without torch.
 
         A family that does not override this is measured by building it on the meta device, which needs torch.
         """
-        raise NotImplementedError(f"{type(self).__name__} describes no anatomy")
+        raise NoAnatomy(f"{type(self).__name__} describes no anatomy")
 
     @classmethod
     def tiny(cls) -> Self:
@@ -122,6 +141,19 @@ class DecoderConfig(ModelConfig):
     def heads(self) -> tuple[int, int, int]:
         """Query heads, key/value heads, and the channels of each."""
         return self.num_heads, self.num_kv_heads, self.head_dim
+
+    def gated_anatomy(self, *, bias: bool = False, out_bias: bool | None = None, mlp_bias: bool = False) -> Anatomy:
+        """That of LLaMA's kind: a trunk with rotary positions and a gated MLP in each layer (arXiv:2302.13971).
+
+        A family says that it is so by calling this: a config that says nothing has no anatomy, and none is guessed.
+        """
+        from zoo.anatomy.traits import rope_in_words
+        from zoo.anatomy.trunk import describe_trunk
+
+        with describe_trunk(self, self.heads, position=rope_in_words(self.rope), bias=bias, out_bias=out_bias) as a:
+            a.gated_mlp(self.hidden_size, self.intermediate_size, bias=mlp_bias)
+        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
+        return a
 
 
 def typed(kind: Any, value: Any, path: str) -> Any:
@@ -182,3 +214,4 @@ def _plain(value: Any) -> Any:
 
 if typing.TYPE_CHECKING:
     from zoo.anatomy.builder import Anatomy
+    from zoo.anatomy.slices import Nested

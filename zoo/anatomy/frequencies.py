@@ -79,8 +79,8 @@ def yarn_mscale(factor: float, weight: float = 1.0) -> float:
 def _llama3(frequency: float, rope: RopeConfig, original: int) -> float:
     """LLaMA 3.1's bands (arXiv:2407.21783): short wavelengths kept, long ones stretched, a blend between."""
     turns = original * frequency / (2 * math.pi)  # in the original context
-    keep = (turns - rope.low_freq_factor) / (rope.high_freq_factor - rope.low_freq_factor)
-    keep = min(max(keep, 0.0), 1.0)
+    width = rope.high_freq_factor - rope.low_freq_factor
+    keep = min(max((turns - rope.low_freq_factor) / width, 0.0), 1.0) if width else float(turns > rope.low_freq_factor)
     return frequency * (keep + (1 - keep) / rope.factor)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from zoo.errors import ConfigError, did_you_mean
 
@@ -30,6 +30,16 @@ def at_least(low: int, *, part: str = "model", **values: int | None) -> None:
     for name, value in values.items():
         if value is not None and value < low:
             raise ConfigError(f"{part}.{name}={value} is below {low}")
+
+
+def check_labels(head: str, classifiers: Iterable[str], num_labels: int | None, labels: Sequence[str]) -> None:
+    """Raise ConfigError unless a head that classifies, and no other, has a number of classes, and names all or none."""
+    at_least(1, num_labels=num_labels)
+    if (num_labels is not None) != (head in classifiers):
+        needs = "needs" if num_labels is None else "does not use"
+        raise ConfigError(f"model.head={head!r} {needs} model.num_labels")
+    if labels and len(labels) != num_labels:
+        raise ConfigError(f"model.labels names {len(labels)} classes, model.num_labels={num_labels}")
 
 
 def rotary_pairs(partial: float, width: int, name: str = "model.head_dim") -> None:

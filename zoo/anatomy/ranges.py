@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any
 
 from zoo.errors import ConfigError
@@ -57,6 +58,7 @@ def refuse_out_of_range(part: Any, path: str = "model") -> None:
                     raise ConfigError(f"{where}={number!r} is {in_words(*bounds)}")
 
 
+@cache
 def bounds_of(name: str) -> tuple[float, float] | None:
     """The least and the most that a field of this name may be; None where its name tells no kind."""
     if name == "eps" or name.endswith("_eps"):

@@ -22,11 +22,12 @@ class Weight:
     shape: Shape
     role: str
     layers: tuple[int, ...] | None = None
-    used: float = 1.0  # share of its elements that one token passes through
+    used: float = 1.0  # share of its elements that one token passes through; above 1: how many times
     is_matmul: bool = False  # multiplies every token once: 2 FLOPs per element used
     is_exact: bool = False  # never cast to fewer bits, as a bias that decides which experts are chosen
     is_of_source: bool = False  # multiplies the tokens of a source, which the decoder beside it attends to
     shares: tuple[Share, ...] = ()  # how it is cut over many devices; none: whole on each
+    gives_logits: bool = False  # the head's matrix, or the table that is one with it, by which states are multiplied
 
     @property
     def numel(self) -> int:
@@ -56,6 +57,10 @@ class AttentionSpec:
     is_of_source: bool = False  # within a source, which the decoder beside it attends to
     is_borrowing: bool = False  # keys and values are those of an earlier layer
     is_whole: bool = False  # its heads are not shared out over ranks
+    is_chunked: bool = False  # the window is a chunk, before which the query sees nothing
+    chosen: int | None = None  # keys that a query attends to at most, chosen among all it sees; None: all of them
+    # Heads that score every key for that, their width, and numbers in the matrices that make their queries and weights.
+    indexer: tuple[int, int, int] | None = None
 
     @property
     def num_scales(self) -> int:
@@ -107,6 +112,7 @@ class Description:
     _layers: tuple[int, ...] | None = None
     _is_of_text: bool = True
     _is_of_source: bool = False
+    _read: set[str] = field(default_factory=set)  # parts whose weights the model reads, as numbers
     _blocks: dict[str, tuple[tuple[Cut, ...], dict[str, int]]] = field(
         default_factory=lambda: {"": (TRUNK, {})}
     )  # prefix -> how the block is cut that stands there, and how many heads, experts, ... it has
@@ -146,6 +152,7 @@ class Description:
         """Say that these parts of the trunk, as lm_head, are whole on every rank: the model reads their weights."""
         cuts, numbers = self._blocks[""]
         self._blocks[""] = tuple(cut for cut in cuts if cut.part not in parts), numbers
+        self._read.update(parts)
 
     def weight(
         self, name: str, shape: Shape, role: str, *, used: float = 1.0, is_matmul: bool = False, is_exact: bool = False

@@ -10,7 +10,7 @@ from math import prod
 
 from zoo.anatomy.activations import is_head, kept_numbers, recomputed_numbers
 from zoo.anatomy.builder import Anatomy, AttentionSpec, Weight
-from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.config import ModelConfig, NoAnatomy
 from zoo.anatomy.records import ROLES
 from zoo.errors import UsageError, ZooError, did_you_mean
 from zoo.units import ITEM_BYTES
@@ -46,7 +46,7 @@ class Size:
         """The size of a config's model. Raises ZooError where the family describes no anatomy."""
         try:
             return cls(config.anatomy(), config.dtype)
-        except NotImplementedError as error:
+        except NoAnatomy as error:
             raise ZooError(f"the family {config.family!r} has no arithmetic for its size", why=str(error)) from None
 
     @property
@@ -56,8 +56,8 @@ class Size:
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token passes through: all but those of the experts it is not sent to."""
-        return sum(_used(weight) for weight in self.anatomy.weights)
+        """Parameters that one token passes through: all but those of the experts it is not sent to, each once."""
+        return sum(min(_used(weight), weight.numel) for weight in self.anatomy.weights)
 
     @property
     def by_role(self) -> dict[str, int]:
@@ -112,7 +112,9 @@ class Size:
         """
         attention = (_per_key(a, a.decode_dims) * _keys(a, context + 1) for a in self._attention(of_source=False))
         cross = (len(c.layers) * 4 * c.num_heads * c.head_dim * (context + 1) for c in self.anatomy.cross)
-        return self._fixed_flops(of_source=False) + sum(attention) + sum(cross)
+        seen = context + 1
+        indexed = (_indexed(a, seen, 1, seen) for a in self._attention(of_source=False))
+        return self._fixed_flops(of_source=False) + sum(attention) + sum(cross) + sum(indexed)
 
     def prefill_flops(self, length: int) -> int:
         """FLOPs of a forward pass of a whole text with logits at every position; masked keys are not counted.
@@ -120,16 +122,19 @@ class Size:
         An encoder-decoder reads the text as its source: the encoder, and the keys and values of it for the decoder.
         """
         is_source = bool(self.anatomy.cross)
-        attention = sum(_per_key(a) * _pairs(a, length) for a in self._attention(of_source=is_source))
+        attention = sum(
+            _per_key(a) * _pairs(a, length) + _indexed(a, length, length, _pairs(a, length))
+            for a in self._attention(of_source=is_source)
+        )
         return length * self._fixed_flops(of_source=is_source) + attention
 
-    def training_bytes(self, batch: int, length: int, dtype: str | None = None) -> Training:
+    def training_bytes(self, batch: int, length: int, dtype: str | None = None, *, parts: int = 1) -> Training:
         """Bytes of a training step with AdamW on `batch` texts of `length` tokens, without sharding or recomputation.
 
         Weights and gradients in `dtype`; AdamW's two moments in float32, beside a float32 copy of the weights if those
         are narrower (mixed precision, arXiv:1710.03740): 16 bytes per parameter in all, as in ZeRO (arXiv:1910.02054).
         Activations are what the backward pass reads, counted as in arXiv:2205.05198 (eq. 1) without dropout and with
-        fused attention, which keeps no scores: see `zoo.anatomy.activations`.
+        fused attention, which keeps no scores: see `zoo.anatomy.activations`, also for `parts`.
         """
         width = item_bytes(dtype or self.dtype)
         tokens = batch * length
@@ -137,13 +142,13 @@ class Size:
             weights=self.parameters * width,
             gradients=self.parameters * width,
             optimizer=self.parameters * (8 if width >= 4 else 12),
-            activations=round(tokens * (kept_numbers(self.anatomy) * width + self._vocab_size * 4)),
+            activations=round(tokens * (kept_numbers(self.anatomy, parts) * width + self._vocab_size * 4)),
         )
 
-    def recomputed_activations(self, batch: int, length: int, dtype: str | None = None) -> int:
+    def recomputed_activations(self, batch: int, length: int, dtype: str | None = None, *, parts: int = 1) -> int:
         """Bytes of the activations of `training_bytes` where each layer is computed again in the backward pass."""
         width = item_bytes(dtype or self.dtype)
-        return round(batch * length * (recomputed_numbers(self.anatomy) * width + self._vocab_size * 4))
+        return round(batch * length * (recomputed_numbers(self.anatomy, parts) * width + self._vocab_size * 4))
 
     def _attention(self, *, of_source: bool) -> list[AttentionSpec]:
         return [a for a in self.anatomy.attention if a.is_of_source == of_source]
@@ -185,15 +190,28 @@ def _per_key(a: AttentionSpec, dims: tuple[int, int] | None = None) -> int:
     return len(a.layers) * 2 * a.num_heads * sum(dims or (a.qk_dim, a.v_dim))
 
 
+def _indexed(a: AttentionSpec, seen: int, tokens: int, pairs: int) -> int:
+    """FLOPs of an indexer besides its matrices; where there is nothing to choose, those of its queries are spared."""
+    if a.indexer is None or a.chosen is None:
+        return 0
+    heads, width, matrices = a.indexer
+    return len(a.layers) * 2 * (heads * (width + 1) * pairs if seen > a.chosen else -matrices * tokens)
+
+
 def _keys(a: AttentionSpec, seen: int) -> int:
     """Keys that one query attends to; a two-sided window reaches as far ahead as back."""
     if a.window is None:
         return seen
+    if a.is_chunked:
+        return (seen - 1) % a.window + 1
     return min(seen, a.window if a.is_causal else 2 * a.window - 1)
 
 
 def _pairs(a: AttentionSpec, length: int) -> int:
     """Pairs of query and key over a text of `length` tokens."""
+    if a.is_chunked and a.window is not None:
+        chunks, rest = divmod(length, a.window)
+        return chunks * (a.window * (a.window + 1) // 2) + rest * (rest + 1) // 2
     reach = length if a.window is None else min(a.window, length)  # keys at distance 0 to reach - 1 behind
     behind = reach * length - reach * (reach - 1) // 2
     return behind if a.is_causal else 2 * behind - length

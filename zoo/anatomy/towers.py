@@ -1,4 +1,4 @@
-"""How a vision tower for images of one size is configured, and what it is made of. Needs no torch."""
+"""How towers for texts and for images of one size are configured, and what they are made of. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,13 +12,39 @@ from zoo.errors import ConfigError
 ACTIVATIONS = ("quick_gelu", "gelu", "gelu_tanh", "relu", "silu")
 
 
+@dataclass
+class TextConfig:
+    """A transformer over the tokens of a text, as beside the images of CLIP and SigLIP; the defaults are CLIP's."""
+
+    vocab_size: int = MISSING  # rows of the embedding
+    hidden_size: int = MISSING  # width of the residual stream; a multiple of num_heads
+    intermediate_size: int = MISSING  # width of the MLP
+    num_layers: int = MISSING  # blocks in the stack
+    num_heads: int = MISSING  # attention heads, each of hidden_size / num_heads channels
+    max_seq_len: int = 77  # tokens of context
+    activation: str = "quick_gelu"  # of the MLP: quick_gelu | gelu | gelu_tanh | relu | silu
+    norm_eps: float = 1e-5  # added to the variance
+
+    def check(self, path: str) -> None:
+        """Raise ConfigError, in terms of `path`, where sizes do not fit each other."""
+        check_sizes(
+            self, path, "vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "max_seq_len"
+        )
+        multiple_of(f"{path}.hidden_size", self.hidden_size, f"{path}.num_heads", self.num_heads)
+        one_of(f"{path}.activation", self.activation, ACTIVATIONS)
+
+
 class Layered(Protocol):
     """What `describe_layers` reads of a config."""
 
     hidden_size: int
-    intermediate_size: int
     num_layers: int
     num_heads: int
+
+    @property
+    def intermediate_size(self) -> int:
+        """Width of the MLPs."""
+        ...
 
 
 class Patched(Protocol):

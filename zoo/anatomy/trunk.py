@@ -44,6 +44,7 @@ def describe_trunk(
     qk_norm: bool = False,
     is_whole: bool = False,
     window_of: WindowOf | None = None,
+    is_chunked: bool = False,
     is_causal: bool = True,
     is_layer_norm: bool = False,
     is_sandwiched: bool = False,
@@ -54,7 +55,8 @@ def describe_trunk(
     """Embedding, attention, norms and head of a decoder; what is described inside stands in every layer.
 
     `heads` are the query heads, the key/value heads and the channels of each; `position` says in words how tokens know
-    where they stand; `window_of` gives the keys that a layer sees (None: all). Norms are RMS norms, or with
+    where they stand; `window_of` gives the keys that a layer sees (None: all), which with `is_chunked` are a
+    chunk. Norms are RMS norms, or with
     `is_layer_norm` layer norms, which have biases unless `norm_bias` says otherwise; where in a layer they stand is one
     of LAYOUTS; `is_whole` says that it is WholeAttention. The traits are those of the trunk: a family adds its MLP's,
     and what is particular to it.
@@ -77,6 +79,6 @@ def describe_trunk(
     windows = {i: None if window_of is None else window_of(i) for i in layers}
     for window in dict.fromkeys(windows.values()):
         alike = [i for i in layers if windows[i] == window]
-        a.attends(alike, *heads, window=window, is_causal=is_causal, is_whole=is_whole)
+        a.attends(alike, *heads, window=window, is_causal=is_causal, is_whole=is_whole, is_chunked=is_chunked)
     a.norm("norm", c.hidden_size, bias=norm_bias)
     a.head(c.vocab_size, c.hidden_size, tied=c.tie_embeddings, bias=head_bias)

@@ -1,7 +1,8 @@
 """A model whose steps of one token run as one compiled graph, over any length and number of rows.
 
 A step does little work and many small operations; torch.compile fuses them. Prompts are read into a cache uncompiled:
-there the products of matrices take the time.
+there the products of matrices take the time. What torch checks at every call, whether the layers are still what was
+compiled, is checked once for a text: that took as long as the layers.
 """
 
 from __future__ import annotations
@@ -14,13 +15,30 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.fx.experimental import _config as config
 
 from zoo.errors import UsageError
+from zoo.generation.decoding.recording import RecordedReader
 from zoo.generation.protocols import LanguageModel, device_of
 
 _compiled: WeakKeyDictionary[Any, CompiledPasses] = WeakKeyDictionary()  # once a model, however often it is used
+
+
+def compiled(model: LanguageModel, owner: Any, how: bool | str = True) -> LanguageModel:
+    """The model with its steps of one token compiled, and on a GPU recorded as a CUDA graph; "graph": recorded alone.
+
+    Raises UsageError where that cannot be.
+    """
+    if how not in (True, "graph"):
+        raise UsageError(f"compile={how!r} is neither True nor 'graph'")
+    device = device_of(model)
+    if how == "graph" and device.type != "cuda":
+        raise UsageError(f"compile='graph' needs a model on cuda, and this is on {device}", hint="compile=True")
+    reader: Any = model if how == "graph" else CompiledReader(model, owner)
+    if device.type == "cuda":
+        reader = RecordedReader(reader)
+    return reader
 
 
 class CompiledReader:
@@ -34,8 +52,11 @@ class CompiledReader:
 
     def __init__(self, model: LanguageModel, owner: Any) -> None:
         check_compiler(device_of(model))
+        state = state_of(owner)
         if owner not in _compiled:
-            _compiled[owner] = CompiledPasses()
+            _compiled[owner] = CompiledPasses(state, device_of(model))
+        elif _compiled[owner].state != state:  # other weights' types, a layer replaced: all of it is compiled again
+            _compiled[owner] = CompiledPasses(state, device_of(model), seconds=_compiled[owner].seconds)
         self.model, self.config, self._passes = model, model.config, _compiled[owner]
         self._before = self._passes.seconds
 
@@ -94,21 +115,54 @@ def check_compiler(device: torch.device) -> None:
 
 
 class CompiledPasses:
-    """What is compiled of one model, and the seconds that it took."""
+    """What is compiled of one model in a certain state, and the seconds that it took."""
 
-    def __init__(self) -> None:
-        self.step, self.whole = _own(_step), _own(_whole)
-        self.seconds = 0.0
+    def __init__(self, state: State, device: torch.device, *, seconds: float = 0.0) -> None:
+        self.step, self.whole = _own(_step, device), _own(_whole, device)
+        self.state, self.seconds = state, seconds
+        self._seen: set[tuple[Any, ...]] = set()
 
-    def run(self, compiled: Callable[..., Tensor], *arguments: Any) -> Tensor:
+    def run(self, compiled: Callable[..., Tensor], model: LanguageModel, tokens: Tensor, *cache: Any) -> Tensor:
         """A pass, which is compiled first if it is of a new kind."""
+        kind = compiled, len(tokens) > 1, *(held.counts is None for held in cache)
+        if kind in self._seen:
+            return self._timed(compiled, model, tokens, *cache)
+        self._seen.add(kind)
+        from torch._dynamo import config as dynamo_config  # 800 modules
+
+        # Sizes that are equal by chance are not taken for one size, nor numbers such as eps for ones that change.
+        floats = dynamo_config.patch(specialize_float=True)  # pyrefly: ignore[missing-attribute]  # as the next
+        with floats, config.patch(use_duck_shape=False):  # pyrefly: ignore[missing-attribute]  # installed at import
+            return self._timed(compiled, model, tokens, *cache)
+
+    def _timed(self, compiled: Callable[..., Tensor], *arguments: Any) -> Tensor:
         before, start = _num_graphs(), time.perf_counter()
-        # Sizes that are equal by chance are not taken for one size.
-        with config.patch(use_duck_shape=False):  # pyrefly: ignore[missing-attribute]  # installed at import
-            logits = compiled(*arguments)
+        logits = compiled(*arguments)
         if _num_graphs() > before:
             self.seconds += time.perf_counter() - start
         return logits
+
+
+State = list[tuple[Any, ...]]
+
+
+def state_of(owner: nn.Module) -> State:
+    """All of a model that a graph takes for granted: its layers, what they hold beside tensors, the tensors' kinds."""
+    found: State = []
+    for name, module in owner.named_modules():
+        tensors = [*module._parameters.items(), *module._buffers.items()]
+        kinds = [(key, None if t is None else (t.shape, t.dtype, t.device)) for key, t in tensors]
+        found.append((name, id(module), kinds, [(key, _held(value)) for key, value in vars(module).items()]))
+    return found
+
+
+def _held(value: Any) -> Any:
+    """A number or word itself; of all else which object it is, and what it holds, as a dictionary of hooks."""
+    if isinstance(value, int | float | str | None):
+        return value
+    if isinstance(value, dict):  # a hook that took another's place has a number of its own
+        return id(value), [(key, id(item)) for key, item in value.items()]
+    return id(value), [id(item) for item in value] if isinstance(value, list) else None
 
 
 def compile_seconds(owner: Any) -> float | None:
@@ -116,10 +170,21 @@ def compile_seconds(owner: Any) -> float | None:
     return _compiled[owner].seconds if owner in _compiled else None
 
 
-def _own(function: FunctionType) -> Callable[..., Tensor]:
+def _own(function: FunctionType, device: torch.device) -> Callable[..., Tensor]:
     # torch counts the graphs of each code object and gives up after a few: every model has one of its own.
     own = FunctionType(function.__code__.replace(), function.__globals__)
-    return torch.compile(own, dynamic=True, fullgraph=True)
+    # What calls the kernels is compiled too on a CPU, where it would take as long as they do.
+    options: dict[str, Any] = {"size_asserts": False, "cpp_wrapper": device.type == "cpu"}
+    if device.type == "cpu":
+        from zoo.generation.one_row import OneRow  # a part of torch that only compiling needs
+
+        options["post_grad_custom_pre_pass"] = OneRow()
+    if hasattr(torch.compiler, "skip_guard_on_all_nn_modules_unsafe"):  # a torch that can leave out guards
+        options["guard_filter_fn"] = lambda guards: [not guard.name.startswith(OF_LAYERS) for guard in guards]
+    return torch.compile(own, dynamic=True, fullgraph=True, options=options)
+
+
+OF_LAYERS = "model._modules[", "L['model']._modules["  # what `state_of` looks at instead; torch writes it either way
 
 
 def _step(model: LanguageModel, tokens: Tensor, cache: Any) -> Tensor:

@@ -26,7 +26,7 @@ def generate(
     attention_mask: Tensor | None = None,
     inputs: Mapping[str, Any] | None = None,
     draft: Draft | LanguageModel | str | None = None,
-    compile: bool = False,
+    compile: bool | str = False,
     return_logits: bool = False,
     ignore_settings: bool = False,
     **settings: Unpack[GenerationSettings],
@@ -41,7 +41,8 @@ def generate(
     `draft` guesses tokens that the model then judges, several in one pass: "ngram" (what followed the last tokens
     before), a smaller model of the same vocabulary, or an object with `propose`. The text is the greedy one, and drawn
     tokens have the distribution that they have without it; `Generation.draft` tells what was gained.
-    `compile` compiles the step of one token, which takes a minute the first time and is kept for later processes.
+    `compile` compiles the step of one token, which takes a minute the first time and is kept for later processes; on a
+    GPU it is then recorded as a CUDA graph. compile="graph" only records it, which takes no time.
     `ignore_settings` leaves out what that file asks for and zoo does not know. A model that was loaded brings its
     tokenizer. Rows of unequal length give what each gives alone. The model is used in the mode it is in: call
     `model.eval()` if it has dropout.
@@ -66,7 +67,7 @@ def stream(
     config: GenerationConfig | None = None,
     inputs: Mapping[str, Any] | None = None,
     draft: Draft | LanguageModel | str | None = None,
-    compile: bool = False,
+    compile: bool | str = False,
     ignore_settings: bool = False,
     **settings: Unpack[GenerationSettings],
 ) -> Stream:

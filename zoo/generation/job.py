@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.generation.compilation import CompiledReader
+from zoo.generation.compilation import compiled
 from zoo.generation.config import GenerationConfig
 from zoo.generation.decoding.beams import beam_search
 from zoo.generation.decoding.caching import InSmallCaches
@@ -19,6 +19,7 @@ from zoo.generation.decoding.guidance import Guidance
 from zoo.generation.decoding.loop import decode
 from zoo.generation.decoding.sampling import Sampler, generators
 from zoo.generation.decoding.stopping import GrowingRow
+from zoo.generation.decoding.threads import InOneThread, small_size
 from zoo.generation.form import Form, form_of
 from zoo.generation.prompts import Batch, Prompts, batch_of, has_text
 from zoo.generation.protocols import Draft, LanguageModel, TokenizerLike, device_of
@@ -45,8 +46,11 @@ class GenerationJob:
     draft: Draft | None = None
     report: DraftReport = field(default_factory=DraftReport)
 
-    def steps(self) -> Iterator[Iterable[Tensor]]:
-        """Push tokens into the rows until they are finished; gives of each pass the raw logits [n, V] of each row."""
+    def steps(self, *, number: int = 0) -> Iterator[Iterable[Tensor]]:
+        """Push tokens into the rows until they are finished; gives of each pass the raw logits [n, V] of each row.
+
+        `number` is the first row's among those of a call, by which it draws.
+        """
         is_checked = not self.config.remove_invalid_values
         if self.draft is not None:
             return decode_drafted(
@@ -55,7 +59,7 @@ class GenerationJob:
             )  # fmt: skip
         sampler = Sampler(
             self.config, self.rows, sorted(self.eos), device_of(self.model), sources=self.sources,
-            first=self._guidance(), form=self.form,
+            first=self._guidance(), form=self.form, number=number,
         )  # fmt: skip
         return decode(self.model, self.batch, self.rows, sampler, is_checked=is_checked)
 
@@ -126,7 +130,7 @@ class GenerationJob:
             scores=scores,
             logits=[torch.cat(steps)[: len(row.tokens)] for row, steps in zip(self.rows, by_row, strict=False)] or None,
             draft=self.report if self.draft is not None else None,
-            compile_seconds=self.model.seconds if isinstance(self.model, CompiledReader) else None,
+            compile_seconds=getattr(self.model, "seconds", None),
         )
 
 
@@ -139,7 +143,7 @@ def open_job(
     mask: Tensor | None = None,
     inputs: Mapping[str, Any] | None = None,
     draft: Draft | LanguageModel | str | None = None,
-    compile: bool = False,
+    compile: bool | str = False,
     needs_text: bool = False,
 ) -> GenerationJob:
     """Read what a caller hands over. Raises UsageError for what cannot be."""
@@ -157,7 +161,10 @@ def open_job(
     reader = reader if config.cache is None else InSmallCaches(reader)
     if compile and draft is not None:
         raise UsageError("compile=True and a draft do not go together: what is compiled is a step of one token")
-    reader = CompiledReader(reader, model) if compile else reader
+    if compile:
+        reader = compiled(reader, model, compile)
+    elif size := small_size(model):
+        reader = InOneThread(reader, size)
     eos = _eos(model, config)
     most = getattr(model.config, "max_seq_len", None)
     count = config.num_return_sequences
@@ -177,8 +184,8 @@ def _check_model(model: Any) -> None:
     if device_of(model).type == "meta":
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     if not hasattr(model, "new_cache") and not hasattr(model, "conditioned"):
-        family = getattr(getattr(model, "config", None), "family", type(model).__name__)
-        raise UsageError(f"a {family} does not generate text", hint="decoders and encoder-decoders do")
+        name = getattr(getattr(model, "config", None), "family_in_words", type(model).__name__)
+        raise UsageError(f"a {name} does not generate text", hint="decoders and encoder-decoders do")
 
 
 def _tokenizer_of(model: Any) -> TokenizerLike | None:
@@ -196,7 +203,9 @@ def _begun(model: Any, batch: Batch, config: GenerationConfig) -> tuple[Language
     own = getattr(model.config, "decoder_start_token_id", None)
     start = own if config.decoder_start_token_id is None else config.decoder_start_token_id
     if start is None:
-        raise UsageError(f"a {model.config.family} has no decoder_start_token_id, the token that its texts start with")
+        raise UsageError(
+            f"{model.config.family_in_words} has no decoder_start_token_id, the token that its texts start with"
+        )
     with torch.inference_mode():
         reader = model.conditioned(batch.tokens, batch.mask)
     return reader, batch_of([[start]] * len(batch.rows), device=batch.tokens.device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from zoo.measurement.passages import SAMPLE, encode, read_text
 from zoo.measurement.perplexity import Reading, read
 from zoo.measurement.references import METRICS, ReferenceScores, compare, read_examples, scorers
 from zoo.measurement.subject import OpenedSource, main_dtype, open_source
+from zoo.parallel.agreement import together
 
 if TYPE_CHECKING:
     import torch
@@ -107,10 +109,11 @@ def evaluate(
     manager = _manager(tasks, include_path) if tasks else None
     say = tell or (lambda line: None)
     say(f"loading {source}")
-    subject = open_source(
-        source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle,
+    opening = partial(
+        open_source, source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle,
         answers=not files and not tasks, ignore_settings=ignore_settings,
     )  # fmt: skip
+    subject = opening() if mesh is None else together(opening)
     config = subject.settings.replaced(**(settings or {})) if compared else None  # wrong ones before the model
     model = subject.load(dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh)
     size = window or min(WIDEST, subject.max_seq_len or WIDEST)

@@ -6,7 +6,7 @@ import gc
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, ZooError
 from zoo.measurement.agreement import Distributions, KLMeter, compare
@@ -15,6 +15,10 @@ from zoo.measurement.passages import SAMPLE, Passage, encode, read_text
 from zoo.measurement.perplexity import Reading, read
 from zoo.measurement.record import Measured, Measurements
 from zoo.measurement.subject import OpenedSource, main_dtype, open_source
+from zoo.parallel.agreement import check_alike
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 WIDEST = 1024  # tokens of a window, unless asked for more: logits of a window are held at once
 
@@ -31,6 +35,7 @@ def measure(
     device: str = "cpu",
     speed: bool = False,
     allow_pickle: bool = False,
+    mesh: DeviceMesh | None = None,
     tell: Tell | None = None,
 ) -> Measurements:
     """Perplexity, bits per byte, agreement and KL with the first source, continuations and, if asked, speed and memory.
@@ -39,15 +44,19 @@ def measure(
     least that any was made for, at most 1,024, unless `window` says otherwise; `stride` is the window's unless given.
     Each keeps its file's dtype unless `dtype` says otherwise. A source that cannot be measured has its reason in its
     record; where it is the only one, the reason is raised. An OpenedSource is a source opened with options of its own,
-    an error one that could not be opened.
+    an error one that could not be opened. With a `mesh` every rank reads the text with its share of each model.
     """
+    if mesh is not None and speed:
+        raise UsageError("speed= and mesh= do not go together", hint="zoo bench MODEL parallel.tp=2 times one model")
     passage_text = read_text(text)
     opened = [s if isinstance(s, OpenedSource | ZooError) else _opened(s, allow_pickle) for s in sources]
     subjects = [s for s in opened if isinstance(s, OpenedSource)]
+    if mesh is not None:
+        check_alike("what can be measured", repr([str(s) if isinstance(s, ZooError) else "" for s in opened]))
     if not subjects:
         raise next((e for e in opened if isinstance(e, ZooError)), UsageError("there is no model to measure"))
     size = window or min([WIDEST, *(s.max_seq_len for s in subjects if s.max_seq_len)])
-    room = _Room(passage_text, size, stride or size, dtype, device)
+    room = _Room(passage_text, size, stride or size, dtype, device, mesh)
     models = []
     with TemporaryDirectory(prefix="zoo-measure-") as folder:
         for source, subject in zip(sources, opened, strict=True):
@@ -65,8 +74,11 @@ def measure(
 class _Room:
     """What the models of one measurement share: the text, the windows, and what the first one said."""
 
-    def __init__(self, text: str, window: int, stride: int, dtype: str | None, device: str) -> None:
+    def __init__(
+        self, text: str, window: int, stride: int, dtype: str | None, device: str, mesh: DeviceMesh | None
+    ) -> None:
         self.text, self.window, self.stride, self.dtype, self.device = text, window, stride, dtype, device
+        self.mesh = mesh
         self.prompts = prompts_of(text)
         self.first: Measured | None = None
         self.subject: OpenedSource | None = None  # the first's
@@ -84,7 +96,8 @@ def _measured(source: str, subject: OpenedSource | ZooError, room: _Room, folder
     if isinstance(subject, ZooError):
         return Measured(source, reason=subject.what.replace("\n", ": "))
     passage = encode(subject.tokenizer, room.text)
-    model = subject.load(dtype=room.dtype, device=room.device)
+    over: dict[str, Any] = {} if room.mesh is None else {"mesh": room.mesh}
+    model = subject.load(dtype=room.dtype, device=room.device, **over)
     found = Measured(source, family=model.config.family, dtype=main_dtype(model))
     if room.first is None:
         room.first, room.subject = found, subject

@@ -18,6 +18,8 @@ from zoo.nn.span import Span
 class ParallelLayer(nn.Module):
     """x + attn(norm(x)) + mlp(norm(x)), one norm for both branches, as in GPT-J and PaLM (arXiv:2204.02311)."""
 
+    is_by_token = True
+
     attn: Any  # a module that attends and makes its own cache
 
     def __init__(self, attn: nn.Module, mlp: nn.Module, norm: nn.Module) -> None:
@@ -35,12 +37,16 @@ class ParallelLayer(nn.Module):
 class TwinNormLayer(PreNormLayer):
     """x + attn(norm(x)) + mlp(norm(x)), a norm of its own for each branch, as in GPT-NeoX (arXiv:2204.06745)."""
 
+    is_by_token = True
+
     def forward(self, x: Tensor, span: Span, cache: Any = None) -> Tensor:
         return x + self.attn(self.attn_norm(x), span, cache) + self.mlp(self.mlp_norm(x))
 
 
 class BranchNormLayer(PreNormLayer):
     """x + norm(attn(x)), then x + norm(mlp(x)): a norm behind each branch and none before, as in OLMo 2."""
+
+    is_by_token = True
 
     def forward(self, x: Tensor, span: Span, cache: Any = None) -> Tensor:
         x = x + self.attn_norm(self.attn(x, span, cache))
@@ -49,6 +55,8 @@ class BranchNormLayer(PreNormLayer):
 
 class ScaledLayer(PreNormLayer):
     """x + scale * attn(norm(x)), then x + scale * mlp(norm(x)), as in Granite and MiniCPM (arXiv:2404.06395)."""
+
+    is_by_token = True
 
     def __init__(
         self, attn: nn.Module, mlp: nn.Module, attn_norm: nn.Module, mlp_norm: nn.Module, *, scale: float

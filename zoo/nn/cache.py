@@ -38,6 +38,24 @@ class LayerCache(Protocol):
         ...
 
 
+class NoCache:
+    """What a layer remembers that keeps nothing: one that reads another's keys, or that another rank has."""
+
+    nbytes = 0
+
+    def reorder(self, index: Tensor) -> None:
+        pass
+
+    def rewind(self, length: int, before: int) -> None:
+        pass
+
+    def rewind_rows(self, lengths: Sequence[int], before: Sequence[int]) -> None:
+        pass
+
+    def joined(self, others: Sequence[Self], index: Sequence[int], num_slots: int, used: int) -> Self:
+        return self
+
+
 class Cache:
     """What a whole model remembers of the tokens it has read; `length` counts columns, padding included."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.cuts import EQUAL_HEADS
-from zoo.nn.attention import Attend
+from zoo.nn.attend import Attend
 from zoo.nn.kv_cache import KVCache, SlidingKVCache
 
 
@@ -29,6 +29,7 @@ class CrossAttention(nn.Module):
     """Queries from the target, keys and values from the source."""
 
     cuts = EQUAL_HEADS
+    last_part = "o_proj"
 
     def __init__(
         self, hidden_size: int, num_heads: int, head_dim: int, *, scale: float | None = None, has_bias: bool = False

@@ -36,6 +36,7 @@ class Decoder(nn.Module):
     """
 
     cuts: tuple[Cut, ...] = TRUNK
+    is_plain_stack = True
     layers: Any  # nn.ModuleList of Layer
 
     def __init__(self, config: Any, layers: Iterable[nn.Module], norm: nn.Module, *, head_bias: bool = False) -> None:
@@ -95,6 +96,8 @@ class Decoder(nn.Module):
 class PreNormLayer(nn.Module):
     """x + attn(norm(x)), then x + mlp(norm(x)): the block of GPT-2, LLaMA, DeepSeek and most since."""
 
+    is_by_token = True
+
     attn: Any  # a module that attends and makes its own cache
 
     def __init__(self, attn: nn.Module, mlp: nn.Module, attn_norm: nn.Module, mlp_norm: nn.Module) -> None:
@@ -111,6 +114,8 @@ class PreNormLayer(nn.Module):
 
 class SandwichLayer(nn.Module):
     """x + post(attn(pre(x))), then the same with the MLP: a norm on both sides of each branch, each made by `norm`."""
+
+    is_by_token = True
 
     attn: Any  # a module that attends and makes its own cache
 
@@ -129,6 +134,8 @@ class SandwichLayer(nn.Module):
 
 class PostNormLayer(nn.Module):
     """norm(x + attn(x)), then norm(x + mlp(x)): the block of the 2017 Transformer and of BERT."""
+
+    is_by_token = True
 
     attn: Any  # a module that attends and makes its own cache
 

@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from zoo.nn.compute import computed_by
 from zoo.nn.delta_rule import delta_chunks, delta_step
 from zoo.nn.norm import RMSNorm, at_least_float32
-from zoo.nn.ragged import RealFirst
+from zoo.nn.ragged import RealFirst, last_of
+from zoo.nn.retraced import RetracedCache
 from zoo.nn.span import Span
-from zoo.nn.state_cache import StateCache
 
 UNIT_EPS = 1e-6  # of the released code, added to the squares of a key or query
 
@@ -55,14 +55,18 @@ class GatedDeltaNet(nn.Module):
         nn.init.uniform_(self.A_log, math.log(0.01), math.log(16))
         nn.init.ones_(self.dt_bias)
 
-    def forward(self, x: Tensor, span: Span, cache: StateCache | None = None) -> Tensor:
+    def forward(self, x: Tensor, span: Span, cache: RetracedCache | None = None) -> Tensor:
         """Mix x [B, T, D] along T, going on from the cache; returns [B, T, D]."""
         state = self.new_cache(x.shape[0]) if cache is None else cache
         rows = None if span.padding is None else RealFirst(span.padding)
         x = x if rows is None else rows.pack(x)
         mixed = torch.cat((self.q_proj(x), self.k_proj(x), self.v_proj(x)), -1)
-        mixed = F.silu(self._convolve(mixed, state, rows))
-        y = self._delta(mixed, *self._gates(x, rows), state).to(x.dtype)
+        before, seen = state.state, torch.cat((state["conv"].to(x.dtype), mixed), 1)  # [B, W - 1 + T, C]
+        mixed, (g, beta) = F.silu(self.conv(seen.mT).mT), self._gates(x, rows)
+        y, after = self._delta(mixed, g, beta, before["state"])
+        state.state = {"conv": self._kept(seen, rows), "state": after}
+        state.note(before, {"seen": seen, "mixed": mixed, "g": g, "beta": beta}, span)
+        y = y.to(x.dtype)
         gate = self.gate_proj(x).unflatten(-1, (-1, self.value_dim))
         y = self.o_proj(self.norm(y, gate).flatten(-2))
         return y if rows is None else rows.unpack(y)
@@ -77,32 +81,38 @@ class GatedDeltaNet(nn.Module):
         hidden = ~rows.is_real[..., None]  # padding neither decays the state nor writes into it
         return g.masked_fill(hidden, 0), beta.masked_fill(hidden, 0)
 
-    def _convolve(self, x: Tensor, state: StateCache, rows: RealFirst | None) -> Tensor:
-        """Each token of x [B, T, C] with the W - 1 before it; keeps the last W - 1 real ones."""
-        seen = torch.cat((state["conv"].to(x.dtype), x), 1)  # [B, W - 1 + T, C]
-        kept = state["conv"].shape[1]
-        state["conv"] = seen[:, seen.shape[1] - kept :] if rows is None else rows.last(seen, kept)
-        return self.conv(seen.mT).mT
+    def _kept(self, seen: Tensor, rows: RealFirst | None) -> Tensor:
+        """The last W - 1 real inputs of the convolution, of those that it has seen."""
+        kept = self.conv.kernel_size[0] - 1
+        return seen[:, seen.shape[1] - kept :] if rows is None else rows.last(seen, kept)
 
-    def _delta(self, mixed: Tensor, g: Tensor, beta: Tensor, state: StateCache) -> Tensor:
-        """What is read, [B, T, N, V], of the convolved [B, T, C]."""
+    def _delta(self, mixed: Tensor, g: Tensor, beta: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """What is read, [B, T, N, V], of the convolved [B, T, C], and the state behind it."""
         q, k, v = at_least_float32(mixed).split(self.parts, -1)
         q, k = (unit(part.unflatten(-1, (-1, self.key_dim))).repeat_interleave(self.repeats, 2) for part in (q, k))
         q, v = q * self.key_dim**-0.5, v.unflatten(-1, (-1, self.value_dim))
         if mixed.shape[1] == 1:
-            one, state["state"] = delta_step(q[:, 0], k[:, 0], v[:, 0], g[:, 0], beta[:, 0], state["state"])
-            return one[:, None]
-        y, state["state"] = delta_chunks(q, k, v, g, beta, state["state"])
-        return y
+            one, state = delta_step(q[:, 0], k[:, 0], v[:, 0], g[:, 0], beta[:, 0], state)
+            return one[:, None], state
+        return delta_chunks(q, k, v, g, beta, state)
 
-    def new_cache(self, batch_size: int) -> StateCache:
+    def _retrace(self, before: dict[str, Tensor], read: dict[str, Tensor], counts: Tensor) -> dict[str, Tensor]:
+        """The state behind the first `counts` [B] real tokens of a pass: the others neither decay it nor write."""
+        is_gone = torch.arange(read["g"].shape[1], device=counts.device) >= counts[:, None]
+        g, beta = (read[name].masked_fill(is_gone[..., None], 0) for name in ("g", "beta"))
+        conv = last_of(read["seen"], counts, self.conv.kernel_size[0] - 1)
+        return {"conv": conv, "state": self._delta(read["mixed"], g, beta, before["state"])[1]}
+
+    def new_cache(self, batch_size: int) -> RetracedCache:
         """Zeros: the convolution's last inputs in the dtype of the weights, the state in float32 at least."""
         like = computed_by(self.q_proj, self)
         empty = torch.zeros(batch_size, self.num_heads, self.key_dim, self.value_dim, device=like["device"])
         conv = torch.zeros(
             batch_size, self.conv.kernel_size[0] - 1, sum(self.parts), dtype=like["dtype"], device=like["device"]
         )
-        return StateCache(conv=conv, state=empty.to(torch.promote_types(like["dtype"], torch.float32)))
+        return RetracedCache(
+            self._retrace, conv=conv, state=empty.to(torch.promote_types(like["dtype"], torch.float32))
+        )
 
 
 class GatedNorm(RMSNorm):

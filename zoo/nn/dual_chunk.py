@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from zoo.anatomy.config import RopeConfig
 from zoo.anatomy.cuts import GROUPED_HEADS
 from zoo.errors import UsageError
-from zoo.nn.attention import Attend
+from zoo.nn.attend import Attend
 from zoo.nn.compute import computed_by
 from zoo.nn.keys import NEW, Keys
 from zoo.nn.kv_cache import KVCache
@@ -65,6 +65,7 @@ class DualChunkAttention(nn.Module):
     """
 
     cuts = GROUPED_HEADS
+    last_part = "o_proj"
 
     def __init__(
         self,

@@ -15,11 +15,13 @@ from zoo.anatomy.cuts import TRUNK
 from zoo.errors import UsageError
 from zoo.nn.cache import Cache, LayerCache
 from zoo.nn.cross import CrossAttention, CrossCache, DecoderLayerCache, Memory
-from zoo.nn.span import Span
+from zoo.nn.span import ColumnSpan, Span
 
 
 class DecoderLayer(nn.Module):
     """Self-attention, attention to the source, MLP; `is_post_norm` norms after each addition instead of before."""
+
+    is_by_token = True
 
     def __init__(self, attn: nn.Module, cross: CrossAttention, mlp: nn.Module, norms: Iterable[nn.Module], *,
                  is_post_norm: bool = False) -> None:  # fmt: skip
@@ -52,6 +54,7 @@ class EncoderDecoder(nn.Module):
     """Source and target tokens to next-token logits. Families give the stacks and what enters and leaves them."""
 
     cuts = TRUNK
+    is_plain_stack = True
 
     def __init__(self, config: Any, encoder: Iterable[nn.Module], decoder: Iterable[DecoderLayer]) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class EncoderDecoder(nn.Module):
 
     def encode(self, tokens: Tensor, attention_mask: Tensor | None = None) -> Memory:
         """What the encoder makes of tokens [B, S]."""
-        span = Span(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask)
+        span = ColumnSpan(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask)
         x = self.embed_source(tokens, span)
         for layer in self.encoder.layers:
             x = layer(x, span)

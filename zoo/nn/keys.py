@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from zoo.nn.mask import Mask
+from zoo.nn.mask import ChunkMask, Mask
 from zoo.nn.places import Places
 
 
@@ -51,10 +51,9 @@ class WholeText(Keys):
         return places.counts is None
 
     def need_no_mask(self, mask: Mask, places: Places) -> bool:
-        if places.counts is not None or not mask.is_plain:
+        if places.counts is not None or not mask.hides_none_of(places.start + places.num_new):
             return False
-        is_wide = mask.window is None or mask.window >= places.start + places.num_new
-        return is_wide and (not mask.is_causal or places.start == 0 or places.num_new == 1)
+        return not mask.is_causal or places.start == 0 or places.num_new == 1
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ class LatestKeys(Keys):
         return True
 
     def need_no_mask(self, mask: Mask, places: Places) -> bool:
-        return mask.is_plain and (self.spare == 0 or places.start < self.window)
+        return (mask.is_plain and self.spare == 0) or mask.hides_none_of(places.start + 1)
 
 
 @dataclass(frozen=True)
@@ -133,6 +132,23 @@ class TracedKeys(Keys):
     def positions(self, places: Places) -> Tensor:
         slots = torch.arange(self.size, device=places.device)[None]
         return places.start - (places.start - slots) % self.size
+
+
+@dataclass(frozen=True)
+class ChunkKeys(Keys):
+    """Keys of a single new token's chunk up to its own, which are just those that a mask of such chunks shows."""
+
+    size: int  # tokens of a chunk
+
+    def positions(self, places: Places) -> Tensor:
+        first = places.start - places.start % self.size
+        return torch.arange(first, places.start + 1, device=places.device)[None]
+
+    def are_complete(self, places: Places) -> bool:
+        return True
+
+    def need_no_mask(self, mask: Mask, places: Places) -> bool:
+        return isinstance(mask, ChunkMask) and mask.window == self.size
 
 
 NEW = NewKeys()

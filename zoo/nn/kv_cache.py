@@ -78,15 +78,20 @@ class KVCache:
 
     def append(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
         """Store k, v [B, T, K, H]; give all keys and values to attend to [B, S, K, H], and where the keys stand."""
+        k, v, keys = self.take(k.transpose(1, 2), v.transpose(1, 2), span)
+        return k.transpose(1, 2), v.transpose(1, 2), keys
+
+    def take(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
+        """The same with heads before tokens, as they are kept: k, v [B, K, T, H] to [B, K, S, H]."""
         self.be_like(k, v)
         end = span.start + span.num_new
         for held, new in ((self.k, k), (self.v, v)):
             if span.counts is None:
-                held[:, :, span.start : end] = new.transpose(1, 2)
+                held[:, :, span.start : end] = new
             else:
                 row, column = span.stored(None)
-                held[row, :, span.positions[row, column]] = new[row, column]
-        return self.k[:, :, :end].transpose(1, 2), self.v[:, :, :end].transpose(1, 2), SLOTS
+                held[row, :, span.stood(None)] = new[row, :, column].to(held.dtype)  # autocast makes others
+        return self.k[:, :, :end], self.v[:, :, :end], SLOTS
 
 
 class SlidingKVCache(KVCache):
@@ -155,30 +160,31 @@ class SlidingKVCache(KVCache):
                 )
         self._highest = highest
 
-    def append(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
+    def take(self, k: Tensor, v: Tensor, span: Places) -> tuple[Tensor, Tensor, Keys]:
         self.be_like(k, v)
         if span.num_new == 1 and span.counts is None:
-            self._store(k, v, span)
             if torch.compiler.is_compiling():
-                return self.k.transpose(1, 2), self.v.transpose(1, 2), TracedKeys(self._size)
+                self._store(k, v, span)
+                return self.k, self.v, TracedKeys(self._size)
+            slot = span.start % self._size
+            self.k[:, :, slot : slot + 1], self.v[:, :, slot : slot + 1] = k, v
             seen = min(span.start + 1, self._size)  # the ring's order does not matter to one query
-            return self.k[:, :, :seen].transpose(1, 2), self.v[:, :, :seen].transpose(1, 2), self._latest
+            return self.k[:, :, :seen], self.v[:, :, :seen], self._latest
         if span.start == 0:
             self._store(k, v, span)
             return k, v, NEW
         past = slice(None) if span.counts is not None else span.ring_order(self.window, self._size)
-        keys = torch.cat((self.k[:, :, past].transpose(1, 2), k), 1)
-        values = torch.cat((self.v[:, :, past].transpose(1, 2), v), 1)
+        keys, values = torch.cat((self.k[:, :, past], k), 2), torch.cat((self.v[:, :, past], v), 2)
         self._store(k, v, span)
         return keys, values, self._ring
 
     def _store(self, k: Tensor, v: Tensor, span: Places) -> None:
         for held, new in ((self.k, k), (self.v, v)):
             if span.counts is None:
-                last = new[:, -self._size :].transpose(1, 2)
+                last = new[:, :, -self._size :].to(held.dtype)
                 end = span.start + span.num_new
                 slots = torch.arange(end - last.shape[2], end, device=new.device) % self._size
                 held[:, :, slots] = last
             else:
                 row, column = span.stored(self._size)
-                held[row, :, span.positions[row, column] % self._size] = new[row, column]
+                held[row, :, span.stood(self._size) % self._size] = new[row, :, column].to(held.dtype)

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.cuts import LATENT_HEADS
-from zoo.nn.attention import Attend, Bias
+from zoo.nn.attend import Attend
 from zoo.nn.compute import computed_by, matrix_of, unchanged
 from zoo.nn.keys import NEW
 from zoo.nn.kv_cache import KVCache
 from zoo.nn.mask import causal
 from zoo.nn.norm import RMSNorm
 from zoo.nn.rope import Rope
-from zoo.nn.span import Span
+from zoo.nn.span import Bias, Span
 
 LORA_NORM_EPS = 1e-6  # of both low-rank norms in the released code, whatever the model's norm_eps
 
@@ -34,6 +34,7 @@ class LatentAttention(nn.Module):
     """
 
     cuts = LATENT_HEADS
+    last_part = "o_proj"
     enter = staticmethod(unchanged)
 
     def __init__(
@@ -66,22 +67,12 @@ class LatentAttention(nn.Module):
 
     def forward(self, x: Tensor, span: Span, cache: KVCache | None = None) -> Tensor:
         """Attend x [B, T, D] to itself and to what `cache` holds; returns [B, T, D]."""
-        q = self._queries(x).unflatten(-1, (self.num_heads, -1))
-        q_nope, q_rope = q.split([self.nope_dim, self.rope_dim], -1)
-        latent, k_rope = self.kv_down(x).split([self.rank, self.rope_dim], -1)
-        k_rope = self.enter(k_rope)[:, :, None]
-        if self.rope is not None:
-            rotation = span.rotation(self.rope, x.dtype)
-            q_rope, k_rope = self.rope.rotate(q_rope, rotation), self.rope.rotate(k_rope, rotation)
-        latent = self.kv_norm(latent)[:, :, None]  # [B, T, 1, C]
+        q_nope, q_rope, latent, k_rope = self._placed(x, self._queries(x), span)
         k_rope, latent, keys = (k_rope, latent, NEW) if cache is None else cache.append(k_rope, latent, span)
         allowed, is_causal = span.allowed(causal, keys), span.is_causal(causal, keys)
-        scores = partial(
-            Attend(self.scale), allowed=allowed, is_causal=is_causal,
-            bias=None if self.bias is None else span.bias(self.bias, keys),
-        )  # fmt: skip
-        attend = self._absorbed if span.num_new == 1 else self._expanded
-        return self.o_proj(attend(q_nope, q_rope, latent, k_rope, scores).flatten(-2))
+        bias = None if self.bias is None else span.bias(self.bias, keys)
+        attend = partial(Attend(self.scale), allowed=allowed, is_causal=is_causal, bias=bias)
+        return self._attended(q_nope, q_rope, latent, k_rope, attend)
 
     def new_cache(self, batch_size: int, max_len: int) -> KVCache:
         """An empty cache of C + R numbers per token: the rotary key as the one key head, the latent as its value."""
@@ -93,6 +84,23 @@ class LatentAttention(nn.Module):
             assert self.q_proj is not None
             return self.q_proj(x)
         return self.q_up(self.q_norm(self.q_down(x)))
+
+    def _placed(self, x: Tensor, q: Tensor, span: Span) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Queries [B, T, N, P] and [B, T, N, R], latent [B, T, 1, C] and rotary key [B, T, 1, R] of x and its q."""
+        q_nope, q_rope = q.unflatten(-1, (self.num_heads, -1)).split([self.nope_dim, self.rope_dim], -1)
+        latent, k_rope = self.kv_down(x).split([self.rank, self.rope_dim], -1)
+        k_rope = self.enter(k_rope)[:, :, None]
+        if self.rope is not None:
+            rotation = span.rotation(self.rope, x.dtype)
+            q_rope, k_rope = self.rope.rotate(q_rope, rotation), self.rope.rotate(k_rope, rotation)
+        return q_nope, q_rope, self.kv_norm(latent)[:, :, None], k_rope
+
+    def _attended(
+        self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, attend: Callable[..., Tensor]
+    ) -> Tensor:
+        """What the heads give, projected: [B, T, D]."""
+        way = self._absorbed if q_nope.shape[1] == 1 else self._expanded
+        return self.o_proj(way(q_nope, q_rope, latent, k_rope, attend).flatten(-2))
 
     def _expanded(
         self, q_nope: Tensor, q_rope: Tensor, latent: Tensor, k_rope: Tensor, attend: Callable[..., Tensor]

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 
 from zoo.anatomy.config import RopeConfig
 from zoo.anatomy.cuts import EQUAL_HEADS
-from zoo.nn.attention import Attend
+from zoo.nn.attend import Attend
 from zoo.nn.compute import computed_by
 from zoo.nn.keys import NEW
 from zoo.nn.kv_cache import KVCache
 from zoo.nn.mask import causal
-from zoo.nn.rope import Rope, Rotation
+from zoo.nn.rope import Rope, Rotation, paired
 from zoo.nn.span import Span
 
 DOUBLINGS = 40  # of the trained context that are told apart: no text is longer
@@ -46,14 +46,15 @@ class SteppedRope(Rope):
         stretch = 2.0 ** ((lengths[:, None] > contexts).sum(1) + 1).to(exact) - 1
         theta = self.rope.theta * stretch ** (self.dim / (self.dim - 2))  # [B or 1]
         exponents = torch.arange(0, self.dim, 2, dtype=exact, device=device) / self.dim
-        angles = positions[..., None].to(exact) * (theta[:, None] ** -exponents)[:, None]
-        return angles.cos().to(dtype)[..., None, :], angles.sin().to(dtype)[..., None, :]
+        angles = paired(positions[..., None].to(exact) * (theta[:, None] ** -exponents)[:, None]).unsqueeze(-2)
+        return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 class LogNAttention(nn.Module):
     """Multi-head attention that multiplies q at position p by log(p + 1) / log(trained_seq_len) beyond that length."""
 
     cuts = EQUAL_HEADS
+    last_part = "o_proj"
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.anatomy.cuts import FEED_FORWARD
+from zoo.nn.side_by_side import SideBySide, WithSideBySide
 
 Activation = Callable[[Tensor], Tensor]
 
@@ -46,6 +47,7 @@ class MLP(nn.Module):
     """down(act(up(x)))."""
 
     cuts = FEED_FORWARD
+    last_part = "down_proj"
 
     def __init__(self, hidden_size: int, intermediate_size: int, act: Activation, *, bias: bool = True) -> None:
         super().__init__()
@@ -57,10 +59,11 @@ class MLP(nn.Module):
         return self.down_proj(self.act(self.up_proj(x)))
 
 
-class GatedMLP(nn.Module):
+class GatedMLP(WithSideBySide):
     """down(act(gate(x)) * up(x)): SwiGLU with silu, GeGLU with gelu (arXiv:2002.05202)."""
 
     cuts = FEED_FORWARD
+    last_part = "down_proj"
 
     def __init__(self, hidden_size: int, intermediate_size: int, act: Activation, *, bias: bool = False) -> None:
         super().__init__()
@@ -68,6 +71,9 @@ class GatedMLP(nn.Module):
         self.up_proj = nn.Linear(hidden_size, intermediate_size, bias)
         self.down_proj = nn.Linear(intermediate_size, hidden_size, bias)
         self.act = act
+        self.gate_up = SideBySide("gate_proj", "up_proj")
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(self.act(self.gate_proj(x)) * self.up_proj(x))
+        whole = self.gate_up(self, x)
+        gate, up = (self.gate_proj(x), self.up_proj(x)) if whole is None else whole.chunk(2, -1)
+        return self.down_proj(self.act(gate) * up)

@@ -5,12 +5,16 @@ Shapes: B batch, T tokens in time, M = B*T, D hidden, F expert width, E experts,
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.anatomy.cuts import STACKED_EXPERTS
 from zoo.nn.compute import unchanged
+from zoo.nn.grouped import Grouped, can_group
 from zoo.nn.mlp import Activation
 from zoo.nn.norm import at_least_float32
 from zoo.nn.places import has_values
@@ -30,8 +34,7 @@ class MoE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, D] to [B, T, D]."""
         flat = x.flatten(0, 1)
-        chosen, weights = self.router(flat)
-        out = self.experts(flat, chosen, weights).view_as(x)
+        out = self.experts(flat, *self.router(flat)).view_as(x)
         if self.shared is None:
             return out
         shared = self.shared(x)
@@ -60,15 +63,38 @@ class Experts(nn.Module):
     def forward(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
         """The weighted sum over each token's experts: x [M, D], chosen [M, k], weights [M, k] to [M, D]."""
         x, weights = self.enter(x), self.enter(weights)
-        add = self._visited if has_values(x) else self._gathered
-        return self.leave(add(x, chosen, weights))
+        return self.leave(self._way(x, chosen)(x, chosen, weights))
+
+    def _way(self, x: Tensor, chosen: Tensor) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """How the sum is computed: all give it, and each is the fastest somewhere."""
+        if not has_values(x):
+            return self._gathered
+        if (len(x) > 1 or x.is_cuda) and can_group(x, self.stacks()):
+            return self._grouped
+        if x.is_cuda and chosen.numel() <= self.num_experts and not torch.is_grad_enabled():
+            return self._gathered  # Python need not wait for the choice
+        return self._of_one if len(x) == 1 else self._visited
+
+    def _of_one(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """The sum of one token, which needs no order."""
+        stacks = self.stacks()
+        return weights.to(x.dtype) @ torch.cat([self._expert(x, *(s[e] for s in stacks)) for e in chosen[0].tolist()])
+
+    def _grouped(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+        """The sum by products over tokens that are sorted by expert, for which torch has a kernel."""
+        order = chosen.flatten().argsort(stable=True)
+        tokens = order // chosen.shape[1]
+        each = torch.arange(self.num_experts, device=x.device)
+        ends = torch.searchsorted(chosen.flatten()[order], each, right=True, out_int32=True)
+        groups: Any = [Grouped(stack, ends) for stack in self.stacks()]
+        h = self._expert(x[tokens], *groups)
+        return torch.zeros_like(x).index_add_(0, tokens, h * weights.flatten()[order, None].to(x.dtype))
 
     def _visited(self, x: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
-        """The sum, expert by expert."""
+        """The sum, expert by expert, of those that were chosen."""
         order = chosen.flatten().argsort(stable=True)
         tokens = order // chosen.shape[1]
         inputs, scale = x[tokens], weights.flatten()[order, None].to(x.dtype)
-        # Only experts that were chosen are visited, so that one token costs k of them.
         experts, counts = torch.unique_consecutive(chosen.flatten()[order], return_counts=True)
         out = torch.zeros_like(x)
         start = 0

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
+
+from zoo.nn.constant import Constant
+
+EXACT = (torch.float32, torch.float64)  # in which statistics are computed
+FEW = 1 << 13  # numbers: of so few it counts how many operations they take
 
 
 def at_least_float32(x: Tensor) -> Tensor:
@@ -17,22 +23,35 @@ class RMSNorm(nn.Module):
     The statistics are float32 whatever the input; the result is cast back before the weight multiplies, as in LLaMA.
     """
 
+    is_by_token = True
+
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(dim))
-        self.eps = eps
+        self.eps, self._eps, self._constant = eps, [eps], Constant()
 
     def reset_parameters(self) -> None:
         nn.init.ones_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = at_least_float32(x)
-        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * y.to(x.dtype)
+        return self.weight * self.divided(x)
+
+    def divided(self, x: Tensor) -> Tensor:
+        """x divided by its root mean square; without gradients in fewer operations, of which torch's takes seven."""
+        is_as_ever = torch.compiler.is_compiling() or torch.is_grad_enabled()  # a graph must not depend on the number
+        if is_as_ever or x.dtype not in EXACT or not x.is_cpu or x.numel() > FEW:
+            return F.rms_norm(x, x.shape[-1:], eps=self.eps)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+        if self._eps[0] != self.eps:
+            self._eps = [self.eps]
+        eps = self._constant(self._eps, x.dtype, x.device)
+        return x * torch.addcmul(eps, length, length, value=1 / x.shape[-1]).rsqrt_()
 
 
 class UnitOffsetRMSNorm(RMSNorm):
     """RMSNorm that scales by (1 + weight) and casts last, as Gemma does (arXiv:2403.08295 and its released code)."""
+
+    is_by_token = True
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__(dim, eps)
@@ -42,17 +61,17 @@ class UnitOffsetRMSNorm(RMSNorm):
         nn.init.zeros_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = at_least_float32(x)
-        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
+        y = self.divided(at_least_float32(x))
         return (y * (1 + at_least_float32(self.weight))).to(x.dtype)
 
 
 class LateCastRMSNorm(RMSNorm):
     """RMSNorm that is cast behind the weight, not before it, as in OLMo 2, Helium, Gemma 3n and gpt-oss."""
 
+    is_by_token = True
+
     def forward(self, x: Tensor) -> Tensor:
-        y = at_least_float32(x)
-        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps)
+        y = self.divided(at_least_float32(x))
         return (at_least_float32(self.weight) * y).to(x.dtype)
 
 
@@ -79,5 +98,5 @@ class HeadLayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         y = at_least_float32(x)
-        y = nn.functional.layer_norm(y, y.shape[-1:], eps=self.eps)
+        y = F.layer_norm(y, y.shape[-1:], eps=self.eps)
         return (at_least_float32(self.weight) * y).to(x.dtype)

@@ -54,6 +54,7 @@ class Places:
         self.depends_on_length = False  # whether anyone asked how long the texts are
         self._is_one_sided: bool | None = None
         self._stored: dict[int | None, tuple[Tensor, Tensor]] = {}
+        self._stood: dict[int | None, Tensor] = {}
 
     def _place_rows(self, batch_size: int) -> None:
         if self.before is None:
@@ -79,7 +80,7 @@ class Places:
             return self.positions + 1
         if self.documents is not None:
             return (self.documents[:, :, None] == self.documents[:, None, :]).sum(-1)  # of each token's document
-        return torch.tensor([self.start + self.num_new], device=self.device) if self.counts is None else self.counts
+        return torch.full((1,), self.start + self.num_new, device=self.device) if self.counts is None else self.counts
 
     def last(self, x: Tensor) -> Tensor:
         """Each row's last real token of x [B, T, D]: [B, 1, D]."""
@@ -104,6 +105,12 @@ class Places:
             row, column = keep.nonzero(as_tuple=True)
             self._stored[window] = row, column
         return self._stored[window]
+
+    def stood(self, window: int | None) -> Tensor:
+        """The positions of what `stored` tells of: every layer that keeps as much asks for the same."""
+        if window not in self._stood:
+            self._stood[window] = self.positions[self.stored(window)]
+        return self._stood[window]
 
     def ring_order(self, window: int, size: int) -> Tensor:
         """Slots of a ring of `size` that hold the W tokens before this pass, oldest first, for unpadded rows."""

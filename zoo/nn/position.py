@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from zoo.anatomy.cuts import BIAS_PER_HEAD, SLOPE_PER_HEAD
 from zoo.errors import UsageError
+from zoo.nn.constant import Constant
 
 if TYPE_CHECKING:
     from zoo.nn.span import Span
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 def sinusoids(positions: Tensor, dim: int, dtype: torch.dtype, *, theta: float = 10_000.0) -> Tensor:
     """[sin | cos] of position / theta^(2i/dim) for positions [B, T]: [B, T, dim] (arXiv:1706.03762, halves apart)."""
     exact = torch.float64 if dtype == torch.float64 else torch.float32
-    step = torch.tensor([theta ** (-2 * i / dim) for i in range(dim // 2)], dtype=exact, device=positions.device)
+    step = theta ** (torch.arange(dim // 2, dtype=exact, device=positions.device) * (-2 / dim))
     angles = positions[..., None].to(exact) * step
     return torch.cat((angles.sin(), angles.cos()), -1).to(dtype)
 
@@ -59,10 +60,11 @@ class Alibi(nn.Module):
     def __init__(self, num_heads: int) -> None:
         super().__init__()
         self.num_heads, self.slopes = num_heads, alibi_slopes(num_heads)
+        self._slopes = Constant()
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         """Bias [B or 1, N, T, S], exact, between query positions q [B, T, 1] and key positions k [B, 1, S]."""
-        slopes = torch.tensor(self.slopes, device=q.device, dtype=torch.float64)
+        slopes = self._slopes(self.slopes, torch.float64, q.device)
         return slopes[:, None, None] * (k - q)[:, None]
 
 

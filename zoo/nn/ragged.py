@@ -28,7 +28,13 @@ class RealFirst:
 
     def last(self, seen: Tensor, kept: int) -> Tensor:
         """The last `kept` real ones of packed tokens [B, kept + T, D] that follow `kept` earlier ones."""
-        return _taken(seen, self._counts[:, None] + torch.arange(kept, device=seen.device))
+        return last_of(seen, self._counts, kept)
+
+
+def last_of(seen: Tensor, counts: Tensor, kept: int) -> Tensor:
+    """The `kept` tokens up to the end of each row's first `counts` [B] of those in seen [B, kept + T, D], which follow
+    `kept` earlier ones."""
+    return _taken(seen, counts[:, None] + torch.arange(kept, device=seen.device))
 
 
 def _taken(x: Tensor, index: Tensor) -> Tensor:

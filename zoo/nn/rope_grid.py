@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from zoo.anatomy.config import RopeConfig
+from zoo.nn.constant import Constant
 from zoo.nn.norm import at_least_float32
-from zoo.nn.rope import Rope, Rotation
+from zoo.nn.rope import Rope, Rotation, paired
 
 
 class MRope(Rope):
@@ -34,9 +35,9 @@ class MRope(Rope):
         return self._shared_out(cos), self._shared_out(sin)
 
     def _shared_out(self, x: Tensor) -> Tensor:
-        """Of x [3, B, T, 1, R/2] each section from the dimension it turns with: [B, T, 1, R/2]."""
-        parts = x.split(self.sections, -1)
-        return torch.cat([part[i % 3] for i, part in enumerate(parts)], -1)
+        """Of x [3, B, T, 1, R] each section from the dimension it turns with: [B, T, 1, R]."""
+        parts = x.unflatten(-1, (2, -1)).split(self.sections, -1)
+        return torch.cat([part[i % 3] for i, part in enumerate(parts)], -1).flatten(-2)
 
 
 class InterleavedMRope(MRope):
@@ -47,12 +48,13 @@ class InterleavedMRope(MRope):
     """
 
     def _shared_out(self, x: Tensor) -> Tensor:
-        """Of x [3, B, T, 1, R/2] each channel pair from the dimension it turns with: [B, T, 1, R/2]."""
+        """Of x [3, B, T, 1, R] each channel pair from the dimension it turns with: [B, T, 1, R]."""
+        x = x.unflatten(-1, (2, -1))
         out = x[0].clone()
         for dimension in (1, 2):
             turned = slice(dimension, 3 * self.sections[dimension], 3)
             out[..., turned] = x[dimension, ..., turned]
-        return out
+        return out.flatten(-2)
 
 
 class AxialRope(nn.Module):
@@ -65,16 +67,17 @@ class AxialRope(nn.Module):
         super().__init__()
         half = head_dim // 2
         self.frequencies = [theta ** (-2 * i / half) for i in range(half // 2)]
+        self._frequencies = Constant()
 
     def forward(self, places: Tensor, dtype: torch.dtype) -> Rotation:
-        """cos and sin [T, 1, H/2] at `places` [T, 2], the row and column of each patch."""
+        """cos and sin [T, 1, H] at `places` [T, 2], the row and column of each patch."""
         exact = torch.float64 if dtype == torch.float64 else torch.float32
-        step = torch.tensor(self.frequencies, dtype=exact, device=places.device)
-        angles = (places[..., None].to(exact) * step).flatten(-2)[:, None]
+        step = self._frequencies(self.frequencies, exact, places.device)
+        angles = paired((places[..., None].to(exact) * step).flatten(-2)[:, None])
         return angles.cos(), angles.sin()
 
     def rotate(self, x: Tensor, rotation: Rotation) -> Tensor:
         """Rotate x [T, N, H]."""
         cos, sin = rotation
-        a, b = at_least_float32(x).chunk(2, -1)
-        return torch.cat((a * cos - b * sin, b * cos + a * sin), -1).to(x.dtype)
+        y = at_least_float32(x)
+        return (y * cos + y.roll(y.shape[-1] // 2, -1) * sin).to(x.dtype)

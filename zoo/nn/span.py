@@ -54,12 +54,13 @@ class Span(Places):
         self.is_stepwise = cache is not None and cache.is_stepwise and start > 0
         self.rotary_positions = rotary_positions
         self.reach: Tensor | None = None
+        self.chosen: dict[int, Tensor] = {}  # [B, T, S] of a layer by its number: keys that later ones read, too
         self._forget()
 
     def _forget(self) -> None:
         self._rotations: dict[int, Rotation] = {}
         self._biases: dict[tuple[int, Keys], Tensor] = {}
-        self._allowed: dict[tuple[Mask, Keys], Tensor | None] = {}
+        self._allowed: dict[tuple[Mask, Keys], Tensor] = {}
         self._keys: dict[Keys, Tensor] = {}
 
     def moved(self, distance: int) -> Self:
@@ -70,6 +71,10 @@ class Span(Places):
             moved.rotary_positions = self.rotary_positions + distance
         moved._forget()
         return moved
+
+    def own(self, x: Tensor) -> Tensor:
+        """What of x [B, T, ...] goes with a layer's states: all, unless ranks have those of a part of the tokens."""
+        return x
 
     def rotation(self, rope: Rope, dtype: torch.dtype) -> Rotation:
         """cos and sin of `rope` at the new positions, computed by the first layer that asks."""
@@ -94,9 +99,11 @@ class Span(Places):
 
     def allowed(self, mask: Mask, keys: Keys = NEW) -> Tensor | None:
         """Who may attend to whom, [B or 1, T, S]; None: everyone, to every key or (see `is_causal`) every earlier."""
+        if self._needs_no_mask(mask, keys):
+            return None
         key = (mask, keys)
         if key not in self._allowed:
-            self._allowed[key] = None if self._needs_no_mask(mask, keys) else self._build(mask, keys)
+            self._allowed[key] = self._build(mask, keys)
         return self._allowed[key]
 
     def is_causal(self, mask: Mask, keys: Keys = NEW) -> bool:
@@ -105,7 +112,7 @@ class Span(Places):
 
     def is_banded(self, mask: Mask, keys: Keys = NEW) -> bool:
         """Whether keys and queries stand in order, so that a window can be cut out of them by index."""
-        if mask.window is None or not (mask.is_causal and mask.is_plain):
+        if mask.window is None or not mask.is_bounded:
             return False
         if self.reach is not None or self.documents is not None:
             return False
@@ -130,3 +137,16 @@ class Span(Places):
 
     def _build(self, mask: Mask, keys: Keys) -> Tensor:
         return self.seen(mask, keys, self.positions[:, :, None], self.key_positions(keys)[:, None, :])
+
+
+class ColumnSpan(Span):
+    """Places that count columns, as encoders with distances do: what is masked within a text takes up room too.
+
+    They are counted from each row's first real token, so that a text stands where it does without padding.
+    """
+
+    def _place_rows(self, batch_size: int) -> None:
+        super()._place_rows(batch_size)
+        assert self.padding is not None
+        columns, first = torch.arange(self.num_new, device=self.device), self.padding.long().argmax(1)
+        self.positions = (columns - first[:, None]).clamp(min=0)  # [B, T]

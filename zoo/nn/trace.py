@@ -56,13 +56,26 @@ def hidden_states(
 ) -> list[Tensor]:
     """What enters a stack of layers and what leaves each of them; after the final norm last, if there is one.
 
-    Raises UnknownName where the model has no layers under `stack`.
+    Of layers that are passed through several times, what leaves them each time. Raises UnknownName where the model has
+    no layers under `stack`.
     """
     modules = dict(model.named_modules())
     layers = [n for n in modules if n.rpartition(".")[0] == stack and n.rpartition(".")[2].isdigit()]
     if not layers:
         raise UnknownName(f"the model has no layers under {stack!r}", stack, modules)
-    names = [f"{layers[0]}.input", *layers, *([norm] if norm in modules else [])]
-    with traced(model, *names) as kept:
+    found: list[Tensor] = []
+
+    def enter(module: nn.Module, args: Any) -> None:
+        found.extend(args[:1] if not found else ())
+
+    def leave(module: nn.Module, args: Any, output: Tensor) -> None:
+        found.append(output)
+
+    handles = [modules[layers[0]].register_forward_pre_hook(enter)]
+    handles += [modules[name].register_forward_hook(leave) for name in (*layers, norm) if name in modules]
+    try:
         model(*args, **kwargs)
-    return [kept[name] for name in names]
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found

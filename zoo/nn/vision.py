@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from zoo.anatomy.cuts import EQUAL_HEADS
 from zoo.errors import UsageError
-from zoo.nn.attention import Attend, Attention
+from zoo.nn.attend import Attend
+from zoo.nn.attention import Attention
 from zoo.nn.decoder import PreNormLayer
 from zoo.nn.mask import everything
 from zoo.nn.mlp import MLP, Activation
@@ -51,7 +52,7 @@ class ImageEmbeddings(nn.Module):
         has_bias: bool = True,
     ) -> None:
         super().__init__()
-        self.patch_size, self.side = patch_size, image_size // patch_size
+        self.image_size, self.patch_size, self.side = image_size, patch_size, image_size // patch_size
         self.patches = nn.Conv2d(num_channels, hidden_size, patch_size, patch_size, bias=has_bias)
         self.class_token = nn.Parameter(torch.zeros(hidden_size)) if has_class_token else None
         self.positions = nn.Embedding(self.side**2 + has_class_token, hidden_size)
@@ -61,8 +62,11 @@ class ImageEmbeddings(nn.Module):
             nn.init.normal_(self.class_token, std=0.02)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        """pixels [B, C, H, W] to [B, P, D], row by row. Raises UsageError for sizes that are no whole patches."""
-        sides = check_pixels(pixels, self.patches.in_channels, self.patch_size)
+        """pixels [B, C, H, W] to [B, P, D], row by row. Raises UsageError for sizes that are no whole patches.
+
+        Of images of the size of training what lies beyond the last whole patch is not read.
+        """
+        sides = check_pixels(pixels, self.patches.in_channels, self.patch_size, trained=self.image_size)
         x = self.patches(pixels.to(self.patches.weight.dtype)).flatten(2).mT
         table, alone = self.positions.weight, int(self.class_token is not None)
         if self.class_token is not None:
@@ -175,17 +179,25 @@ class PartAttention(nn.Module):
         return self.o_proj(out.flatten(-2))
 
 
-def interpolated(table: Tensor, side: int, sides: tuple[int, int]) -> Tensor:
-    """A table [side * side, D] of a square of positions, stretched bicubically to `sides`, rows by columns."""
+def interpolated(table: Tensor, side: int, sides: tuple[int, int], *, is_smooth: bool = False) -> Tensor:
+    """A table [side * side, D] of a square of positions, stretched bicubically to `sides`, rows by columns.
+
+    `is_smooth`: where it shrinks, over all that a new position covers.
+    """
     square = at_least_float32(table).T.unflatten(1, (side, side))[None]
-    return F.interpolate(square, sides, mode="bicubic", align_corners=False)[0].flatten(1).T.to(table.dtype)
+    found = F.interpolate(square, sides, mode="bicubic", align_corners=False, antialias=is_smooth)
+    return found[0].flatten(1).T.to(table.dtype)
 
 
-def check_pixels(pixels: Tensor, num_channels: int, patch_size: int) -> tuple[int, int]:
-    """Rows and columns of patches in pixels [B, C, H, W]. Raises UsageError where they are not whole."""
+def check_pixels(pixels: Tensor, num_channels: int, patch_size: int, *, trained: int | None = None) -> tuple[int, int]:
+    """Rows and columns of patches in pixels [B, C, H, W]. Raises UsageError where they are not whole.
+
+    Squares of `trained` pixels need not be: SigLIP's of 384 have patches of 14.
+    """
     if pixels.ndim != 4 or pixels.shape[1] != num_channels:
         raise UsageError(f"pixels of shape {list(pixels.shape)} are not [images, {num_channels}, height, width]")
     height, width = pixels.shape[2:]
-    if height % patch_size or width % patch_size or not height * width:
+    is_trained = height == width == trained
+    if ((height % patch_size or width % patch_size) and not is_trained) or not height * width:
         raise UsageError(f"an image of {height} x {width} pixels cannot be cut into patches of {patch_size}")
     return height // patch_size, width // patch_size

@@ -30,7 +30,7 @@ class Soloist:
             self.job.refuse_with_beams(logprobs=self.request.num_top is not None)
             self.job.search()
             return [self._piece(number, None) for number in range(len(self.job.rows))]
-        self._steps = self._steps or self.job.steps()
+        self._steps = self._steps or self.job.steps(number=self.request.number)
         logits = next(self._steps)
         assert isinstance(logits, torch.Tensor)
         grown = [n for n, row in enumerate(self.job.rows) if len(row.tokens) > self._told[n]]

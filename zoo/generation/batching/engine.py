@@ -19,11 +19,12 @@ from zoo.generation.batching.alone import Soloist
 from zoo.generation.batching.beginnings import Beginnings
 from zoo.generation.batching.group import Group
 from zoo.generation.batching.member import Member
-from zoo.generation.batching.reading import Settling, read, reread, scores_of_prompt
+from zoo.generation.batching.reading import Settling, opened, reread, scores_of_prompt
 from zoo.generation.batching.request import Growth, QueueFull, Request
+from zoo.generation.batching.slices import LONG, LongPrompts, Slices
 from zoo.generation.batching.ties import Slack, is_clear
 from zoo.generation.decoding.loop import check_finite
-from zoo.generation.job import GenerationJob, open_job
+from zoo.generation.job import GenerationJob
 from zoo.generation.protocols import LanguageModel, TokenizerLike
 from zoo.nn.joining import can_join
 
@@ -51,6 +52,7 @@ class Engine:
         self.num_reread = 0  # texts that were read again by themselves, because rounding could have turned a choice
         self._waiting: deque[Request] = deque()
         self._settling: list[Settling] = []
+        self._long = LongPrompts()
         self._newcomers: list[tuple[list[Member], Any]] = []
         self._soloists: deque[Soloist] = deque()
 
@@ -62,7 +64,7 @@ class Engine:
     @property
     def num_rows(self) -> int:
         """Texts in the making."""
-        joining = sum(len(members) for members, _ in self._newcomers)
+        joining = sum(len(members) for members, _ in self._newcomers) + self._long.num_rows
         here = sum(not member.leaves for member in self.group.members)
         return here + len(self._settling) + joining + bool(self._soloists)
 
@@ -92,6 +94,9 @@ class Engine:
             self._choose_all(self.group.members, self.group.read(), pieces)
         for settling in [*self._settling]:
             self._guarded(settling.member.request, pieces, partial(self._settle, settling, pieces))
+        if (read_by_now := self._long.advance()) is not None:
+            request, slices = read_by_now
+            self._guarded(request, pieces, lambda: self._seat(request, slices.result(), pieces))
         self._advance_soloist(pieces)
         if all(member.leaves for member in self.group.members):
             self.group.regroup([])  # and holds no memory while there is nothing to do
@@ -104,7 +109,8 @@ class Engine:
             *(s.member for s in self._settling),
             *(m for ms, _ in self._newcomers for m in ms),
         ]
-        ended = [*(m.request for m in members), *(s.request for s in self._soloists), *self._waiting]
+        long = self._long.reset()
+        ended = [*(m.request for m in members), *long, *(s.request for s in self._soloists), *self._waiting]
         self.group, self._settling, self._newcomers = Group(), [], []
         self._soloists.clear()
         self._waiting.clear()
@@ -119,23 +125,28 @@ class Engine:
             self._guarded(request, pieces, partial(self._begin, request, pieces))
 
     def _begin(self, request: Request, pieces: list[Growth]) -> None:
-        if request.scores_prompt:
+        if request.scores_prompt:  # at once: for `states` the model gives no logits, nobody's
             request.prompt_scores = scores_of_prompt(self.model, request)
-        if request.only_reads:
-            pieces.extend(
-                Growth(request, n, finish_reason="length") for n in range(request.config.num_return_sequences)
-            )
+        known = {"tokenizer": self.tokenizer, "beginnings": self.beginnings, "is_alone": self.can_join is False}
+        work = partial(opened, self.model, request, **known)
+        if len(request.prompt) > LONG and self.max_rows > 1:
+            self._long.add(request, Slices(self.model, work))
+        else:
+            self._seat(request, work(), pieces)
+
+    def _seat(self, request: Request, made: tuple[GenerationJob, Any] | None, pieces: list[Growth]) -> None:
+        """Give a request whose prompt was read its rows."""
+        if made is None:
+            numbers = range(request.config.num_return_sequences)
+            pieces.extend(Growth(request, number, finish_reason="length") for number in numbers)
             return
-        job = open_job(self.model, [request.prompt], request.config, tokenizer=self.tokenizer, inputs=request.inputs)
-        if self.can_join is False or not _steps_alike(job):
+        job, found = made
+        if found is not None and self.can_join is None:
+            self.can_join = can_join(found[0])
+        if found is None or not self.can_join:
             self._soloists.append(Soloist(request, job))
             return
-        cache, logits, is_exact = read(job, self.beginnings)
-        if self.can_join is None:
-            self.can_join = can_join(cache)
-            if not self.can_join:
-                self._soloists.append(Soloist(request, job))
-                return
+        cache, logits, is_exact = found
         members = [Member(request, job, number) for number in range(len(job.rows))]
         for member in members:
             member.is_exact = is_exact
@@ -175,14 +186,14 @@ class Engine:
         if token is None:
             self.num_reread += 1
             member.is_away = True
-            self._settling.append(Settling(member, logits, reread(member)))
+            self._settling.append(Settling(member, logits, reread(member, self.model)))
             return
         member.take(token, logits)
         pieces.append(member.told())
 
     def _settle(self, settling: Settling, pieces: list[Growth]) -> None:
         member = settling.member
-        for _ in range(PASSES):
+        for _ in range(PASSES if len(member.request.prompt) <= LONG else 1):
             if (found := next(settling.passes)) is not None:
                 cache, logits = found
                 self.slack.learn(settling.logits, logits[0])
@@ -206,9 +217,3 @@ class Engine:
         except ZooError as error:
             request.is_cancelled = True
             pieces.append(Growth(request, 0, error=error))
-
-
-def _steps_alike(job: GenerationJob) -> bool:
-    """Whether each step of the job is one token of each row by one pass of the model: no beams, no second model."""
-    c = job.config
-    return c.num_beams == 1 and c.guidance_scale in (None, 1) and c.cache is None

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from zoo.generation.batching.member import Member
+from zoo.generation.decoding.threads import InOneThread, one_thread
 
 
 class Group:
@@ -34,7 +35,8 @@ class Group:
             self.cache = None
         elif len(caches) > 1 or len(index) < len(rows):
             max_len = max(cache.max_len for cache in caches)
-            self.cache = caches[0].joined(caches[1:], index, max_len=max_len)
+            with one_thread(isinstance(self.members[0].job.model, InOneThread)):
+                self.cache = caches[0].joined(caches[1:], index, max_len=max_len)
         else:
             self.cache = caches[0]
         if len(index) > 1:

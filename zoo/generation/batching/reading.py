@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,13 +17,35 @@ from zoo.errors import UsageError
 from zoo.generation.batching.beginnings import Beginnings
 from zoo.generation.batching.member import Member
 from zoo.generation.batching.request import Request, TokenScore, scored
+from zoo.generation.batching.slices import LONG, Slices
 from zoo.generation.decoding.loop import open_cache
 from zoo.generation.decoding.prefill import read_prompts
-from zoo.generation.job import GenerationJob
-from zoo.generation.protocols import device_of
+from zoo.generation.job import GenerationJob, open_job
+from zoo.generation.protocols import LanguageModel, TokenizerLike, device_of
 from zoo.nn.joining import can_share
 
 CHUNK = 256  # positions whose logits are held at once
+
+
+def opened(
+    model: LanguageModel,
+    request: Request,
+    *,
+    tokenizer: TokenizerLike | None,
+    beginnings: Beginnings | None,
+    is_alone: bool = False,
+) -> tuple[GenerationJob, tuple[Any, Tensor, bool] | None] | None:
+    """The request's job, and what `read` gives where its texts may join others; None: there is nothing to be made."""
+    if request.only_reads:
+        return None
+    job = open_job(model, [request.prompt], request.config, tokenizer=tokenizer, inputs=request.inputs)
+    return job, None if is_alone or not _steps_alike(job) else read(job, beginnings)
+
+
+def _steps_alike(job: GenerationJob) -> bool:
+    """Whether each step of the job is one token of each row by one pass of the model: no beams, no second model."""
+    c = job.config
+    return c.num_beams == 1 and c.guidance_scale in (None, 1) and c.cache is None
 
 
 def read(job: GenerationJob, beginnings: Beginnings | None) -> tuple[Any, Tensor, bool]:
@@ -52,11 +75,21 @@ class Settling:
     passes: Iterator[tuple[Any, Tensor] | None]
 
 
-def reread(member: Member) -> Iterator[tuple[Any, Tensor] | None]:
-    """Read a text by itself, a pass at a time; at the end, the cache and the logits [1, V] after its last token."""
+def reread(member: Member, model: LanguageModel) -> Iterator[tuple[Any, Tensor] | None]:
+    """Read a text by itself, a pass at a time; at the end, the cache and the logits [1, V] after its last token.
+
+    A pass over a long prompt pauses between the layers of `model` besides.
+    """
     job = member.job
     cache = open_cache(job.model, job.batch, [member.row.limit])
-    logits = read_prompts(job.model, cache, job.batch, 1)
+    slices = Slices(model, partial(read_prompts, job.model, cache, job.batch, 1))
+    try:
+        while len(member.request.prompt) > LONG and not slices.is_done:
+            yield None
+            slices.advance()
+        logits = slices.result() if slices.is_done else read_prompts(job.model, cache, job.batch, 1)
+    finally:
+        slices.stop()
     for token in [*member.row.tokens]:
         yield None
         logits = job.model(torch.tensor([[token]], device=member.device), cache=cache, last=True)
@@ -66,7 +99,9 @@ def reread(member: Member) -> Iterator[tuple[Any, Tensor] | None]:
 def scores_of_prompt(model: Any, request: Request) -> list[TokenScore | None]:
     """The probabilities of a prompt's own tokens, the first of which has none. Raises UsageError without a decoder."""
     if not (hasattr(model, "states") and hasattr(model, "decode")) or request.inputs:
-        raise UsageError("the probabilities of a prompt's tokens are those of decoders, which read texts alone")
+        raise UsageError(
+            "only decoders give the probabilities of a prompt's tokens, and only for text without pictures"
+        )
     tokens = torch.tensor([request.prompt], device=device_of(model))
     states = model.states(tokens)[0]  # [T, D]
     found: list[TokenScore | None] = [None]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -31,21 +32,47 @@ def decode(
     """Push tokens into `rows` until all are finished; gives the raw logits [R, 1, V] of each step.
 
     A finished row is fed on, since its column must hold something, but takes nothing more. Logits that are not numbers
-    are an error unless not `is_checked`.
+    are an error unless not `is_checked`. A GPU gets the next step before anyone asks what this one chose: it never
+    waits for Python, and the step after the last token is in vain.
     """
     limits = [row.limit for row in rows]
     cache = open_cache(model, batch, limits)
     logits = read_prompts(model, cache, batch, len(rows))
+    is_plain, is_async = getattr(choose, "is_plain", False), logits.is_cuda
     for step in range(max(limits)):
-        if is_checked:
-            check_finite(logits, step, [not row.finish_reason for row in rows])
+        is_open = [not row.finish_reason for row in rows]
+        if is_checked and not is_plain and not is_async:
+            check_finite(logits, step, is_open)
         chosen = choose(logits[:, -1])
-        for row, token in zip(rows, chosen.tolist(), strict=True):
+        # The score of the likeliest token is the largest one, which needs no pass over all of them.
+        best = logits[:, -1].gather(1, chosen[:, None]) if is_plain else logits.amax(-1) if is_async else None
+        told = Told(chosen) if best is None or not is_checked else Told(chosen, best)
+        following = model(chosen[:, None], cache=cache, last=True) if is_async and step + 1 < max(limits) else None
+        tokens, *largest = told.lists()
+        if largest:
+            refuse_infinite(largest[0], step, is_open)
+        for row, token in zip(rows, tokens, strict=True):
             row.push(token)
         yield logits
         if all(row.finish_reason for row in rows):
             return
-        logits = model(chosen[:, None], cache=cache, last=True)
+        logits = model(chosen[:, None], cache=cache, last=True) if following is None else following
+
+
+class Told:
+    """Tensors on their way to Python: from a GPU they come while it works on."""
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self._tensors = [tensor.to("cpu", non_blocking=True) for tensor in tensors]
+        self._arrival = torch.cuda.Event() if tensors[0].is_cuda else None
+        if self._arrival is not None:
+            self._arrival.record()
+
+    def lists(self) -> list[list[Any]]:
+        """The numbers of each tensor, once they are here."""
+        if self._arrival is not None:
+            self._arrival.synchronize()
+        return [tensor.tolist() for tensor in self._tensors]
 
 
 def open_cache(model: LanguageModel, batch: Batch, limits: Sequence[int], *, spare: int = 0) -> CacheLike:
@@ -73,8 +100,16 @@ def open_cache(model: LanguageModel, batch: Batch, limits: Sequence[int], *, spa
 
 def check_finite(logits: Tensor, step: int, is_open: Sequence[bool] | None = None, *, row: int = 0) -> None:
     """Raise ZooError where logits [R, T, V] of an open row hold NaN or no finite maximum; the first is row `row`."""
-    best = logits.amax(-1).tolist()  # NaN and infinity survive the maximum, and this is one cheap pass
-    wrong = [i for i, held in enumerate(best) if not all(map(math.isfinite, held)) and (is_open is None or is_open[i])]
+    refuse_infinite(logits.amax(-1).tolist(), step, is_open, row=row)  # NaN and infinity survive the maximum
+
+
+def refuse_infinite(
+    largest: Sequence[Sequence[float]], step: int, is_open: Sequence[bool] | None = None, *, row: int = 0
+) -> None:
+    """The same for the largest logits [R, T] of each position."""
+    wrong = [
+        i for i, held in enumerate(largest) if not all(map(math.isfinite, held)) and (is_open is None or is_open[i])
+    ]
     if wrong:
         raise ZooError(
             f"the logits of row {row + wrong[0]} hold NaN or infinity at step {step}",

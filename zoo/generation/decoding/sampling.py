@@ -50,6 +50,7 @@ class Sampler:
         prompts = [row.prompt for row in rows]
         self.processors = [*first, *processors_of(config, eos=eos, sources=sources or prompts, form=form)]
         self.warpers = warpers_of(config)
+        self.is_plain = config.is_greedy and not self.processors and not self.warpers  # takes what the model says
         self.history = History(prompts, [row.limit for row in rows], device)
         if not config.is_greedy:
             count = max(row.limit for row in rows)
@@ -57,6 +58,8 @@ class Sampler:
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Tokens [R] chosen from raw logits [R, V]."""
+        if self.is_plain:
+            return logits.argmax(-1)
         tokens = self.chosen(self.process(logits.float()))
         self.history.append(tokens)
         return tokens

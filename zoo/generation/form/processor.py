@@ -58,7 +58,7 @@ def _matcher(config: GenerationConfig, name: str, spelling: Any) -> Any:
                 json.loads(schema) if isinstance(schema, str) else schema, BLANKS
             )
         except ValueError as error:
-            raise UsageError(f"json_schema is no JSON: {clean(error, 200)}") from None
+            raise UsageError(f"json_schema is not JSON: {clean(error, 200)}") from None
     matcher = LLMatcher(spelling, grammar, log_level=0)
     if matcher.is_error():
         found = " ".join(matcher.get_error().split())

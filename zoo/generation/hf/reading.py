@@ -71,7 +71,7 @@ def _problem(key: str, value: Any, given: Mapping[str, Any]) -> str:
         return ""
     if key not in READ:
         near = f"; {did_you_mean(key, READ)}" if nearest(key, READ) else ""
-        return f"{clean(key)}={clean(value)} is no setting that zoo knows{near}"
+        return f"{clean(key)}={clean(value)} is not a setting that zoo knows{near}"
     try:
         _alone(RENAMED.get(key, key), _as_ours(key, value))
     except (ConfigError, UsageError) as error:
@@ -93,7 +93,7 @@ def _refused(problems: dict[str, str], given: Mapping[str, Any], file: object) -
         return CheckpointError(file, key, told, hint=HINT)
     told = [f"  {line}" for line in problems.values()]
     why = "\n".join([*told[:8], *([f"  and {len(told) - 8} more"] if len(told) > 8 else [])])
-    what = f"{len(problems)} settings have no place here: {some([clean(key) for key in problems], 8)}"
+    what = f"{len(problems)} settings that zoo does not follow: {some([clean(key) for key in problems], 8)}"
     return CheckpointError(file, "", what, why=why, hint=HINT)
 
 

@@ -11,6 +11,7 @@ from zoo.generation.config import GenerationConfig
 from zoo.generation.prompts import Batch
 from zoo.generation.protocols import Draft, LanguageModel
 from zoo.generation.speculation.drafts import DraftModel, PromptLookup
+from zoo.generation.speculation.modules import ModulesDraft
 
 NAMED = ("ngram", "mtp")
 
@@ -29,7 +30,7 @@ def draft_of(
         if given not in NAMED:
             raise UnknownName(f"there is no draft {given!r}", given, NAMED, hint="or give a model as draft=")
         if given == "mtp":
-            return _own(model)
+            return _own(model, config)
         return PromptLookup(config.num_draft_tokens, config.draft_ngram_size)
     reads_sources = hasattr(given, "conditioned")
     if not reads_sources and not hasattr(given, "new_cache"):
@@ -49,11 +50,11 @@ def draft_of(
     return DraftModel(given, config.num_draft_tokens)
 
 
-def _own(model: Any) -> Draft:
-    own = model.own_draft() if hasattr(model, "own_draft") else None
-    if own is None:
+def _own(model: Any, config: GenerationConfig) -> Draft:
+    if not getattr(model, "num_ahead", 0):
         raise UsageError(
             "draft='mtp' needs a model with multi-token prediction modules, and this one has none",
-            hint="zoo.load(source, 'model.num_mtp_layers=1') loads those of DeepSeek-V3; draft='ngram' needs none",
+            hint="zoo.load(source, 'model.num_mtp_layers=1') loads those of DeepSeek-V3 and V3.2, GLM-4.5 and 5, "
+            "Qwen3-Next and Qwen3.5; draft='ngram' needs none",
         )
-    return own
+    return ModulesDraft(model, config.num_draft_tokens)

@@ -104,9 +104,8 @@ class DraftModel:
         return shared
 
     def _opened(self, num_rows: int, max_len: int) -> Reader:
-        cache = rewindable(self.model.new_cache(num_rows, max_len + MOST), num_rows)
-        if hasattr(cache, "look_ahead"):
-            cache.look_ahead(max(MOST, self.num_tokens or 0))
+        ahead = max(MOST, self.num_tokens or 0)
+        cache = rewindable(self.model.new_cache(num_rows, max_len + MOST), num_rows, ahead)
         return Reader(self.model, cache, [0] * num_rows)
 
 

@@ -70,9 +70,7 @@ def decode_drafted(
 def _begun(model: LanguageModel, batch: Batch, rows: list[GrowingRow], ahead: int, draft: Any) -> tuple[Tensor, Reader]:
     """Logits [R, 1, V] after the prompts, and what reads on from there."""
     cache = open_cache(model, batch, [row.limit for row in rows], spare=ahead)
-    rewindable(cache, len(rows))
-    if hasattr(cache, "look_ahead"):
-        cache.look_ahead(ahead)
+    rewindable(cache, len(rows), ahead)
     if hasattr(draft, "watch"):  # a draft that guesses from what the model itself makes of the text
         draft.watch(cache)
     logits = read_prompts(model, cache, batch, len(rows))

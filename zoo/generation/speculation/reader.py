@@ -49,8 +49,13 @@ class Reader:
         self.lengths = list(lengths)
 
 
-def rewindable(cache: Any, num_rows: int) -> Any:
-    """The cache, if rows can forget their last tokens. Raises UsageError for one that cannot, as that of a state."""
+def rewindable(cache: Any, num_rows: int, ahead: int) -> Any:
+    """An empty cache, made ready for rows to forget `ahead` tokens at a time.
+
+    Raises UsageError for one whose rows cannot, as those of a state of which nothing more is kept.
+    """
+    if hasattr(cache, "look_ahead"):
+        cache.look_ahead(ahead)
     if not hasattr(cache, "rewind") or not getattr(cache, "can_rewind", True):
         raise UsageError(
             "a draft needs a cache that can drop tokens, and the cache of this model cannot",

@@ -40,9 +40,9 @@ def _example(line: str, where: str) -> Example:
         found: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         why = getattr(error, "msg", "it is nested too deep")
-        raise UsageError(f"{where} is no JSON: {why}", hint=f"one a line: {SHAPE}") from None
+        raise UsageError(f"{where} is not JSON: {why}", hint=f"one a line: {SHAPE}") from None
     if not isinstance(found, dict):
-        raise UsageError(f"{where} is no object: {clean(repr(found))}", hint=f"one a line: {SHAPE}")
+        raise UsageError(f"{where} is not an object: {clean(repr(found))}", hint=f"one a line: {SHAPE}")
     given = [key for key in ("reference", "references") if key in found]
     if len(given) != 1:
         what = "both reference and references" if given else "neither reference nor references"

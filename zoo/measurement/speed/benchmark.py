@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from zoo.errors import UsageError, ZooWarning
 from zoo.measurement.speed.job import ENGINES, Job
 from zoo.measurement.speed.process import Process
+from zoo.parallel.layout import of_words
+from zoo.parallel.processes import seat
 
 if TYPE_CHECKING:
     import torch
@@ -35,6 +37,7 @@ class Benchmark:
         job = self.job
         return {
             "model": self.name,
+            **({"parallel": job.parallel} if job.layout.num_ranks > 1 else {}),
             "weights": job.source or f"random, seed {job.seed}",
             "is_random": job.source is None,
             **{name: getattr(job, name) for name in ("prompt", "new", "batch", "device")},
@@ -64,8 +67,8 @@ def bench(
     """Time a checkpoint, or a preset with random weights: bench("tiny"), bench("llama3", "model.num_layers=2").
 
     `against="transformers"` runs the same model there, turn by turn with ours, and `compile` compiles our steps of one
-    token, before the runs that count. Raises UsageError or ZooError for what
-    cannot be run.
+    token, before the runs that count. Words such as `parallel.tp=2` cut the model over as many processes; what is told
+    of memory and cache is then one rank's. Raises UsageError or ZooError for what cannot be run.
     """
     dtype = str(dtype).removeprefix("torch.") if dtype else None
     numbers: dict[str, Any] = {
@@ -73,6 +76,8 @@ def bench(
         "quantize": quantize, "packed": keep_packed,
         "compile": compile,
     }  # fmt: skip
+    layout, timeout, overrides = of_words(overrides)
+    numbers |= {"parallel": vars(layout), "timeout": timeout}
     if is_source(model, overrides):
         job = Job(model, overrides=overrides, **numbers)
     else:
@@ -108,6 +113,8 @@ def duel(
         raise UsageError(f"repeats={repeats} is not at least 1")
     if against is not None and against not in ENGINES[1:]:
         raise UsageError(f"against={against!r} is not known", hint=f"one of {', '.join(ENGINES[1:])}")
+    if against is not None and (job.layout.num_ranks > 1 or seat() is not None):
+        raise UsageError(f"{against} runs in one process", hint="leave out against=, or parallel.*")
     say = tell or (lambda text: None)
     with ExitStack() as stack:
         say(f"loading {name}")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
 from zoo.errors import UsageError
+from zoo.parallel.layout import Layout
 
 ENGINES = ("zoo", "transformers")
 
@@ -29,6 +30,8 @@ class Job:
     overrides: tuple[str, ...] = ()  # of a checkpoint, as zoo.load takes them
     quantize: str | None = None  # to what the layers' matrices are rounded
     packed: bool = False  # whether weights stay packed that the checkpoint has packed
+    parallel: dict[str, Any] | None = None  # the ways in which the model is cut, as Layout has them
+    timeout: int | None = None  # seconds that a rank waits for the others
 
     def __post_init__(self) -> None:
         for name in ("prompt", "new", "batch"):
@@ -36,6 +39,13 @@ class Job:
                 raise UsageError(f"{name}={getattr(self, name)} is not at least 1")
         if self.engine not in ENGINES:
             raise UsageError(f"there is no engine {self.engine!r}", hint=f"one of {', '.join(ENGINES)}")
+        if self.layout.num_ranks > 1 and self.compile:
+            raise UsageError("compile=true and parallel.* do not go together yet", hint="leave one of them out")
+
+    @property
+    def layout(self) -> Layout:
+        """The ranks of the model."""
+        return Layout(**(self.parallel or {}))
 
     @property
     def total(self) -> int:

@@ -8,10 +8,13 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.size import Size
 from zoo.checkpoint.loading import load
 from zoo.errors import UsageError, ZooError
-from zoo.generation.compilation import CompiledReader
+from zoo.generation.compilation import compiled
 from zoo.measurement.speed.job import Job
 from zoo.measurement.subject import check_decoder, main_dtype
 from zoo.models.construction import as_dtype, build, count
+from zoo.parallel.estimate import of_rank
+from zoo.parallel.layout import Layout
+from zoo.parallel.processes import joined, seat
 from zoo.registry import installed
 
 
@@ -20,17 +23,25 @@ class ZooRunner:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        here = seat()
+        mesh = (
+            joined(job.layout, here, job.device, timeout=job.timeout) if here is not None and here.count > 1 else None
+        )
         if job.source is not None:
             self.model: Any = load(
                 job.source, *job.overrides, dtype=job.dtype, device=job.device, quantize=job.quantize,
-                keep_packed=job.packed, **(job.options or {}),
+                keep_packed=job.packed, mesh=mesh, **(job.options or {}),
             )  # fmt: skip
         else:
             config = config_of(job)
-            self.model = build(config, device=job.device, dtype=job.dtype, seed=job.seed, quantize=job.quantize)
+            self.model = build(
+                config, device=job.device, dtype=job.dtype, seed=job.seed, quantize=job.quantize, mesh=mesh
+            )
+        self._ranks = 1 if mesh is None else mesh.size()
+        self._layout = job.layout if job.layout.num_ranks > 1 else Layout(tp=self._ranks)
         self.model.eval()
         check_decoder(self.model, job.source or self.config.family)
-        self._reader = CompiledReader(self.model, self.model) if job.compile else self.model
+        self._reader: Any = compiled(self.model, self.model) if job.compile else self.model
         longest = getattr(self.config, "max_seq_len", None)
         if longest is not None and job.total > longest:
             raise UsageError(
@@ -55,7 +66,9 @@ class ZooRunner:
 
     @property
     def parameters(self) -> int:
-        """Tied ones once."""
+        """Those of the whole model, tied ones once."""
+        if self._ranks > 1 and type(self.config).anatomy is not ModelConfig.anatomy:
+            return Size.of(self.config).parameters  # a rank may lack whole layers
         return count(self.model)
 
     def begin(self) -> Any:
@@ -76,6 +89,9 @@ class ZooRunner:
         """What the arithmetic of zoo.anatomy.size says of the cache; None where the family has no arithmetic."""
         try:
             held = self.job.total + self.job.compile  # a compiled step leaves a place free
+            if self._ranks > 1:
+                rank = of_rank(self.config.anatomy(), self._layout)
+                return Size(rank, self.dtype).cache_bytes(held, self.job.batch)
             return Size.of(self.config).cache_bytes(held, self.job.batch, self.dtype)
         except ZooError:
             return None

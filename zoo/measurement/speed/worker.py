@@ -25,6 +25,16 @@ def main() -> None:
     except ZooError as error:
         told = {"what": error.what, "why": error.why, "hint": error.hint, "exit_code": error.exit_code}
         _say(answers, {"error": told})
+    if "torch" in sys.modules:
+        _leave()
+
+
+def _leave() -> None:
+    """End what goes on between ranks."""
+    import torch.distributed as dist
+
+    if dist.is_available() and dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def _serve(answers: IO[str]) -> None:

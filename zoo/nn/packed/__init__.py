@@ -10,10 +10,9 @@ from zoo.nn.packed.placing import (
     is_packable_table,
     packed_layers,
     put_packed,
-    put_table,
 )
 
 __all__ = [
     "FilePart", "Int4Groups", "Int8Rows", "OfFile", "PackedEmbedding", "PackedLinear", "PackedStack", "can_be_packed",
-    "is_packable_table", "packed_layers", "put_packed", "put_table",
+    "is_packable_table", "packed_layers", "put_packed",
 ]  # fmt: skip

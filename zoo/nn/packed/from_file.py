@@ -59,12 +59,16 @@ class OfFile:
                 found.append(piece.numbers(parts, low, high))
             start += len(piece)
         if not found:
-            return torch.empty(0, self.pieces[0].record.shape[-1])
+            return torch.empty(0, self.pieces[0].record.shape[-1], device=next(iter(parts.values())).device)
         return torch.cat(found) if len(found) > 1 else found[0]
 
     def ordered(self, parts: dict[str, Tensor]) -> tuple[OfFile, dict[str, Tensor]]:
         """As it is: no kernel knows these."""
         return self, parts
+
+    def takes(self, rows: int, columns: int) -> bool:
+        """No kernel knows these."""
+        return False
 
     def kernel(self, parts: Mapping[str, Tensor]) -> None:
         """No kernel knows these."""

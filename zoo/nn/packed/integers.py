@@ -40,19 +40,35 @@ class Int8Rows:
         """The numbers of some rows, in float32."""
         return parts["codes"][rows].float() * parts["scales"][rows, None].float()
 
+    def look_up(self, parts: Buffers, rows: Tensor) -> Tensor:
+        """The numbers of rows by number, in any shape, in float32: [..., K]."""
+        return parts["codes"][rows].float() * parts["scales"][rows][..., None].float()
+
+    def takes(self, rows: int, columns: int) -> bool:
+        """Whether the kernel for 8 bits takes such a matrix."""
+        return kernels.are_there() and columns % kernels.COLUMNS == 0 and columns > 0 < rows
+
+    def part(self, parts: Buffers, rows: slice, columns: slice) -> tuple[Int8Rows, dict[str, Tensor]]:
+        """Some rows and columns."""
+        return self, {"codes": parts["codes"][rows, columns].contiguous(), "scales": parts["scales"][rows].clone()}
+
     def ordered(self, parts: dict[str, Tensor]) -> tuple[Int8Rows, dict[str, Tensor]]:
         """As the kernel wants it: as it is."""
         return self, parts
 
     def kernel(self, parts: Buffers) -> Kernel | None:
         """The kernel for 8 bits, where it takes these codes."""
-        return self._product if kernels.take_int8(parts["codes"]) else None
+        if not kernels.take_int8(parts["codes"]):
+            return None
+        return _by_kernel if parts["scales"].dtype == torch.bfloat16 else self._product
 
     def _product(self, x: Tensor, parts: Buffers) -> Tensor:
-        if parts["scales"].dtype == torch.bfloat16:
-            return kernels.times_int8(x, parts["codes"], parts["scales"])
         ones = torch.ones_like(parts["scales"], dtype=torch.bfloat16)  # a file's scales are not rounded
         return (kernels.times_int8(x, parts["codes"], ones).float() * parts["scales"].float()).to(x.dtype)
+
+
+def _by_kernel(x: Tensor, parts: Buffers) -> Tensor:
+    return kernels.times_int8(x, parts["codes"], parts["scales"])
 
 
 @dataclass(frozen=True)
@@ -97,6 +113,17 @@ class Int4Groups:
             for p in parts["pairs"][:, first:last].float().unbind(-1)
         )
         return (codes.float() - 8) * scales + offsets
+
+    def takes(self, rows: int, columns: int) -> bool:
+        """Whether the kernel for 4 bits takes such a matrix."""
+        return kernels.take_int4(rows, columns, self.group)
+
+    def part(self, parts: Buffers, rows: slice, columns: slice) -> tuple[Int4Groups, dict[str, Tensor]]:
+        """Some rows, and columns that begin and end where groups do, of codes in plain order."""
+        first, last, _ = columns.indices(self.columns)
+        codes = parts["codes"][rows, first // 2 : -(-last // 2)].clone()
+        pairs = parts["pairs"][first // self.group : -(-last // self.group), rows].clone()
+        return Int4Groups(last - first, self.group), {"codes": codes, "pairs": pairs}
 
     def ordered(self, parts: dict[str, Tensor]) -> tuple[Int4Groups, dict[str, Tensor]]:
         """As the kernel of this CPU wants it, where it takes this size."""

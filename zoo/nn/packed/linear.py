@@ -5,7 +5,8 @@ B batch, T tokens, M = B*T, N rows, K columns.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, Protocol, Self, cast
 
 import torch
@@ -28,6 +29,10 @@ class PackingScheme(Protocol):
         """What multiplies by a matrix of these parts on a CPU, in bfloat16; None where nothing of torch does."""
         ...
 
+    def takes(self, rows: int, columns: int) -> bool:
+        """Whether a kernel of this machine multiplies by a matrix of this size."""
+        ...
+
     def ordered(self, parts: dict[str, Tensor]) -> tuple[Any, dict[str, Tensor]]:
         """This scheme and these parts in the order that the kernels of this machine want."""
         ...
@@ -42,6 +47,7 @@ class PackedLinear(nn.Module):
     """
 
     like: Tensor
+    kernel: Kernel | None = None  # what multiplies by the matrix as it lies, asked of the scheme when that changes
 
     def __init__(
         self, scheme: PackingScheme, parts: Mapping[str, Tensor], shape: tuple[int, int], *, dtype: torch.dtype,
@@ -59,7 +65,8 @@ class PackedLinear(nn.Module):
     @property
     def parts(self) -> dict[str, Tensor]:
         """The buffers that hold the matrix, by name."""
-        return {name: cast(Tensor, self._buffers[name]) for name in self.names}
+        buffers = self._buffers
+        return {name: buffers[name] for name in self.names}  # pyrefly: ignore[bad-return]
 
     @property
     def nbytes(self) -> int:
@@ -74,6 +81,11 @@ class PackedLinear(nn.Module):
             out[band.start - first : band.stop - first] = self.scheme.dequantise(self.parts, band)
         return out
 
+    def look_up(self, tokens: Tensor) -> Tensor | None:
+        """The rows of tokens [B, T] as numbers [B, T, K] in the dtype of the model; None where only bands are known."""
+        look = getattr(self.scheme, "look_up", None)
+        return None if look is None else look(self.parts, tokens).to(self.like.dtype)
+
     @property
     def device(self) -> torch.device:
         """Where the matrix is."""
@@ -81,34 +93,53 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, T, K] to [B, T, N]."""
-        is_learning = torch.is_grad_enabled() and x.requires_grad
-        out = cast(Tensor, _Product.apply(x, self)) if is_learning else self.times(x)
+        out = self.without_bias(x)
         return out if self.bias is None else out + self.bias
+
+    def without_bias(self, x: Tensor) -> Tensor:
+        """x [B, T, K] times the matrix, through which gradients come back."""
+        return cast(Tensor, _Product.apply(x, self, self.times)) if _learns(x) else self.times(x)
+
+    def in_full(self, x: Tensor, *, is_narrow: bool) -> Tensor:
+        """The same before its last rounding, in float32 at least; x is rounded before, where it `is_narrow`."""
+        times = partial(self._times_in_full, is_narrow=is_narrow)
+        return cast(Tensor, _Product.apply(x, self, times)) if _learns(x) else times(x)
 
     def times(self, x: Tensor) -> Tensor:
         """x [..., K] times the matrix, in the dtype of x: by a kernel, or by its numbers, a band of rows at a time."""
-        flat = x.reshape(-1, self.in_features)
-        parts, is_on_cpu = self.parts, x.device.type == "cpu" and x.dtype != torch.float64
-        if is_on_cpu and (kernel := self.scheme.kernel(parts)) is not None:
+        flat, parts = x.reshape(-1, self.in_features), self.parts
+        if self.kernel is not None and x.is_cpu and x.dtype != torch.float64:
             flat = flat.to(torch.bfloat16)
             if len(flat) <= kernels.ROWS:
-                return kernel(flat, parts).to(x.dtype).reshape(*x.shape[:-1], self.out_features)
+                return self.kernel(flat, parts).to(x.dtype).view(*x.shape[:-1], self.out_features)
         out = torch.empty(flat.shape[0], self.out_features, dtype=x.dtype, device=x.device)
         for band in self._bands(0, self.out_features):
-            out[:, band] = flat @ self.scheme.dequantise(parts, band).to(flat.dtype).mT
+            out[:, band] = flat @ self.scheme.dequantise(parts, band).to(flat).mT
+        return out.reshape(*x.shape[:-1], self.out_features)
+
+    def _times_in_full(self, x: Tensor, *, is_narrow: bool) -> Tensor:
+        flat, wide = x.reshape(-1, self.in_features), torch.promote_types(x.dtype, torch.float32)
+        flat = flat.to(torch.bfloat16) if is_narrow else flat
+        is_exact = is_narrow and len(flat) <= kernels.ROWS  # a kernel does not round the numbers of the matrix
+        out = torch.empty(flat.shape[0], self.out_features, dtype=wide, device=x.device)
+        for band in self._bands(0, self.out_features):
+            numbers = self.scheme.dequantise(self.parts, band)
+            out[:, band] = flat.to(wide) @ (numbers if is_exact else numbers.to(flat)).to(wide).mT
         return out.reshape(*x.shape[:-1], self.out_features)
 
     def times_transposed(self, y: Tensor) -> Tensor:
         """y [..., N] times the transpose: what comes back through the layer, [..., K]."""
         flat, out = y.reshape(-1, self.out_features), y.new_zeros(*y.shape[:-1], self.in_features)
         for band in self._bands(0, self.out_features):
-            out += (flat[:, band] @ self.scheme.dequantise(self.parts, band).to(y.dtype)).view_as(out)
+            out += (flat[:, band] @ self.scheme.dequantise(self.parts, band).to(y)).view_as(out)
         return out
 
     def put_in_order(self) -> Self:
         """Let the kernels of this machine have the codes as they want them."""
+        self.__dict__["kernel"] = None
         if self.device.type == "cpu":
             self._take(*self.scheme.ordered(self.parts))
+            self.__dict__["kernel"] = self.scheme.kernel(self.parts)
         return self
 
     def put_in_plain_order(self) -> Self:
@@ -143,6 +174,7 @@ class PackedLinear(nn.Module):
         """What is pickled and copied is in plain order: it may be read on another machine."""
         scheme, parts = self.scheme, self.parts
         state = self.put_in_plain_order().__dict__ | {"_buffers": dict(self._buffers)}
+        state.pop("kernel", None)
         self._take(scheme, parts)
         return state
 
@@ -162,14 +194,18 @@ class PackedLinear(nn.Module):
         self.put_in_order()
 
 
+def _learns(x: Tensor) -> bool:
+    return torch.is_grad_enabled() and x.requires_grad
+
+
 class _Product(torch.autograd.Function):
     """The product, and what comes back through it; a packed matrix itself does not learn."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, layer: PackedLinear) -> Tensor:
-        ctx.layer = layer
-        return layer.times(x)
+    def forward(ctx: Any, x: Tensor, layer: PackedLinear, times: Callable[[Tensor], Tensor]) -> Tensor:
+        ctx.layer, ctx.dtype = layer, x.dtype
+        return times(x)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # pyrefly: ignore[bad-override]
-        return ctx.layer.times_transposed(grad), None
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:  # pyrefly: ignore[bad-override]
+        return ctx.layer.times_transposed(grad).to(ctx.dtype), None, None

@@ -6,13 +6,13 @@ N rows, K columns, E experts.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from zoo.nn.decoder import Decoder
 from zoo.nn.packed.linear import PackedLinear, PackingScheme
+
+TABLES = ("embed.weight", "embed.tokens.weight")  # of decoders and encoder-decoders, and of encoders
 
 
 class PackedStack(nn.Module):
@@ -44,6 +44,8 @@ class PackedEmbedding(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """tokens [B, T] to [B, T, K]."""
+        if (rows := self.matrix.look_up(tokens)) is not None:
+            return rows
         known, places = torch.unique(tokens, return_inverse=True)
         rows = [self.matrix.dequantise(rows=slice(token, token + 1)) for token in known.tolist()]
         return torch.cat(rows)[places] if rows else self.matrix.dequantise(rows=slice(0, 0))[places]
@@ -60,25 +62,29 @@ def can_be_packed(model: nn.Module, name: str) -> bool:
 
 
 def is_packable_table(model: nn.Module, name: str) -> bool:
-    """Whether `name` is a decoder's table of tokens, whose rows are looked up and which at most a head shares."""
-    if not isinstance(model, Decoder) or name != "embed.weight" or type(model.embed) is not nn.Embedding:
+    """Whether `name` is the table of tokens, whose rows are looked up, and which at most one head shares."""
+    if name not in TABLES:
         return False
-    plain = model.embed.padding_idx is None and model.embed.max_norm is None
-    others = [home for home in _homes(model, model.embed.weight) if home != "embed"]
-    heads = [model.get_submodule(home) for home in others]
-    return plain and all(type(head) is nn.Linear and head.bias is None for head in heads)
+    home = name.removesuffix(".weight")
+    table = model.get_submodule(home)
+    if type(table) is not nn.Embedding or table.padding_idx is not None or table.max_norm is not None:
+        return False
+    heads = [model.get_submodule(other) for other in _homes(model, table.weight) if other != home]
+    return len(heads) < 2 and all(type(head) is nn.Linear for head in heads)
 
 
-def put_table(
-    model: nn.Module, scheme: PackingScheme, parts: Mapping[str, Tensor], *, dtype: torch.dtype
-) -> PackedLinear:
-    """Let a packed matrix stand for a decoder's table of tokens, and for the head that shares it."""
-    weight = model.get_parameter("embed.weight")
-    rows, columns = weight.shape
-    layer = PackedLinear(scheme, parts, (rows, columns), dtype=dtype).put_in_order()
-    for home in _homes(model, weight):
+def _put_table(
+    model: nn.Module, name: str, scheme: PackingScheme, parts: Mapping[str, Tensor], *, dtype: torch.dtype,
+    shape: tuple[int, ...],
+) -> PackedLinear:  # fmt: skip
+    """Let one packed matrix stand for the table of tokens, and for the head that shares it."""
+    homes = {home: model.get_submodule(home) for home in _homes(model, model.get_parameter(name))}
+    bias = next((owner.bias for owner in homes.values() if isinstance(owner, nn.Linear)), None)
+    rows, columns = shape
+    layer = PackedLinear(scheme, parts, (rows, columns), dtype=dtype, bias=bias).put_in_order()
+    for home, owner in homes.items():
         outer, _, inner = home.rpartition(".")
-        setattr(model.get_submodule(outer), inner, PackedEmbedding(layer) if home == "embed" else layer)
+        setattr(model.get_submodule(outer), inner, layer if isinstance(owner, nn.Linear) else PackedEmbedding(layer))
     return layer
 
 
@@ -97,18 +103,25 @@ def packed_layers(model: nn.Module) -> dict[str, PackedLinear]:
 
 
 def put_packed(
-    model: nn.Module, name: str, scheme: PackingScheme, parts: Mapping[str, Tensor], *, dtype: torch.dtype
-) -> PackedLinear:
-    """Let a packed matrix stand for the weight `name` of a model: in its nn.Linear's place, or in its stack's."""
+    model: nn.Module, name: str, scheme: PackingScheme, parts: Mapping[str, Tensor], *, dtype: torch.dtype,
+    shape: tuple[int, ...] | None = None,
+) -> PackedLinear:  # fmt: skip
+    """Let a packed matrix stand for the weight `name`: in the place of an nn.Linear, of a stack, of tokens' table.
+
+    `shape` is that of a rank's part; None: all of the weight.
+    """
+    shape = shape or tuple(model.get_parameter(name).shape)
+    if is_packable_table(model, name):
+        return _put_table(model, name, scheme, parts, dtype=dtype, shape=shape)
     path, _, leaf = name.rpartition(".")
     owner = model.get_submodule(path)
     if isinstance(owner, nn.Linear) and leaf == "weight":
-        shape = (owner.out_features, owner.in_features)
-        layer = PackedLinear(scheme, parts, shape, dtype=dtype, bias=owner.bias).put_in_order()
+        layer = PackedLinear(scheme, parts, (shape[0], shape[1]), dtype=dtype, bias=owner.bias).put_in_order()
         outer, _, inner = path.rpartition(".")
         setattr(model.get_submodule(outer), inner, layer)
         return layer
-    experts, rows, columns = cast(Tensor, owner._parameters.pop(leaf)).shape
+    experts, rows, columns = shape
+    owner._parameters.pop(leaf)
     layer = PackedLinear(scheme, parts, (experts * rows, columns), dtype=dtype).put_in_order()
     setattr(owner, leaf, PackedStack(layer, experts))
     return layer
