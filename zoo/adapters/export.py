@@ -25,6 +25,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.errors import UsageError
 from zoo.files.folders import ADAPTER
 from zoo.files.write import write_folder
+from zoo.parallel.gathering import whole
 from zoo.registry import installed
 from zoo.weights.table import Step, foreign_shapes
 
@@ -46,9 +47,13 @@ def write_adapter(
     format: str,
     *,
     force: bool = False,
-    unlisted: Mapping[str, Callable[[Path], object]] | None = None,
+    unlisted: Mapping[str, Callable[[Path], object] | None] | None = None,
+    put: Callable[..., Path] = write_folder,
 ) -> Path:
-    """The same, with files beside it that go on changing, as those of a run: see `write_folder`."""
+    """The same, with files beside it that go on changing, as those of a run: see `write_folder`.
+
+    Of a model that lies over several ranks all must call it, with a `put` that lets one of them write.
+    """
     config: Any = getattr(model, "config", None)
     if not isinstance(config, ModelConfig) or not peft_library.is_adapted(model):
         raise UsageError("the model has no adapter", hint="zoo.adapters.adapt(model, 16) makes one")
@@ -62,7 +67,7 @@ def write_adapter(
     found = factors_of(model)
     written = tensors_of(names, found) | _whole(model, names, found)
     settings = _settings(model, names, found)
-    return write_folder(
+    return put(
         folder, {n: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in written.items()},
         written.items(), config=settings, config_name=ADAPTER, weights_name=WEIGHTS, force=force, unlisted=unlisted,
         provenance={"family": family.name, "format": format, "adapter_of": settings["base_model_name_or_path"]},
@@ -77,19 +82,19 @@ def factors_of(model: nn.Module) -> dict[str, Factors]:
 def _of(name: str, layer: Any) -> Factors:
     if not hasattr(layer, "lora_A"):
         kind = type(layer).__module__.split(".")[-2]
-        what = f"{name}: an adapter of the kind {kind} is no pair of factors"
+        what = f"{name}: an adapter of the kind {kind} is not a pair of factors"
         raise UsageError(what, hint="peft saves it by zoo's names: peft.get_peft_model_state_dict(model)")
     if layer.merged:
         raise UsageError(f"{name}: the adapter is merged into its weight", hint="zoo.save writes the merged model")
     key = peft_library.NAME
     scaling, is_embedding = layer.scaling[key], key in layer.lora_embedding_A
     if is_embedding:
-        a, b = layer.lora_embedding_A[key].detach(), layer.lora_embedding_B[key].detach()
+        a, b = whole(layer.lora_embedding_A[key].detach()), whole(layer.lora_embedding_B[key].detach())
         return Factors(a[None], b[None], scaling, None, is_embedding=True)
     rank = layer.r[key]
-    a = layer.lora_A[key].weight.detach().unflatten(0, (-1, rank))
-    b = layer.lora_B[key].weight.detach().unflatten(1, (rank, -1)).permute(2, 0, 1)
-    magnitude = layer.lora_magnitude_vector[key].weight.detach() if key in layer.lora_magnitude_vector else None
+    a = whole(layer.lora_A[key].weight.detach()).unflatten(0, (-1, rank))
+    b = whole(layer.lora_B[key].weight.detach()).unflatten(1, (rank, -1)).permute(2, 0, 1)
+    magnitude = whole(layer.lora_magnitude_vector[key].weight.detach()) if key in layer.lora_magnitude_vector else None
     return Factors(a, b, scaling, magnitude)
 
 

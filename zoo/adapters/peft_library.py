@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +23,26 @@ INNER = "base_layer"
 def library(purpose: str = "an adapter", name: str = "peft") -> Any:
     """The package, or a module of it. Raises MissingExtra where it is not installed."""
     try:
-        return import_module(name)
+        with _nothing_fetched():
+            return import_module(name)
     except ImportError:
         raise MissingExtra("peft", "adapters", purpose) from None
+
+
+@contextmanager
+def _nothing_fetched() -> Iterator[None]:
+    """For an import of peft: it imports bitsandbytes, which has the package `kernels` fetch code from the hub."""
+    found, log = sys.modules.get("kernels"), logging.getLogger("bitsandbytes")
+    level = log.level
+    sys.modules["kernels"] = None  # type: ignore[assignment]  # to import it is then an ImportError, which is caught
+    log.setLevel(logging.ERROR)  # it warns of that
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+        del sys.modules["kernels"]
+        if found is not None:
+            sys.modules["kernels"] = found
 
 
 def inject(model: nn.Module, config: Any) -> None:
@@ -54,7 +73,14 @@ def packed_layer() -> type[Any]:
         def _get_base_layer_device_and_dtype(self, base_layer: Any) -> tuple[Any, Any]:
             return base_layer.like.device, base_layer.like.dtype
 
+    PackedLoraLinear.__qualname__ = "PackedLoraLinear"  # where pickle finds it: see __getattr__
     return PackedLoraLinear
+
+
+def __getattr__(name: str) -> Any:
+    if name == "PackedLoraLinear":
+        return packed_layer()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def adapted(model: nn.Module) -> Iterator[tuple[str, Any]]:

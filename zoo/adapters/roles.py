@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from zoo.anatomy.adapters import ROLES as LEARNING
-from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.config import ModelConfig, NoAnatomy
 from zoo.errors import UnknownName, UsageError
 
 ROLES = (*LEARNING, "vision")
@@ -24,7 +24,7 @@ def weights_by_role(config: ModelConfig, roles: str | Iterable[str] | None = Non
             raise UnknownName(f"no weights have the role {role!r}", role, ROLES)
     try:
         weights = config.anatomy().weights
-    except NotImplementedError:
+    except NoAnatomy:
         what = f"which weights of a {config.family} are adapted is not known"
         raise UsageError(what, why="the family describes no anatomy") from None
     matrices = [w for w in weights if w.is_matmul and w.role in ROLES and len(w.shape) in (2, 3)]

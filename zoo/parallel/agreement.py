@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh
 
 from zoo.errors import UsageError, ZooError, clean, some
+from zoo.parallel.layout import CUTS
 
 T = TypeVar("T")
 BLOCKS, BLOCK = 256, 4096  # of each file that are compared: how many, and their bytes
@@ -38,8 +39,17 @@ def together(work: Callable[[], T]) -> T:
     raise OfAnotherRank(f"rank {failed[0]} of {len(told)}: {words}", of_rank=failed[0], exit_code=code)
 
 
+def of_first(work: Callable[[], T]) -> T:
+    """What `work` gives on rank 0, told to every rank; on each what went wrong there."""
+    found: list[Any] = [together(lambda: work() if dist.get_rank() == 0 else None)]
+    dist.broadcast_object_list(found, src=0)
+    return found[0]
+
+
 class OfAnotherRank(ZooError):
     """What went wrong on another rank, which says so itself."""
+
+    is_of_another = True
 
     def __init__(self, what: str, *, of_rank: int, exit_code: int) -> None:
         super().__init__(what)
@@ -69,13 +79,27 @@ def fingerprint_of(config: dict[str, Any], files: list[Path]) -> str:
     return found.hexdigest()
 
 
-def tensor_mesh(mesh: DeviceMesh) -> DeviceMesh | None:
-    """The ranks of a mesh that a model is cut over; None: it is whole on each. Raises UsageError for other ways."""
+Cuts = tuple[tuple[str, DeviceMesh], ...]  # in which ways, each over which ranks
+TOGETHER = ({"tp", "ep"}, {"tp", "pp"}, {"sp", "pp"}, {"ep", "pp"})  # ways in which a model is cut at once
+
+
+def cut_over(mesh: DeviceMesh) -> Cuts:
+    """In which ways, and over which ranks of a mesh, a model is cut; in none, it is whole on each.
+
+    Raises UsageError for other ways, and for those that do not go together.
+    """
     names = mesh.mesh_dim_names
     if names is None and mesh.ndim == 1:
-        return mesh
-    known = ("dp", "tp")
-    if names is None or (unknown := [name for name in names if name not in known]):
-        told = "no names" if names is None else clean(unknown[0])
+        return (("tp", mesh),)
+    if names is None or (unknown := [name for name in names if name not in ("dp", *CUTS)]):
+        told, known = "no names" if names is None else clean(unknown[0]), ", ".join(("dp", *CUTS))
         raise UsageError(f"a mesh of {told} is not one that zoo loads over", hint=f"name its dimensions {known}")
-    return mesh["tp"] if "tp" in names and mesh["tp"].size() > 1 else None
+    found = [name for name in names if name in CUTS and mesh[name].size() > 1]
+    has_copies = "dp" in names and mesh["dp"].size() > 1
+    is_known = len(found) < 2 or (set(found) in TOGETHER and not has_copies)
+    if not is_known or (has_copies and not {"pp", "cp"}.isdisjoint(found)):
+        what = f"a mesh of {' and '.join([*(['dp'] if has_copies else []), *found])}: zoo does not cut a model so"
+        raise UsageError(
+            what, hint="tp (or sp), ep and pp go together two at a time, but not sp and ep; dp goes with tp, sp and ep"
+        )
+    return tuple((name, mesh[name]) for name in found)

@@ -5,12 +5,13 @@ A module keeps its parameters, which are DTensors where they are cut; what it re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
@@ -24,8 +25,15 @@ LOCAL, SUMMED, PART, WHOLE = "local", "summed", "part", "whole"
 class Held:
     """How parameters are read: a local part, or all of it, whose gradients are added up where all ranks use it."""
 
-    def __init__(self, ranks: Ranks, ways: Mapping[str, tuple[str, slice | None]], entry: SharedInput) -> None:
+    def __init__(
+        self,
+        ranks: Ranks,
+        ways: Mapping[str, tuple[str, slice | None]],
+        entry: SharedInput,
+        meshes: Sequence[DeviceMesh] = (),
+    ) -> None:
         self.ranks, self.ways, self.entry = ranks, dict(ways), entry
+        self.meshes = tuple(meshes) or (ranks.mesh,)  # over which parameters lie: FSDP2 has others
 
     def read(self, module: nn.Module, name: str) -> Tensor | None:
         """What the module computes with."""
@@ -33,14 +41,19 @@ class Held:
         way, rows = self.ways[name]
         if parameter is None or way == WHOLE:
             return parameter
-        if isinstance(parameter, DTensor) and parameter.device_mesh != self.ranks.mesh:
-            return parameter  # FSDP2 holds a part of it, and looks after it; nothing is computed with that
+        if self.is_elsewhere(parameter):
+            return parameter
+        part: Tensor = parameter.to_local() if isinstance(parameter, DTensor) else parameter
         if way == LOCAL:
-            return parameter.to_local() if isinstance(parameter, DTensor) else parameter
-        entered = self.ranks.entered(parameter)
+            return part
+        entered = self.ranks.entered(part)
         if way == PART:
             return entered / self.ranks.count
         return entered if rows is None else entered[rows]
+
+    def is_elsewhere(self, parameter: Tensor) -> bool:
+        """Whether FSDP2 holds a part of it, and looks after it: nothing is computed with that."""
+        return isinstance(parameter, DTensor) and parameter.device_mesh not in self.meshes
 
 
 class _ByRows:
@@ -54,11 +67,11 @@ class _ByColumns:
     """A rank has some of what the matrix takes; the bias is added once."""
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        out = self.held.ranks.added(_in_full(x, self.weight)).to(x.dtype)
+        out = self.held.ranks.added(in_full(x, self.weight)).to(x.dtype)
         return out if self.bias is None else out + self.bias
 
 
-def _in_full(x: Tensor, weight: Tensor) -> Tensor:
+def in_full(x: Tensor, weight: Tensor) -> Tensor:
     """x times a matrix, of 16-bit numbers in float32: one process rounds the sum of all columns, not each part."""
     if x.dtype in (torch.float32, torch.float64) or torch.is_grad_enabled():
         return F.linear(x, weight)
@@ -88,7 +101,7 @@ class _RowsOfTokens:
         return self.held.ranks.added(torch.where(is_mine[..., None], out, 0))
 
 
-class _AsBefore:
+class AsBefore:
     """Nothing but what it reads is another."""
 
 
@@ -97,17 +110,24 @@ FORWARDS = {ROWS: _ByRows, COLUMNS: _ByColumns, VOCABULARY: _ByTokens}
 
 def cut_module(module: nn.Module, by: str, held: Held, *, is_part: bool) -> None:
     """Let a module compute with the rank's share; `is_part` of a block, or the block that owns the weights itself."""
-    forward: type = _AsBefore
+    forward: type = AsBefore
     if is_part and isinstance(module, nn.Embedding):
         forward = _RowsOfTokens
     elif is_part and isinstance(module, nn.Linear):
-        forward = FORWARDS.get(by, _AsBefore)
+        forward = FORWARDS.get(by, AsBefore)
     module.held = held  # pyrefly: ignore[bad-argument-type]
-    module.__class__ = _cut_class(type(module), forward, tuple(held.ways))
+    module.__class__ = cut_class(type(module), forward, tuple(held.ways))
+
+
+def is_cut(module: object, by: str) -> bool:
+    """Whether a module computes with a rank's share of a matrix."""
+    return isinstance(module, FORWARDS[by])
 
 
 @cache
-def _cut_class(kind: type[nn.Module], forward: type, names: tuple[str, ...]) -> type[nn.Module]:
+def cut_class(kind: type[nn.Module], forward: type, names: tuple[str, ...]) -> type[nn.Module]:
+    """A class that computes by `forward` and reads these parameters as a rank holds them."""
+
     def read(name: str) -> property:
         return property(lambda self: self.held.read(self, name))
 

@@ -11,6 +11,7 @@ from zoo.anatomy.cuts import SHARED, Cut, Share, share_of
 from zoo.errors import UsageError
 from zoo.parallel.shares import TENSOR, Need, need_of
 
+Kinds = tuple[str, ...]  # of cuts, of which zoo.anatomy.cuts names all
 KNOWN = (nn.Linear.forward, nn.Embedding.forward)  # what zoo.parallel.cutting puts another in the place of
 
 
@@ -24,12 +25,12 @@ class CutWeight(NamedTuple):
     share: Share
 
 
-def places_of(model: nn.Module) -> list[CutWeight]:
+def places_of(model: nn.Module, kinds: Kinds = TENSOR) -> list[CutWeight]:
     """Every weight that a block declares, with how it is cut.
 
     What goes by several names, of which one is in no block's table, is left out: all must read it alike.
     """
-    places = [place for block in model.modules() for cut in cuts_of(block) for place in _declared(block, cut)]
+    places = [place for block in model.modules() for cut in cuts_of(block, kinds) for place in _declared(block, cut)]
     found = {(id(place.owner), place.name): place.share for place in places}
     gone: set[tuple[int, str]] = set()
     for names in names_of(model):
@@ -40,9 +41,9 @@ def places_of(model: nn.Module) -> list[CutWeight]:
     return [place for place in places if (id(place.owner), place.name) not in gone]
 
 
-def shares_of(model: nn.Module, places: list[CutWeight] | None = None) -> dict[str, Share]:
+def shares_of(model: nn.Module, places: list[CutWeight] | None = None, kinds: Kinds = TENSOR) -> dict[str, Share]:
     """How each declared weight is cut, by its first name."""
-    found = {(id(place.owner), place.name): place.share for place in places or places_of(model)}
+    found = {(id(place.owner), place.name): place.share for place in places or places_of(model, kinds)}
     shares: dict[str, Share] = {}
     for first, *_ in names_of(model):
         path, _, leaf = first.rpartition(".")
@@ -51,10 +52,10 @@ def shares_of(model: nn.Module, places: list[CutWeight] | None = None) -> dict[s
     return shares
 
 
-def needs_of(model: nn.Module) -> list[Need]:
+def needs_of(model: nn.Module, kinds: Kinds = TENSOR) -> list[Need]:
     """What the weights of a model ask of the number of ranks."""
     needs: list[Need] = []
-    for place in places_of(model):
+    for place in places_of(model, kinds):
         told = place.cut.of or f"{place.cut.part} of {type(place.block).__name__}"
         weight = place.owner._parameters[place.name]
         assert weight is not None
@@ -75,10 +76,10 @@ def _declared(block: nn.Module, cut: Cut) -> Iterator[CutWeight]:
             yield CutWeight(block, of, name, cut, share_of(cut, weight.ndim, units))
 
 
-def cuts_of(block: nn.Module) -> tuple[Cut, ...]:
-    """What a block declares of tensor parallelism."""
+def cuts_of(block: nn.Module, kinds: Kinds = TENSOR) -> tuple[Cut, ...]:
+    """What a block declares of some kinds of cuts."""
     cuts: Any = getattr(block, "cuts", ())
-    return tuple(cut for cut in cuts if isinstance(cut, Cut) and cut.by in TENSOR)
+    return tuple(cut for cut in cuts if isinstance(cut, Cut) and cut.by in kinds)
 
 
 def names_of(model: nn.Module) -> Iterator[list[str]]:

@@ -15,10 +15,14 @@ from zoo.anatomy.records import AttentionSpec, Weight
 from zoo.anatomy.size import Size, item_bytes
 from zoo.errors import UsageError
 from zoo.parallel.layout import Layout
-from zoo.parallel.shares import Need, bounds, check, expert_share, local_shape, need_of, tensor_share
+from zoo.parallel.shares import Need, check, expert_share, layers_of, local_shape, need_of, tensor_share
 
 STACK = "layers.{i}."  # whose layers the stages of a pipeline have; towers and embeddings are the first one's
-FIRST = ("embedding", "position", "vision")  # what else the first stage has; the last has all other weights
+TEXTS = (
+    STACK,
+    *(f"{part}.{STACK}" for part in ("encoder", "decoder", "trunk")),
+)  # whose states ranks can have parts of
+FIRST = ("embedding", "position", "vision")  # what else the first stage has, and the norm of embeddings
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ def check_layout(anatomy: Anatomy, layout: Layout) -> None:
     if layout.ep > 1 and not experts:
         raise UsageError(f"parallel.ep={layout.ep}: the model has no experts")
     check((Need("num_experts", w.shape[0], can_repeat=False) for w in experts), layout.ep, "parallel.ep")
+    if layout.sp and not any(w.name.startswith(TEXTS) for w in anatomy.weights):
+        raise UsageError("parallel.sp=true: the model has no stack of layers that reads texts")
     layers = num_layers(anatomy)
     if layout.pp > 1 and (anatomy.cross or layers < layout.pp):
         told = "stages of an encoder-decoder are not counted" if anatomy.cross else f"there are {layers} layers"
@@ -49,8 +55,7 @@ def check_layout(anatomy: Anatomy, layout: Layout) -> None:
 
 def of_rank(anatomy: Anatomy, layout: Layout, *, rank: int = 0, stage: int = 0) -> Anatomy:
     """What one rank holds of a model, described as a model: rank `rank` of `tp`, in a stage of the pipeline."""
-    first, last = bounds(num_layers(anatomy), layout.pp, stage)
-    mine = range(first, last) if layout.pp > 1 else None
+    mine = layers_of(num_layers(anatomy), layout.pp, stage) if layout.pp > 1 else None
     found = copy(anatomy)
     found.weights = list(_weights(anatomy, layout, rank, stage, mine))
     found.attention = [
@@ -62,16 +67,6 @@ def of_rank(anatomy: Anatomy, layout: Layout, *, rank: int = 0, stage: int = 0) 
     if stage < layout.pp - 1:
         found.tied_head = None
     return found
-
-
-def weight_numbers(anatomy: Anatomy, tp: int, rank: int = 0) -> int:
-    """Parameters that a rank of so many holds."""
-    return sum(weight.numel for weight in of_rank(anatomy, Layout(tp=tp), rank=rank).weights)
-
-
-def cache_bytes(anatomy: Anatomy, length: int, batch: int, dtype: str, tp: int) -> int:
-    """Bytes of a rank's cache; states are whole on each."""
-    return Size(of_rank(anatomy, Layout(tp=tp)), dtype).cache_bytes(length, batch)
 
 
 def stages(anatomy: Anatomy, layout: Layout) -> Iterator[Anatomy]:
@@ -88,7 +83,7 @@ def spread(anatomy: Anatomy, layout: Layout, zero: int, dtype: str) -> Spread:
     width, dp = item_bytes(dtype), layout.dp
     numbers = max(sum(w.numel for w in part.weights) for part in stages(anatomy, layout))
     parted = -(-numbers // dp)
-    gathered = max((_of_layer(part) for part in stages(anatomy, layout)), default=0) if dp > 1 else 0
+    gathered = gathered_numbers(anatomy, layout)
     return Spread(
         weights=(parted + gathered if zero > 2 else numbers) * width,
         gradients=(parted if zero > 1 else numbers) * width,
@@ -96,12 +91,19 @@ def spread(anatomy: Anatomy, layout: Layout, zero: int, dtype: str) -> Spread:
     )
 
 
+def gathered_numbers(anatomy: Anatomy, layout: Layout) -> int:
+    """Numbers of the largest layer, which FSDP2 makes whole for as long as it computes."""
+    return max((_of_layer(part) for part in stages(anatomy, layout)), default=0) if layout.dp > 1 else 0
+
+
 def activations(anatomy: Anatomy, layout: Layout, length: int, dtype: str, *, is_recomputed: bool = False) -> int:
     """Bytes of the activations of one text of so many tokens; the logits, which all ranks of `tp` gather, are whole."""
     most = 0
     for part in stages(anatomy, layout):
         size, whole = Size(part, dtype), Size(anatomy, dtype)
-        need = size.recomputed_activations(1, length) if is_recomputed else size.training_bytes(1, length).activations
+        parts = layout.tp if layout.sp else 1
+        need = size.training_bytes(1, length, parts=parts).activations
+        need = size.recomputed_activations(1, length, parts=parts) if is_recomputed else need
         if size._vocab_size:
             need += (whole._vocab_size - size._vocab_size) * 4 * length
         most = max(most, need)
@@ -124,8 +126,8 @@ def _weights(a: Anatomy, layout: Layout, rank: int, stage: int, mine: range | No
 
 def _is_at(weight: Weight, stage: int, count: int, is_tied: bool) -> bool:
     """Whether a weight outside the layers is in a stage; an embedding that is the head too is in the last as well."""
-    if weight.role in FIRST or weight.is_of_source:
-        return stage == 0 or (is_tied and weight.role == "embedding" and stage == count - 1)
+    if weight.role in FIRST or weight.is_of_source or weight.name.startswith("embed_"):
+        return stage == 0 or (is_tied and weight.name == "embed.weight" and stage == count - 1)
     return stage == count - 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -20,6 +21,21 @@ def whole(tensor: Any) -> Tensor:
     """All of a tensor: of a DTensor the parts of all ranks, each of which must ask for it at the same time."""
     with torch.no_grad():
         return tensor.full_tensor() if is_over_ranks(tensor) else tensor
+
+
+def local(tensor: Any) -> Tensor:
+    """Of a DTensor the part that this rank has."""
+    return tensor.to_local() if is_over_ranks(tensor) else tensor
+
+
+def weights_of(model: nn.Module) -> tuple[dict[str, Tensor], Callable[[str], Tensor]]:
+    """The weights by their first names, for their types and shapes, and how all of one is had."""
+    if "pipeline" in model.__dict__:
+        from zoo.parallel.pipeline import held_by_stages
+
+        return held_by_stages(model)
+    ours: dict[str, Tensor] = {name: p.detach() for name, p in model.named_parameters()}
+    return ours, lambda name: whole(ours[name])
 
 
 def mesh_of(model: nn.Module) -> DeviceMesh | None:

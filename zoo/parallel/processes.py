@@ -7,19 +7,21 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from zoo.errors import UsageError, ZooError
-from zoo.parallel.layout import GROUP, Layout
+from zoo.parallel.layout import CUTS, GROUP, Layout
+from zoo.parallel.slurm import of_slurm
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
 
 FOLDER = "ZOO_RANKS"  # the variable that names where ranks leave what went wrong, for the process that started them
 LOST = "lost"  # how such a file begins where the rank only noticed that another was gone
-SLURM = {"RANK": "SLURM_PROCID", "WORLD_SIZE": "SLURM_STEP_NUM_TASKS", "LOCAL_RANK": "SLURM_LOCALID"}  # of srun
+UNFORESEEN, BUG = "unforeseen", 70  # and where it ended with this exit code
 
 
 @dataclass(frozen=True)
@@ -34,24 +36,29 @@ class Seat:
 def seat() -> Seat | None:
     """What torchrun or Slurm made of this process; None: one that nobody started beside others."""
     where: dict[str, str] = dict(os.environ)
-    if "RANK" not in where and int(where.get("SLURM_STEP_NUM_TASKS", "1")) > 1 and "SLURM_PROCID" in where:
-        where |= {ours: where[theirs] for ours, theirs in SLURM.items() if theirs in where}
-        where.setdefault("MASTER_ADDR", where.get("SLURM_LAUNCH_NODE_IPADDR", "127.0.0.1"))
-        where.setdefault("MASTER_PORT", str(20_000 + int(where.get("SLURM_JOB_ID", "0")) % 20_000))
-        os.environ.update({name: where[name] for name in (*SLURM, "MASTER_ADDR", "MASTER_PORT") if name in where})
+    if "RANK" not in where and "SLURM_PROCID" in where and (found := of_slurm(where)):
+        os.environ.update(found)
+        where |= found
     if "RANK" not in where or "WORLD_SIZE" not in where:
         return None
     return Seat(int(where["RANK"]), int(where["WORLD_SIZE"]), int(where.get("LOCAL_RANK", "0")))
 
 
-def joined(layout: Layout, here: Seat, device: str) -> DeviceMesh:
-    """The mesh of a layout over the processes that were started. Raises UsageError for one of another size."""
+def joined(
+    layout: Layout, here: Seat, device: str, ways: Sequence[str] = (), *, timeout: int | None = None
+) -> DeviceMesh:
+    """The mesh of a layout over the processes that were started, with a dimension for each of these ways.
+
+    None given: for each that cuts the model. Where nothing is said of the layout, all ranks are of the first way.
+    `timeout` are seconds that one rank waits for another. Raises UsageError for a layout of another size.
+    """
     import torch
     import torch.distributed as dist
     from torch.distributed.device_mesh import init_device_mesh
 
     if layout.num_ranks == 1:
-        layout = Layout(tp=here.count)
+        counts: dict[str, Any] = {ways[0] if ways else "tp": here.count}
+        layout = Layout(**counts)
     if layout.num_ranks != here.count:
         what = f"{layout} is a layout of {layout.num_ranks} ranks, but {here.count} were started"
         raise UsageError(what, hint=f"torchrun --nproc-per-node {layout.num_ranks}, or without torchrun")
@@ -59,9 +66,13 @@ def joined(layout: Layout, here: Seat, device: str) -> DeviceMesh:
     if kind == "cuda":
         torch.cuda.set_device(here.local)
     if not dist.is_initialized():
-        dist.init_process_group("nccl" if kind == "cuda" else "gloo")
+        waits = None if timeout is None else timedelta(seconds=timeout)  # None: as long as torch does, half an hour
+        dist.init_process_group("nccl" if kind == "cuda" else "gloo", timeout=waits)
     torch.manual_seed(_of_rank_0(torch.initial_seed()))
-    return init_device_mesh(kind, (layout.tp,), mesh_dim_names=("tp",))
+    sizes = vars(layout)
+    names = tuple(ways or [way for way, count in sizes.items() if count > 1] or ["tp"])
+    told = tuple("sp" if way == "tp" and layout.sp else way for way in names)
+    return init_device_mesh(kind, tuple(sizes[way] for way in names), mesh_dim_names=told)
 
 
 def launched(words: Sequence[str], layout: Layout) -> int:
@@ -73,6 +84,7 @@ def launched(words: Sequence[str], layout: Layout) -> int:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _quiet()
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")  # of the ranks: what went wrong is told once, by zoo
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // layout.num_ranks)))
     with TemporaryDirectory() as folder:
         os.environ[FOLDER] = folder
@@ -98,24 +110,29 @@ class RankFailure(ZooError):
 
 
 def _cause(error: Any, folder: Path) -> ZooError:
-    """Of all that ended badly: a rank that a signal ended, or what the first of them said of itself."""
+    """Of all that ended badly: what the first of them said of itself, or a rank that a signal ended.
+
+    In this order: a process may be aborted on its way out, when it has said why it goes and others are gone already.
+    What nobody foresaw comes after a signal, for it may be what a rank met when another was ended.
+    """
     failures = {rank: failure.exitcode for rank, failure in error.failures.items()}
-    for rank, code in failures.items():
-        if code < 0 and code != -signal.SIGTERM:  # which is how the launcher ends the others
-            name = signal.Signals(-code).name
-            return RankFailure(f"rank {rank} was ended by {name}, and with it all others", exit_code=1)
-    told = {int(file.name): file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.isdigit()}
-    ranks = sorted(told, key=lambda rank: (told[rank].startswith(LOST), rank))
-    if not ranks:
+    words = {int(file.name): file.read_text(encoding="utf-8") for file in folder.iterdir() if file.name.isdigit()}
+    first = min(words, key=lambda rank: (words[rank].startswith(LOST), rank), default=None)
+    kind, _, what = ("" if first is None else words[first]).partition("\n")
+    if not kind or kind.split()[0] in (LOST, UNFORESEEN):
+        for rank, code in failures.items():
+            if code < 0 and code != -signal.SIGTERM:  # which is how the launcher ends the others
+                name = signal.Signals(-code).name
+                return RankFailure(f"rank {rank} was ended by {name}, and with it all others", exit_code=1)
+    if not kind:
         return RankFailure(f"rank {min(failures)} ended with exit code {failures[min(failures)]}", exit_code=1)
-    first = ranks[0]
-    words = told[first].partition("\n")[2].strip().removeprefix("error: ")
-    return RankFailure(words, exit_code=max(1, failures.get(first, 1)))
+    return RankFailure(what.strip().removeprefix("error: "), exit_code=int(kind.split()[1]))
 
 
-def left_behind(rank: int, words: str, *, is_lost: bool) -> None:
-    """Leave what went wrong for the process that started this one."""
-    Path(os.environ[FOLDER], str(rank)).write_text(f"{LOST if is_lost else 'own'}\n{words}", encoding="utf-8")
+def left_behind(rank: int, words: str, code: int, *, is_lost: bool) -> None:
+    """Leave what went wrong, and the exit code that stands for it, for the process that started this one."""
+    kind = LOST if is_lost else UNFORESEEN if code == BUG else "own"
+    Path(os.environ[FOLDER], str(rank)).write_text(f"{kind} {code}\n{words}", encoding="utf-8")
 
 
 def _of_rank_0(value: int) -> int:
@@ -133,7 +150,7 @@ def _quiet() -> None:
     logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
 
 
-def refuse_others(layout: Layout, command: str, known: Sequence[str] = ("tp",)) -> None:
+def refuse_others(layout: Layout, command: str, known: Sequence[str] = CUTS) -> None:
     """Raise UsageError for a way of laying a model out that a command does not run in."""
     for name, value in vars(layout).items():
         if value > 1 and name not in known:

@@ -45,6 +45,11 @@ def bounds(length: int, ranks: int, rank: int) -> tuple[int, int]:
     return min(rank * each, length), min((rank + 1) * each, length)
 
 
+def layers_of(length: int, stages: int, stage: int) -> range:
+    """The layers that a stage of a pipeline has: as many as others, or one more."""
+    return range(stage * length // stages, (stage + 1) * length // stages)
+
+
 def local_shape(shape: Shape, share: Share | None, ranks: int, rank: int = 0) -> Shape:
     """The shape of what a rank holds of a weight."""
     if share is None or share.dim is None or is_whole(share, ranks):
@@ -70,6 +75,6 @@ def check(needs: Iterable[Need], ranks: int, what: str) -> None:
     good = [n for n in range(1, min(most, 4096) + 1) if all(need.fits(n) for need in needs)]
     told = [f"{need.name} has {need.units}" for need in {(n.name, n.units): n for n in bad}.values()]
     raise UsageError(
-        f"{what}={ranks} cannot cut this model: {some(told, most=3)}, and that is no multiple of {ranks}",
+        f"{what}={ranks} cannot cut this model: {some(told, most=3)}, and that is not a multiple of {ranks}",
         hint=f"sizes that work: {', '.join(map(str, good))}",
     )

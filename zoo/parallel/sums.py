@@ -77,8 +77,12 @@ class SharedInput:
         if self._last is not None and self._last[0]() is x and (known := self._last[1]()) is not None:
             return known
         out = self.ranks.entered(x)
-        self._last = weakref.ref(x), weakref.ref(out)
+        self.remember(x, out)
         return out
+
+    def remember(self, x: Tensor, entered: Tensor) -> None:
+        """x is `entered`, as long as somebody has both."""
+        self._last = weakref.ref(x), weakref.ref(entered)
 
     def __deepcopy__(self, memo: Any) -> SharedInput:
         return SharedInput(self.ranks)

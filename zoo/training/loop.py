@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,9 @@ from zoo.training.objectives.batch import Microbatch, Objective
 from zoo.training.optimizers import shrink
 from zoo.training.schedules import share
 from zoo.training.settings import Recipe
+
+if TYPE_CHECKING:
+    from zoo.training.ranks.division import Division
 
 Update = dict[str, Any]  # of one step: step, loss, lr, grad_norm, tokens, and what the objective tells
 
@@ -31,6 +34,7 @@ class Trainee:
     mean: dict[str, Tensor] | None = None  # by name: the exponential moving average of the weights
     best: dict[str, Tensor] | None = None  # those that predicted held-out data best
     extra: nn.Module | None = None  # what learns beside the model, as the head of a reward
+    division: Division | None = None  # over several ranks: which rows and which weights are this one's
 
     def kept(self) -> dict[str, Tensor]:
         """The weights that are to be saved as the model's, where they are not those that it has."""
@@ -102,21 +106,37 @@ def update(
     if not total:
         raise UsageError("every label is ignored: there is nothing to learn from", hint="is data.length too small?")
     trainee.optimizer.zero_grad()
-    device = next(trainee.model.parameters()).device
-    loss, facts = torch.zeros((), dtype=torch.float64), dict[str, float]()
+    device, division = next(trainee.model.parameters()).device, trainee.division
+    sums = {"loss": 0.0}
     for batch in batches:
+        mine = batch if division is None else division.part(batch)
         with computing(autocast, device):
-            share_of_it, told = objective.loss(trainee.model, batch.to(device), total)
-        share_of_it.backward()
-        loss += share_of_it.detach().cpu()
+            share_of_it, told = objective.loss(trainee.model, mine.to(device), total)
+        # FSDP2 takes the mean over the parts, of which each is a share of one mean already.
+        (share_of_it if division is None else share_of_it * division.count).backward()
+        sums["loss"] += float(share_of_it.detach())
         for name, value in told.items():
-            facts[name] = facts.get(name, 0.0) + float(value) / total
-    parameters = [p for _, p in trainee.named_parameters() if p.grad is not None]
-    norm = nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None])
-    if clip is not None:
-        nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+            sums[name] = sums.get(name, 0.0) + (float(value) / total if mine.weight else 0.0)
+    if division is not None:
+        sums = dict(zip(sums, division.summed([*sums.values()], device), strict=True))
+    norm = clipped(trainee, clip)
     tokens = sum(batch.num_tokens for batch in batches)
-    return {"loss": float(loss), "grad_norm": float(norm), "tokens": tokens, **facts}
+    return {"loss": sums.pop("loss"), "grad_norm": norm, "tokens": tokens, **sums}
+
+
+def clipped(trainee: Trainee, most: float | None) -> float:
+    """The norm of all gradients, which are scaled down where it is more than `most`."""
+    learning = [p for _, p in trainee.named_parameters() if p.grad is not None]
+    gradients = [p.grad for p in learning if p.grad is not None]
+    if trainee.division is not None:
+        norm = trainee.division.norm(gradients)
+        if most is not None:
+            trainee.division.clip(gradients, most, norm)
+        return norm
+    total = nn.utils.get_total_norm(gradients)
+    if most is not None:
+        nn.utils.clip_grads_with_norm_(learning, most, total)
+    return float(total)
 
 
 def computing(autocast: str | None, device: torch.device) -> AbstractContextManager[Any]:
@@ -133,14 +153,20 @@ def average(mean: dict[str, Tensor], weights: Iterable[tuple[str, Tensor]], deca
 
 
 @torch.no_grad()
-def measured(model: nn.Module, objective: Objective, recipe: Recipe, device: torch.device) -> float:
+def measured(trainee: Trainee, objective: Objective, recipe: Recipe) -> float:
     """The mean loss over all rows of another objective of the same kind: data that are held out."""
-    size, losses, weights = recipe.train.batch_size, 0.0, 0
+    model, division = trainee.model, trainee.division
+    device, size = next(model.parameters()).device, recipe.train.batch_size
+    losses, weights = 0.0, 0
     for at in range(0, len(objective.rows), size):
         rows = list(range(at, min(at + size, len(objective.rows))))
-        batch = objective.batch(model, rows, generator(recipe.seed, -1, at)).to(device)
+        batch = objective.batch(model, rows, generator(recipe.seed, -1, at))
         if batch.weight:
+            mine = batch if division is None else division.part(batch)
             with computing(recipe.train.autocast, device):
-                losses += float(objective.loss(model, batch, batch.weight)[0]) * batch.weight
+                losses += float(objective.loss(model, mine.to(device), batch.weight)[0]) * batch.weight
             weights += batch.weight
+    if division is not None:
+        division.part_again(model)
+        (losses,) = division.summed([losses], device)
     return losses / weights if weights else math.nan

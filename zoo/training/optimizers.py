@@ -48,10 +48,18 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> Optimizer:
             "weight_decay": settings.weight_decay if has_decay and not is_ours else 0.0,
             "shrink": settings.weight_decay if has_decay and is_ours else 0.0,
         }
-        for has_decay, parameters in groups
-        if parameters
+        for has_decay, found in groups
+        for parameters in by_layout(found)
     ]
     return kind(made, lr=settings.lr, **numbers)  # type: ignore[call-arg]  # each has lr and the numbers above
+
+
+def by_layout(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
+    """Those that lie over ranks in the same way together: a rule of torch takes no others in one list."""
+    groups: dict[str, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(repr(getattr(parameter, "device_mesh", "")), []).append(parameter)
+    return list(groups.values())
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from zoo.adapters.making import adapt
 from zoo.adapters.peft_library import is_adapted
-from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.config import ModelConfig, NoAnatomy
 from zoo.errors import UsageError, did_you_mean
 from zoo.training.settings import Recipe
 
@@ -58,7 +58,7 @@ def roles_of(model: nn.Module) -> dict[str, str]:
     assert isinstance(config, ModelConfig)
     try:
         weights = config.anatomy().weights
-    except NotImplementedError:
+    except NoAnatomy:
         return {}
     return {name: weight.role for weight in weights for name in weight.names()}
 

@@ -120,7 +120,7 @@ class Recipe:
             raise UsageError(f"optimizer.weight_decay={self.optimizer.weight_decay} is below 0")
         for name, number in {"schedule.final": self.schedule.final, "schedule.decay": self.schedule.decay}.items():
             if not 0 <= number <= 1:
-                raise UsageError(f"{name}={number} is no share, from 0 to 1")
+                raise UsageError(f"{name}={number} is not a share, from 0 to 1")
         if t.autocast not in (None, "bfloat16"):
             hint = "train.autocast=bfloat16, or null; dtype= sets the type of the weights"
             raise UsageError(f"train.autocast={t.autocast!r} is not bfloat16", hint=hint)
@@ -169,7 +169,9 @@ def read_stages(value: Any) -> Sequence[Mapping[str, Any]]:
         except (OSError, ValueError, yaml.YAMLError) as error:
             raise UsageError(f"stages={value} cannot be read: {clean(error, 200)}") from None
     if not isinstance(value, list) or not value or not all(isinstance(stage, Mapping) for stage in value):
-        raise UsageError("stages is no list of groups of keys", hint="for example '[{freeze: [vision]}, {freeze: []}]'")
+        raise UsageError(
+            "stages is not a list of groups of keys", hint="for example '[{freeze: [vision]}, {freeze: []}]'"
+        )
     return value
 
 

@@ -59,7 +59,7 @@ def open_adapter(path: str | Path, *, allow_pickle: bool = False) -> AdapterFold
     path = Path(path)
     if not (path / ADAPTER).is_file():
         why = "it is a folder that peft's save_pretrained or zoo wrote"
-        raise CheckpointError(path, "", f"has no {ADAPTER}: it is no adapter", why=why)
+        raise CheckpointError(path, "", f"has no {ADAPTER}: it is not an adapter", why=why)
     raw = read_json(path / ADAPTER)
     settings = read_settings(raw, str(path / ADAPTER))
     file = path / WEIGHTS

@@ -22,7 +22,7 @@ def compiled(pattern: str, file: str, key: str) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error as error:
-        raise CheckpointError(file, key, f"{clean(repr(pattern))} is no regular expression: {error}") from None
+        raise CheckpointError(file, key, f"{clean(repr(pattern))} is not a regular expression: {error}") from None
 
 
 def ends_with(module: str, names: Collection[str]) -> bool:

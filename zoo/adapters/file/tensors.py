@@ -70,7 +70,7 @@ def _check(pair: FactorPair, file: str) -> None:
             raise CheckpointError(file, pair.module, f"has no lora_{letter}{role}")
     for info in (pair.a, pair.b):
         if len(info.shape) != 2:
-            what = f"{list(info.shape)} is no matrix: zoo adapts linear layers, embeddings and experts, no convolutions"
+            what = f"{list(info.shape)} is not a matrix: zoo adapts linear layers, embeddings and experts only"
             raise CheckpointError(file, info.name, what)
     if pair.a.shape[0] != pair.b.shape[1]:
         what = f"its A {list(pair.a.shape)} and B {list(pair.b.shape)} differ in rank"

@@ -28,7 +28,9 @@ class Record:
         """The text in a field. Raises UsageError where there is none."""
         found = self.values.get(field)
         if not isinstance(found, str):
-            what = f"{self.place} has no text in {field!r}" if found is None else f"{self.place}: {field!r} is no text"
+            what = (
+                f"{self.place} has no text in {field!r}" if found is None else f"{self.place}: {field!r} is not a text"
+            )
             has = some([clean(key) for key in self.values], 6) or "nothing"
             raise UsageError(what, why=f"it has: {has}", hint="name the field: data.field=NAME")
         return found
@@ -81,9 +83,9 @@ def _parsed(place: str, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place} is no JSON: {clean(error, 120)}", why=f"it begins {clean(text[:60])!r}") from None
+        raise UsageError(f"{place} is not JSON: {clean(error, 120)}", why=f"it begins {clean(text[:60])!r}") from None
     if not isinstance(found, dict):
-        raise UsageError(f"{place} is no JSON object", why='expected {"text": "…"} or what the objective reads')
+        raise UsageError(f"{place} is not a JSON object", why='expected {"text": "…"} or what the objective reads')
     return found
 
 

@@ -79,7 +79,7 @@ def _mapped(file: Path, dtype: str) -> np.ndarray[Any, Any]:
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror or error}") from None
     except ValueError as error:
-        raise UsageError(f"{file} is no token file: {clean(error, 120)}") from None
+        raise UsageError(f"{file} is not a token file: {clean(error, 120)}") from None
     if found.ndim != 1 or found.dtype.kind not in "iu":
         raise UsageError(f"{file} holds {found.dtype} {list(found.shape)}", why="expected whole numbers in one row")
     return found

@@ -4,7 +4,7 @@ Shapes: B batch, T tokens, V vocabulary, D hidden, N rows of whatever is compare
 Labels stand where the logits stand that predict them; IGNORED where nothing is predicted.
 """
 
-from zoo.training.losses.contrast import contrastive_loss
+from zoo.training.losses.contrast import contrastive_loss, sigmoid_loss
 from zoo.training.losses.distillation import distillation_loss
 from zoo.training.losses.experts import balanced_bias, router_z_loss
 from zoo.training.losses.policy import advantages, clipped_loss, group_advantages, grouped_loss, kl_estimate
@@ -21,5 +21,6 @@ from zoo.training.losses.tokens import (
 __all__ = [
     "IGNORED", "advantages", "balanced_bias", "chunked_loss", "clipped_loss", "contrastive_loss", "distillation_loss",
     "dpo_loss", "group_advantages", "grouped_loss", "ipo_loss", "kl_estimate", "log_probabilities", "multi_token_loss",
-    "next_tokens", "reward_loss", "router_z_loss", "token_loss",
+    "next_tokens", "reward_loss", "router_z_loss", "sigmoid_loss",
+    "token_loss",
 ]  # fmt: skip

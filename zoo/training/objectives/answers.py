@@ -90,7 +90,7 @@ def answer_field(record: Record) -> str:
 def _conversation(record: Record, tokenizer: Tokenizer) -> list[Told]:
     messages = record.values["messages"]
     if not isinstance(messages, list) or not all(isinstance(m, Mapping) and "role" in m for m in messages):
-        raise UsageError(f"{record.place}: messages are no list of objects with a role")
+        raise UsageError(f"{record.place}: messages are not a list of objects with a role")
     if not tokenizer.has_chat:
         hint = 'give {"prompt": "…", "answer": "…"}, or a model with a chat template'
         raise UsageError(f"{record.place} holds a conversation, and {tokenizer.file} has no chat template", hint=hint)

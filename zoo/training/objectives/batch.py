@@ -27,6 +27,7 @@ class Microbatch:
     num_tokens: int  # that are read, padding left out
     kwargs: Mapping[str, Tensor] = field(default_factory=dict)
     extra: Mapping[str, Tensor] = field(default_factory=dict)  # what the loss reads beside the labels
+    blocks: int = 1  # of equal length, one behind the other: the rows at one place of each belong together
 
     def to(self, device: torch.device) -> Self:
         """The same on a device."""

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Generator, Tensor, nn
 
+from zoo.anatomy.config import NoAnatomy
 from zoo.errors import UsageError
 from zoo.nn import Decoder
 from zoo.training.corpus import Corpus, Rows, encoded, pieces, token_corpus, windows
@@ -130,7 +131,7 @@ def next_token(ground: Ground, corpus: Corpus, rows: Rows) -> NextToken:
     """The objective over these rows, with its settings."""
     ground.check("smoothing", "z", "chunk")
     if not isinstance(ground.model, Decoder):
-        what = f"objective={ground.settings['name']} trains decoders, and {ground.config.family} is none"
+        what = f"objective={ground.settings['name']} trains decoders, and {ground.config.family_in_words} is none"
         raise UsageError(what, hint="objective=mlm is for encoders, objective=span for encoder-decoders")
     is_masked = ground.data.packing == "masked"
     if is_masked and any(len(rows[i]) > 1 for i in range(len(rows))):
@@ -166,7 +167,7 @@ def has_state(model: Any) -> bool:
     """Whether layers of it are recurrent, as its anatomy says."""
     try:
         return bool(model.config.anatomy().states)
-    except NotImplementedError:
+    except NoAnatomy:
         return False
 
 

@@ -90,7 +90,9 @@ class Groups:
         found = self.reward(self.tokenizer.decode(prompt), answer, row)
         if isinstance(found, bool | int | float):
             return float(found)
-        raise ZooError(f"objective.reward gave {clean(repr(found))}, which is no number", why=f"for {clean(answer)!r}")
+        raise ZooError(
+            f"objective.reward gave {clean(repr(found))}, which is not a number", why=f"for {clean(answer)!r}"
+        )
 
 
 def groups(ground: Ground) -> Groups:
@@ -98,7 +100,7 @@ def groups(ground: Ground) -> Groups:
     names = "reward pattern target group max_new_tokens temperature clip beta".split()
     ground.check(*names)
     if not isinstance(ground.model, Decoder):
-        raise UsageError(f"objective=grpo trains decoders, and {ground.config.family} is none")
+        raise UsageError(f"objective=grpo trains decoders, and {ground.config.family_in_words} is none")
     rows = [(prompt_ids(record, ground), record.values) for record in ground.records()]
     counts: dict[str, Any] = {name: ground.setting(name, int) for name in ("group", "max_new_tokens")}
     numbers: dict[str, Any] = {name: ground.setting(name, float) for name in ("temperature", "clip", "beta")}
@@ -119,7 +121,7 @@ def reward_of(ground: Ground) -> Reward:
         try:
             found = re.compile(pattern or "")
         except re.error as error:
-            raise UsageError(f"objective.pattern={pattern!r} is no regular expression: {error}") from None
+            raise UsageError(f"objective.pattern={pattern!r} is not a regular expression: {error}") from None
         if not pattern:
             raise UsageError("objective.reward=regex needs objective.pattern")
         return lambda prompt, answer, row: float(found.search(answer) is not None)

@@ -104,7 +104,7 @@ def masked_tokens(ground: Ground) -> MaskedTokens:
         or isinstance(ground.model, EncoderDecoder)
         or not _is_encoder(ground.model)
     ):
-        what = f"objective=mlm trains encoders with a head for tokens, and this {ground.config.family} is none"
+        what = f"objective=mlm trains encoders with a head for tokens, and this {ground.config.family_in_words} is none"
         raise UsageError(what, hint="type model.head=masked_lm, or objective=causal for a decoder")
     mask_id = ground.words.token_to_id(ground.token("mask_token") or "")
     if mask_id is None:
@@ -123,7 +123,7 @@ def hidden_spans(ground: Ground) -> HiddenSpans:
     ground.check("share", "mean_span")
     start = getattr(ground.config, "decoder_start_token_id", None)
     if not isinstance(ground.model, EncoderDecoder) or start is None:
-        raise UsageError(f"objective=span trains encoder-decoders, and {ground.config.family} is none")
+        raise UsageError(f"objective=span trains encoder-decoders, and {ground.config.family_in_words} is none")
     first = ground.words.token_to_id("<extra_id_0>")
     if first is None or ground.end is None:
         hint = "tokenizer.train=unigram learns one that has them"

@@ -106,7 +106,7 @@ def pair_batch(pairs: Sequence[tuple[Answer, Answer]]) -> Microbatch:
     answers = [pair[side] for side in (0, 1) for pair in pairs]
     batch = answer_batch(answers)
     last = torch.tensor([len(ids) - 1 for ids, _ in answers])
-    return replace(batch, weight=len(pairs), extra={"last": last})
+    return replace(batch, weight=len(pairs), extra={"last": last}, blocks=2)
 
 
 def answer_batch(answers: Sequence[Answer]) -> Microbatch:
@@ -149,7 +149,9 @@ def prompt_ids(record: Record, ground: Ground) -> list[int]:
 
 def _pairs(ground: Ground) -> list[tuple[Answer, Answer]]:
     if not isinstance(ground.model, Decoder):
-        raise UsageError(f"objective={ground.settings['name']} trains decoders, and {ground.config.family} is none")
+        raise UsageError(
+            f"objective={ground.settings['name']} trains decoders, and {ground.config.family_in_words} is none"
+        )
     found = []
     for record in ground.records():
         prompt = prompt_ids(record, ground)

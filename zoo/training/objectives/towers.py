@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
+from torch.nn import functional as F
 
 from zoo.errors import UsageError
 from zoo.training.corpus import text_corpus
-from zoo.training.losses import contrastive_loss
+from zoo.training.losses import contrastive_loss, sigmoid_loss
 from zoo.training.objectives.batch import Facts, Microbatch, padded
 from zoo.training.objectives.ground import Ground
 from zoo.vision import Processing, pixels_of, read_image
@@ -25,7 +26,10 @@ MOST_SCALE = 100.0  # of the learned scale (arXiv:2103.00020, 2.5)
 
 @dataclass(frozen=True)
 class PicturesAndTexts:
-    """CLIP's objective. A batch is whole: what is accumulated is a mean over batches, each with its own contrasts."""
+    """CLIP's objective, or SigLIP's for a model with a bias.
+
+    A batch is whole: what is accumulated is a mean over batches, each with its own contrasts.
+    """
 
     rows: Sequence[tuple[Path, list[int]]]
     how: Processing
@@ -40,15 +44,19 @@ class PicturesAndTexts:
         like = next(model.parameters())
         pixels = pixels_of([read_image(path) for path, _ in chosen], self.how).to(like.dtype)
         tokens = padded([ids for _, ids in chosen], self.pad)
-        mask = padded([torch.ones(len(ids)) for _, ids in chosen], 0).bool()
-        kwargs = {"attention_mask": mask}
+        kwargs = {"attention_mask": padded([torch.ones(len(ids)) for _, ids in chosen], 0).bool()}
+        if (row_len := getattr(model, "row_len", None)) is not None:  # its padding is read: see zoo.embedding.reading
+            tokens, kwargs = F.pad(tokens, (0, row_len - tokens.shape[1]), value=self.pad), {}
         count = sum(len(ids) for _, ids in chosen)
         return Microbatch((tokens, pixels), torch.arange(len(chosen)), len(chosen), count, kwargs)
 
     def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         out = model(*batch.args, **batch.kwargs)
         scale = model.logit_scale.exp().clamp(max=MOST_SCALE)
-        loss = contrastive_loss(out.image, out.text, scale)
+        if (bias := getattr(model, "logit_bias", None)) is None:
+            loss = contrastive_loss(out.image, out.text, scale)
+        else:
+            loss = sigmoid_loss(out.image, out.text, scale, bias)
         right = (out.image @ out.text.mT).argmax(-1) == batch.labels
         return loss * (batch.weight / total), {"accuracy": right.sum()}
 
@@ -58,16 +66,18 @@ def pictures_and_texts(ground: Ground) -> PicturesAndTexts:
     ground.check()
     config: Any = ground.config
     if getattr(ground.model, "logit_scale", None) is None:
-        raise UsageError(f"objective=clip trains CLIP's two towers, and this {ground.config.family} does not have them")
-    rows = []
+        raise UsageError(f"objective=clip trains two towers, and this {ground.config.family} does not have them")
+    rows, length = [], min(ground.length, config.text.max_seq_len)
     for record in ground.records():
         path = Path(ground.files[0]).parent / record.text("image")
         ids = ground.words.encode(record.text(ground.data.field))
         if ground.end is not None and ids[-1:] != [ground.end]:
             ids = [*ids, ground.end]
-        if len(ids) > ground.length:
-            ids = [*ids[: ground.length - 1], ids[-1]]  # as the released code cuts captions
+        if len(ids) > length:
+            ids = [*ids[: length - 1], ids[-1]]  # as the released code cuts captions
         rows.append((path, ids))
     side = config.vision.image_size
-    settings = {"image_processor_type": "CLIPImageProcessor", "size": side, "crop_size": side}
+    settings: dict[str, Any] = {"image_processor_type": "CLIPImageProcessor", "size": side, "crop_size": side}
+    if getattr(ground.model, "logit_bias", None) is not None:
+        settings = {"image_processor_type": "SiglipImageProcessor", "size": {"height": side, "width": side}}
     return PicturesAndTexts(rows, Processing.of(settings), ground.pad)

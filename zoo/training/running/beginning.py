@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,53 +15,30 @@ from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.loading import load
 from zoo.errors import CheckpointError, UsageError
 from zoo.models.construction import build
+from zoo.parallel.agreement import of_first, together
+from zoo.parallel.layout import Layout
 from zoo.registry import installed
 from zoo.text import Tokenizer
 from zoo.training.loop import Trainee, Update, learnt_weights
 from zoo.training.objectives import Ground, make_objective
 from zoo.training.optimizers import make_optimizer
 from zoo.training.preparing import prepare
+from zoo.training.ranks.refusals import check_rows
 from zoo.training.running.beside import base_fingerprint, check_base, check_beside
 from zoo.training.running.calling import named_function
+from zoo.training.running.job import TrainingJob
 from zoo.training.running.memory import needed
 from zoo.training.running.page import page
+from zoo.training.running.resuming import check_same, other_layout
 from zoo.training.running.rewarding import reward_format, trunk_of
 from zoo.training.running.run import Run, go, save
-from zoo.training.running.snapshot import RunFolder, read_facts, restore
+from zoo.training.running.snapshot import RunFolder, read_facts
 from zoo.training.running.speaking import samples
-from zoo.training.running.stages import staged_recipes, steps_before
+from zoo.training.running.stages import steps_before
+from zoo.training.running.state import restore
 from zoo.training.running.words import adapted, words_for
-from zoo.training.settings import Recipe
 
-
-@dataclass(frozen=True)
-class TrainingJob:
-    """What is trained, how, and where it goes."""
-
-    recipe: Recipe
-    save: str  # the run's folder
-    source: str | None = None  # a checkpoint to go on from; None: random weights for `config`
-    config: ModelConfig | None = None
-    typed: frozenset[str] = field(default_factory=frozenset)  # fields of the config that a tokenizer does not change
-    device: str = "cpu"
-    dtype: str = "float32"
-    format: str | None = None  # of the folder; None: hf where the family has it, else zoo
-    words: tuple[str, ...] = ()  # as typed, for the run's folder
-    quantize: str | None = None  # packs the checkpoint's matrices, beside which an adapter learns
-    keep_packed: bool = False  # the same with those that the checkpoint has packed
-
-    def __post_init__(self) -> None:
-        is_adapter, is_packed = self.recipe.lora.rank is not None, self.quantize is not None or self.keep_packed
-        if is_packed and not is_adapter:
-            raise UsageError("packed weights do not learn", hint="type lora=16 for an adapter beside them")
-        if is_adapter and self.source is None:
-            why = "an adapter's folder does not hold the weights that it stands beside, and these would be random"
-            raise UsageError("lora needs a checkpoint", why=why, hint="name a folder, or a model with weights")
-
-    @cached_property
-    def stages(self) -> list[Recipe]:
-        """The recipe of each stage, one where nothing is said of stages."""
-        return staged_recipes(self.recipe)
+__all__ = ["TrainingJob", "begun", "made", "resumed", "train"]
 
 
 def train(
@@ -97,9 +74,11 @@ def following(job: TrainingJob, run: Run, tell: Callable[[str], None]) -> Run:
 
 def begun(job: TrainingJob, tell: Callable[[str], None], *, force: bool = False) -> tuple[Run, int]:
     """A run at step 0, its folder written, so that there is a checkpoint from the beginning."""
-    RunFolder(Path(job.save), "").check(force=force)
+    check = partial(RunFolder(Path(job.save), "").check, force=force)
+    check() if job.division is None else together(check)
     run = made(job, *starting(job, tell), tell)
-    torch.manual_seed(job.recipe.seed)  # of what modules draw, as dropout does
+    part = 0 if job.division is None else job.division.number
+    torch.manual_seed(job.recipe.seed + part)  # of what modules draw, as dropout does
     save(run, 0)
     return run, 0
 
@@ -109,20 +88,15 @@ def resumed(job: TrainingJob, tell: Callable[[str], None]) -> tuple[Run, int]:
     folder = Path(job.save)
     facts = read_facts(folder)
     check_beside(folder, job.recipe, facts)
-    model: Any = load(folder, device=job.device) if job.recipe.lora.rank is None else starting(job, tell)[0]
+    is_whole = job.recipe.lora.rank is None
+    model: Any = load(folder, device=job.device, mesh=job.mesh) if is_whole else starting(job, tell)[0]
     run = made(job, trunk_of(model), _own_tokenizer(model), None, tell, stage=facts["stage"])
     check_base(folder, job.source, facts, run.facts.get("base"))
-    if run.facts["data"] != facts["data"]:
-        what = f"{folder} was begun on other data: {facts['data']}, not {run.facts['data']}"
-        raise UsageError(what, hint="give the same files, tokenizer and data settings")
-    ours, theirs = (found["recipe"]["optimizer"]["name"] for found in (run.facts, facts))
-    if ours != theirs:
-        what = f"{folder} was begun with optimizer={theirs}, of whose state {ours} can make no use"
-        raise UsageError(what, hint=f"leave it out, or begin a run: zoo train {folder} optimizer={ours} save=OTHER")
+    check_same(folder, facts, run.facts)
     restore(run.trainee, folder, facts)
     run.best = None if facts["best"] is None else tuple(facts["best"])
     run.folder.drop_records(run.offset + facts["step"])
-    tell(f"going on after step {run.offset + facts['step']}")
+    tell(f"going on after step {run.offset + facts['step']}{other_layout(facts, run.facts)}")
     return run, facts["step"]
 
 
@@ -133,10 +107,11 @@ def starting(job: TrainingJob, tell: Callable[[str], None]) -> tuple[nn.Module, 
         if chosen.source is not None or chosen.train is not None:
             what = f"{job.source} brings its tokenizer, and its embedding is made for that"
             raise UsageError(what, hint="leave tokenizer.* out, or begin a preset from random weights")
-        model = load(job.source, dtype=job.dtype, device=job.device, quantize=job.quantize, keep_packed=job.keep_packed)
+        packing: Any = {"quantize": job.quantize, "keep_packed": job.keep_packed}
+        model = load(job.source, dtype=job.dtype, device=job.device, mesh=job.mesh, **packing)
         return model, _own_tokenizer(model), None
     assert job.config is not None
-    words, config = words_for(job.recipe, job.config), job.config
+    words, config = words_for(job.recipe, job.config, *(() if job.mesh is None else (of_first,))), job.config
     if words.is_chosen and words.tokenizer is not None:
         config = adapted(config, words.tokenizer, job.typed)
         rows = getattr(config, "vocab_size", None)
@@ -144,7 +119,8 @@ def starting(job: TrainingJob, tell: Callable[[str], None]) -> tuple[nn.Module, 
             what = f"model.vocab_size={rows} is less than the {words.tokenizer.vocab_size} tokens of the tokenizer"
             raise UsageError(what, hint="leave model.vocab_size out: it follows the tokenizer")
     tell(words.told)
-    return build(config, device=job.device, dtype=job.dtype, seed=job.recipe.seed), words.tokenizer, words.files
+    model = build(config, device=job.device, dtype=job.dtype, seed=job.recipe.seed, mesh=job.mesh)
+    return model, words.tokenizer, words.files
 
 
 def made(
@@ -169,25 +145,34 @@ def made(
 
     learnt: Any = make_objective(over := ground(recipe.data.files))
     held_out: Any = make_objective(held_out_of(ground(recipe.data.validation))) if recipe.data.validation else None
+    if job.division is not None:
+        check_rows(learnt, job.division.layout)
     head = getattr(learnt, "extra", None)
     if held_out is not None and head is not None:
         held_out = replace(held_out, extra=head)
     folder = _folder(job, config, over.end if head is not None else None, files, has_head=head is not None)
     model = prepare(model, recipe)
-    trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=head)
+    base = base_fingerprint(model) if recipe.lora.rank is not None else None
+    if job.division is not None:
+        job.division.spread(model)
+    trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=head, division=job.division)
     trainee.add_extra()
     if recipe.train.ema is not None:
         trainee.mean = learnt_weights(trainee)
     copies = int(getattr(learnt, "reference", None) is not None)
-    if (need := needed(model, recipe, over.length, copies=copies)) is not None:
-        tell(need.in_words())
-    facts = {"words": list(job.words), "recipe": recipe.to_dict(), "data": learnt.fingerprint}
-    if recipe.lora.rank is not None:
-        facts["base"] = base_fingerprint(model)
+    layout = Layout() if job.division is None else job.division.layout
+    if (need := needed(model, recipe, over.length, copies=copies, layout=layout)) is not None:
+        tell(need.in_words(layout))
+    facts = {
+        "words": list(job.words), "recipe": recipe.to_dict(), "data": learnt.fingerprint, "length": over.length,
+        "layout": vars(layout),
+    }  # fmt: skip
+    if base is not None:
+        facts["base"] = base
     callback = None if recipe.train.callback is None else named_function(recipe.train.callback, "train.callback")
 
     def report(records: list[Update]) -> str:
-        said = samples(model, tokenizer, learnt) if records else []
+        said = samples(model, tokenizer, learnt) if records and job.division is None else []
         return page(folder.path.name, records, facts["recipe"], said)
 
     return Run(
@@ -200,7 +185,8 @@ def _folder(job: TrainingJob, config: ModelConfig, end: int | None, files: Any, 
     if has_head:
         return RunFolder(Path(job.save), reward_format(config, end, job.format), files, end)
     formats = installed()[config.family].formats
-    return RunFolder(Path(job.save), job.format or ("hf" if "hf" in formats else "zoo"), files)
+    format = job.format or ("hf" if "hf" in formats else "zoo")
+    return RunFolder(Path(job.save), format, files, division=job.division)
 
 
 def held_out_of(ground: Ground) -> Ground:

@@ -63,7 +63,7 @@ def go(run: Run, *, done: int = 0) -> Update:
             if run.offset or run.stage:
                 record["stage"] = run.stage + 1
             run.folder.record(record)
-            if run.callback is not None:
+            if run.callback is not None and run.folder.is_ours_to_write:
                 run.callback(record, run.trainee.model)
             if step % t.log_every == 0 or is_over:
                 run.tell(clock.line(record, run.offset + t.steps))
@@ -76,7 +76,8 @@ def go(run: Run, *, done: int = 0) -> Update:
 
 def save(run: Run, step: int) -> None:
     """Put the run's folder at this step, whole or not at all."""
-    report = None if run.report is None else run.report(run.folder.records())
+    is_told = run.report is not None and run.folder.is_ours_to_write
+    report = run.report(run.folder.records()) if run.report is not None and is_told else None
     facts = {**run.facts, "step": step, "stage": run.stage, "offset": run.offset, "best": run.best}
     run.folder.write(run.trainee, facts, report)
 
@@ -86,7 +87,7 @@ def _look(run: Run, record: Update) -> bool:
     assert run.held_out is not None
     t, model = run.recipe.train, run.trainee.model
     model.eval()
-    loss = measured(model, run.held_out, run.recipe, next(model.parameters()).device)
+    loss = measured(run.trainee, run.held_out, run.recipe)
     model.train()
     record["validation"] = loss
     if t.patience is None or not math.isfinite(loss):

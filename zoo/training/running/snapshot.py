@@ -13,9 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from zoo.adapters.export import write_adapter
@@ -25,16 +24,20 @@ from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.saving import check_written, dtype_name, export_steps, exported, foreign_specs
 from zoo.checkpoint.target import companions, foreign_config
 from zoo.errors import CheckpointError, UsageError, clean
-from zoo.files.safetensors_writer import SafetensorsWriter
 from zoo.files.write import check_target, write_folder
 from zoo.models.construction import shared_parameters
+from zoo.parallel.gathering import whole
 from zoo.registry import installed
 from zoo.training.loop import Trainee
 from zoo.training.running.beside import showing
 from zoo.training.running.rewarding import rewarding, under_head
+from zoo.training.running.state import STATE, STATES, state_of, write_state
 
-STATE, FACTS, METRICS, REPORT = "optimizer.safetensors", "training.json", "metrics.jsonl", "report.html"
-UNLISTED = (STATE, FACTS, METRICS, REPORT)
+if TYPE_CHECKING:
+    from zoo.training.ranks.division import Division
+
+FACTS, METRICS, REPORT = "training.json", "metrics.jsonl", "report.html"
+UNLISTED = (STATE, STATES, FACTS, METRICS, REPORT)
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,12 @@ class RunFolder:
     format: str
     files: Mapping[str, bytes | Path] | None = None  # None: those of the checkpoint that the model comes from
     end: int | None = None  # the token that ends what a model of reward reads
+    division: Division | None = None  # over several ranks, which all call `write`
+
+    @property
+    def is_ours_to_write(self) -> bool:
+        """Whether this process writes what is written once."""
+        return self.division is None or self.division.is_first
 
     def check(self, *, force: bool = False) -> None:
         """Raise ZooError unless it is free, or with `force`, one that zoo wrote."""
@@ -56,10 +65,11 @@ class RunFolder:
         Of an adapted model it is the adapter, in peft's layout.
         """
         model: Any = trainee.model
-        unlisted = self._unlisted(trainee, facts, report)
+        states = state_of(trainee)
+        unlisted, put = self._unlisted(states, facts, report), self._putting(states)
         if is_adapted(model):
             with showing(model, trainee.kept()):
-                write_adapter(model, self.path, self.format, force=True, unlisted=unlisted)
+                write_adapter(model, self.path, self.format, force=True, unlisted=unlisted, put=put)
             return
         config: ModelConfig = model.config
         kept = trainee.kept()
@@ -74,10 +84,10 @@ class RunFolder:
         check_written(family, self.format, config)
         steps = export_steps(family, self.format, config, specs)
         ledger = getattr(model, "ledger", None)
-        write_folder(
+        put(
             self.path,
             foreign_specs(steps, specs),
-            exported(steps, ours.__getitem__),
+            exported(steps, lambda name: whole(ours[name])),
             config=foreign_config(family, self.format, config),
             extra=self.files if self.files is not None else companions(ledger.checkpoint) if ledger else {},
             provenance={"family": family.name, "format": self.format, **(origin(ledger) if ledger else {})},
@@ -87,6 +97,8 @@ class RunFolder:
 
     def record(self, values: Mapping[str, Any]) -> None:
         """Add a line to the metrics."""
+        if not self.is_ours_to_write:
+            return
         with (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(values) + "\n")
 
@@ -97,15 +109,27 @@ class RunFolder:
 
     def drop_records(self, after: int) -> None:
         """Forget the metrics of steps that were taken after the last checkpoint: they will be taken again."""
+        if not self.is_ours_to_write:
+            return
         kept = [record for record in self.records() if record["step"] <= after]
         (self.path / METRICS).write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
 
+    def _putting(self, states: Mapping[str, Tensor]) -> Callable[..., Path]:
+        """What writes the folder: `write_folder`, over several ranks with all of them."""
+        if self.division is None:
+            return write_folder
+        from zoo.training.ranks.folder import written_by_all
+
+        return partial(written_by_all, states)
+
     def _unlisted(
-        self, trainee: Trainee, facts: Mapping[str, Any], report: str | None
-    ) -> dict[str, Callable[[Path], object]]:
-        text = json.dumps({**facts, "random": random.getstate()}) + "\n"
-        files: dict[str, Callable[[Path], object]] = {
-            STATE: partial(_write_tensors, state_of(trainee)),
+        self, states: Mapping[str, Tensor], facts: Mapping[str, Any], report: str | None
+    ) -> dict[str, Callable[[Path], object] | None]:
+        count = sum(not name.startswith("random/") for name in states)
+        text = json.dumps({**facts, "tensors": count, "random": random.getstate()}) + "\n"
+        files: dict[str, Callable[[Path], object] | None] = {
+            STATE: partial(write_state, states) if self.division is None else None,
+            STATES: None,  # all ranks write it
             FACTS: lambda path: path.write_text(text, encoding="utf-8"),
         }
         if (self.path / METRICS).exists():
@@ -123,77 +147,4 @@ def read_facts(folder: Path) -> dict[str, Any]:
     except OSError:
         raise UsageError(f"{folder} holds no run to go on with", hint="leave --resume out to begin one") from None
     except ValueError as error:
-        raise CheckpointError(file, "", f"is no JSON: {clean(error)}") from None
-
-
-def state_of(trainee: Trainee) -> dict[str, Tensor]:
-    """All tensors that the next step depends on and the model's own files do not hold."""
-    names = {id(p): name for name, p in trainee.named_parameters()}
-    found: dict[str, Tensor] = {"random/cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        found["random/cuda"] = torch.cuda.get_rng_state()
-    for parameter, state in trainee.optimizer.state.items():
-        for key, value in state.items():
-            if isinstance(value, Tensor):
-                found[f"optimizer/{key}/{names[id(parameter)]}"] = value
-    if trainee.kept() or is_adapted(trainee.model):  # what learns is then not, or not to the bit, in the model's files
-        learning = ((name, p) for name, p in trainee.named_parameters() if p.requires_grad)
-        found |= {f"weight/{name}": p.detach() for name, p in learning}
-    for kind, tensors in (("mean", trainee.mean), ("best", trainee.best), ("extra", trainee.extra_state())):
-        found |= {f"{kind}/{name}": value for name, value in (tensors or {}).items()}
-    return found
-
-
-def restore(trainee: Trainee, folder: Path, facts: Mapping[str, Any]) -> None:
-    """Put a trainee, whose model has the folder's weights, where the run stopped."""
-    from safetensors.torch import load_file
-
-    found = load_file(folder / STATE)
-    optimizer, names = trainee.optimizer, {id(p): name for name, p in trainee.named_parameters()}
-    state: dict[int, dict[str, Tensor]] = {}
-    order = [names[id(p)] for group in optimizer.param_groups for p in group["params"]]
-    kinds: dict[str, dict[str, Tensor]] = {"weight": {}, "mean": {}, "best": {}, "extra": {}}
-    for path, value in found.items():
-        kind, _, name = path.partition("/")
-        if kind == "optimizer":
-            key, _, parameter = name.partition("/")
-            at = order.index(parameter) if parameter in order else -1
-            state.setdefault(at, {})[key] = value
-        elif kind in kinds:
-            kinds[kind][name] = value
-    _check_state(state, [p for group in optimizer.param_groups for p in group["params"]], folder / STATE)
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    with torch.no_grad():
-        trainee.load_extra(kinds["extra"])
-        for name, parameter in trainee.named_parameters():
-            if name in kinds["weight"]:
-                parameter.copy_(kinds["weight"][name])
-    trainee.mean, trainee.best = kinds["mean"] or None, kinds["best"] or None
-    torch.set_rng_state(found["random/cpu"])
-    if "random/cuda" in found and torch.cuda.is_available():
-        torch.cuda.set_rng_state(found["random/cuda"])
-    version, numbers, gauss = facts["random"]
-    random.setstate((version, tuple(numbers), gauss))
-
-
-def _check_state(state: Mapping[int, dict[str, Tensor]], parameters: list[Any], file: Path) -> None:
-    """Refuse a state that is not of these parameters, or holds for some of them less than for others."""
-    if -1 in state:
-        raise CheckpointError(file, next(iter(state[-1])), "is of a parameter that does not learn")
-    for number, held in state.items():
-        if held.keys() != next(iter(state.values())).keys():
-            raise CheckpointError(file, "", "tensors of the optimizer are missing, or too many")
-        for key, value in held.items():
-            if value.ndim and value.shape != parameters[number].shape:
-                what = f"{list(value.shape)} beside a parameter of {list(parameters[number].shape)}"
-                raise CheckpointError(file, key, what)
-
-
-def _write_tensors(tensors: Mapping[str, Tensor], path: Path) -> None:
-    writer = SafetensorsWriter(path, {name: (dtype_name(t), tuple(t.shape)) for name, t in tensors.items()})
-    try:
-        for name, tensor in tensors.items():
-            writer.write(name, tensor.detach().cpu().contiguous())
-        writer.finish()
-    finally:
-        writer.close()
+        raise CheckpointError(file, "", f"is not JSON: {clean(error)}") from None

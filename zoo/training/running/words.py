@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,10 +29,10 @@ class Words:
     is_chosen: bool  # for this run, so that a new model's vocabulary follows it
 
 
-def words_for(recipe: Recipe, config: ModelConfig) -> Words:
+def words_for(recipe: Recipe, config: ModelConfig, once: Callable[..., Any] = lambda work: work()) -> Words:
     """The tokenizer for a new model: that of `tokenizer.source`, one learnt, or the preset's if it is on this machine.
 
-    Where nothing is said and there is none, one is learnt.
+    Where nothing is said and there is none, one is learnt: `once` for all ranks, which may each learn another.
     """
     t = recipe.tokenizer
     if t.source is not None and t.train is not None:
@@ -44,7 +44,7 @@ def words_for(recipe: Recipe, config: ModelConfig) -> Words:
             return found
         if any(name.endswith(TOKEN_FILES) for name in recipe.data.files or ()):
             return Words(None, {}, "no tokenizer: the data are tokens", False)
-    return _learnt(recipe, t.train or USUAL.get(recipe.objective["name"], "bpe"), config)
+    return _learnt(recipe, t.train or USUAL.get(recipe.objective["name"], "bpe"), config, once)
 
 
 def adapted(config: ModelConfig, tokenizer: Tokenizer, keep: frozenset[str]) -> ModelConfig:
@@ -71,11 +71,15 @@ def adapted(config: ModelConfig, tokenizer: Tokenizer, keep: frozenset[str]) -> 
     return replace(config, **changes)
 
 
-def _learnt(recipe: Recipe, kind: str, config: ModelConfig) -> Words:
-    records = read_records(recipe.data.files or [], recipe.data)
-    texts = (text for record in records for text in texts_in(record.values))
+def _learnt(recipe: Recipe, kind: str, config: ModelConfig, once: Callable[..., Any]) -> Words:
     longest = getattr(config, "max_seq_len", None) or 1 << 20
-    files = learn(kind, texts, recipe.tokenizer.vocab_size, objective=recipe.objective["name"], max_len=longest)
+
+    def work() -> dict[str, bytes]:
+        records = read_records(recipe.data.files or [], recipe.data)
+        texts = (text for record in records for text in texts_in(record.values))
+        return learn(kind, texts, recipe.tokenizer.vocab_size, objective=recipe.objective["name"], max_len=longest)
+
+    files = once(work)
     tokenizer = tokenizer_of(files)
     told = f"tokenizer: {kind} of {tokenizer.vocab_size:,} tokens, learnt from the data"
     return Words(tokenizer, dict(files), told, True)
