@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import re
@@ -119,6 +120,7 @@ class Zoo(click.Group):
         streams.mend()
         address_space.watch()
         gc.set_threshold(50_000)  # starting up makes much and frees little: a tenth of `zoo list`
+        atexit.register(gc.freeze)  # nor is there a use in looking for what is free when all will be: as much again
         words, is_debugging, blocked = take_globals(given)
         if words[:1] == ["help"]:  # as git and others have it; `-h` and `--help` say the same
             words = [*words[1:2], "--help"]

@@ -12,7 +12,10 @@ from zoo.anatomy.config import typed
 from zoo.cli import output, sources
 from zoo.cli.building import check_jobs, swept, values_of
 from zoo.cli.hydra_front import run_once, run_sweep
+from zoo.cli.ranks import silence_others
 from zoo.errors import UsageError
+from zoo.parallel.layout import GROUP, Layout, of_words
+from zoo.parallel.processes import refuse_others, seat
 from zoo.presets.composition import checked
 from zoo.units import human_bytes, human_count
 
@@ -24,21 +27,23 @@ KINDS: dict[str, Any] = {
 
 def sourced(words: Sequence[str]) -> list[str]:
     """The words with the one that stands for weights as `source=...`. Raises UsageError where no model is named."""
-    return sources.sourced("bench", words, KINDS)
+    return sources.sourced("bench", words, (*KINDS, GROUP))
 
 
 def one(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:
     """Run one benchmark and print it."""
+    silence_others()
     facts = run_once("bench", words, flags, benched)
     if is_json:
         output.as_json(facts)
         return
     ours = facts["models"][0]
+    ranks = "" if facts.get("parallel") is None else f" · {Layout(**facts['parallel'])}, of one rank:"
     weights = f"random weights, seed {facts['seed']}" if facts["is_random"] else "its own weights"
     machine = facts["environment"]
     output.note(
         f"{facts['model']} · {human_count(ours['parameters'])} parameters · {ours['dtype']} · {weights} · "
-        f"{facts['device']}, threads {machine['threads']} · batch {facts['batch']}, {facts['repeats']} runs"
+        f"{facts['device']}, threads {machine['threads']} · batch {facts['batch']}, {facts['repeats']} runs{ranks}"
     )
     columns = ["", *(m["engine"] for m in facts["models"])]
     if facts["ratios"]:
@@ -91,18 +96,38 @@ def benched(composed: DictConfig) -> dict[str, Any]:
     from zoo.measurement.speed.job import Job
 
     given = {name: typed(kind, composed.get(name), name) for name, kind in KINDS.items()}
+    layout, timeout = laid_out(composed)
     source, repeats, against = (given.pop(name) for name in ("source", "repeats", "against"))
     if source is not None and composed.get("model") is not None:
         raise UsageError(f"two models: {source} and the preset", hint="name one of them")
     config = None if source is not None else checked(composed).to_dict()
     tell = output.note if sys.stderr.isatty() else None
     name = source or _preset(composed)
-    found = duel(name, Job(source, None, config, **given), repeats=repeats, against=against, tell=tell)
+    found = duel(
+        name,
+        Job(source, None, config, parallel=vars(layout), timeout=timeout, **given),
+        repeats=repeats,
+        against=against,
+        tell=tell,
+    )
     return found.to_dict() | {"seed": given["seed"], "config": config}
 
 
+def laid_out(composed: DictConfig) -> tuple[Layout, int | None]:
+    """The layout of a composed config, or the one that torchrun or Slurm has made; and how long a rank waits."""
+    words = [
+        f"{GROUP}.{name}={'null' if value is None else value}" for name, value in (composed.get(GROUP) or {}).items()
+    ]
+    layout, timeout, _ = of_words(words)
+    refuse_others(layout, "zoo bench", ("tp",))
+    here = seat()
+    return (Layout(tp=here.count) if here is not None and layout.num_ranks == 1 else layout), timeout
+
+
 def sweep(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:
-    """Run every combination, one after the other, and print a line for each."""
+    """Run every combination, by the launcher that the words choose, and print a line for each."""
+    if (here := seat()) is not None and here.count > 1:
+        raise UsageError("a sweep starts its processes itself", hint="zoo bench -m ..., without torchrun")
     folder, results = run_sweep("bench", words, flags, benched)
     if is_json:
         output.as_json({"folder": str(folder), "jobs": results})

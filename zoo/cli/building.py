@@ -21,6 +21,7 @@ from zoo.errors import UsageError, ZooError, did_you_mean
 from zoo.presets import config as read_preset
 from zoo.presets.composition import checked
 from zoo.registry import installed
+from zoo.registry.family import OURS
 from zoo.units import human_bytes, human_count, human_flops
 
 
@@ -38,7 +39,7 @@ class Settings:
     @classmethod
     def of(cls, composed: DictConfig, config: ModelConfig) -> Settings:
         """Checked against each other and the model's family. Raises ConfigError or UsageError."""
-        formats = ["zoo", *installed()[config.family].formats]
+        formats = [*OURS, *installed()[config.family].formats]
         kinds = {"device": str, "dtype": str | None, "seed": int, "save": str | None, "format": str}
         kinds |= {"quantize": str | None}
         given = {name: composed.get(name) for name in kinds}

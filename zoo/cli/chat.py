@@ -11,9 +11,9 @@ import click
 
 from zoo.anatomy.size import human_count
 from zoo.cli.inspect import complete
+from zoo.cli.sights import image_option, video_option
 from zoo.cli.speaker import (
     Speaker,
-    image_option,
     open_speaker,
     sampling_options,
     settings,
@@ -21,6 +21,7 @@ from zoo.cli.speaker import (
     tell_ways,
     text_options,
 )
+from zoo.cli.spoken import engine_of, pieces_of
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ HELP = "/reset starts again, /help shows this, ctrl-d quits"
 @text_options
 @click.option("--system", help="Instructions for the model before the conversation.")
 @image_option
+@video_option
 @sampling_options
 def command(
     source: str,
@@ -50,6 +52,7 @@ def command(
     allow_pickle: bool,
     system: str | None,
     images: tuple[str, ...],
+    videos: tuple[str, ...],
     device: str,
     dtype: str | None,
     quantize: str | None,
@@ -60,21 +63,22 @@ def command(
     draft: str | None,
     **chosen: object,
 ) -> None:
-    """Talk with the model SOURCE (default: tiny, which comes with zoo), also about pictures.
+    """Talk with the model SOURCE (default: tiny, which comes with zoo), also about pictures and videos.
 
     A model without a chat template is asked in its family's own format where that is known, which is told; any other
     continues the text without changes. Settings of generation as in zoo generate.
     """
     speaker = open_speaker(
-        source, choices, allow, allow_pickle, device, dtype, images, ignore_settings=ignore_settings, draft=draft,
-        is_compiled=compile, quantize=quantize, keep_packed=keep_packed, adapter=adapter,
+        source, choices, allow, allow_pickle, device, dtype, images, videos, ignore_settings=ignore_settings,
+        draft=draft, is_compiled=compile, quantize=quantize, keep_packed=keep_packed, adapter=adapter,
     )  # fmt: skip
     tell_notes(speaker)
     has_template = speaker.tokenizer.has_chat
     if system and not has_template:
         raise UsageError("--system needs a chat template, and this model has none")
-    if images and not has_template:
-        raise UsageError("--image needs a chat template, and this model has none", hint="use zoo generate")
+    if (images or videos) and not has_template:
+        what = "--image" if images else "--video"
+        raise UsageError(f"{what} needs a chat template, and this model has none", hint="use zoo generate")
     manner = "chat" if has_template else "no chat template: it continues your text"
     if format := speaker.tokenizer.chat_format:
         manner = f"no chat template: {format.name}, which a model that was not trained to chat does not know"
@@ -112,7 +116,8 @@ class Conversation:
         self.messages.append({"role": "user", "content": self._content(line)})
         start = time.perf_counter()
         tokens, inputs = self._prompt(line)
-        pieces = self._pieces(tokens, inputs)
+        self._engine = self._engine or engine_of(self.speaker, kept=SHARED_BYTES)
+        pieces = pieces_of(self.speaker, tokens, self.config, inputs, engine=self._engine)
         said = ""
         for piece in pieces:
             said += piece
@@ -124,35 +129,25 @@ class Conversation:
         self.messages.append({"role": "assistant", "content": said})
         return said
 
-    def _pieces(self, tokens: list[int], inputs: dict[str, Any]) -> Any:
-        """The answer piece by piece; what was read of the conversation before is not read again."""
-        from zoo.generation import stream
-        from zoo.generation.batching import Beginnings, Engine, Utterance
-
-        speaker = self.speaker
-        if speaker.ways or inputs or self.config.num_beams > 1:
-            return stream(
-                speaker.model, tokens, tokenizer=speaker.tokenizer, config=self.config, inputs=inputs, **speaker.ways
-            )
-        if self._engine is None:
-            self._engine = Engine(speaker.model, speaker.tokenizer, max_rows=1, beginnings=Beginnings(SHARED_BYTES))
-        return Utterance(self._engine, tokens, self.config)
-
     def _content(self, line: str) -> str | list[dict[str, Any]]:
         """What the user says; pictures are shown with the first line, since then all messages are repeated."""
-        images = self.speaker.images
-        if not images or any(message["role"] == "user" for message in self.messages):
+        speaker = self.speaker
+        if not speaker.sees or any(message["role"] == "user" for message in self.messages):
             return line
-        return [*({"type": "image"} for _ in images), {"type": "text", "text": line}]
+        kinds = ["image"] * len(speaker.images) + ["video"] * len(speaker.videos)
+        return [*({"type": kind} for kind in kinds), {"type": "text", "text": line}]
 
     def _prompt(self, line: str) -> tuple[list[int], dict[str, Any]]:
         """Token ids of the conversation, and further arguments of the model's first pass."""
         speaker, tokenizer = self.speaker, self.speaker.tokenizer
-        if speaker.images:
+        if speaker.sees:
             from zoo.vision.illustration import illustrate
 
             folder = speaker.ledger.checkpoint.folder
-            made = illustrate(speaker.model, self.messages, speaker.images, tokenizer=tokenizer, folder=folder)
+            shown = speaker.videos
+            made = illustrate(
+                speaker.model, self.messages, speaker.images, videos=shown, tokenizer=tokenizer, folder=folder
+            )
             return made.tokens, made.inputs
         return (tokenizer.encode_chat(self.messages) if tokenizer.has_chat else tokenizer.encode(line)), {}
 

@@ -20,7 +20,7 @@ from zoo.errors import UsageError, clean
 EPILOG = """\b
 Examples:
   zoo compare gpt2 llama3 deepseek-v2-lite
-  zoo compare llama3 'llama3 model.num_kv_heads=4' --length 131072 --json
+  zoo compare -m 'llama3 model.num_kv_heads=1,2,4' gpt2 hydra/launcher=joblib
   zoo compare gpt2 llama3 gemma2-9b --html report.html
 """
 
@@ -52,6 +52,7 @@ def complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 @click.option("--dtype", metavar="DTYPE", help="With --text: cast the weights before they are measured.")
 @click.option("--device", default="cpu", show_default=True, help="What measures: cpu, cuda, ...")
 @click.option("--only", type=click.Choice(["differing"]), help="Only rows that differ, in --json and in pipes too.")
+@click.option("--multirun", "-m", is_flag=True, help="Run every combination of values given with commas.")
 @click.option("--json", "is_json", is_flag=True, help="Configs, traits and exact numbers as JSON.")
 @click.option("--md", "is_markdown", is_flag=True, help="The table as Markdown.")
 @click.option(
@@ -70,6 +71,7 @@ def command(
     dtype: str | None,
     device: str,
     only: str | None,
+    multirun: bool,
     is_json: bool,
     is_markdown: bool,
     page: str | None,
@@ -83,17 +85,36 @@ def command(
     if is_json and is_markdown:
         raise UsageError("--json and --md cannot be used together", hint="leave one of them out")
     file = output.html_file(page) if page is not None else None
-    measuring = {"speed": speed, "window": window, "stride": stride, "dtype": dtype}
+    measuring: dict[str, Any] = {"speed": speed, "window": window, "stride": stride, "dtype": dtype}
     if text is None and any(measuring.values()):
         raise UsageError(
             "--speed, --window, --stride and --dtype need --text",
             hint="add --text sample; to count bytes in another type: --bytes-dtype",
         )
+    if multirun:
+        if is_markdown or page is not None:
+            raise UsageError("-m and --md or --html cannot be used together", hint="each job's result is in its folder")
+        from zoo.cli.sweeping import sweep
+
+        options: dict[str, Any] = {
+            "length": length,
+            "lora_rank": lora_rank,
+            "bytes_dtype": bytes_dtype,
+            "adapter": adapter,
+        }
+        options |= {} if text is None else {"text": text, "device": device, **measuring}
+        hydra = [word for word in subjects if word.startswith(("hydra.", "hydra/"))]
+        models = [word for word in subjects if word not in hydra]
+        sweep(models, hydra, lambda words: told_of(compare(*words, **options)), is_json=is_json)
+        return
+    subjects, mesh = laid_out(subjects, device, is_measured=text is not None)
     refuse_loose(subjects)
-    tell = output.note if sys.stderr.isatty() else None
+    if text is not None:
+        measuring |= {"device": device, "tell": output.note if sys.stderr.isatty() else None}
+        measuring |= {} if mesh is None else {"mesh": mesh}
     found = compare(
         *subjects, length=length, lora_rank=lora_rank, bytes_dtype=bytes_dtype, text=text, adapter=adapter,
-        **(measuring | {"device": device, "tell": tell} if text is not None else {}),
+        **(measuring if text is not None else {}),
     )  # fmt: skip
     if file is not None:
         output.write_page(file, found.html())
@@ -103,6 +124,32 @@ def command(
         click.echo(found.markdown(is_short=only is not None))
     elif file is None:
         _print(found, is_short=only is not None)
+
+
+def told_of(found: Comparison) -> dict[str, Any]:
+    """What a job of a sweep leaves: everything, and the numbers of its line."""
+    rows = [*found.rows, *(found.measurements.rows if found.measurements else ())]
+    measured = set() if found.measurements is None else {row.label for row in found.measurements.rows}
+    numbers: dict[str, float] = {}
+    for row in rows:
+        if row.label in measured or row.label == "parameters":
+            told = [value if isinstance(value, int | float) else None for value in row.values]
+            numbers |= {f"{row.label} {i + 1}": value for i, value in enumerate(told) if value is not None}
+    return {**found.to_dict(), "numbers": numbers, "parameters": None}
+
+
+def laid_out(subjects: tuple[str, ...], device: str, *, is_measured: bool) -> tuple[tuple[str, ...], Any]:
+    """The models, and the mesh that words such as parallel.tp=2 ask for, where there is something to run."""
+    from zoo.parallel.layout import is_of_group
+
+    words = [word for word in subjects if is_of_group(word)]
+    if is_measured:
+        from zoo.cli.ranks import over_ranks
+
+        return over_ranks(subjects, device, ("tp",))
+    if words:
+        raise UsageError(f"{words[0]} needs --text: without it nothing is run", hint="add --text sample")
+    return subjects, None
 
 
 def _shortened(told: dict[str, Any]) -> dict[str, Any]:

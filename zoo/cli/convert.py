@@ -25,7 +25,7 @@ Examples:
 @shared_options
 @click.option(
     "--to", "format", metavar="FORMAT",
-    help="zoo, hf, gguf, meta or another of the family. [default: zoo; gguf for a FOLDER that ends in .gguf]",
+    help="zoo, dcp, hf, gguf, meta or another of the family. [default: zoo; gguf for a FOLDER that ends in .gguf]",
 )  # fmt: skip
 @click.option("--type", metavar="TYPE", help="Of a GGUF file's matrices: q8_0, q4_0, bf16, ...")
 @click.option("--dtype", help="Cast the weights; a value that overflows is an error.")
@@ -56,6 +56,8 @@ def command(
     --prove first shows that every number goes to exactly one place and can be restored: for all families and formats,
     for the families named in the place of SOURCE, or for a SOURCE at its own sizes.
     """
+    if folder is not None and folder.lstrip("+~").startswith(("model.", "family=")) and "=" in folder:
+        folder, choices = None, (folder, *choices)  # an override where FOLDER is left out
     if format is None:
         format = "gguf" if folder is not None and folder.endswith(".gguf") else "zoo"
     if prove:

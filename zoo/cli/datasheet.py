@@ -6,6 +6,7 @@ from typing import Any
 
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import cache_in_words, compute_in_words, costs
+from zoo.anatomy.quantisation import quantisation
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache
 from zoo.errors import ZooError, clean
@@ -71,7 +72,8 @@ def _memory(size: Size, told: dict[str, Any], stored_gib: float | None) -> str:
         words += f" ({stored_gib:g} GiB as released, packed)"
     if form := told.get("quantize"):
         packed, kept = human_bytes(told["packed_bytes"]), human_bytes(told["kept_bytes"])
-        words = f"weights {human_bytes(told['weight_bytes'])}: layers {packed} {form}, the others {kept} {size.dtype}"
+        what = "layers and head" if quantisation(form).takes_head else "layers"
+        words = f"weights {human_bytes(told['weight_bytes'])}: {what} {packed} {form}, the others {kept} {size.dtype}"
     if cache := cache_in_words(told):
         words += f" · KV cache {cache}"
     if state := told["state_bytes"]:

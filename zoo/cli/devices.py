@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.quantisation import quantisation, quantised_bytes
 from zoo.anatomy.size import Size
 from zoo.errors import UsageError
 from zoo.parallel.estimate import activations, check_layout, num_layers, spread, stages
@@ -16,8 +17,12 @@ MOST, TOGETHER = 4096, 8  # devices that are tried, and of those how many stand 
 LENGTH = 512  # tokens of a model without a longest text, as zoo.cli.datasheet counts
 
 
-def facts(config: ModelConfig, layout: Layout) -> dict[str, Any]:
-    """Bytes on the fullest device, as JSON values. Raises UsageError for a layout that the model cannot be cut into."""
+def facts(config: ModelConfig, layout: Layout, quantize: str | None = None) -> dict[str, Any]:
+    """Bytes on the fullest device, as JSON values; with `quantize` each holds its share of the rounded matrices.
+
+    What learns is not rounded, so training is counted without. Raises UsageError for a layout that the model cannot be
+    cut into.
+    """
     size = Size.of(config)
     anatomy, dtype = size.anatomy, size.dtype
     check_layout(anatomy, layout)
@@ -28,7 +33,7 @@ def facts(config: ModelConfig, layout: Layout) -> dict[str, Any]:
         "devices": layout.num_ranks,
         "dtype": dtype,
         "length": length,
-        "weight_bytes": max(part.weight_bytes() for part in parts),
+        **_weights(parts, quantize),
         "cache_bytes": max(part.cache_bytes(length) for part in parts),
         "training_bytes": {
             f"zero_{zero}": vars(of := spread(anatomy, layout, zero, dtype)) | {"total": of.total} for zero in range(4)
@@ -38,37 +43,55 @@ def facts(config: ModelConfig, layout: Layout) -> dict[str, Any]:
     }
 
 
-def rows(config: ModelConfig, layout: Layout) -> list[tuple[str, str]]:
+def rows(config: ModelConfig, layout: Layout, quantize: str | None = None) -> list[tuple[str, str]]:
     """The same, a label and a line each."""
-    told = facts(config, layout)
+    told = facts(config, layout, quantize)
     ways = " × ".join(f"{name} {value}" for name, value in vars(layout).items() if value > 1) or "one"
+    ways += " with sp" if layout.sp else ""
     need = told["training_bytes"]
     kinds = [("AdamW", "zero_0"), *((f"ZeRO {zero}", f"zero_{zero}") for zero in (1, 2, 3) if layout.dp > 1)]
     states = " · ".join(f"{kind} {human_bytes(need[key]['total'])}" for kind, key in kinds)
+    states = f"without quantize: {states}" if quantize else states
     kept, again = human_bytes(told["activations"]), human_bytes(told["recomputed_activations"])
     held = f"weights {human_bytes(told['weight_bytes'])} {told['dtype']}"
+    if quantize is not None:
+        packed, rest = human_bytes(told["packed_bytes"]), human_bytes(told["kept_bytes"])
+        held = f"weights {human_bytes(told['weight_bytes'])} ({quantize} {packed} · the rest {told['dtype']} {rest})"
     if told["cache_bytes"]:
         held += f" · KV cache {human_bytes(told['cache_bytes'])} at {told['length']:,}"
     return [
         ("Devices", f"{told['devices']}: {ways}"),
         ("Each holds", held),
-        ("Each trains", f"{states} · activations {kept} without recomputation, {again} with"),
+        (
+            "Each trains",
+            f"{states} · activations {kept} without recomputation, {again} with",
+        ),
     ]
 
 
-def smallest(config: ModelConfig, nbytes: int) -> Layout:
+def smallest(config: ModelConfig, nbytes: int, quantize: str | None = None) -> Layout:
     """The layout of fewest devices whose weights and cache, for one whole text, fit into so many bytes each.
 
     Raises UsageError where none does.
     """
     size = Size.of(config)
+    whole = _weights([size], quantize)["weight_bytes"]
     for layout in _layouts(size):
-        if size.weight_bytes() > nbytes * layout.num_ranks:
+        if whole > nbytes * layout.num_ranks:
             continue  # not even if all of it could be parted
-        told = facts(config, layout)
+        told = facts(config, layout, quantize)
         if told["weight_bytes"] + told["cache_bytes"] <= nbytes:
             return layout
     raise UsageError(f"no layout of up to {MOST} devices of {human_bytes(nbytes)} holds this model")
+
+
+def _weights(parts: Sequence[Size], quantize: str | None) -> dict[str, Any]:
+    """Bytes of the weights of the fullest of these parts of a model; with `quantize` of both kinds of them."""
+    if quantize is None:
+        return {"weight_bytes": max(part.weight_bytes() for part in parts)}
+    how = quantisation(quantize)
+    packed, kept = max((quantised_bytes(part.anatomy.weights, how, part.dtype) for part in parts), key=sum)
+    return {"weight_bytes": packed + kept, "quantize": quantize, "packed_bytes": packed, "kept_bytes": kept}
 
 
 def _layouts(size: Size) -> Iterator[Layout]:

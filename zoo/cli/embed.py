@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,13 @@ import click
 
 from zoo.cli import output
 from zoo.cli.inspect import chosen, complete, shared_options
-from zoo.cli.speaker import image_option
+from zoo.cli.sights import image_option
 from zoo.errors import UsageError, clean
 
 if TYPE_CHECKING:
     from zoo.embedding import Vectors
+
+Option = Callable[[Any], Any]
 
 EPILOG = """\b
 Examples:
@@ -21,20 +24,37 @@ Examples:
   zoo embed ./Qwen3-Embedding-0.6B ./questions.txt --prompt-name query --out vectors.npy
   zoo embed ./clip-vit-base-patch32 -p "a photo of a cat" --image cat.png --json
 """
+REPEATED = "may be given more than once"
 MAX_BYTES = 64 << 20
 NAME = 40  # characters of a text that stand for it in a table
 
 
+def reading_options(*own: Option) -> Option:
+    """The arguments and options of every command that reads texts and pictures, with those of its `own` amid them."""
+    order: tuple[Option, ...] = (
+        click.argument("source", shell_complete=complete),
+        shared_options,
+        click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help=f"A text; {REPEATED}."),
+        image_option,
+        *own,
+        click.option("--batch", "batch_size", type=int, default=32, show_default=True, help="Texts at once."),
+        click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ..."),
+        click.option("--dtype", help="Cast the weights, to float32 for example."),
+    )
+
+    def add(function: Any) -> Any:
+        for option in reversed(order):
+            function = option(function)
+        return function
+
+    return add
+
+
 @click.command(epilog=EPILOG)
-@click.argument("source", shell_complete=complete)
-@shared_options
-@click.option("-p", "--prompt", "prompts", multiple=True, metavar="TEXT", help="A text; may be given more than once.")
-@image_option
-@click.option("--prompt-name", metavar="NAME", help="A prompt of the folder's that is put before each text.")
-@click.option("--pooling", metavar="NAME", help="How states become a vector: cls, mean, max, last, ...")
-@click.option("--batch", "batch_size", type=int, default=32, show_default=True, help="Texts at once.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
-@click.option("--dtype", help="Cast the weights, to float32 for example.")
+@reading_options(
+    click.option("--prompt-name", metavar="NAME", help="A prompt of the folder's that is put before each text."),
+    click.option("--pooling", metavar="NAME", help="How states become a vector: cls, mean, max, last, ..."),
+)
 @click.option("--out", metavar="FILE", help="Write the vectors to a file that ends in .npy.")
 @click.option("--json", "as_json", is_flag=True, help="Vectors and the cosines between them, as JSON.")
 def command(
@@ -51,8 +71,8 @@ def command(
     """Show how alike texts and pictures are to the model SOURCE, or write their vectors.
 
     The texts are -p, or the lines of a FILE that is named behind SOURCE. A folder of sentence-transformers says
-    itself how a vector is made; for another encoder or decoder --pooling says it. CLIP has vectors of texts and
-    pictures.
+    itself how a vector is made; for another encoder or decoder --pooling says it. CLIP and SigLIP have vectors of
+    texts and pictures.
     """
     from zoo.embedding import embed
 

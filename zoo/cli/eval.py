@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,14 +16,16 @@ from zoo.cli.speaker import GROUP, packing_options, text_options
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
-    from zoo.measurement.evaluation import Score
+    from torch.distributed.device_mesh import DeviceMesh
+
+    from zoo.measurement.evaluation import Evaluation, Score
     from zoo.measurement.perplexity import Reading
     from zoo.measurement.references import ReferenceScores
 
 EPILOG = """\b
 Examples:
-  zoo eval tiny --text ./book.txt --text ./letters.txt --stride 128
   zoo eval ./opus-mt-en-de --references ./pairs.jsonl generation.num_beams=4
+  zoo eval -m ./one,./two --window 256 hydra/launcher=joblib
   zoo eval ./folder --tasks lambada_openai,hellaswag --limit 100 --json
 """
 
@@ -66,6 +69,7 @@ Examples:
 @click.option("--dtype", help="Cast the weights, to float32 for example.")
 @packing_options
 @click.option("--compile", is_flag=True, help="Compile the model; the first time takes a while.")
+@click.option("--multirun", "-m", is_flag=True, help="Run every combination of values given with commas.")
 @click.option("--json", "is_json", is_flag=True, help="Every number, with machine, versions and commit.")
 def command(
     source: str,
@@ -89,6 +93,7 @@ def command(
     quantize: str | None,
     keep_packed: bool,
     compile: bool,
+    multirun: bool,
     is_json: bool,
 ) -> None:
     """Perplexity of SOURCE on texts (default: the text that zoo ships), or its scores on references or tasks.
@@ -112,19 +117,29 @@ def command(
     from zoo.measurement.evaluation import evaluate
     from zoo.presets.settings import parted, settings_of
 
+    measured = measured_by(metrics)
+
+    def evaluated(source: str, choices: Sequence[str], mesh: DeviceMesh | None = None) -> Evaluation:
+        words, others = parted(tuple(choices), GROUP)
+        if (words or metrics is not None) and not references:
+            raise UsageError("--metrics and generation.SETTING=VALUE need --references")
+        overrides, family = chosen(tuple(others))
+        return evaluate(
+            source, *overrides, text=texts, references=references, metrics=measured, bleu_tokens=bleu_tokens,
+            settings=settings_of(words, GROUP), ignore_settings=ignore_settings, tasks=names, include_path=include_path,
+            window=window, stride=stride, limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype,
+            device=device, compile=compile, quantize=quantize, keep_packed=keep_packed, family=family, allow=allow,
+            allow_pickle=allow_pickle, mesh=mesh,
+            tell=output.note if sys.stderr.isatty() and not multirun else None,
+        )  # fmt: skip
+
+    if multirun:
+        from zoo.cli.sweeping import sweep
+
+        sweep([source], choices, lambda words: told_of(evaluated(words[0], words[1:])), is_json=is_json)
+        return
     choices, mesh = over_ranks(choices, device)
-    words, others = parted(choices, GROUP)
-    if (words or metrics is not None) and not references:
-        raise UsageError("--metrics and generation.SETTING=VALUE need --references")
-    overrides, family = chosen(tuple(others))
-    found = evaluate(
-        source, *overrides, text=texts, references=references, metrics=measured_by(metrics), bleu_tokens=bleu_tokens,
-        settings=settings_of(words, GROUP), ignore_settings=ignore_settings, tasks=names, include_path=include_path,
-        window=window, stride=stride, limit=limit, num_fewshot=num_fewshot, batch_size=batch_size, dtype=dtype,
-        device=device, compile=compile, quantize=quantize, keep_packed=keep_packed, family=family, allow=allow,
-        allow_pickle=allow_pickle, mesh=mesh,
-        tell=output.note if sys.stderr.isatty() else None,
-    )  # fmt: skip
+    found = evaluated(source, choices, mesh)
     if is_json:
         output.as_json(found.to_dict())
         return
@@ -137,6 +152,19 @@ def command(
         _print_references(found.references)
     if found.scores:
         _print_scores(found.scores)
+
+
+def told_of(found: Evaluation) -> dict[str, Any]:
+    """What a job of a sweep leaves: everything, and the numbers of its line."""
+    numbers: dict[str, float] = {}
+    for name, reading in found.texts.items():
+        told, of = reading.to_dict(), "" if len(found.texts) == 1 else f" of {name}"
+        numbers |= {f"perplexity{of}": told["perplexity"], f"bits/byte{of}": told["bits_per_byte"]}
+    for name, scores in found.references.items():
+        of = "" if len(found.references) == 1 else f" of {name}"
+        numbers |= {f"{metric}{of}": value for metric, value in scores.scores.items()}
+    numbers |= {f"{s.task} {s.metric}": s.value for s in found.scores}
+    return {**found.to_dict(), "numbers": numbers}
 
 
 def measured_by(metrics: str | None) -> list[str]:

@@ -7,7 +7,6 @@ import io
 import os
 import re
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, redirect_stderr
 
@@ -31,10 +30,12 @@ def at_least(code: int) -> Iterator[None]:
 
 def tell(error: Exception) -> int:
     """Say what went wrong in a few lines on stderr; the exit code."""
-    from zoo.cli.ranks import is_told_elsewhere  # here, since a command that goes well needs none of it
+    from zoo.cli.ranks import is_told_elsewhere, others_may_end  # here, since a command that goes well needs none
 
-    with redirect_stderr(io.StringIO()) if is_told_elsewhere(error) else nullcontext():
+    is_silent = is_told_elsewhere(error)
+    with redirect_stderr(io.StringIO()) if is_silent else nullcontext():
         code = told(error)
+    others_may_end(is_said=not is_silent)
     return max(code, error.__dict__.get("least_exit_code", 0))
 
 
@@ -63,8 +64,13 @@ def told(error: Exception) -> int:
     from zoo.cli.ranks import is_lost
 
     if is_lost(error):
-        click.echo("error: another rank ended, or did not answer in time\nwhat it said is told there", err=True)
+        is_late = "imed out" in str(error)
+        told = "did not answer in time" if is_late else "ended, or did not answer"
+        hint = "parallel.timeout=SECONDS sets how long one waits" if is_late else "what it said is told there"
+        click.echo(f"error: another rank {told}\n{hint}", err=True)
         return 1
+    import traceback
+
     last = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
     click.echo(f"error: zoo has a bug: {last}\nwhere: run it again with --debug", err=True)
     return 70

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,18 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from zoo.errors import ZooError
+from zoo.errors import MissingExtra, UsageError, ZooError
 from zoo.presets.composition import VERSION_BASE, install, translated
 from zoo.presets.hydra_source import PRIMARY
 
 Job = Callable[[DictConfig], dict[str, Any]]
 
 RESULT = "result.json"
+LAUNCHERS = {  # and the packages that they come with
+    "joblib": "hydra_joblib_launcher",
+    "submitit_local": "hydra_submitit_launcher",
+    "submitit_slurm": "hydra_submitit_launcher",
+}
 
 
 def run_once(command: str, words: Sequence[str], flags: Sequence[str], job: Job) -> dict[str, Any]:
@@ -73,9 +79,26 @@ def run_sweep(command: str, words: Sequence[str], flags: Sequence[str], job: Job
 
     folder, extra = _folder(words)
     start = time.time()
-    _start(command, task, ["--multirun", *flags, *extra, *words])
+    with _launcher(words):
+        _start(command, task, ["--multirun", *flags, *extra, *words])
     found = [file for file in folder.glob(f"**/{RESULT}") if file.stat().st_mtime > start - 1]
     return folder, sorted((json.loads(file.read_text(encoding="utf-8")) for file in found), key=lambda r: r["job"])
+
+
+@contextmanager
+def _launcher(words: Sequence[str]) -> Iterator[None]:
+    """Tell of a launcher whose package is not installed, and of a Slurm that is not here."""
+    asked = [word.partition("=")[2] for word in words if word.startswith("hydra/launcher=")]
+    package = LAUNCHERS.get(asked[-1]) if asked else None
+    if package is not None and find_spec(f"hydra_plugins.{package}") is None:
+        raise MissingExtra(package.replace("_", "-"), "sweep", f"hydra/launcher={asked[-1]}")
+    try:
+        yield
+    except RuntimeError as error:
+        if '"srun"' not in str(error):
+            raise
+        hint = "hydra/launcher=submitit_local runs the jobs on this machine"
+        raise UsageError(f"hydra/launcher={asked[-1]}: there is no srun here, so no Slurm", hint=hint) from None
 
 
 def _folder(words: Sequence[str]) -> tuple[Path, list[str]]:

@@ -13,6 +13,7 @@ from zoo.adapters.file.folder import is_adapter
 from zoo.anatomy.size import human_bytes, human_count
 from zoo.checkpoint.inspection import Ledger
 from zoo.checkpoint.notes import MOST, PACKED
+from zoo.checkpoint.own_names import GIVEN
 from zoo.cli import output
 from zoo.errors import UsageError, clean, some
 from zoo.units import ITEM_BYTES
@@ -128,9 +129,10 @@ def chosen(words: tuple[str, ...]) -> tuple[list[str], str | None]:
     groups = grammar("build", with_keys=False).groups if words else {}
     for word in words:
         key, equals, value = word.lstrip("+~").partition("=")
+        is_ours = key.startswith("model.") or key.partition("@")[0] in groups
         if key == "family" and value:
             family = value
-        elif (key.startswith("model.") or key.partition("@")[0] in groups) and (equals or word.startswith("~")):
+        elif (key == GIVEN and value) or (is_ours and (equals or word.startswith("~"))):
             overrides.append(word)
         else:
             raise click.UsageError(f"{word!r} is neither family=NAME nor model.FIELD=VALUE")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,6 +40,9 @@ def fields(rows: Sequence[tuple[str, str]]) -> None:
         for name, text in rows:
             click.echo(f"{name}\t{text}")
         return
+    import shutil  # these two where people read: a pipe needs neither
+    import textwrap
+
     width = max((len(name) for name, _ in rows), default=0)
     columns = shutil.get_terminal_size((100, 24)).columns
     is_narrow = columns - width - 4 < NARROW  # then each text stands below its name

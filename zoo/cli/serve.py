@@ -44,6 +44,7 @@ PACKAGES = ("starlette", "uvicorn", "sse_starlette")
 @click.option("--allow-pickle", is_flag=True, help="Open .bin and .pth files as data only; code in them is refused.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, ...")
 @click.option("--dtype", help="Cast the weights, to float32 for example.")
+@click.option("--pooling", metavar="KIND", help="How states become a vector: mean, cls, last, ...")
 @packing_options
 def command(
     sources: tuple[str, ...],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
@@ -13,16 +12,17 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.costs import costs
 from zoo.anatomy.glossary import meanings
 from zoo.anatomy.size import Size
-from zoo.cli import devices, hub_cache, output
+from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import rows, weights
 from zoo.errors import UsageError, ZooError, clean
-from zoo.parallel.layout import GROUP, Layout, layout_of
 from zoo.presets import config as read_preset
 from zoo.presets.hub_ids import preset_of
 from zoo.presets.named import FILES, is_path, rounding_of
-from zoo.presets.settings import parted
 from zoo.registry import Plugin, find_preset, installed
 from zoo.units import parse_bytes
+
+if TYPE_CHECKING:
+    from zoo.parallel.layout import Layout
 
 EPILOG = """\b
 Examples:
@@ -52,7 +52,7 @@ def command(model: str, overrides: tuple[str, ...], fits: str | None, is_json: b
     MODEL is one that `zoo list` shows, the name of its weights on the hub, or a checkpoint on this machine (a folder, a
     GGUF file): of that, also its bytes on disk and the bits of a weight by type. Overrides are those of `zoo build`:
     model.num_layers=4, rope=yarn, quantize=int4 for what the weights take with the layers' matrices rounded,
-    and parallel.tp=8 (ep, pp, dp, cp) for what each of several devices takes.
+    and parallel.tp=8 (sp=true, ep, pp, dp, cp) for what each of several devices takes; the last two go together.
     """
     model = preset_of(model.removeprefix("model="))
     if model not in installed().presets() and (model.endswith(FILES) or is_path(model)):
@@ -61,15 +61,21 @@ def command(model: str, overrides: tuple[str, ...], fits: str | None, is_json: b
     if "/" in model and model not in installed().presets():
         raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
     overrides, form = _parted(overrides)
-    ways, overrides = (tuple(found) for found in parted(overrides, GROUP))
+    ways, overrides = _over_devices(overrides)
     config = _composed(model, overrides)
     layout = _layout(config, ways, fits, form)
     if is_json:
-        output.as_json(to_dict(model, config, form) | _of_devices(config, layout))
+        output.as_json(to_dict(model, config, form) | _of_devices(config, layout, form))
         return
     causes = _causes(model, overrides, rows(config)) if overrides else {}
     title = f"{clean(find_preset(model).description, 200)} · {_provider(config)}"
-    told = [(model, title), *rows(config, form), *_over(config, layout, fits), *_words(config), *_ends(model, config)]
+    told = [
+        (model, title),
+        *rows(config, form),
+        *_over(config, layout, fits, form),
+        *_words(config),
+        *_ends(model, config),
+    ]
     output.fields([(name, text + causes.get(name, "")) for name, text in told])
 
 
@@ -78,36 +84,45 @@ def _stored(source: str, overrides: Sequence[str], fits: str | None, *, is_json:
     from zoo.cli import stored
 
     words, form = _parted(overrides)
-    ways, words = (tuple(found) for found in parted(words, GROUP))
+    ways, words = _over_devices(words)
     ledger = stored.opened(source, words)
     layout = _layout(ledger.config, ways, fits, form)
     if is_json:
-        output.as_json(stored.to_dict(source, ledger, form) | _of_devices(ledger.config, layout))
+        output.as_json(stored.to_dict(source, ledger, form) | _of_devices(ledger.config, layout, form))
     else:
-        output.fields([*stored.fields(source, ledger, form), *_over(ledger.config, layout, fits)])
+        output.fields([*stored.fields(source, ledger, form), *_over(ledger.config, layout, fits, form)])
 
 
 def _layout(config: ModelConfig, ways: Sequence[str], fits: str | None, form: str | None) -> Layout | None:
     """What the words ask for, or what fits; None: one device."""
-    if form and (ways or fits):
-        raise UsageError("quantize= and parallel.* do not go together yet", hint="leave one of them out")
+    if fits is None and not ways:
+        return None
+    from zoo.cli import devices
+    from zoo.parallel.layout import layout_of
+
     if fits is None:
-        return layout_of(ways) if ways else None
+        return layout_of(ways)
     if ways:
         raise UsageError("--fits and parallel.* do not go together: --fits finds the layout", hint="leave one out")
-    return devices.smallest(config, parse_bytes(fits))
+    return devices.smallest(config, parse_bytes(fits), form)
 
 
-def _of_devices(config: ModelConfig, layout: Layout | None) -> dict[str, Any]:
-    return {} if layout is None else {"parallel": devices.facts(config, layout)}
+def _of_devices(config: ModelConfig, layout: Layout | None, form: str | None) -> dict[str, Any]:
+    if layout is None:
+        return {}
+    from zoo.cli import devices
+
+    return {"parallel": devices.facts(config, layout, form)}
 
 
-def _over(config: ModelConfig, layout: Layout | None, fits: str | None) -> list[tuple[str, str]]:
+def _over(config: ModelConfig, layout: Layout | None, fits: str | None, form: str | None) -> list[tuple[str, str]]:
     """The lines of several devices."""
     if layout is None:
         return []
+    from zoo.cli import devices
+
     found = [("Fits", f"{layout} in {fits} each")] if fits else []
-    return [*found, *devices.rows(config, layout)]
+    return [*found, *devices.rows(config, layout, form)]
 
 
 def to_dict(model: str, config: ModelConfig, quantize: str | None = None) -> dict[str, Any]:
@@ -134,6 +149,17 @@ def _parted(words: Sequence[str]) -> tuple[tuple[str, ...], str | None]:
     return tuple(word for word in words if not word.startswith("quantize=")), rounding_of(words)
 
 
+def _over_devices(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The words that say over how many devices, and the others."""
+    if not words:
+        return (), ()
+    from zoo.parallel.layout import GROUP
+    from zoo.presets.settings import parted
+
+    ways, others = parted(words, GROUP)
+    return tuple(ways), tuple(others)
+
+
 def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:
     config = read_preset(model)  # before Hydra sees a stranger's file
     if not overrides:
@@ -145,6 +171,8 @@ def _composed(model: str, overrides: Sequence[str]) -> ModelConfig:
 
 def _causes(model: str, overrides: Sequence[str], told: list[tuple[str, str]]) -> dict[str, str]:
     """Behind each line that would read otherwise without some override: which one that is."""
+    import shlex
+
     found: dict[str, list[str]] = {}
     for i, override in enumerate(overrides):
         try:

@@ -12,6 +12,7 @@ import click
 
 from zoo.cli.inspect import chosen, shared_options
 from zoo.cli.ranks import over_ranks
+from zoo.cli.sights import checked_videos, read_pictures
 from zoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,8 +35,15 @@ class Speaker:
     ledger: Ledger
     notes: list[str] = field(default_factory=list)  # what was assumed or left out of the checkpoint's settings
     images: list[Any] = field(default_factory=list)  # pictures that were given, read
+    videos: list[str] = field(default_factory=list)  # files of videos that were given
     draft: Any = None  # who guesses: "ngram" or a smaller model
     is_compiled: bool = False
+    is_over_ranks: bool = False  # whether other processes hold parts of the model, and make the same text meanwhile
+
+    @property
+    def sees(self) -> bool:
+        """Whether the prompt comes with pictures or videos."""
+        return bool(self.images or self.videos)
 
     @property
     def ways(self) -> dict[str, Any]:
@@ -52,12 +60,6 @@ class Speaker:
 def text_options(function: F) -> F:
     """The options of every command that opens a checkpoint, and the words that set generation."""
     return shared_options(function, others=" [generation.SETTING=VALUE]")
-
-
-def image_option(function: F) -> F:
-    """Pictures, in the order in which the prompt speaks of them."""
-    text = "A picture for the prompt; may be given more than once."
-    return click.option("--image", "images", multiple=True, type=click.Path(), metavar="FILE", help=text)(function)
 
 
 ADAPTER = click.option("--adapter", metavar="FOLDER", help="A folder of peft, for this model, beside its weights.")
@@ -118,6 +120,7 @@ def open_speaker(
     device: str,
     dtype: str | None,
     images: tuple[str, ...] = (),
+    videos: tuple[str, ...] = (),
     *,
     ignore_settings: bool = False,
     quantize: str | None = None,
@@ -146,12 +149,12 @@ def open_speaker(
     for line in tokenizer.notes:
         click.echo(f"note: tokenizer: {line}", err=True)
     config, notes = ledger.settings(ignore=ignore_settings)
-    seen = read_pictures(ledger, images)
+    seen = read_pictures(ledger, images), checked_videos(ledger, videos)
     model = realise(ledger, dtype=dtype, device=device, quantize=quantize, keep_packed=keep_packed, mesh=mesh, fit=fit)
     if not hasattr(model, "new_cache"):
-        raise UsageError(f"{source} is a {ledger.family.name}, which does not generate text")
-    guessing = open_draft(draft, model, dtype=dtype)
-    return Speaker(model, tokenizer, config.replaced(**given), ledger, notes, seen, guessing, is_compiled)
+        raise UsageError(f"{source} is a {ledger.config.family_in_words}, which does not generate text")
+    parts = (ledger, notes, *seen, open_draft(draft, model, dtype=dtype), is_compiled, mesh is not None)
+    return Speaker(model, tokenizer, config.replaced(**given), *parts)
 
 
 def _looked(source: str, *overrides: str, **options: Any) -> Ledger:
@@ -184,17 +187,6 @@ def tell_ways(out: Any) -> None:
         click.echo(f"[compiled in {seconds:.0f} s]", err=True)
 
 
-def read_pictures(ledger: Ledger, images: tuple[str, ...]) -> list[Any]:
-    """The pictures in these files. Raises UsageError for a model that reads none."""
-    if not images:
-        return []
-    from zoo.vision import read_image
-    from zoo.vision.illustration import seeing
-
-    seeing(ledger.family)
-    return [read_image(image) for image in images]
-
-
 def settings(speaker: Speaker, **chosen: Any) -> GenerationConfig:
     """The file's settings with the user's before them."""
     given = {name: value for name, value in chosen.items() if value not in (None, ())}
@@ -216,5 +208,4 @@ def _read_schema(file: str) -> str:
         return Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        hint = "--json-schema takes a file, or JSON that begins with {"
-        raise UsageError(f"{file}: {why}", hint=hint) from None
+        raise UsageError(f"{file}: {why}", hint="--json-schema takes a file, or JSON that begins with {") from None

@@ -76,7 +76,7 @@ def _sources_and_text(words: list[str], prompt: str | None) -> tuple[list[str], 
         raise UsageError("there is no text", hint="-p 'Some text', a file, or a pipe")
     if len(words) > 2:
         raise UsageError(
-            f"{len(words)} sources, and two at most stand side by side", why=f"{clean(words[-1])} is no file"
+            f"{len(words)} sources, and two at most stand side by side", why=f"{clean(words[-1])} is not a file"
         )
     return words, prompt
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from omegaconf import DictConfig, OmegaConf
@@ -14,17 +14,23 @@ from zoo.cli import output
 from zoo.cli.building import check_jobs, swept, values_of
 from zoo.cli.hydra_front import run_once, run_sweep
 from zoo.cli.own_presets import OwnPresets
+from zoo.cli.ranks import over_ranks
 from zoo.cli.sources import head, quoted, sourced
 from zoo.errors import UsageError, clean
+from zoo.parallel.layout import GROUP
 from zoo.presets.composition import checked
 from zoo.training.running.snapshot import read_facts
 from zoo.training.settings import SECTIONS, Recipe
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 KEYS = (
     "source", "save", "device", "dtype", "format", "quantize", "keep_packed", "seed", "freeze", "stages", "objective",
     *SECTIONS,
 )  # fmt: skip
 
+WAYS = ("dp", "tp")  # of `parallel`, in which training runs over several processes
 FIXED = ("source", "model", "tokenizer", "dtype")  # what made the model that a run goes on with
 
 
@@ -33,10 +39,11 @@ def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_
     words = _typed(words)
     if resume:
         words = _with_earlier(words)
-    expanded = own.expanded("train", sourced("train", words, KEYS))
+    alone, mesh = over_ranks(words, _device(words), WAYS)
+    expanded = own.expanded("train", sourced("train", alone, KEYS))
     with own.serving():
         own.tell()
-        facts = run_once("train", expanded, own.flags, lambda composed: trained(composed, words, resume, force))
+        facts = run_once("train", expanded, own.flags, lambda composed: trained(composed, words, resume, force, mesh))
     if is_json:
         output.as_json(facts)
         return
@@ -49,6 +56,8 @@ def sweep(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, i
     if resume:
         raise UsageError("--resume goes on with one run", hint="name it: zoo train --resume save=FOLDER")
     words = _typed(words)
+    if parted := [word for word in words if head(word) == GROUP]:
+        raise UsageError(f"-m and {parted[0]}", why="each run of a sweep has one process", hint="leave one of them out")
     saves = [word for word in words if word.startswith("save=") and "${" not in word]
     if saves:
         hint = f"give each its own folder: '{saves[0]}/${{hydra:job.num}}'"
@@ -71,7 +80,9 @@ def sweep(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, i
 COLUMNS = [output.Column(name, is_number=True) for name in ("step", "loss", "validation")]
 
 
-def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: bool) -> dict[str, Any]:
+def trained(
+    composed: DictConfig, words: Sequence[str], resume: bool, force: bool, mesh: DeviceMesh | None = None
+) -> dict[str, Any]:
     """Run what a composed config describes; what it came to as JSON values."""
     values: Any = OmegaConf.to_container(composed, resolve=True)
     source = typed(str | None, values["source"], "source")
@@ -88,7 +99,7 @@ def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: boo
     job = TrainingJob(
         recipe, save, source, config, fields, typed(str, values["device"], "device"),
         typed(str, values["dtype"], "dtype"), typed(str | None, values["format"], "format"), tuple(words),
-        typed(str | None, values["quantize"], "quantize"), typed(bool, values["keep_packed"], "keep_packed"),
+        typed(str | None, values["quantize"], "quantize"), typed(bool, values["keep_packed"], "keep_packed"), mesh,
     )  # fmt: skip
     run, record = train(job, resume=resume, force=force, tell=output.note)
     trained_model: Any = run.trainee.model
@@ -105,11 +116,14 @@ def trained(composed: DictConfig, words: Sequence[str], resume: bool, force: boo
 def _typed(words: Sequence[str]) -> list[str]:
     """The words in full. Raises UsageError for a section without a value, which would be taken for a model."""
     for word in words:
-        if head(word) == "parallel":
-            raise UsageError(f"{word}: training runs in one process", hint="leave parallel.* out")
         if word in KEYS:
             raise UsageError(f"{word!r} has no value", hint=f"type: {word}=VALUE")
     return [_whole(word) for word in words]
+
+
+def _device(words: Sequence[str]) -> str:
+    """Where the words say that it runs."""
+    return next((word.partition("=")[2] for word in reversed(words) if word.startswith("device=")), "cpu")
 
 
 def _whole(word: str) -> str:

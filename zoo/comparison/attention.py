@@ -6,6 +6,7 @@ The module is built on meta, and its forward pass is asked where the tokens stan
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from zoo.comparison.subject import ComparedModel
 from zoo.models.construction import on_meta
 from zoo.nn import (
     Alibi,
+    ChunkMask,
     Decoder,
     DualChunkAttention,
     LatentAttention,
@@ -73,10 +75,10 @@ def look(s: ComparedModel) -> Look:
         if (seen := allowed(attn, span)) is not None:
             shades, words = _shaded(attn, span, seen)
             told = [f"{words} drawn as {DRAWN[key]}" for key, words in cut.items() if _reads(attn, key)]
-            name = title.partition(", window")[0] if told else title
+            name = re.split(", (?:window|chunks of) ", title)[0] if told else title
             found.masks.append(Picture(name, "; ".join([*told, *words]), shades))
         for condition, frequencies in _frequencies(attn):
-            waves = tuple(2 * math.pi / f for f in frequencies)
+            waves = tuple(2 * math.pi / f for f in frequencies if f)  # what does not turn has none
             if waves not in found.wavelengths.values():
                 found.wavelengths[title + condition] = waves
     return found
@@ -130,8 +132,11 @@ def _fields(values: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
 
 def _reads(attn: nn.Module, key: str) -> bool:
     """Whether a field that was cut down is one that this module reads."""
-    window = getattr(getattr(attn, "mask", None), "window", None)
-    return window is not None if key == "sliding_window" else isinstance(attn, DualChunkAttention)
+    mask = getattr(attn, "mask", None)
+    is_chunked = isinstance(mask, ChunkMask)
+    if key == "sliding_window":
+        return getattr(mask, "window", None) is not None and not is_chunked
+    return isinstance(attn, DualChunkAttention) or (is_chunked and key == "chunk_size")
 
 
 def _module(model: nn.Module, a: AttentionSpec) -> nn.Module | None:
@@ -192,5 +197,6 @@ def _title(a: AttentionSpec, every: list[AttentionSpec], has_stacks: bool) -> st
     total = sum(len(other.layers) for other in every if other.stack == a.stack)
     every_one = "its one layer" if total == 1 else f"all {total} layers"
     count = every_one if len(a.layers) == total else f"{len(a.layers)} of {total} layers"
-    count += f", window {a.window:,}" if a.window else ""
+    count += f", {'chunks of' if a.is_chunked else 'window'} {a.window:,}" if a.window else ""
+    count += f", {a.chosen:,} keys chosen" if a.chosen else ""
     return f"{a.stack.removesuffix('.layers')}: {count}" if has_stacks else count

@@ -17,6 +17,8 @@ from zoo.presets.named import named
 from zoo.report.table import Row
 
 if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+
     from zoo.measurement.subject import OpenedSource
 
 
@@ -29,6 +31,7 @@ def measured(
     dtype: str | None = None,
     device: str = "cpu",
     speed: bool = False,
+    mesh: DeviceMesh | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> Findings:
     """The subjects' own weights on a text; one that has none, or predicts no next token, has its reason in the notes.
@@ -38,7 +41,10 @@ def measured(
     from zoo.measurement import measure
 
     opened = [_opened(what) for what in subjects]
-    found = measure(opened, text=text, window=window, stride=stride, dtype=dtype, device=device, speed=speed, tell=tell)
+    options: dict[str, Any] = {} if mesh is None else {"mesh": mesh}
+    found = measure(
+        opened, text=text, window=window, stride=stride, dtype=dtype, device=device, speed=speed, tell=tell, **options
+    )
     for model, what in zip(found.models, subjects, strict=True):
         model.source = clean(what.family if isinstance(what, ModelConfig) else what)
     pieces = tuple(tuple(m.pieces()) or None for m in found.models)

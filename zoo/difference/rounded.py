@@ -115,5 +115,5 @@ def _of_weight(t: TensorChange) -> tuple[str, ...]:
     if t.tally.not_finite:
         return ("it has NaN or infinity",)
     if t.fit is None:
-        return ("its numbers are no floats, and they differ",) if t.tally.changed else ()
+        return ("its numbers are not floats, and they differ",) if t.tally.changed else ()
     return t.fit.beyond if t.tally.changed else ()

@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zoo.anatomy.config import NoAnatomy
 from zoo.anatomy.quantisation import Quantisation, quantisation, rounded_names
 from zoo.anatomy.records import Shape
 from zoo.checkpoint.inspection import Ledger, inspect
@@ -114,8 +115,8 @@ class WeightSource:
         if self.rounding is None:
             return set()
         try:
-            return rounded_names(self.ledger.config.anatomy())
-        except NotImplementedError:
+            return rounded_names(self.ledger.config.anatomy(), takes_head=self.rounding.takes_head)
+        except NoAnatomy:
             what = f"quantize={self.rounding.name} needs to know what the weights of {self.name} are for"
             raise UsageError(what, why="the family describes no anatomy") from None
 

@@ -79,8 +79,7 @@ class VectorRecipe:
 def recipe_of(folder: Path, pooling: str | None) -> VectorRecipe:
     """What the folder says, or, where it says nothing, `pooling` to vectors of length 1. Raises CheckpointError."""
     file = folder / "modules.json"
-    if pooling is not None and pooling not in POOLINGS:
-        raise UsageError(f"pooling={clean(repr(pooling))} is not known", why=did_you_mean(pooling, POOLINGS))
+    check_pooling(pooling)
     if not file.is_file():
         if pooling is None:
             raise UsageError(f"{clean(folder)} does not say how states become one vector", hint=MEANT)
@@ -88,6 +87,12 @@ def recipe_of(folder: Path, pooling: str | None) -> VectorRecipe:
     if pooling is not None:
         raise UsageError(f"pooling={pooling}: the folder says itself how, in modules.json", hint="leave it out")
     return _from_modules(folder, file)
+
+
+def check_pooling(pooling: str | None) -> None:
+    """Raise UsageError for a pooling that there is not."""
+    if pooling is not None and pooling not in POOLINGS:
+        raise UsageError(f"pooling={clean(repr(pooling))} is not known", why=did_you_mean(pooling, POOLINGS))
 
 
 def _from_modules(folder: Path, file: Path) -> VectorRecipe:

@@ -8,12 +8,8 @@ from typing import Any
 
 from zoo.errors import CheckpointError, clean
 from zoo.files.json_file import read_json
+from zoo.hub.listing import OF_THE_TRANSFORMER
 
-OF_THE_TRANSFORMER = (  # the first of these files that is there and not empty is the one that is read
-    "sentence_bert_config.json", "sentence_roberta_config.json", "sentence_distilbert_config.json",
-    "sentence_camembert_config.json", "sentence_albert_config.json", "sentence_xlm-roberta_config.json",
-    "sentence_xlnet_config.json",
-)  # fmt: skip
 ARGUMENTS = ("model", "tokenizer", "processor", "config")  # what is handed on, as model_args or model_kwargs
 HARMLESS = {"trust_remote_code", "attn_implementation", "padding_side", "use_fast", "torch_dtype", "dtype"}
 ONLY: dict[str, Any] = {  # what zoo computes, where a folder says it

@@ -28,7 +28,7 @@ OPEN = ("/", "/health")  # to who has no key
 def application(shelf: Roster, worker: Worker, *, key: str | None = None, host: str = "127.0.0.1") -> Starlette:
     """The addresses of these models, for who has the key, if there is one."""
     routes, gate = Routes(shelf, worker, int(time.time())), Gate(key, host, shelf.bounds)
-    html = page([*shelf.volumes])
+    html = page([name for name, volume in shelf.volumes.items() if volume.embedder is None])
 
     async def shown(request: HTTPRequest) -> Response:
         return HTMLResponse(html, headers={"Content-Security-Policy": POLICY, "X-Frame-Options": "DENY"})

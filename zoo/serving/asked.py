@@ -13,7 +13,9 @@ from zoo.serving.failures import BadField
 class Asked:
     """A request's fields, which count as read once they were asked for; null is as good as absent."""
 
-    def __init__(self, fields: Mapping[str, Any]) -> None:
+    def __init__(self, fields: Mapping[str, Any], *, at: str = "") -> None:
+        """`at` is where they stand: the name of the field that they are part of."""
+        self._at, self._prefix = at, f"{at}." if at else ""
         self._fields = {name: value for name, value in fields.items() if value is not None}
         self._known: set[str] = set()
 
@@ -45,6 +47,11 @@ class Asked:
         """An object."""
         return self._of(name, "an object", lambda value: type(value) is dict)
 
+    def inside(self, name: str) -> Asked | None:
+        """An object whose own fields are asked for, each as strictly as those around it."""
+        found = self.record(name)
+        return None if found is None else Asked(found, at=self._prefix + name)
+
     def items(self, name: str, most: int) -> list[Any] | None:
         """A list of so many items at most."""
         return self._of(name, f"a list of at most {most:,}", lambda value: type(value) is list and len(value) <= most)
@@ -57,17 +64,24 @@ class Asked:
         """Refuse what is not one of these values, since zoo would not do it."""
         value = self.any(name)
         if value is not None and not any(value == other and type(value) is type(other) for other in values):
-            raise BadField(name, f"{name}={_shown(value)} is not supported", why=why, hint=f"leave {name} out")
+            raise self.refusal(name, f"{name}={_shown(value)} is not supported", why=why, hint=f"leave {name} out")
 
     def finish(self) -> None:
         """Raise BadField for a field that nobody asked for."""
         if wrong := next((name for name in self._fields if name not in self._known), None):
-            raise BadField(wrong, f"there is no field {clean(wrong)!r} here", why=did_you_mean(wrong[:80], self._known))
+            where = f"in {self._at}" if self._at else "here"
+            raise self.refusal(
+                wrong, f"there is no field {clean(wrong)!r} {where}", why=did_you_mean(wrong[:80], self._known)
+            )
+
+    def refusal(self, name: str, what: str, *, why: str = "", hint: str = "") -> BadField:
+        """The error of one of these fields."""
+        return BadField(self._prefix + name, what, why=why, hint=hint)
 
     def _of(self, name: str, what: str, holds: Any) -> Any:
         value = self.any(name)
         if value is not None and not holds(value):
-            raise BadField(name, f"{name}={_shown(value)} is not {what}")
+            raise self.refusal(name, f"{name}={_shown(value)} is not {what}")
         return value
 
 

@@ -1,4 +1,4 @@
-"""/v1/embeddings: the mean of a decoder's last states over a text's tokens, as a unit vector.
+"""/v1/embeddings: vectors as `zoo embed` makes them, and those of models that write, of their last states.
 
 Shapes: T tokens, D hidden.
 """
@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.nn import functional as F
 
+from zoo.embedding.pooling import pooled
 from zoo.errors import UsageError
 from zoo.generation.protocols import device_of
 from zoo.serving.asked import Asked
@@ -46,7 +48,11 @@ def read(fields: dict[str, Any], shelf: Roster) -> Texts:
 
 
 def _tokens(one: Any, volume: Volume, shelf: Roster) -> list[int]:
-    tokens = encoded(volume, one, shelf.bounds) if isinstance(one, str) else one
+    tokens = one
+    if isinstance(one, str):
+        tokens = encoded(volume, one, shelf.bounds)
+        if volume.embedder is not None:
+            return volume.embedder.rows([one])[0]  # what is too long is cut, as its recipe says
     if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
         raise BadField("input", "a text of input is neither a text nor a list of token ids")
     if not 0 < len(tokens) <= volume.context:
@@ -55,15 +61,18 @@ def _tokens(one: Any, volume: Volume, shelf: Roster) -> list[int]:
 
 
 @torch.inference_mode()
-def mean_state(model: Any, tokens: list[int]) -> list[float]:
-    """A unit vector [D]. Raises UsageError for a model that is no decoder, or tokens that it does not have."""
+def vector_of(model: Any, tokens: list[int], volume: Volume) -> list[float]:
+    """A vector [D]. Raises UsageError for a model without states, or tokens that it does not have."""
+    size = getattr(model.config, "vocab_size", None) or volume.tokenizer.vocab_size
+    if not all(0 <= token < size for token in tokens):
+        raise UsageError(f"a token is outside the model's vocabulary of {size}")
+    if volume.embedder is not None:
+        return volume.embedder.vectors(model, [tokens])[0].float().tolist()
     if not hasattr(model, "states"):
         raise UsageError("this model has no states that stand for a text's tokens", hint="decoders have")
-    if not all(0 <= token < model.config.vocab_size for token in tokens):
-        raise UsageError(f"a token is outside the model's vocabulary of {model.config.vocab_size}")
-    states = model.states(torch.tensor([tokens], device=device_of(model)))[0].float()  # [T, D]
-    mean = states.mean(0)
-    return (mean / mean.norm().clamp(min=1e-12)).tolist()
+    states = model.states(torch.tensor([tokens], device=device_of(model))).float()  # [1, T, D]
+    real = torch.ones(states.shape[:2], dtype=torch.bool, device=states.device)
+    return F.normalize(pooled(states, real, (volume.pooling,)), dim=-1)[0].tolist()
 
 
 def told(texts: Texts, rows: list[list[float]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from zoo.serving.bounds import Bounds
 from zoo.serving.failures import Refusal
 
 if TYPE_CHECKING:
+    from zoo.embedding.embedder import Embedder
     from zoo.text import Tokenizer
 
 DEFAULT_CONTEXT = 2048  # tokens, where a config does not say
@@ -31,6 +32,8 @@ class Volume:
     load: Callable[[], Any]
     folder: Any = None
     sees: bool = False  # whether it reads pictures
+    embedder: Embedder | None = None  # of a model that writes no text; its vectors are what it is asked for
+    pooling: str = "mean"  # how the states of one that writes become a vector
     engine: Engine | None = None
     dtype: str = ""  # what it computes in, once it was loaded
 
@@ -57,6 +60,13 @@ class Roster:
         shown = name[:80] if isinstance(name, str) else name
         why = did_you_mean(str(shown), self.volumes)
         raise Refusal(404, f"there is no model {shown!r} here", code="model_not_found", hint=why)
+
+    def writer(self, name: object) -> Volume:
+        """The same, for texts. Raises Refusal for a model that writes none."""
+        volume = self.find(name)
+        if volume.embedder is not None:
+            raise Refusal(400, f"{volume.name} writes no text", hint="ask for its vectors at /v1/embeddings")
+        return volume
 
     @property
     def engines(self) -> list[Engine]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from sse_starlette import EventSourceResponse
 from starlette.concurrency import run_in_threadpool
@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from zoo.errors import ZooError
 from zoo.generation.batching import Growth
 from zoo.serving import embeddings, tokens
-from zoo.serving.bodies import fields_of
+from zoo.serving.bodies import read_by
 from zoo.serving.failures import body_of
 from zoo.serving.interface import chat, text
 from zoo.serving.interface.answers import Answer
@@ -25,6 +25,7 @@ from zoo.serving.roster import Roster
 from zoo.serving.waiting import News
 from zoo.serving.worker import Worker
 
+T = TypeVar("T")
 STALLED_SECONDS = 60  # a client that takes nothing for so long is gone
 
 
@@ -45,12 +46,14 @@ class Routes:
 
     async def embeddings(self, request: HTTPRequest) -> Response:
         """/v1/embeddings."""
-        fields = await fields_of(request, self.shelf.bounds)
-        asked = await run_in_threadpool(embeddings.read, fields, self.shelf)
+        asked = await self._read(request, embeddings.read)
         rows = []
         for row in asked.rows:  # one by one, so that texts in the making go on between them
             news = News(
-                self.worker, asked.volume, lambda model, row=row: embeddings.mean_state(model, row), is_text=False
+                self.worker,
+                asked.volume,
+                lambda model, row=row: embeddings.vector_of(model, row, asked.volume),
+                is_text=False,
             )
             try:
                 rows += await news.next(request)
@@ -60,8 +63,7 @@ class Routes:
 
     async def tokenize(self, request: HTTPRequest) -> Response:
         """/tokenize."""
-        fields = await fields_of(request, self.shelf.bounds)
-        return JSONResponse(await run_in_threadpool(tokens.told, fields, self.shelf))
+        return JSONResponse(await self._read(request, tokens.told))
 
     async def models(self, request: HTTPRequest) -> Response:
         """/v1/models."""
@@ -80,14 +82,16 @@ class Routes:
         """/metrics."""
         return PlainTextResponse(self.measures.text(), media_type=KIND)
 
+    async def _read(self, request: HTTPRequest, read: Callable[[dict[str, Any], Roster], T]) -> T:
+        return await read_by(request, self.shelf.bounds, lambda fields: read(fields, self.shelf))
+
     def _model(self, name: str) -> dict[str, Any]:
         volume = self.shelf.volumes[name]
         told = {"id": name, "object": "model", "created": self.created, "owned_by": "zoo"}
         return {**told, "max_model_len": volume.context, "loaded": volume.engine is not None}
 
     async def _complete(self, request: HTTPRequest, read: Callable[[dict[str, Any], Roster], Prepared]) -> Response:
-        fields = await fields_of(request, self.shelf.bounds)
-        prepared = await run_in_threadpool(read, fields, self.shelf)
+        prepared = await self._read(request, read)
         news = News(self.worker, prepared.volume, prepared.requests, is_streamed=prepared.is_streamed)
         try:
             first = await news.next(request)  # what cannot be made says so before anything is sent
@@ -96,7 +100,8 @@ class Routes:
                 return Events(answer, news, first, self.shelf.bounds.grace_seconds)
             async for number, piece in news.pieces(first, len(answer.choices), request):
                 answer.add(number, piece)
-            return JSONResponse(await run_in_threadpool(answer.whole))
+            is_little = prepared.num_top is None and not prepared.echo  # else each token is spelt out
+            return JSONResponse(answer.whole() if is_little else await run_in_threadpool(answer.whole))
         except BaseException:
             news.close()
             raise

@@ -75,19 +75,22 @@ def _biases(asked: Asked, bounds: Bounds) -> list[Any]:
 
 def _schema(asked: Asked, bounds: Bounds) -> dict[str, Any] | None:
     """The JSON schema that the text is held to, if it is to be JSON."""
-    form = asked.record("response_format")
-    if form is None or (kind := form.get("type")) == "text":
+    form = asked.inside("response_format")
+    if form is None:
         return None
-    if kind == "json_object":
-        return {"type": "object"}
-    inner = form.get("json_schema")
-    schema = inner.get("schema") if isinstance(inner, dict) else None
-    if kind != "json_schema" or not isinstance(schema, dict):
-        raise BadField(
-            "response_format",
-            'response_format is neither {"type": "text"}, {"type": "json_object"} nor {"type": "json_schema", '
-            '"json_schema": {"schema": ...}}',
-        )
+    kind, inner = form.any("type"), None
+    if kind == "json_schema" and (inner := form.inside("json_schema")) is None:
+        raise form.refusal("json_schema", "response_format has no json_schema")
+    elif kind not in ("text", "json_object", "json_schema"):
+        raise form.refusal("type", "response_format.type is neither text, json_object nor json_schema")
+    form.finish()
+    if inner is None:
+        return {"type": "object"} if kind == "json_object" else None
+    inner.text("name"), inner.text("description"), inner.flag("strict")  # labels; the schema is always held to
+    schema = inner.record("schema")
+    inner.finish()
+    if schema is None:
+        raise inner.refusal("schema", "response_format.json_schema has no schema")
     if len(json.dumps(schema)) > bounds.schema_chars:
-        raise BadField("response_format", f"the schema is longer than {bounds.schema_chars:,} characters")
+        raise inner.refusal("schema", f"the schema is longer than {bounds.schema_chars:,} characters")
     return schema

@@ -19,6 +19,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.errors import UsageError, some
 from zoo.registry import installed
 from zoo.testing import (
+    accelerated,
     attending,
     caching,
     configuration,
@@ -38,7 +39,7 @@ from zoo.testing.subject import Subject
 PROPERTIES: dict[str, tuple[Property, ...]] = {
     "registry": registration.PROPERTIES + imports.PROPERTIES,
     "config": configuration.PROPERTIES + presets.PROPERTIES,
-    "model": modelling.PROPERTIES + attending.PROPERTIES + positions.PROPERTIES,
+    "model": modelling.PROPERTIES + attending.PROPERTIES + positions.PROPERTIES + accelerated.PROPERTIES,
     "cache": caching.PROPERTIES + heads.PROPERTIES,
     "weights": translation.PROPERTIES,
     "docs": documentation.PROPERTIES,

@@ -7,6 +7,7 @@ import os
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib import import_module
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,15 +17,18 @@ import torch
 
 from zoo.testing.check import Broken
 
-SECONDS = 300  # a run may take
+SECONDS = 300  # that a run may take without an answer, unless it says otherwise
 
 
-def over_ranks(work: Callable[..., Any], *given: Any, count: int = 2) -> list[Any]:
+def over_ranks(work: Callable[..., Any], *given: Any, count: int = 2, seconds: int = SECONDS) -> list[Any]:
     """What `work(rank, *given)` gives on each rank. Raises Broken where one ends without an answer.
 
     Ranks are forked where that can be, and so know what this process knows and import nothing anew.
     """
     can_fork = "fork" in multiprocessing.get_all_start_methods() and not torch.cuda.is_initialized()
+    if can_fork:  # here, and once, so that the ranks need not: what is spread or cut needs them, and they take a second
+        for name in ("torch._dynamo", "torch.distributed.fsdp", "torch.distributed.checkpoint"):
+            import_module(name)
     context: Any = multiprocessing.get_context("fork" if can_fork else "spawn")
     with TemporaryDirectory() as folder:
         pipes = [context.Pipe(duplex=False) for _ in range(count)]
@@ -37,20 +41,20 @@ def over_ranks(work: Callable[..., Any], *given: Any, count: int = 2) -> list[An
         for _, writer in pipes:
             writer.close()  # so that a rank that dies is an end of file
         try:
-            return _answers([reader for reader, _ in pipes])
+            return _answers([reader for reader, _ in pipes], seconds)
         finally:
             for process in ranks:
                 process.terminate()
                 process.join(10)
 
 
-def _answers(readers: Sequence[Connection]) -> list[Any]:
+def _answers(readers: Sequence[Connection], seconds: int) -> list[Any]:
     found: dict[int, Any] = {}
     while len(found) < len(readers):
         left = [reader for i, reader in enumerate(readers) if i not in found]
-        ready = wait(left, timeout=SECONDS)
+        ready = wait(left, timeout=seconds)
         if not ready:
-            raise Broken(f"no answer of rank {readers.index(left[0])} within {SECONDS} s")
+            raise Broken(f"no answer of rank {readers.index(left[0])} within {seconds} s")
         for reader in ready:
             assert isinstance(reader, Connection)
             number = readers.index(reader)

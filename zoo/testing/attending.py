@@ -102,10 +102,10 @@ def _padded(s: Subject, *, before: int, after: int) -> str:
         filler = torch.full_like(filler, s.config.pad_token_id)
     row = torch.cat((filler[:, :before], text, filler[:, before:]), 1)
     found, alone = s.run(torch.cat((row, other)), attention_mask=mask), s.run(text)
-    worst = 0.0
+    worst, reads_padding = 0.0, getattr(s.model, "row_len", None) is not None
     for name, x in alone.items():
-        if x.shape[:2] != text.shape and x.shape[1:] != found[name].shape[1:]:
-            continue  # of pairs of rows
+        if x.shape[:2] != text.shape and (reads_padding or x.shape[1:] != found[name].shape[1:]):
+            continue  # of pairs of rows, or of a row with its padding, as SigLIP was trained
         kept = found[name][:1, before : before + length] if x.shape[:2] == text.shape else found[name][:1]
         gap = difference(kept, x)
         require(gap < LIMIT, f"{name} of a padded row differs by {gap:.2g} from that of the row alone")
@@ -132,7 +132,11 @@ def _layers_and_reach(s: Subject) -> Iterator[tuple[str, Tensor, Tensor]]:
             name, reach = found
             q, p = torch.arange(len(reach))[:, None], torch.arange(len(reach))[None]
             window = spec.window or len(reach)
-            yield name, reach, (p <= q) & (p > q - window) if spec.is_causal else (q - p).abs() < window
+            if spec.is_chunked:
+                yield name, reach, (p <= q) & (p // window == q // window)
+                continue
+            seen = (p <= q) & (p > q - window) if spec.is_causal else (q - p).abs() < window
+            yield name, reach, seen if spec.chosen is None else seen & reach  # which of them it reads, it decides
     for layer in _carrying(s):
         if (found := _named_reach(s, *layer)) is not None:
             name, reach = found

@@ -7,21 +7,30 @@ from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.cuts import EXPERTS
 from zoo.errors import ConfigError, UsageError
 from zoo.models.construction import on_meta
 from zoo.parallel.shares import Need
 from zoo.registry import installed
 from zoo.testing.check import Skipped
 
-EVEN = ("num_heads", "num_kv_heads", "intermediate_size", "moe_intermediate_size", "shared_intermediate_size")
+EVEN = (
+    "num_heads",
+    "num_kv_heads",
+    "num_experts",
+    "intermediate_size",
+    "moe_intermediate_size",
+    "shared_intermediate_size",
+)
 
 
 def evened(config: ModelConfig, ranks: int) -> ModelConfig:
     """The config, or the nearest of it that so many ranks can share. Raises Skipped where none is found."""
     from zoo.parallel.declared import needs_of
+    from zoo.parallel.shares import TENSOR
 
     for candidate in (config, *_candidates(config, ranks)):
-        needs: list[Need] = needs_of(on_meta(candidate))
+        needs: list[Need] = needs_of(on_meta(candidate), (*TENSOR, EXPERTS))
         if all(need.fits(ranks) for need in needs) and _is_stored(candidate):
             return candidate
     raise Skipped(f"no config near the tiny one can be cut into {ranks}")

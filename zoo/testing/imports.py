@@ -13,8 +13,9 @@ from zoo.testing.subject import Subject
 
 PUBLIC = (
     "zoo", "zoo.anatomy", "zoo.errors", "zoo.generation", "zoo.nn", "zoo.nn.vision", "zoo.registry", "zoo.testing",
-    "zoo.vision", "zoo.weights", "zoo.weights.gguf.biased", "zoo.weights.gguf.experts", "zoo.weights.gguf.layout",
-    "zoo.weights.gguf.ops", "zoo.weights.gguf.rope", "zoo.weights.hf_layout",
+    "zoo.vision", "zoo.weights", "zoo.weights.ahead", "zoo.weights.gguf.biased", "zoo.weights.gguf.by_layer",
+    "zoo.weights.gguf.experts", "zoo.weights.gguf.layout", "zoo.weights.gguf.longrope", "zoo.weights.gguf.ops",
+    "zoo.weights.gguf.rope", "zoo.weights.hf_layout",
 )  # fmt: skip
 
 

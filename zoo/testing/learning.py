@@ -46,8 +46,12 @@ def gradients(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def wrong_gradients(one: nn.Module, found: dict[str, Tensor]) -> Iterator[str]:
+    """What of the gradients is not as the model has it."""
+    yield from unlike(dict(gradients(one)), found)
+
+
+def unlike(expected: dict[str, Tensor], found: dict[str, Tensor]) -> Iterator[str]:
     """Against the largest of each weight; of one that is 0, as a key's bias without rotation, against all."""
-    expected = dict(gradients(one))
     yield from (f"{name} has no gradient" for name in expected.keys() - found.keys())
     floor = 1e-4 * max((g.abs().max().item() for g in expected.values()), default=1.0)
     for name, gradient in expected.items():

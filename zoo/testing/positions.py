@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from zoo.anatomy.config import RopeConfig
-from zoo.nn import DualChunkAttention, LogNAttention, Span
+from zoo.nn import ChunkMask, DualChunkAttention, LogNAttention, Span
 from zoo.testing.check import Skipped, require
 from zoo.testing.measure import LIMIT, difference, reading
 from zoo.testing.subject import Subject
@@ -30,7 +30,7 @@ def rotary_layers_see_distances_only(s: Subject) -> str:
         raise Skipped("where its chunks begin depends on the positions")
     seen, worst = 0, 0.0
     for name, layer in s.model.named_modules():
-        if not name.rpartition(".")[2].isdigit() or (call := _call(s, layer)) is None:
+        if not name.rpartition(".")[2].isdigit() or (call := _call(s, layer)) is None or _counts_positions(layer):
             continue
         args, kwargs = call
         later, before = layer(*_moved(args), **kwargs), layer(*args, **kwargs)
@@ -40,6 +40,13 @@ def rotary_layers_see_distances_only(s: Subject) -> str:
     if not seen:
         raise Skipped("it has no layers that are called with a zoo.nn.Span")
     return f"{seen} layers within {worst:.0e}"
+
+
+def _counts_positions(layer: nn.Module) -> bool:
+    """Whether a layer's attention depends on where a text begins: in chunks, or with scores of later queries higher."""
+    masks = (getattr(module, "mask", None) for module in layer.modules())
+    grows = any(getattr(module, "depends_on_position", False) for module in layer.modules())
+    return grows or any(isinstance(mask, ChunkMask) for mask in masks)
 
 
 def _call(s: Subject, layer: nn.Module) -> tuple[tuple[Any, ...], dict[str, Any]] | None:

@@ -7,49 +7,49 @@ Shapes: B batch, T tokens.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
-from zoo.anatomy.cuts import Share
-from zoo.checkpoint.loading import load
-from zoo.checkpoint.saving import save
-from zoo.errors import UsageError
-from zoo.generation import generate
+from zoo.anatomy.cuts import EXPERTS, Share
 from zoo.models.construction import on_meta
-from zoo.registry import installed
-from zoo.testing.apart import over_ranks
+from zoo.parallel.layout import CUTS
+from zoo.testing.apart import SECONDS, over_ranks
 from zoo.testing.check import Broken, Skipped, require, shown
+from zoo.testing.cut import Expected, prove_cut, prove_plan
 from zoo.testing.evened import evened
-from zoo.testing.learning import apart, gradients, learned, loss, step, wrong_gradients
-from zoo.testing.measure import difference, runnable
+from zoo.testing.gathered import wholes
+from zoo.testing.learning import apart, loss, step
+from zoo.testing.measure import runnable
 from zoo.testing.subject import Subject
-
-FORWARD = 1e-12
 
 
 def its_anatomy_is_cut_as_its_blocks_declare(s: Subject) -> str:
     """What `zoo show` says of a rank's bytes is what a rank allocates."""
     from zoo.parallel.declared import shares_of
-    from zoo.parallel.shares import tensor_share
+    from zoo.parallel.shares import TENSOR, expert_share, tensor_share
 
     if s.anatomy is None:
         raise Skipped("it describes no anatomy, so its ranks are measured by building it")
-    declared = shares_of(on_meta(s.config))
-    described = {name: tensor_share(w.shares) for w in s.anatomy.weights for name in w.names()}
-    wrong = [
-        f"{name} is cut by {_cut_words(share)} in the anatomy, by {_cut_words(declared.get(name))} in the module"
-        for name, share in described.items()
-        if _cut_words(share) != _cut_words(declared.get(name))
-    ]
-    require(not wrong, shown(wrong))
-    return f"{sum(share.dim is not None for share in declared.values())} of {len(described)} weights can be cut"
+    model, counts = on_meta(s.config), []
+    for kinds, share_of in ((TENSOR, tensor_share), ((EXPERTS,), expert_share)):
+        declared = shares_of(model, kinds=kinds)
+        described = {name: share_of(w.shares) for w in s.anatomy.weights for name in w.names()}
+        wrong = [
+            f"{name} is cut by {_cut_words(share)} in the anatomy, by {_cut_words(declared.get(name))} in the module"
+            for name, share in described.items()
+            if _cut_words(share) != _cut_words(declared.get(name))
+        ]
+        require(not wrong, shown(wrong))
+        counts.append(sum(share.dim is not None for share in declared.values()))
+    return f"{counts[0]} of {len(described)} weights can be cut, {counts[1]} by experts"
 
 
 def over_two_ranks_it_is_the_model_of_one_process(s: Subject) -> str:
@@ -57,14 +57,20 @@ def over_two_ranks_it_is_the_model_of_one_process(s: Subject) -> str:
     return told_over_ranks([s])[0]
 
 
-def told_over_ranks(subjects: Iterable[Subject], count: int = 2) -> list[str]:
-    """What is proved of each, on one set of ranks. Raises Broken or Skipped for the first of whom it is not so."""
-    import torch._dynamo
-    import torch.distributed.fsdp  # here, so that the ranks need not: it takes a second  # noqa: F401
+def told_over_ranks(
+    subjects: Iterable[Subject], count: int = 2, *, ways: Mapping[str, Collection[str]] | None = None
+) -> list[str]:
+    """What is proved of each, on one set of ranks. Raises Broken or Skipped for the first of whom it is not so.
 
-    jobs = [(s.family.name, evened(runnable(s).config, count)) for s in subjects]
-    with TemporaryDirectory() as folder:
-        told = over_ranks(_prove_all, jobs, folder, count=count)
+    `ways` are those in which each family is cut, by its name; in others it is planned alone. None: in all.
+    """
+    with TemporaryDirectory() as place:
+        jobs = [
+            RanksJob.of(Subject(s.family, evened(runnable(s).config, count)), Path(place, s.family.name), count, of_one)
+            for s in subjects
+            for of_one in (CUTS if ways is None else ways[s.family.name],)
+        ]
+        told = over_ranks(_prove_all, jobs, count=count, seconds=SECONDS * (1 + len(jobs) // 10))
     for of_ranks in zip(*told, strict=True):
         for state, detail in of_ranks:
             if state != "ok":
@@ -72,118 +78,78 @@ def told_over_ranks(subjects: Iterable[Subject], count: int = 2) -> list[str]:
     return [detail for _, detail in told[0]]
 
 
-def _prove_all(rank: int, jobs: list[tuple[str, Any]], folder: str) -> list[tuple[str, str]]:
+@dataclass
+class RanksJob:
+    """What is proved of a family: in which ways it is cut, and what one process makes of it, worked out once."""
+
+    s: Subject
+    folder: Path
+    ways: Collection[str]
+    cut: Expected
+    stepped: dict[str, Tensor]  # the weights after a step on as many batches as there are ranks
+
+    @classmethod
+    def of(cls, s: Subject, folder: Path, count: int, ways: Collection[str]) -> RanksJob:
+        """All that one process makes of it."""
+        one, texts = deepcopy(s.model), texts_of(s, count)
+        step(one, [loss(s, one, batch) / count for batch in texts])
+        stepped = {name: p.detach() for name, p in one.named_parameters()}
+        return cls(s, folder, ways, Expected.of(s, folder / "cut"), stepped)
+
+
+def texts_of(s: Subject, count: int) -> tuple[Tensor, ...]:
+    """A batch [2, T] for each rank."""
+    return s.tokens(2 * count, s.longest).split(2)
+
+
+def _prove_all(rank: int, jobs: list[RanksJob]) -> list[tuple[str, str]]:
     """State and detail for each; a failure must come at the same place on both ranks, or one waits for the other."""
     from torch.distributed.device_mesh import init_device_mesh
 
-    tp, dp = (init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=(way,)) for way in ("tp", "dp"))
+    meshes = {way: init_device_mesh("cpu", (dist.get_world_size(),), mesh_dim_names=(way,)) for way in ("dp", *CUTS)}
     found = []
-    for name, config in jobs:
-        s = Subject(installed()[name], config)
+    for job in jobs:
         try:
-            told = _prove_cut(s, tp, Path(folder, name, "cut")), _prove_spread(s, dp, tp, Path(folder, name, "spread"))
+            told = [*_prove_cuts(job, meshes), _prove_spread(job, meshes)]
             found.append(("ok", "; ".join(told)))
         except (Broken, Skipped) as error:
-            found.append(("skip" if isinstance(error, Skipped) else "fail", f"{name}: {error}"))
+            found.append(("skip" if isinstance(error, Skipped) else "fail", f"{job.s.family.name}: {error}"))
     return found
 
 
-def _prove_cut(s: Subject, mesh: Any, folder: Path) -> str:
-    from zoo.parallel.gathering import whole
-
-    if mesh.get_rank() == 0:
-        folder.parent.mkdir(parents=True)
-        save(s.model, folder, format=_format(s))
-    dist.barrier()
-    one, cut = load(folder), load(folder, mesh=mesh)
-    _same_sizes(s, cut, mesh.get_rank())
-    texts = s.tokens(2, s.longest)
-    outputs = [learned(s, model, texts) for model in (one, cut)]
-    worst = max(difference(outputs[1][name], x) for name, x in outputs[0].items())
-    require(worst < FORWARD, f"outputs differ by {worst:.1e}, and may by {FORWARD:.0e}")
-    faults = list(wrong_gradients(one, {name: whole(g) for name, g in gradients(cut)}))
-    require(not faults, shown(faults))
-    told = [f"outputs within {worst:.0e}", f"{len([*gradients(cut)])} gradients"]
-    if s.can_decode:
-        told.append(_same_text(s, one, cut, texts))
-    _same_bytes(one, cut, folder, mesh.get_rank(), _format(s))
-    return ", ".join([*told, "the bytes of a save"])
+def _prove_cuts(job: RanksJob, meshes: dict[str, Any]) -> Iterator[str]:
+    """Of each way what is proved, or why the family is not cut in it."""
+    planned = on_meta(job.s.config)
+    for way in CUTS:
+        yield prove_cut(job.cut, way, meshes[way]) if way in job.ways else prove_plan(planned, way, meshes[way])
 
 
-def _same_sizes(s: Subject, cut: nn.Module, rank: int) -> None:
-    """What `zoo show` says of a rank's weights is what it holds."""
-    from torch.distributed.tensor import DTensor
-
-    from zoo.parallel.estimate import weight_numbers
-
-    if s.anatomy is not None:
-        found = sum((p.to_local() if isinstance(p, DTensor) else p).numel() for p in cut.parameters())
-        need = weight_numbers(s.config.anatomy(), dist.get_world_size(), rank)
-        require(need == found, f"rank {rank} holds {found} numbers, and arithmetic says {need}")
-
-
-def _same_text(s: Subject, one: Any, cut: Any, texts: Tensor) -> str:
-    """The greedy text of both, and what the cache of a rank takes: what its heads keep, and latents whole."""
-    from zoo.parallel.estimate import cache_bytes
-
-    prompts = s.source([0, 1]) if s.is_encoder_decoder else texts[:, :5]
-    try:
-        texts_of = [generate(model, prompts, max_new_tokens=4, eos_token_id=[]).new_tokens for model in (one, cut)]
-    except UsageError as error:  # what a prompt must be, the family knows
-        return f"no text ({str(error).splitlines()[0]})"
-    require(texts_of[0] == texts_of[1], f"generates {texts_of[1]}, and one process {texts_of[0]}")
-    if s.anatomy is not None:
-        need, found = (
-            cache_bytes(s.config.anatomy(), 9, 2, "float64", dist.get_world_size()),
-            cut.new_cache(2, 9).nbytes,
-        )
-        require(need == found, f"the cache of a rank takes {found} bytes, and arithmetic says {need}")
-    return "the same text"
-
-
-def _same_bytes(one: Any, cut: Any, folder: Path, rank: int, format: str) -> None:
-    there, here = Path(f"{folder}.cut"), Path(f"{folder}.one")
-    save(cut, there, format=format)
-    if rank == 0:
-        save(one, here, format=format)
-        names = sorted(file.name for file in here.iterdir())
-        other = [n for n in names if (here / n).read_bytes() != (there / n).read_bytes()]
-        require(names == sorted(file.name for file in there.iterdir()) and not other, f"saved otherwise: {other}")
-
-
-def _prove_spread(s: Subject, mesh: Any, tp: Any, folder: Path) -> str:
+def _prove_spread(job: RanksJob, meshes: dict[str, Any]) -> str:
     from torch.distributed.checkpoint import load as read
     from torch.distributed.checkpoint import save as write
 
     from zoo.parallel.building import distribute
-    from zoo.parallel.gathering import whole
     from zoo.parallel.sharding import shard
 
-    rank, count = mesh.get_rank(), mesh.size()
-    texts = s.tokens(2 * count, s.longest)
-    one, other = deepcopy(s.model), deepcopy(s.model)
-    spread = shard(deepcopy(s.model), mesh)
-    step(one, [loss(s, one, texts[2 * i : 2 * i + 2]) / count for i in range(count)])
-    step(spread, [loss(s, spread, texts[2 * rank : 2 * rank + 2])])
+    s, mesh, folder = job.s, meshes["dp"], job.folder / "spread"
+    other, spread = deepcopy(s.model), shard(deepcopy(s.model), mesh)
+    step(spread, [loss(s, spread, texts_of(s, mesh.size())[mesh.get_rank()])])
     state = dict(spread.named_parameters())
-    faults = list(apart(dict(one.named_parameters()), {name: whole(p) for name, p in state.items()}))
+    learned = wholes(state)
+    faults = list(apart(job.stepped, learned))
     require(not faults, f"after one step {shown(faults)}")
     write(state, checkpoint_id=str(folder))
-    distribute(other, tp)
+    distribute(other, meshes["tp"])
     held = dict(other.named_parameters())
     with torch.no_grad():
         read(held, checkpoint_id=str(folder))
-    faults = list(apart({n: whole(p) for n, p in state.items()}, {n: whole(p) for n, p in held.items()}, limit=0.0))
+    faults = list(apart(learned, wholes(held), limit=0.0))
     require(not faults, f"read again over other ranks {shown(faults)}")
     return "one step of FSDP2, read again by DCP under tensor parallelism"
 
 
 def _cut_words(share: Share | None) -> str:
     return "nothing" if share is None or share.dim is None else f"{share.by} of {share.units or 'each'}"
-
-
-def _format(s: Subject) -> str:
-    return "hf" if "hf" in s.family.formats and s.family.dialect("hf").is_written else "zoo"
 
 
 PROPERTIES = (

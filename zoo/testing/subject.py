@@ -90,8 +90,11 @@ class Subject:
 
     def decoder(self, rows: Iterable[int], dtype: str = "float64") -> Any:
         """What keeps the contract of decoders: the model, or an encoder-decoder given a source for each of the rows."""
-        model: Any = self.built(dtype)
-        return model.conditioned(self.source(rows)) if self.is_encoder_decoder else model
+        return self.conditioned(self.built(dtype), rows)
+
+    def conditioned(self, model: Any, rows: Iterable[int]) -> Any:
+        """The model itself, or an encoder-decoder given a source for each of the rows."""
+        return model.conditioned(self.source(rows).to(_device(model))) if self.is_encoder_decoder else model
 
     def source(self, rows: Iterable[int]) -> Tensor:
         """The texts [B, S] that an encoder-decoder reads, by the numbers of the rows."""
@@ -108,7 +111,7 @@ class Subject:
     def run(
         self, tokens: Tensor, model: nn.Module | None = None, *, rows: Iterable[int] | None = None, **settings: Any
     ) -> dict[str, Tensor]:
-        """Every floating-point tensor that the model gives for tokens [B, T], by its name in the output.
+        """Every floating-point tensor that the model gives for tokens [B, T], by its name in the output, on the CPU.
 
         `rows` are the numbers of the rows, to which images and an encoder-decoder's sources belong; 0, 1, ... if None.
         """
@@ -120,7 +123,13 @@ class Subject:
             given = {"tokens": self.source(rows), "decoder_tokens": tokens}
         if "pixels" in self.inputs:
             given["pixels"] = self.pixels(rows, next(model.parameters()).dtype)
-        return outputs(model(**{name: given[name] for name in self.inputs}, **settings))
+        device = _device(model)
+        found = outputs(model(**{name: given[name].to(device) for name in self.inputs}, **settings))
+        return {name: x.to("cpu") for name, x in found.items()}
+
+
+def _device(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
 
 
 def peaked(model: nn.Module, seed: int = 0) -> nn.Module:

@@ -21,8 +21,13 @@ class TextStream:
         *,
         byte_tokens: Collection[int] = (),
         silent_tokens: Collection[int] = (),
+        lengths: dict[int, int] | None = None,
     ) -> None:
-        """`byte_tokens` stand for single bytes, `silent_tokens` are left out by `decode`."""
+        """`byte_tokens` stand for single bytes, `silent_tokens` are left out by `decode`.
+
+        `lengths` is where streams of one tokenizer keep how many characters a token has by itself.
+        """
+        self._lengths = {} if lengths is None else lengths
         self._decode, self._byte_tokens, self._silent = decode, byte_tokens, silent_tokens
         self._ids = self._tail(context)
         self._mark = len(self._ids)  # tokens before it have been told in full
@@ -40,7 +45,7 @@ class TextStream:
         piece, self._told = text[self._told : end], max(self._told, end)
         if piece and end == len(text):
             self._ids = self._ids[self._mark :]
-            self._mark, self._told = len(self._ids), len(self._decode(self._ids))
+            self._mark, self._told = len(self._ids), self._length()
         return piece
 
     def finish(self) -> str:
@@ -48,6 +53,15 @@ class TextStream:
         text = self._decode(self._ids)
         piece, self._told = text[self._told :], max(self._told, len(text))
         return piece
+
+    def _length(self) -> int:
+        """Characters of what is looked back on: of one token as a rule, of which many texts have the same."""
+        if len(self._ids) != 1:
+            return len(self._decode(self._ids))
+        token = self._ids[0]
+        if token not in self._lengths:
+            self._lengths[token] = len(self._decode(self._ids))
+        return self._lengths[token]
 
     def _told_by_context(self) -> int:
         """Characters of the context; one that it leaves incomplete is still to be told."""

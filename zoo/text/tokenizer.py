@@ -30,6 +30,7 @@ class Tokenizer:
         self._template_files, self._limits = dict(source.template_files), source.limits
         self.notes = list(source.notes)  # where the files disagree, and which one was followed; a line each
         self.chat_format = source.chat_format  # how the family words conversations, where no template does
+        self.joins = source.joins  # whether it is known how two texts become one row
         self._compiled: dict[str, ChatTemplate] = {}
         self._plain: Backend | None = None  # the same, blind to special tokens in a text
         added = self.backend.get_added_tokens_decoder()
@@ -38,6 +39,7 @@ class Tokenizer:
         self._specials = self._hidden | {index for index, token in added.items() if token.special}
         self._spelling = source.spelling
         self._byte_tokens = self._find_byte_tokens()
+        self._lengths: tuple[dict[int, int], dict[int, int]] = {}, {}  # of tokens by themselves, for streams
 
     @classmethod
     def from_folder(cls, folder: str | Path) -> Self:
@@ -118,6 +120,7 @@ class Tokenizer:
             context,
             byte_tokens=self._byte_tokens,
             silent_tokens=self._specials if skip_special_tokens else (),
+            lengths=self._lengths[skip_special_tokens],
         )
 
     def render_chat(

@@ -72,8 +72,9 @@ def inputs_for(model: nn.Module, ledger: Ledger | None = None, *, length: int | 
         if "decoder_tokens" in names:
             given["decoder_tokens"] = rows.flip(0)[:ROWS, : max(rows.shape[1] // 2, 1)]
         said.append(f"{count} {kind} texts, {given['tokens'].numel()} tokens")
-        if (window := field(config, "sliding_window")) and window >= length:
-            said.append(f"too short for the window of {window}")
+        for name, words in (("sliding_window", "the window"), ("chunk_size", "the chunks")):
+            if (size := field(config, name)) and size >= length:
+                said.append(f"too short for {words} of {size}")
     if "pixels" in names:
         given["pixels"] = drawn_pixels(config, ROWS, seed=1)
         said.append(f"{ROWS} drawn images")
@@ -83,8 +84,8 @@ def inputs_for(model: nn.Module, ledger: Ledger | None = None, *, length: int | 
 
 
 def _length(config: ModelConfig) -> int:
-    """Tokens of a text: beyond a window that can be reached, within what the model was trained for."""
-    window = field(config, "sliding_window")
+    """Tokens of a text: beyond a window or chunk that can be reached, within what the model was trained for."""
+    window = field(config, "sliding_window") or field(config, "chunk_size")
     wanted = 2 * window + 3 if isinstance(window, int) and 2 * window + 3 <= LONGEST else 0
     limits = [n for name in ("max_seq_len", "trained_seq_len") if (n := field(config, name))]
     return min(max(LENGTH, wanted), *limits) if limits else max(LENGTH, wanted)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from zoo.checkpoint.inspection import Ledger
 from zoo.checkpoint.interpretation import table_for
@@ -34,7 +36,7 @@ OUTPUTS = {  # ours -> the names of transformers, of which the first that is the
     "logits": ("logits", "prediction_logits", "logits_per_image"),
     "hidden": ("last_hidden_state",),
     "pooled": ("pooler_output",),
-    "next_sentence": ("seq_relationship_logits",),
+    "next_sentence": ("seq_relationship_logits", "sop_logits"),
     "text": ("text_embeds",),
     "image": ("image_embeds",),
 }
@@ -65,6 +67,9 @@ def transformers_side(model: nn.Module, ledger: Ledger, inputs: Inputs, dtype: t
             f"{clean(ledger.source)} is read by transformers: it is transformers' own class that would be the reference"
         )
         raise UsageError(what, hint="hold it to another copy: --against FOLDER")
+    if (part := ledger.config.nested) is not None:
+        hint = f"zoo convert {ledger.source} FOLDER --to hf model.slice={part.name}, then zoo verify FOLDER"
+        raise UsageError(f"transformers cannot read model.slice={part.name} out of a larger model", hint=hint)
     with _folder(ledger, notes) as (folder, gguf):
         theirs, random = load_in_transformers(folder, dtype, gguf_file=gguf)
     if random:
@@ -80,7 +85,12 @@ def side_of(theirs: nn.Module, model: nn.Module, table: Table, inputs: Inputs) -
     given = {NAMES[n]: x.to(dtype) if x.is_floating_point() else x for n, x in inputs.given.items()}
     if "grid" in inputs.given:  # their Qwen-VLs are told which tokens are an image's
         given["mm_token_type_ids"] = (inputs.given["tokens"] == vars(model.config)["image_token_id"]).long()
+    if "pixels" in inputs.given and (cut := getattr(model, "patched", None)) is not None:
+        patches, shapes = cut(given["pixel_values"])  # as their towers for pictures of any size take them
+        real = torch.ones(patches.shape[:2], dtype=torch.long)
+        given |= {"pixel_values": patches, "spatial_shapes": shapes, "pixel_attention_mask": real}
     lifted = Float64() if dtype == torch.float64 else nullcontext()
+    of_one_tower = partial(_of_one_tower, vars(getattr(model, "config", model)))
 
     def run(given: dict[str, Tensor] = given) -> dict[str, Tensor]:
         try:
@@ -88,7 +98,7 @@ def side_of(theirs: nn.Module, model: nn.Module, table: Table, inputs: Inputs) -
                 found = theirs(**given)
         except Exception as error:  # a third party's, at inputs that zoo's model reads
             raise ZooError(f"transformers stops: {first_line(error)}") from error
-        return named(found)
+        return of_one_tower(named(found))
 
     def by_sdpa() -> dict[str, Tensor]:
         with attending_by(theirs, "sdpa"):
@@ -140,6 +150,17 @@ def _in_other_ways(model: nn.Module, run: Run, ways: dict[str, Run]) -> tuple[Ed
 def _joined(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     """What rows give that were run one by one."""
     return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
+def _of_one_tower(config: dict[str, Any], found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The states and the vector of a tower alone under the names that they have beside another; else as they are."""
+    if not config.keys() >= {"text", "vision"} or (config["text"] is None) == (config["vision"] is None):
+        return found
+    side = "image" if config["text"] is None else "text"
+    found = {{"hidden": f"{side}_hidden", "pooled": side}.get(name, name): x for name, x in found.items()}
+    if config.get("projection_size") is not None:  # transformers leaves a vector as long as the projection made it
+        found[side] = F.normalize(found[side], dim=-1)
+    return found
 
 
 @contextmanager

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from zoo.errors import CheckpointError, clean
 
 EDGES, SIDES, SHORT = {"shortest_edge", "longest_edge"}, {"height", "width"}, {"shortest_edge"}
+CROPPING = ("CLIP", "Bit")  # the kinds that keep the middle of a picture
 AREA = {"min_pixels", "max_pixels"}  # beside `size`, which then has nothing to say
+MOST_SIDE, MOST_AREA = 1 << 14, 1 << 28  # pixels that anything is made larger to: beyond, memory ends
+CHANNELS = 3
+
+STEPS = {  # what each step reads, which is there or the step is not taken
+    "do_resize": ("size", "resample"),
+    "do_center_crop": ("crop_size",),
+    "do_rescale": ("rescale_factor",),
+    "do_normalize": ("image_mean", "image_std"),
+}
+
+
+def check_nulls(raw: Mapping[str, Any], kind: str, file: object) -> None:
+    """Raise CheckpointError for a null that a step would read: no default stands for it, as one does for no key."""
+    for step, names in STEPS.items():
+        is_taken = raw.get(step, True) and (step != "do_center_crop" or kind in CROPPING)
+        nulls = [name for name in names if is_taken and name in raw and raw[name] is None]
+        if nulls and not (nulls[0] == "size" and raw.keys() >= AREA):
+            what = f"null is not supported where {step} is true"
+            raise CheckpointError(file, nulls[0], what, why="transformers takes no default for it")
 
 
 def check_forms(values: Mapping[str, Any], kind: str, file: object) -> None:
     """Raise CheckpointError for a value that the processor `kind` would not take, or not as it is meant."""
-    if values.get("do_center_crop") and kind != "CLIP":
+    if values.get("do_center_crop") and kind not in CROPPING:
         raise CheckpointError(file, "do_center_crop", f"zoo does not crop pictures for {kind}")
     for name, value in values.items():
         form = _form(name, kind, values)
@@ -23,14 +44,18 @@ def check_forms(values: Mapping[str, Any], kind: str, file: object) -> None:
 
 def _form(name: str, kind: str, values: Mapping[str, Any]) -> Callable[[Any], bool] | None:
     if name == "size" and kind == "Qwen2VL":
-        return None if values.keys() >= AREA else lambda v: _is_sized(v, EDGES)
+        return None if values.keys() >= AREA else lambda v: _is_sized(v, EDGES) and v["shortest_edge"] <= MOST_AREA
     if name in ("size", "crop_size"):
-        return lambda v: _is_count(v) or _is_sized(v, SIDES) or (name == "size" and _is_sized(v, SHORT))
+        return lambda v: _is_side(v) or _is_sides(v, SIDES) or (name == "size" and _is_sides(v, SHORT))
     if name in ("image_mean", "image_std"):
-        return lambda v: isinstance(v, list | tuple) and bool(v) and all(map(_is_number, v))
+        return lambda v: _is_per_channel(v) and (name == "image_mean" or all(v))
     if name == "resample":
         return lambda v: type(v) is int and 0 <= v <= 5
-    if name in ("patch_size", "temporal_patch_size", "merge_size") or (name in AREA and kind == "Qwen2VL"):
+    if name == "min_pixels" and kind == "Qwen2VL":
+        return lambda v: _is_count(v) and v <= MOST_AREA
+    if name in ("patch_size", "temporal_patch_size", "merge_size", "max_num_patches") or (
+        name in AREA and kind == "Qwen2VL"
+    ):
         return _is_count
     if name == "rescale_factor":
         return _is_number
@@ -42,7 +67,20 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_per_channel(value: Any) -> bool:
+    """Whether it is a number for each of the three colours, or one for all."""
+    return isinstance(value, list | tuple) and len(value) in (1, CHANNELS) and all(map(_is_number, value))
+
+
+def _is_side(value: Any) -> bool:
+    return _is_count(value) and value <= MOST_SIDE
+
+
+def _is_sides(value: Any, names: set[str]) -> bool:
+    return _is_sized(value, names) and all(map(_is_side, value.values()))
 
 
 def _is_sized(value: Any, names: set[str]) -> bool:

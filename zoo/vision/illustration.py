@@ -1,4 +1,4 @@
-"""From a prompt and pictures to what a model that sees is given: token ids, and the arguments of its first pass."""
+"""From a prompt, pictures and videos to what a model that sees is given: token ids, and what its first pass takes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.text import Tokenizer
 from zoo.vision import read_image
+from zoo.vision.films import video_settings_of
 from zoo.vision.prompts import Pictures, as_messages, filled, settings_of, with_leads
 
 if TYPE_CHECKING:
@@ -34,31 +35,45 @@ class Illustrated:
 def illustrate(
     model: Any,
     prompt: str | Messages,
-    images: Sequence[str | Path | Image],
+    images: Sequence[str | Path | Image] = (),
     *,
+    videos: Sequence[str | Path] = (),
     tokenizer: Tokenizer,
     folder: str | Path | None = None,
 ) -> Illustrated:
-    """A prompt with pictures, as the family's own processor makes it.
+    """A prompt with pictures and videos, as the family's own processors make it.
 
     A text that has markers, as the family's chat template writes them, is taken as it stands. Any other becomes a
-    message after the pictures where there is a chat template, and follows them directly where there is none. Messages
-    are for the template to word, their content being lists of {"type": "image"} and {"type": "text", "text": ...}.
-    `folder` holds the settings of the pictures (default: where the weights came from).
+    message after the pictures, and then the videos, where there is a chat template, and follows them directly where
+    there is none. Messages are for the template to word, their content being lists of {"type": "image"},
+    {"type": "video"} and {"type": "text", "text": ...}.
+    `folder` holds the settings of pictures and videos (default: where the weights came from).
     Raises UsageError where pictures and places differ in number or the model reads none, CheckpointError for files
-    that are no pictures, MissingExtra without Pillow.
+    that are no pictures or videos, MissingExtra without Pillow or PyAV.
     """
-    read = seeing(installed()[model.config.family]).picture_reader
-    opened = [read_image(image) if isinstance(image, str | Path) else image for image in images]
-    if not opened:
-        raise UsageError("there are no pictures")
+    family = installed()[model.config.family]
+    if not images and not videos:
+        raise UsageError("there are no pictures and no videos")
     if folder is None and (ledger := getattr(model, "ledger", None)) is not None:
         folder = ledger.checkpoint.folder
-    settings = None if folder is None else settings_of(Path(folder))
-    pictures = read(model.config, opened, settings, lambda index: _spelt(tokenizer, index))
-    text, is_worded = _worded(prompt, pictures, tokenizer)
-    tokens = tokenizer.encode(filled(text, pictures), add_special_tokens=not is_worded)
-    inputs = {name: tensor.to(device_of(model)) for name, tensor in pictures.inputs.items()}
+    place, shown = None if folder is None else Path(folder), {}
+
+    def spell(index: int) -> str:
+        return _spelt(tokenizer, index)
+
+    if images:
+        read = seeing(family).picture_reader
+        opened = [read_image(image) if isinstance(image, str | Path) else image for image in images]
+        shown["pictures"] = read(model.config, opened, place and settings_of(place), spell)
+    if videos:
+        read = watching(family).video_reader
+        shown["videos"] = read(model.config, [*videos], place and video_settings_of(place), spell)
+    kinds = ["image"] * len(images) + ["video"] * len(videos)
+    text, is_worded = _worded(prompt, [*shown.values()], kinds, tokenizer)
+    for what, things in shown.items():
+        text = filled(text, things, what)
+    tokens = tokenizer.encode(text, add_special_tokens=not is_worded)
+    inputs = {name: tensor.to(device_of(model)) for things in shown.values() for name, tensor in things.inputs.items()}
     return Illustrated(tokens, inputs)
 
 
@@ -70,11 +85,21 @@ def seeing(family: Family) -> Family:
     return family
 
 
-def _worded(prompt: str | Messages, pictures: Pictures, tokenizer: Tokenizer) -> tuple[str, bool]:
+def watching(family: Family) -> Family:
+    """The family, if its models read videos. Raises UsageError if not."""
+    if not family.videos:
+        able = sorted(f.name for f in installed().families.values() if f.videos)
+        raise UsageError(f"a {family.name} does not read videos", hint=f"these families do: {', '.join(able)}")
+    return family
+
+
+def _worded(
+    prompt: str | Messages, shown: Sequence[Pictures], kinds: Sequence[str], tokenizer: Tokenizer
+) -> tuple[str, bool]:
     """The prompt as a text with markers, and whether a chat template worded it, special tokens and all."""
-    if isinstance(prompt, str) and (pictures.marker in prompt or not tokenizer.has_chat):
-        return with_leads(prompt, pictures), False
-    messages = as_messages(prompt, len(pictures.spans)) if isinstance(prompt, str) else prompt
+    if isinstance(prompt, str) and (any(things.marker in prompt for things in shown) or not tokenizer.has_chat):
+        return with_leads(prompt, shown), False
+    messages = as_messages(prompt, kinds) if isinstance(prompt, str) else prompt
     return tokenizer.render_chat(messages), True
 
 

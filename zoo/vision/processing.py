@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
-from zoo.vision.forms import check_forms
+from zoo.vision.forms import CROPPING, check_forms, check_nulls
 from zoo.vision.images import centre, on_white
 
 if TYPE_CHECKING:
@@ -28,6 +28,13 @@ KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file
     "CLIP": {
         "size": {"shortest_edge": 224}, "crop_size": 224, "resample": 3, "image_mean": CLIP_MEAN, "image_std": CLIP_STD,
     },
+    "Bit": {  # DINOv2's
+        "size": {"shortest_edge": 224}, "crop_size": 224, "resample": 3, "image_mean": CLIP_MEAN, "image_std": CLIP_STD,
+    },
+    "Siglip": {"size": {"height": 224, "width": 224}, "resample": 3, "image_mean": HALF, "image_std": HALF},
+    "Siglip2": {  # pictures of any shape, of so many patches
+        "patch_size": 16, "max_num_patches": 256, "resample": 2, "image_mean": HALF, "image_std": HALF,
+    },
     "ViT": {"size": {"height": 224, "width": 224}, "resample": 2, "image_mean": HALF, "image_std": HALF},
     "Qwen2VL": {
         "size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}, "resample": 3,
@@ -38,6 +45,7 @@ KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file
         "do_pan_and_scan": False,
     },
 }  # fmt: skip
+SIZED = [kind for kind, values in KINDS.items() if "size" in values]
 SUFFIXES = ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor")
 INERT = frozenset(
     "image_processor_type feature_extractor_type processor_class data_format input_data_format device return_tensors "
@@ -56,6 +64,7 @@ class Processing:
     crop: tuple[int, int] | None = None  # height and width of the middle that is kept
     min_pixels: int | None = None  # pictures of any size between these areas, for `patches_of`
     max_pixels: int | None = None
+    max_patches: int | None = None  # pictures of any shape, of at most so many patches, for `flexible_patches_of`
     resample: int = 3
     scale: float | None = 1 / 255  # factor on the bytes
     mean: tuple[float, ...] | None = CLIP_MEAN
@@ -76,18 +85,21 @@ class Processing:
             )
         values = {**KINDS[kind], **{k: v for k, v in raw.items() if v is not None}}
         check_forms(values, kind, file)
-        size, crop = values.pop("size"), values.pop("crop_size", None)
+        check_nulls(raw, kind, file)
+        size, crop = values.pop("size", {}) if kind in SIZED else {}, values.pop("crop_size", None)
         if isinstance(size, int):
-            size = {"shortest_edge": size} if kind == "CLIP" else {"height": size, "width": size}
+            size = {"shortest_edge": size} if kind in (*CROPPING, "Siglip") else {"height": size, "width": size}
         if values.pop("do_pan_and_scan", False):
             raise CheckpointError(file, "do_pan_and_scan", "zoo shows a whole picture and cannot cut it into parts")
         does = {
-            name: bool(values.pop(f"do_{name}", True))
+            name: bool(values.pop(f"do_{name}", f"do_{name}" not in raw))  # null is no, absent is yes
             for name in ("resize", "rescale", "normalize", "center_crop", "convert_rgb")
         }
         known = {
             name: values.pop(name) for name in ("patch_size", "temporal_patch_size", "merge_size") if name in values
         }
+        if kind == "Siglip2":
+            size = {"max_patches": values.pop("max_num_patches")}
         if kind == "Qwen2VL":
             size = {
                 "min_pixels": raw.get("min_pixels") or size["shortest_edge"],
@@ -98,7 +110,7 @@ class Processing:
             **size, **known, resample=int(values.pop("resample")), is_resized=does["resize"],
             scale=values.pop("rescale_factor", 1 / 255) if does["rescale"] else None,
             mean=mean if does["normalize"] else None, std=std if does["normalize"] else None,
-            crop=_sides(crop) if crop is not None and does["center_crop"] and kind == "CLIP" else None,
+            crop=_sides(crop) if crop is not None and does["center_crop"] and kind in CROPPING else None,
         )  # fmt: skip
         if unknown := sorted(values.keys() - INERT):
             raise CheckpointError(file, unknown[0], f"the key is not known, and neither are {clean(some(unknown[1:]))}")
@@ -112,7 +124,7 @@ class Processing:
 
 def pixels_of(images: Sequence[Image], how: Processing) -> Tensor:
     """Pictures as pixels [I, C, H, W], float32, for towers that read images of one size."""
-    return torch.stack([torch.from_numpy(_numbers(_resized(on_white(image), how), how)) for image in images])
+    return torch.stack([torch.from_numpy(numbers_of(image, how)) for image in images])
 
 
 def patches_of(images: Sequence[Image], how: Processing, *, is_video: bool = False) -> tuple[Tensor, Tensor]:
@@ -122,7 +134,7 @@ def patches_of(images: Sequence[Image], how: Processing, *, is_video: bool = Fal
     Raises UsageError for frames of several sizes, and for pictures too long and narrow.
     """
     groups = [list(images)] if is_video else [[image] for image in images]
-    cut = [_patches([_numbers(_resized(on_white(frame), how), how) for frame in frames], how) for frames in groups]
+    cut = [cut_patches([numbers_of(frame, how) for frame in frames], how) for frames in groups]
     return torch.cat([patches for patches, _ in cut]), torch.tensor([sides for _, sides in cut])
 
 
@@ -140,6 +152,11 @@ def smart_size(height: int, width: int, factor: int, min_pixels: int, max_pixels
         stretch = math.sqrt(min_pixels / (height * width))
         return tuple(math.ceil(x * stretch / factor) * factor for x in (height, width))  # type: ignore[return-value]
     return rows, columns
+
+
+def numbers_of(image: Image, how: Processing) -> np.ndarray:
+    """One picture as numbers [C, H, W]."""
+    return _numbers(_resized(on_white(image), how), how)
 
 
 def _resized(image: Image, how: Processing) -> Image:
@@ -167,7 +184,7 @@ def _numbers(image: Image, how: Processing) -> np.ndarray:
     return np.ascontiguousarray(x.transpose(2, 0, 1))
 
 
-def _patches(frames: list[np.ndarray], how: Processing) -> tuple[Tensor, list[int]]:
+def cut_patches(frames: list[np.ndarray], how: Processing) -> tuple[Tensor, list[int]]:
     """Frames as patches in the order of the tower; the last frame is repeated to fill the last patch in time."""
     if len({frame.shape for frame in frames}) != 1:
         raise UsageError("the frames of a video have different sizes, or there are none")

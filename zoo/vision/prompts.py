@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,22 +53,22 @@ def processing_of(settings: Mapping[str, Any] | None, default: Mapping[str, Any]
     return how
 
 
-def with_leads(prompt: str, pictures: Pictures) -> str:
-    """The prompt with the pictures before it, unless it says itself where they belong."""
-    return prompt if pictures.marker in prompt else "".join(pictures.leads) + prompt
+def with_leads(prompt: str, shown: Sequence[Pictures]) -> str:
+    """The prompt with what is shown before it, unless it says itself where that belongs."""
+    return "".join("" if things.marker in prompt else "".join(things.leads) for things in shown) + prompt
 
 
-def as_messages(prompt: str, count: int) -> list[dict[str, Any]]:
-    """A turn of the user's that shows `count` pictures and then says `prompt`."""
-    return [{"role": "user", "content": [*({"type": "image"} for _ in range(count)), {"type": "text", "text": prompt}]}]
+def as_messages(prompt: str, kinds: Sequence[str]) -> list[dict[str, Any]]:
+    """A turn of the user's that shows things of these kinds, image or video, and then says `prompt`."""
+    return [{"role": "user", "content": [*({"type": kind} for kind in kinds), {"type": "text", "text": prompt}]}]
 
 
-def filled(text: str, pictures: Pictures) -> str:
+def filled(text: str, pictures: Pictures, what: str = "pictures") -> str:
     """The text with each marker made its picture's span, in order. Raises UsageError where they are not as many."""
     first, *rest = text.split(pictures.marker)
     if len(rest) != len(pictures.spans):
         raise UsageError(
-            f"the prompt has {len(rest)} places for pictures, {len(pictures.spans)} are given",
-            hint=f"write {pictures.marker} once for each picture, or not at all",
+            f"the prompt has {len(rest)} places for {what}, {len(pictures.spans)} are given",
+            hint=f"write {pictures.marker} once for each {what.removesuffix('s')}, or not at all",
         )
     return first + "".join(span + part for span, part in zip(pictures.spans, rest, strict=True))

@@ -22,11 +22,11 @@ LABELS = (
 def read(fields: dict[str, Any], shelf: Roster) -> Prepared:
     """The request. Raises ZooError, for a field that cannot be by its name."""
     asked, bounds = Asked(fields), shelf.bounds
-    volume = shelf.find(asked.any("model"))
+    volume = shelf.writer(asked.any("model"))
     config = _ending(volume, config_of(asked, volume.settings, bounds))
     asked.inert(*LABELS)
     _refuse_others(asked)
-    messages, pictures = parted(_messages(asked), volume, bounds)
+    messages, pictures = parted(_messages(asked, volume), volume, bounds)
     tools = _tools(asked)
     variables = asked.record("chat_template_kwargs")
     asked_logprobs, top = asked.flag("logprobs"), asked.count("top_logprobs", 0, bounds.top_logprobs)
@@ -73,18 +73,22 @@ def _refuse_others(asked: Asked) -> None:
     asked.only("web_search_options", why="zoo searches nothing")
 
 
-def _messages(asked: Asked) -> list[dict[str, Any]]:
+def _messages(asked: Asked, volume: Volume) -> list[dict[str, Any]]:
     messages = asked.items("messages", MAX_MESSAGES)
     if not messages:
         raise BadField("messages", "there are no messages")
     for number, message in enumerate(messages):
         if not isinstance(message, dict) or type(message.get("role")) is not str:
-            raise BadField("messages", f"message {number} is no object with a role")
+            raise BadField("messages", f"message {number} is not an object with a role")
         content = message.get("content")
         if not (content is None or isinstance(content, str | list)):
             raise BadField("messages", f"the content of message {number} is neither a text nor a list of parts")
         if content is None and message["role"] != "assistant":
             raise BadField("messages", f"message {number} has no content")
+        if not volume.tokenizer.chat_templates:  # which would read whatever it knows of
+            inner = Asked(message, at=f"messages[{number}]")
+            inner.inert("role", "content")
+            inner.finish()
     return messages
 
 
@@ -93,7 +97,7 @@ def _tools(asked: Asked) -> list[dict[str, Any]] | None:
     if asked.any("tool_choice") == "none":
         return None
     if tools and not all(isinstance(tool, dict) and tool.get("type") == "function" for tool in tools):
-        raise BadField("tools", 'a tool is no object of "type": "function"')
+        raise BadField("tools", 'a tool is not an object of "type": "function"')
     return tools or None
 
 

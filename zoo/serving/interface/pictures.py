@@ -8,6 +8,7 @@ import io
 from typing import Any
 
 from zoo.errors import UsageError, ZooError
+from zoo.serving.asked import Asked
 from zoo.serving.bounds import Bounds
 from zoo.serving.failures import BadField
 from zoo.serving.roster import Volume
@@ -18,30 +19,37 @@ def parted(messages: list[dict[str, Any]], volume: Volume, bounds: Bounds) -> tu
     """Messages as templates take them, and the pictures that stand in them, in order."""
     pictures: list[Any] = []
     found = []
-    for message in messages:
+    for number, message in enumerate(messages):
         content = message.get("content")
         if isinstance(content, list):
-            parts = [_part(part, volume, bounds, pictures) for part in content]
+            parts = [_part(part, f"messages[{number}].content[{i}]", volume) for i, part in enumerate(content)]
+            if len(pictures) + sum(part["type"] == "image" for part in parts) > bounds.pictures:
+                raise BadField("messages", f"there are more than {bounds.pictures} pictures")
+            pictures += [_picture(part.pop("url"), bounds) for part in parts if part["type"] == "image"]
             is_text = all(part["type"] == "text" for part in parts)
             content = "".join(part["text"] for part in parts) if is_text else parts
         found.append({**message, "content": "" if content is None else content})
     return found, pictures
 
 
-def _part(part: Any, volume: Volume, bounds: Bounds, pictures: list[Any]) -> dict[str, Any]:
-    kind = part.get("type") if isinstance(part, dict) else None
-    if kind == "text" and type(part.get("text")) is str:
-        return {"type": "text", "text": part["text"]}
+def _part(part: Any, at: str, volume: Volume) -> dict[str, Any]:
+    """A part as templates take it, a picture with its address besides."""
+    asked = Asked(part if isinstance(part, dict) else {}, at=at)
+    kind = asked.any("type")
+    if kind == "text" and (text := asked.text("text")) is not None:
+        asked.finish()
+        return {"type": "text", "text": text}
     if kind != "image_url":
         raise BadField("messages", "a part of a message is neither a text nor an image_url")
     if not volume.sees:
         raise BadField("messages", f"{volume.name} does not read pictures")
-    if len(pictures) == bounds.pictures:
-        raise BadField("messages", f"there are more than {bounds.pictures} pictures")
-    given = part.get("image_url")
-    url = given.get("url") if isinstance(given, dict) else given
-    pictures.append(_picture(url, bounds))
-    return {"type": "image"}
+    url = asked.any("image_url")
+    if isinstance(url, dict) and (inner := asked.inside("image_url")) is not None:
+        url = inner.any("url")
+        inner.only("detail", "auto", why="pictures are read as finely as the model's own settings say")
+        inner.finish()
+    asked.finish()
+    return {"type": "image", "url": url}
 
 
 def _picture(url: Any, bounds: Bounds) -> Any:

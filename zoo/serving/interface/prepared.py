@@ -57,12 +57,11 @@ class Prepared:
 def streaming(asked: Asked) -> tuple[bool, bool]:
     """Whether the answer comes in pieces, and whether the last of them counts its tokens."""
     is_streamed = asked.flag("stream")
-    options = asked.record("stream_options")
-    if options is None:
+    inner = asked.inside("stream_options")
+    if inner is None:
         return is_streamed, False
     if not is_streamed:
         raise BadField("stream_options", "stream_options is for stream=true")
-    inner = Asked(options)
     inner.inert("include_obfuscation")
     tells_usage = inner.flag("include_usage")
     inner.finish()

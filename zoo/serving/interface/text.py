@@ -15,7 +15,7 @@ from zoo.serving.sampling import config_of
 def read(fields: dict[str, Any], shelf: Roster) -> Prepared:
     """The request. Raises ZooError, for a field that cannot be by its name."""
     asked, bounds = Asked(fields), shelf.bounds
-    volume = shelf.find(asked.any("model"))
+    volume = shelf.writer(asked.any("model"))
     config = config_of(asked, volume.settings, bounds)
     prompts = _prompts(asked.any("prompt"), volume, bounds)
     count = config.num_return_sequences

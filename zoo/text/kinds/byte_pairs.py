@@ -60,7 +60,7 @@ def _roberta(folder: Folder, pairs: Pairs) -> Found:
     roles |= {"unk_token": "<unk>", "pad_token": "<pad>", "mask_token": "<mask>"}
     found = _gpt2(folder, pairs)
     ends = ("cls_token",), ("sep_token",)
-    return Found(found.file, "byte-level BPE (RoBERTa)", found.tree, _in(pairs, folder, roles), *ends)
+    return Found(found.file, "byte-level BPE (RoBERTa)", found.tree, _in(pairs, folder, roles), *ends, ends[1])
 
 
 def _clip(folder: Folder, pairs: Pairs) -> Found:

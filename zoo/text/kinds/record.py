@@ -10,6 +10,7 @@ from typing import Any
 from zoo.errors import CheckpointError, clean
 from zoo.files.regular import read_bounded
 from zoo.text.files import TOKENIZER_BYTES, read_json
+from zoo.text.tokens.small_letters import PlainWords
 from zoo.text.tokens.special import roles_in
 from zoo.text.tokens.spelling import Spelling
 
@@ -24,12 +25,14 @@ class Found:
     roles: Mapping[str, str] = field(default_factory=dict)  # special tokens that the files need not name
     before: tuple[str, ...] = ()  # roles or tokens that stand before every text,
     after: tuple[str, ...] = ()  # and after it
+    between: tuple[str, ...] | None = None  # and between two that are joined, behind the first's; None: not known
+    second_type: int = 0  # token type of the second of two
     added: Mapping[int, str] = field(default_factory=dict)  # special tokens beyond the vocabulary
     hidden: tuple[str, ...] = ()  # tokens that no text is read as, whatever it says
     obeys: bool = False  # whether add_bos_token and add_eos_token of tokenizer_config.json decide
     notes: list[str] = field(default_factory=list)
     chat: str = ""  # the name in zoo.text.chat.formats of how its family words conversations
-    spelling: Spelling | None = None  # of what a text is written with before it is read
+    spelling: Spelling | PlainWords | None = None  # of what a text is written with before it is read
     wrap: Callable[[Any], Any] | None = None  # what stands around the library's object, where ids are not its own
 
 

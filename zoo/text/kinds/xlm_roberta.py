@@ -36,4 +36,4 @@ def read(folder: Folder) -> Found:
     added = {0: roles["bos_token"], 1: roles["pad_token"], 2: roles["eos_token"], 3: roles["unk_token"]}
     added[len(pieces) - 1] = roles["mask_token"]
     ends = ("bos_token",), ("eos_token",)
-    return Found(file, "SentencePiece Unigram (XLM-R)", tree, roles, *ends, added=added)
+    return Found(file, "SentencePiece Unigram (XLM-R)", tree, roles, *ends, ends[1], added=added)

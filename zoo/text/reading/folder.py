@@ -21,6 +21,7 @@ from zoo.text.files import TOKENIZER_BYTES, read_json
 from zoo.text.kinds import Found, find
 from zoo.text.kinds.record import Folder
 from zoo.text.reading.source import TokenizerSource, check_known, frame, surround
+from zoo.text.tokens.small_letters import lower, plain_words
 from zoo.text.tokens.special import flagged_in, listed_in, roles_in
 from zoo.text.tokens.veil import veiled
 
@@ -32,11 +33,13 @@ OBEYING = {
 
 def read_folder(folder: Path) -> TokenizerSource:
     """What the files of `folder` say; see `Tokenizer.from_folder`."""
-    file = folder / "tokenizer.json"
+    file, words = folder / "tokenizer.json", Folder.of(folder)
     if file.exists() or file.is_symlink():
         backend, limits = parse(read_bounded(file, TOKENIZER_BYTES), file)
-        return _with_config(folder, backend, limits, Found(file, _kind(backend), {}))
-    words = Folder.of(folder)
+        named = words.config, words.tokenizer_class, words.model_type
+        lower(backend, *named)
+        spelling = plain_words(*named) if words.tokenizer_class else None
+        return _with_config(folder, backend, limits, Found(file, _kind(backend), {}, spelling=spelling))
     if (found := find(words)) is None:
         hint = (
             "text needs the tokenizer that the weights were trained with; zoo.generate in Python also takes token ids"
@@ -90,13 +93,13 @@ def _with_config(folder: Path, backend: Backend, limits: Limits, found: Found) -
         if config.get("split_special_tokens"):
             backend.encode_special_tokens = True
         if is_rebuilt:
-            notes = found.notes + _surround(backend, config, tokens, found)
+            notes, joins = found.notes + _surround(backend, config, tokens, found), found.between is not None
         else:
-            notes = _frame(backend, config, tokens, config_file)
+            notes, joins = _frame(backend, config, tokens, config_file)
     templates, files = chat_templates(folder, config, config_file)
     kind = f"{found.kind} ({found.file.name})"
     format = None if templates else FORMATS.get(found.chat or ("llama2" if is_llama2(folder) else ""))
-    rest = (found.hidden, found.spelling, format)
+    rest = (found.hidden, found.spelling, format, joins and found.wrap is None)
     return TokenizerSource(whole, found.file, tokens, templates, notes, limits, files, kind, *rest)
 
 
@@ -112,7 +115,8 @@ def _surround(backend: Backend, config: dict[str, Any], tokens: dict[str, str], 
                 raise CheckpointError(found.file.parent / "tokenizer_config.json", f"add_{role}", f"there is no {role}")
     if found.wrap is None:
         named = {name: veiled(name) for name in found.hidden} | tokens
-        surround(backend, *([named.get(name, name) for name in side] for side in (before, after)))
+        first, last, middle = ([named.get(x, x) for x in side] for side in (before, after, found.between or ()))
+        surround(backend, first, last, middle, found.second_type)
     told = [
         f"add_{role}" for role, value in flags.items() if not found.obeys and bool(value) != (role in before + after)
     ]
@@ -169,8 +173,10 @@ def _mark_special(backend: Backend, tokens: list[str], file: Path) -> None:
         backend.add_special_tokens(fresh)
 
 
-def _frame(backend: Backend, config: dict[str, Any], tokens: dict[str, str], file: Path) -> list[str]:
+def _frame(backend: Backend, config: dict[str, Any], tokens: dict[str, str], file: Path) -> tuple[list[str], bool]:
     """Follow add_bos_token and add_eos_token, and tell where tokenizer.json says something else.
+
+    The answer's second part is whether two texts are still joined as tokenizer.json says.
 
     The classes named OBEYING did so when their checkpoints were released; transformers 5 no longer does, and drops the
     begin token of those whose tokenizer.json lacks it. All other classes never did.
@@ -187,4 +193,5 @@ def _frame(backend: Backend, config: dict[str, Any], tokens: dict[str, str], fil
         backend.post_processor = unframed
     said = ", ".join(f"add_{role}={str(is_added).lower()}" for role, is_added in flags.items())
     followed = "is followed" if obeys else "is not followed"
-    return [f"{said} of tokenizer_config.json {followed}; tokenizer.json says something else"] if differs else []
+    told = f"{said} of tokenizer_config.json {followed}; tokenizer.json says something else"
+    return [told] if differs else [], not (differs and obeys)

@@ -27,7 +27,7 @@ def word_pieces(facts: VocabularyFacts) -> Backend:
     unknown = facts.roles().get("unk_token", "[UNK]")
     for token in (unknown, "[CLS]", "[SEP]"):
         if token not in vocab:
-            raise facts.wrong("tokens", f"lacks {clean(token)!r}, without which no text can be written")
+            raise facts.wrong("tokens", f"lacks {clean(token)!r}, which is needed to write text")
     words: Any = models.WordPiece(
         vocab=vocab, unk_token=unknown, continuing_subword_prefix="##", max_input_chars_per_word=100
     )

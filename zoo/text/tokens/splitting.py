@@ -15,6 +15,7 @@ _LLAMA3 = (
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 _QWEN2 = _LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+_QWEN35 = _QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"[^\s\p{L}\p{N}]", r"[^\s\p{L}\p{M}\p{N}]")
 _UPPER, _LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
 _TEKKEN = (
     rf"[^\r\n\p{{L}}\p{{N}}]?{_UPPER}*{_LOWER}+|[^\r\n\p{{L}}\p{{N}}]?{_UPPER}+{_LOWER}*|\p{{N}}"
@@ -59,10 +60,10 @@ _DIGITS = Splitting(single_digits=True)
 _LLAMA3_RULE = Splitting(_LLAMA3, whole_words=True, add_bos=True)
 
 SPLITTINGS = {
-    "gpt-2": _GPT2, "phi-2": _GPT2, "mpt": _GPT2, "olmo": _GPT2,
+    "gpt-2": _GPT2, "phi-2": _GPT2, "mpt": _GPT2, "olmo": _GPT2, "modern-bert": Splitting(is_normalized=True),
     "smollm": _DIGITS, "starcoder": _DIGITS, "refact": _DIGITS, "codeshell": _DIGITS,
     "llama-bpe": _LLAMA3_RULE, "llama3": _LLAMA3_RULE, "llama-v3": _LLAMA3_RULE,
-    "qwen2": Splitting(_QWEN2, is_normalized=True),
+    "qwen2": Splitting(_QWEN2, is_normalized=True), "qwen35": Splitting(_QWEN35, is_normalized=True),
     "tekken": Splitting(_TEKKEN, whole_words=True, add_bos=True),
     "glm4": Splitting(_LLAMA3), "bloom": Splitting(_BLOOM),
     "deepseek-v3": Splitting(_DEEPSEEK3[-1], before=_DEEPSEEK3[:-1]),
