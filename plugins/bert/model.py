@@ -14,10 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.nn import ACTIVATIONS, Activation
+from zoo.anatomy import OF_TOKENS
+from zoo.nn import ACTIVATIONS, Activation, PostNormLayer
 
-from .config import LM_HEADS, PAIR_HEADS, BertConfig, DistilBertConfig, EncoderConfig, RobertaConfig
-from .encoder import Embeddings, Encoder, FirstToken, FirstTokenClassifier, MaskedLMHead
+from .config import BertConfig, DistilBertConfig, RobertaConfig
+from .encoder import Encoder, LayerKind, layers_of
+from .fields import LM_HEADS, PAIR_HEADS, EncoderConfig
+from .parts import Embeddings, FirstToken, FirstTokenClassifier, MaskedLMHead
 
 DISTILBERT_NORM_EPS = 1e-12  # no config names it
 
@@ -29,11 +32,11 @@ class Bert(Encoder):
         super().__init__(
             c,
             Embeddings(c, c.norm_eps, by_column, num_positions=c.max_seq_len, num_token_types=c.type_vocab_size),
-            c.norm_eps,
+            layers_of(c, c.norm_eps),
             pooler=FirstToken(c.hidden_size, torch.tanh) if c.has_pooler else None,
-            lm_head=_lm_head(c, c.norm_eps, ACTIVATIONS[c.activation]),
+            lm_head=lm_head_of(c, c.norm_eps, ACTIVATIONS[c.activation]),
             next_sentence=nn.Linear(c.hidden_size, 2) if c.head in PAIR_HEADS else None,
-            classifier=None if (classes := num_classes(c)) is None else nn.Linear(c.hidden_size, classes),
+            classifier=None if (classes := c.num_classes) is None else nn.Linear(c.hidden_size, classes),
         )
 
 
@@ -44,16 +47,19 @@ class Roberta(Encoder):
     classes of a sequence) is then read from padding: pad on the right.
     """
 
-    def __init__(self, c: RobertaConfig) -> None:
+    def __init__(self, c: RobertaConfig, kind: LayerKind = PostNormLayer) -> None:
+        """Of layers of another kind, whose norms come first: a norm stands behind them all, none at the embeddings."""
         assert c.pad_token_id is not None
-        positions = partial(by_real_token, pad=c.pad_token_id)
+        positions, is_post = partial(by_real_token, pad=c.pad_token_id), kind is PostNormLayer
+        eps, types = c.norm_eps if is_post else None, c.type_vocab_size
         super().__init__(
             c,
-            Embeddings(c, c.norm_eps, positions, num_positions=c.num_positions, num_token_types=c.type_vocab_size),
-            c.norm_eps,
+            Embeddings(c, eps, positions, num_positions=c.num_positions, num_token_types=types),
+            layers_of(c, c.norm_eps, kind=kind),
+            norm=None if is_post else nn.LayerNorm(c.hidden_size, c.norm_eps),
             pooler=FirstToken(c.hidden_size, torch.tanh) if c.has_pooler else None,
-            lm_head=_lm_head(c, c.norm_eps, F.gelu),  # fixed in the reference, whatever model.activation says
-            classifier=nn.Linear(c.hidden_size, 1) if c.head == "multiple_choice" else _classifier(c, torch.tanh),
+            lm_head=lm_head_of(c, c.norm_eps, F.gelu),  # fixed in the reference, whatever model.activation says
+            classifier=nn.Linear(c.hidden_size, 1) if c.head == "multiple_choice" else classifier_of(c, torch.tanh),
         )
 
 
@@ -64,9 +70,9 @@ class DistilBert(Encoder):
         super().__init__(
             c,
             Embeddings(c, DISTILBERT_NORM_EPS, by_column, num_positions=c.max_seq_len),
-            DISTILBERT_NORM_EPS,
-            lm_head=_lm_head(c, DISTILBERT_NORM_EPS, ACTIVATIONS[c.activation]),
-            classifier=_classifier(c, F.relu),
+            layers_of(c, DISTILBERT_NORM_EPS),
+            lm_head=lm_head_of(c, DISTILBERT_NORM_EPS, ACTIVATIONS[c.activation]),
+            classifier=classifier_of(c, F.relu),
         )
 
 
@@ -81,18 +87,13 @@ def by_real_token(tokens: Tensor, pad: int) -> Tensor:
     return is_real.cumsum(1) * is_real + pad
 
 
-def num_classes(c: EncoderConfig) -> int | None:
-    """Numbers that the classifier gives: classes, the two ends of an answer, or how good a choice is."""
-    return {"question_answering": 2, "multiple_choice": 1}.get(c.head, c.num_labels)
-
-
-def _lm_head(c: EncoderConfig, norm_eps: float, act: Activation) -> MaskedLMHead | None:
+def lm_head_of(c: EncoderConfig, norm_eps: float, act: Activation) -> MaskedLMHead | None:
     return MaskedLMHead(c, norm_eps, act) if c.head in LM_HEADS else None
 
 
-def _classifier(c: EncoderConfig, act: Activation) -> nn.Module | None:
-    if (classes := num_classes(c)) is None:
+def classifier_of(c: EncoderConfig, act: Activation) -> nn.Module | None:
+    if (classes := c.num_classes) is None:
         return None
-    if c.head in ("token_classification", "question_answering"):
+    if c.head in OF_TOKENS:
         return nn.Linear(c.hidden_size, classes)
     return FirstTokenClassifier(c.hidden_size, classes, act)

@@ -7,42 +7,16 @@ from dataclasses import dataclass
 from typing import Self
 
 from zoo.anatomy import (
-    ACTIVATIONS,
-    MISSING,
     Anatomy,
     ModelConfig,
+    TextConfig,
     TowerConfig,
     at_least,
-    check_sizes,
     describe_embeddings,
     describe_layers,
     mlp_in_words,
-    multiple_of,
-    one_of,
 )
 from zoo.errors import ConfigError
-
-
-@dataclass
-class TextConfig:
-    """The tower that reads texts, causally."""
-
-    vocab_size: int = MISSING  # rows of the embedding
-    hidden_size: int = MISSING  # width of the residual stream; a multiple of num_heads
-    intermediate_size: int = MISSING  # width of the MLP
-    num_layers: int = MISSING  # blocks in the stack
-    num_heads: int = MISSING  # attention heads, each of hidden_size / num_heads channels
-    max_seq_len: int = 77  # tokens of context
-    activation: str = "quick_gelu"  # of the MLP: quick_gelu | gelu | gelu_tanh | relu | silu
-    norm_eps: float = 1e-5  # added to the variance
-
-    def check(self, path: str) -> None:
-        """Raise ConfigError, in terms of `path`, where sizes do not fit each other."""
-        check_sizes(
-            self, path, "vocab_size", "hidden_size", "intermediate_size", "num_layers", "num_heads", "max_seq_len"
-        )
-        multiple_of(f"{path}.hidden_size", self.hidden_size, f"{path}.num_heads", self.num_heads)
-        one_of(f"{path}.activation", self.activation, ACTIVATIONS)
 
 
 @dataclass

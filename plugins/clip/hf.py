@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.anatomy import TowerConfig
+from zoo.anatomy import TextConfig, TowerConfig
 from zoo.errors import CheckpointError, clean, did_you_mean
 from zoo.weights import Dialect, ForeignConfig, Table, refined_group, rename, respell, under, write_tokens
 
-from .config import CLIPConfig, TextConfig
+from .config import CLIPConfig
 from .hf_towers import INERT, TEXT_KEYS, TEXT_RULES, VISION_KEYS, VISION_RULES, read_tower, write_tower
 
 MODELS = {  # class -> (has texts, has images, has a projection)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.weights import Entry, ForeignConfig, ignore, key, rename, under, write_keys
+from zoo.weights.hf_layout import TOWER_LAYER
 
 BLOCK = (
     key("hidden_size", default=512),
@@ -28,15 +29,7 @@ SPELT = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
 INERT = ("attention_dropout", "dropout", "initializer_factor", "tie_word_embeddings")
 POSITIONS = ignore("embeddings.position_ids", "a buffer that counts 0, 1, 2, ...")
 
-LAYERS = under(
-    "layers.{i}", "encoder.layers.{i}",
-    rename("attn_norm", "layer_norm1"),
-    rename("attn.o_proj", "self_attn.out_proj"),
-    rename("attn", "self_attn"),
-    rename("mlp_norm", "layer_norm2"),
-    rename("mlp.up_proj", "mlp.fc1"),
-    rename("mlp.down_proj", "mlp.fc2"),
-)  # fmt: skip
+LAYERS = under("layers.{i}", "encoder.layers.{i}", *TOWER_LAYER)
 TEXT_RULES: tuple[Entry, ...] = (
     rename("embed", "embeddings.token_embedding"),
     rename("positions", "embeddings.position_embedding"),

@@ -6,35 +6,19 @@ Shapes: B texts, T tokens, I images, C channels, H and W pixels, D hidden, P the
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.export import register_dataclass
 from torch.nn import functional as F
 
-from zoo.anatomy import TowerConfig
+from zoo.anatomy import TextConfig, TowerConfig
 from zoo.errors import UsageError
-from zoo.nn import ACTIVATIONS, MLP, Attention, PreNormLayer, Span, initialise
+from zoo.nn import ACTIVATIONS, MLP, Attention, PairOutput, PreNormLayer, Span, initialise
 from zoo.nn.vision import ImageEmbeddings, VisionLayers, vision_layer
 
-from .config import CLIPConfig, TextConfig
+from .config import CLIPConfig
 
 LOGIT_SCALE = math.log(1 / 0.07)  # before training
-
-
-@dataclass(frozen=True)
-class CLIPOutput:
-    """What the towers give; parts that are not there, or were given nothing to read, are None."""
-
-    text_hidden: Tensor | None = None  # [B, T, D] after the last norm; what stands at padding has no meaning
-    text: Tensor | None = None  # [B, P] of length 1, or, without a projection, the state [B, D] of the end of text
-    image_hidden: Tensor | None = None  # [I, patches + 1, D] before the last norm
-    image: Tensor | None = None  # [I, P] of length 1, or, without a projection, the state [I, D] of the class token
-    logits: Tensor | None = None  # [I, B]: how well each image and text go together
-
-
-register_dataclass(CLIPOutput)  # as a tree of tensors, without which torch.export refuses the model
 
 
 class CLIP(nn.Module):
@@ -47,9 +31,14 @@ class CLIP(nn.Module):
         self.vision = None if c.vision is None else ImageTower(c.vision, c.projection_size)
         self.logit_scale = nn.Parameter(torch.tensor(LOGIT_SCALE)) if c.is_pair else None
 
+    @property
+    def vectors_by(self) -> str:
+        """In words, how it makes vectors of texts and images."""
+        return "its own pooled state" if self.config.projection_size is None else "its own projections, length 1"
+
     def forward(
         self, tokens: Tensor | None = None, pixels: Tensor | None = None, attention_mask: Tensor | None = None
-    ) -> CLIPOutput:
+    ) -> PairOutput:
         """Encode tokens [B, T], pixels [I, C, H, W] or both. Raises UsageError for what no tower of it reads."""
         text_hidden = text = image_hidden = image = logits = None
         if tokens is not None:
@@ -64,7 +53,7 @@ class CLIP(nn.Module):
             text, image = (None if x is None else F.normalize(x, dim=-1, eps=0) for x in (text, image))
         if self.logit_scale is not None and text is not None and image is not None:
             logits = image @ text.mT * self.logit_scale.exp()
-        return CLIPOutput(text_hidden, text, image_hidden, image, logits)
+        return PairOutput(text_hidden, text, image_hidden, image, logits)
 
     def reset_parameters(self) -> None:
         """Random weights from the current generator."""

@@ -10,6 +10,7 @@ from zoo.anatomy import (
     Anatomy,
     ModelConfig,
     at_least,
+    check_labels,
     describe_embeddings,
     describe_layers,
     mlp_in_words,
@@ -43,18 +44,14 @@ class ViTConfig(ModelConfig):
 
     def __post_init__(self) -> None:
         at_least(1, hidden_size=self.hidden_size, intermediate_size=self.intermediate_size, num_heads=self.num_heads)
-        at_least(1, patch_size=self.patch_size, num_channels=self.num_channels, num_labels=self.num_labels)
+        at_least(1, patch_size=self.patch_size, num_channels=self.num_channels)
         at_least(1, num_layers=self.num_layers)
         multiple_of("model.hidden_size", self.hidden_size, "model.num_heads", self.num_heads)
         one_of("model.activation", self.activation, ("gelu", "gelu_tanh", "quick_gelu", "relu", "silu"))
         one_of("model.head", self.head, HEADS)
         if self.image_size < self.patch_size:
             raise ConfigError(f"model.image_size={self.image_size} is below model.patch_size={self.patch_size}")
-        if (self.num_labels is not None) != (self.head == "image_classification"):
-            needs = "needs" if self.num_labels is None else "does not use"
-            raise ConfigError(f"model.head={self.head!r} {needs} model.num_labels")
-        if self.labels and len(self.labels) != self.num_labels:
-            raise ConfigError(f"model.labels names {len(self.labels)} classes, model.num_labels={self.num_labels}")
+        check_labels(self.head, ("image_classification",), self.num_labels, self.labels)
         if self.has_pooler and self.head != "none":
             raise ConfigError(f"model.head={self.head!r} does not use the pooled state: set model.has_pooler=false")
 

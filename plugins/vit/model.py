@@ -5,28 +5,13 @@ Shapes: B images, C channels, H and W pixels, P patches and the class token, D h
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
-from torch.export import register_dataclass
 
-from zoo.nn import ACTIVATIONS, initialise
+from zoo.nn import ACTIVATIONS, ImageOutput, initialise
 from zoo.nn.vision import ImageEmbeddings, VisionLayers, vision_layer
 
 from .config import ViTConfig
-
-
-@dataclass(frozen=True)
-class ViTOutput:
-    """What a ViT gives; parts that the model does not have are None."""
-
-    hidden: Tensor  # [B, P, D], the class token first, then the patches row by row
-    pooled: Tensor | None = None  # [B, D], from the class token
-    logits: Tensor | None = None  # [B, K]
-
-
-register_dataclass(ViTOutput)  # as a tree of tensors, without which torch.export refuses the model
 
 
 class ViT(VisionLayers):
@@ -45,12 +30,12 @@ class ViT(VisionLayers):
         self.pooler = nn.Linear(c.hidden_size, c.hidden_size) if c.has_pooler else None
         self.classifier = None if c.num_labels is None else nn.Linear(c.hidden_size, c.num_labels)
 
-    def forward(self, pixels: Tensor) -> ViTOutput:
+    def forward(self, pixels: Tensor) -> ImageOutput:
         """Encode pixels [B, C, H, W]. Raises UsageError for images that are not whole patches."""
         assert self.norm is not None
         x = self.norm(self.states(pixels))
         pooled = None if self.pooler is None else torch.tanh(self.pooler(x[:, 0]))
-        return ViTOutput(x, pooled, None if self.classifier is None else self.classifier(x[:, 0]))
+        return ImageOutput(x, pooled, None if self.classifier is None else self.classifier(x[:, 0]))
 
     def reset_parameters(self) -> None:
         """Random weights from the current generator."""

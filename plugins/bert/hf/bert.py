@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from zoo.weights import Dialect, ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Table,
+    heads_of,
+    ignore,
+    read_head,
+    rename,
+    under,
+    write_keys,
+    write_tokens,
+)
 
-from ..config import LM_HEADS, PAIR_HEADS, POOLED_HEADS, BertConfig
+from ..config import BertConfig
+from ..fields import LM_HEADS, PAIR_HEADS, POOLED_HEADS
 from .shared import (
     KEYS,
     UNUSED_HEAD,
@@ -15,30 +27,25 @@ from .shared import (
     encoder,
     name_of_classifier,
     older_names,
-    read_head,
+    pooler_key,
     read_shared,
     shared_weight,
     write_pooler,
     write_shared,
 )
 
-HEADS = {  # the first is what a config without `architectures` is taken for
-    "BertModel": "none",
-    "BertForMaskedLM": "masked_lm",
+HEADS = heads_of("Bert") | {
     "BertForPreTraining": "pretraining",
     "BertForNextSentencePrediction": "next_sentence",
-    "BertForSequenceClassification": "sequence_classification",
-    "BertForTokenClassification": "token_classification",
-    "BertForQuestionAnswering": "question_answering",
-    "BertForMultipleChoice": "multiple_choice",
-}
+}  # the first is what a config without `architectures` is taken for
 
 
 def from_config(hf: ForeignConfig) -> BertConfig:
     hf.require(directionality="bidi", pooler_type="first_token_transform")
     hf.ignore("pooler_fc_size", "pooler_num_attention_heads", "pooler_num_fc_layers", "pooler_size_per_head")
-    head = read_head(hf, HEADS)
-    pooler = key("has_pooler", "add_pooling_layer", default=head == "none" or head in POOLED_HEADS)
+    head = read_head(hf, HEADS, "cls.")
+    is_named = hf.raw.get("architectures", ["BertModel"]) == ["BertModel"]
+    pooler = pooler_key(hf, head, *POOLED_HEADS, named=is_named)
     values = hf.read(BertConfig, (*KEYS, pooler))
     return BertConfig(**values, **hf.tokens(), **read_shared(hf, head))
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import Dialect, Entry, ForeignConfig, Table, ignore, key, rename, under, write_keys, write_tokens
+from zoo.weights import (
+    Dialect,
+    Entry,
+    ForeignConfig,
+    Table,
+    heads_of,
+    ignore,
+    key,
+    read_head,
+    rename,
+    under,
+    write_keys,
+    write_tokens,
+)
 
 from ..config import DistilBertConfig
-from .shared import UNUSED_HEAD, name_of_classifier, older_names, read_head, read_shared, shared_weight, write_shared
+from .shared import UNUSED_HEAD, name_of_classifier, older_names, read_shared, shared_weight, write_shared
 
-HEADS = {
-    "DistilBertModel": "none",
-    "DistilBertForMaskedLM": "masked_lm",
-    "DistilBertForSequenceClassification": "sequence_classification",
-    "DistilBertForTokenClassification": "token_classification",
-    "DistilBertForQuestionAnswering": "question_answering",
-    "DistilBertForMultipleChoice": "multiple_choice",
-}
+HEADS = heads_of("DistilBert")
 KEYS = (
     key("vocab_size"),
     key("hidden_size", "dim", also=("hidden_size",)),
@@ -33,7 +39,7 @@ def from_config(hf: ForeignConfig) -> DistilBertConfig:
     hf.ignore("sinusoidal_pos_embds", "tie_weights_", "dropout", "attention_dropout", "qa_dropout")
     hf.ignore("seq_classif_dropout")
     values = hf.read(DistilBertConfig, KEYS)
-    return DistilBertConfig(**values, **hf.tokens(), **read_shared(hf, read_head(hf, HEADS), "activation"))
+    return DistilBertConfig(**values, **hf.tokens(), **read_shared(hf, read_head(hf, HEADS, "vocab_"), "activation"))
 
 
 def to_config(c: DistilBertConfig) -> dict[str, Any]:

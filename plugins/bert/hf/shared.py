@@ -1,14 +1,17 @@
-"""What BERT, RoBERTa and DistilBERT share of how Hugging Face stores them; apart from `hf`, which is BERT's alone."""
+"""What encoders share of how Hugging Face stores them."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from zoo.errors import CheckpointError, clean, did_you_mean
+from zoo.anatomy import CLASSIFIERS
 from zoo.weights import (
+    ACTIVATIONS,
+    SPELT,
     Entry,
     ForeignConfig,
+    Key,
     Spelling,
     alias,
     ignore,
@@ -17,21 +20,13 @@ from zoo.weights import (
     rename,
     respell,
     under,
-    write_labels,
+    write_head_and_labels,
 )
 
-from ..config import CLASSIFIERS, LM_HEADS, EncoderConfig
+from ..fields import LM_HEADS, EncoderConfig
 
 Fields = dict[str, Any]
 
-ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-    "swish": "silu",
-}
 KEYS = (
     key("vocab_size"),
     key("hidden_size"),
@@ -47,27 +42,39 @@ UNUSED_BIAS = "an untied head adds decoder.bias, as in transformers, and not the
 UNUSED_HEAD = "a pretraining head that model.head does not use"
 
 
-def encoder(base: str, *, has_pooler: bool) -> list[Entry]:
-    """The trunk below `base`, as BERT and RoBERTa name it."""
-    layer = under(
-        "layers.{i}", "encoder.layer.{i}",
-        rename("attn.q_proj", "attention.self.query"),
-        rename("attn.k_proj", "attention.self.key"),
-        rename("attn.v_proj", "attention.self.value"),
-        rename("attn.o_proj", "attention.output.dense"),
-        rename("attn_norm", "attention.output.LayerNorm"),
-        rename("mlp.up_proj", "intermediate.dense"),
-        rename("mlp.down_proj", "output.dense"),
-        rename("mlp_norm", "output.LayerNorm"),
-    )  # fmt: skip
-    return under(
-        "", base,
+def attention(name: str, *parts: str) -> list[Entry]:
+    """The projections of a layer's attention, `parts` of what stands below `name`."""
+    return [rename(f"attn.{p}_proj", f"{name}.{part}") for p, part in zip("qkv", parts, strict=True)]
+
+
+LAYER = (
+    *attention("attention.self", "query", "key", "value"),
+    rename("attn.o_proj", "attention.output.dense"),
+    rename("attn_norm", "attention.output.LayerNorm"),
+    rename("mlp.up_proj", "intermediate.dense"),
+    rename("mlp.down_proj", "output.dense"),
+    rename("mlp_norm", "output.LayerNorm"),
+)
+
+
+def embeddings() -> list[Entry]:
+    """Those of tokens, of their positions and of their types, and the norm behind them."""
+    return [
         rename("embed.tokens", "embeddings.word_embeddings"),
         rename("embed.positions", "embeddings.position_embeddings"),
         rename("embed.token_types", "embeddings.token_type_embeddings"),
         rename("embed.norm", "embeddings.LayerNorm"),
         ignore("embeddings.position_ids", "a buffer that counts 0, 1, 2, ..."),
-        *layer,
+    ]
+
+
+def encoder(base: str, *more: Entry, has_pooler: bool, layer: Iterable[Entry] = LAYER) -> list[Entry]:
+    """The trunk below `base`, as BERT and RoBERTa name it, with what a family has `more` of."""
+    return under(
+        "", base,
+        *embeddings(),
+        *under("layers.{i}", "encoder.layer.{i}", *layer),
+        *more,
         rename("pooler", "pooler") if has_pooler else ignore("pooler", "a pooler that model.head does not use"),
     )  # fmt: skip
 
@@ -97,36 +104,43 @@ def shared_weight(c: EncoderConfig, copy: str, *, of: str) -> list[Entry]:
 
 def older_names(name: str, base: str) -> Spelling:
     """LayerNorm's gamma and beta of 2018; the trunk's prefix, which only files of models with a head have."""
-    prefix = (rf"^{name}\.", "") if not base else (r"^(?=(?:embeddings|encoder|transformer|pooler)\.)", f"{base}.")
+    prefix = (
+        (rf"^{name}\.", "")
+        if not base
+        else (r"^(?=(?:embeddings|embeddings_project|encoder|transformer|pooler)\.)", f"{base}.")
+    )
     return respell((r"LayerNorm\.gamma$", "LayerNorm.weight"), (r"LayerNorm\.beta$", "LayerNorm.bias"), prefix)
 
 
-def read_head(hf: ForeignConfig, heads: Mapping[str, str]) -> str:
-    """Our head by the one class that `architectures` names; any other is refused."""
-    named = hf.get("architectures", [next(iter(heads))])
-    if isinstance(named, list) and len(named) == 1 and named[0] in heads:
-        return heads[named[0]]
-    raise CheckpointError(
-        hf.file, "architectures", f"{clean(repr(named))} is not supported", why=did_you_mean(str(named), heads)
-    )
+def pooler_key(hf: ForeignConfig, head: str, *readers: str, named: bool = False) -> Key:
+    """Whether there is a pooler: `readers` need it, and a trunk alone has one where its files do, which is told.
+
+    A trunk whose class is `named` by a config of an older family has one whatever the files hold.
+    """
+    is_there = not hf.tensors or any("pooler." in name for name in hf.tensors)
+    if head == "none" and not (named or is_there) and "add_pooling_layer" not in hf:
+        hf.told["add_pooling_layer"] = "the files have no pooler, so model.has_pooler=false"
+    default = head in readers or (head == "none" and (named or is_there))
+    return key("has_pooler", "add_pooling_layer", default=default)
 
 
-def read_shared(hf: ForeignConfig, head: str, activation: str = "hidden_act") -> Fields:
-    """The fields that are stored alike in all three families; what would make another model of it is refused."""
+def read_shared(hf: ForeignConfig, head: str, activation: str = "hidden_act", *, silent: str = "gelu") -> Fields:
+    """The fields that are stored alike in all families; what would make another model of it is refused.
+
+    A file without an activation has the one that is `silent`, as transformers' class has it.
+    """
     hf.require(position_embedding_type="absolute", is_decoder=False, add_cross_attention=False, pruned_heads={})
     hf.ignore("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout", "output_past")
-    values = {"head": head, "activation": hf.one_of(activation, ACTIVATIONS, "gelu")}
+    values = {"head": head, "activation": hf.one_of(activation, ACTIVATIONS, silent)}
     return values | read_labels(hf, EncoderConfig) if head in CLASSIFIERS else values
 
 
 def write_shared(c: EncoderConfig, model_type: str, heads: Mapping[str, str], activation: str = "hidden_act") -> Fields:
     """What `read_shared` and `read_head` read."""
-    spelt = {ours: theirs for theirs, ours in reversed(ACTIVATIONS.items())}
     return {
-        "architectures": [theirs for theirs, ours in heads.items() if ours == c.head],
+        **write_head_and_labels(c, heads),
         "model_type": model_type,
-        activation: spelt[c.activation],
-        **write_labels(c.num_labels, c.labels),
+        activation: SPELT[c.activation],
     }
 
 

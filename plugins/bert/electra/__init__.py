@@ -1,0 +1,1 @@
+"""ELECTRA: BERT's encoder trained to tell replaced tokens, and the small one that replaces them."""

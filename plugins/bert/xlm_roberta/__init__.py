@@ -1,0 +1,1 @@
+"""RoBERTa in a hundred languages, and its two largest, whose norms come first."""

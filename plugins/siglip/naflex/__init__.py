@@ -1,0 +1,1 @@
+"""SigLIP 2 for pictures of any size and shape (NaFlex)."""
