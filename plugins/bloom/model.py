@@ -37,6 +37,8 @@ class Bloom(Decoder):
 class NormResidualLayer(PreNormLayer):
     """A pre-norm layer whose skip branches start after the norms (`apply_residual_connection_post_layernorm`)."""
 
+    is_by_token = True
+
     def forward(self, x: Tensor, span: Span, cache: Any = None) -> Tensor:
         x = self.attn_norm(x)
         x = self.mlp_norm(x + self.attn(x, span, cache))

@@ -69,6 +69,8 @@ class ChatGLM(Decoder):
 class ScaledSkipLayer(PreNormLayer):
     """y + alpha * x of the *normed* x, twice."""
 
+    is_by_token = True
+
     def __init__(self, *parts: nn.Module, alpha: float) -> None:
         super().__init__(*parts)
         self.alpha = alpha

@@ -17,6 +17,8 @@ from .config import SandboxConfig
 class DeepNormLayer(PostNormLayer):
     """norm(alpha x + attn(x)), then norm(alpha x + mlp(x)), for stacks of a thousand layers (arXiv:2203.00555)."""
 
+    is_by_token = True
+
     def __init__(
         self, attn: nn.Module, mlp: nn.Module, attn_norm: nn.Module, mlp_norm: nn.Module, *, alpha: float
     ) -> None:

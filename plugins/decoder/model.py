@@ -48,6 +48,8 @@ NORMS = {"layernorm": nn.LayerNorm, "rmsnorm": RMSNorm, "rmsnorm_unit_offset": U
 class Sandbox(Decoder):
     """Embedding, positions that are added to it if they are of that kind, a stack of layers, head."""
 
+    is_plain_stack = True
+
     def __init__(self, c: SandboxConfig) -> None:
         norm = partial(NORMS[c.norm.kind], eps=c.norm.eps)
         rotations, bias = Rotations(c), score_bias(c)
@@ -66,7 +68,7 @@ class Sandbox(Decoder):
         """What enters the stack, [B, T, D]. Raises UsageError beyond the last learned position."""
         x = self.embed(tokens)
         if self.is_scaled:
-            x = x * torch.tensor(x.shape[-1] ** 0.5, dtype=x.dtype, device=x.device)
+            x = x * torch.full((), x.shape[-1] ** 0.5, dtype=x.dtype, device=x.device)
         if self.embed_norm is not None:
             x = self.embed_norm(x)
         if self.position_embed is not None:

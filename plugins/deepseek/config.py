@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Self
 
 from zoo.anatomy import (
@@ -11,6 +11,7 @@ from zoo.anatomy import (
     ModelConfig,
     RopeConfig,
     at_least,
+    described_mtp,
     even,
     expert_groups,
     one_of,
@@ -124,21 +125,21 @@ class DeepSeekConfig(ModelConfig):
         for sparse in (False, True):
             with a.under("layers.{i}", [i for i in layers if self.has_experts(i) == sparse]):
                 self._describe_layer(a, sparse)
-        cached = self.kv_lora_rank + self.rope_head_dim
-        a.attends_latent(
-            layers, self.num_heads, self.nope_head_dim + self.rope_head_dim, self.v_head_dim, cached,
-            rank=self.kv_lora_rank,
-        )  # fmt: skip
+        self._describe_attention(a)
         a.norm("norm", self.hidden_size)
         a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
-        before = len(a.weights)
         for k in range(self.num_mtp_layers):
-            with a.under(f"mtp.{k}"):
-                self._describe_mtp(a, self.has_experts(self.num_layers + k))
-        # A forward pass does not touch them, so that no token passes through.
-        a.weights[before:] = [replace(w, role="other", used=0.0) for w in a.weights[before:]]
+            with described_mtp(a, k, self.vocab_size, self.hidden_size):
+                self._describe_module(a, self.num_layers + k)
         a.traits = self._traits()
         return a
+
+    def _describe_attention(self, a: Anatomy) -> None:
+        cached = self.kv_lora_rank + self.rope_head_dim
+        a.attends_latent(
+            range(self.num_layers), self.num_heads, self.nope_head_dim + self.rope_head_dim, self.v_head_dim, cached,
+            rank=self.kv_lora_rank,
+        )  # fmt: skip
 
     def _describe_layer(self, a: Anatomy, sparse: bool) -> None:
         a.norm("attn_norm", self.hidden_size)
@@ -156,15 +157,9 @@ class DeepSeekConfig(ModelConfig):
             shared_size=self.shared_size, has_router_bias=self.scoring == "sigmoid",
         )  # fmt: skip
 
-    def _describe_mtp(self, a: Anatomy, sparse: bool) -> None:
-        a.embedding("embed", self.vocab_size, self.hidden_size)
-        a.norm("embed_norm", self.hidden_size)
-        a.norm("hidden_norm", self.hidden_size)
-        a.linear("proj", 2 * self.hidden_size, self.hidden_size, "other")
-        with a.under("layer"):
-            self._describe_layer(a, sparse)
-        a.norm("norm", self.hidden_size)
-        a.linear("lm_head", self.hidden_size, self.vocab_size, "other")
+    def _describe_module(self, a: Anatomy, number: int) -> None:
+        """The layer of a module for multi-token prediction, which counts on from those of the model."""
+        self._describe_layer(a, self.has_experts(number))
 
     def _traits(self) -> dict[str, str]:
         shared = f"+{self.num_shared_experts}" if self.num_shared_experts else ""

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from zoo.weights import Dialect, ForeignConfig, key, write_keys, write_rope, write_tokens
+from zoo.weights.ahead import read_loaded, write_loaded
 from zoo.weights.hf_layout import DECODER_KEYS
 
 from .config import DeepSeekConfig
@@ -34,7 +35,6 @@ KEYS = (
 )
 V3_KEYS = tuple(replace(k, default=4096) if k.ours == "max_seq_len" else k for k in KEYS)
 GROUPS = (key("num_groups", "n_group"), key("groups_per_token", "topk_group"))
-MTP = "zoo_num_mtp_layers"  # of zoo alone, in what it exports: how many of num_nextn_predict_layers were loaded
 # Of training and of serving in parallel.
 INERT = (
     "attention_dropout", "aux_loss_alpha", "seq_aux", "ep_size", "pretraining_tp", "output_router_logits",
@@ -59,8 +59,7 @@ def from_config(hf: ForeignConfig) -> DeepSeekConfig:
         hf.ignore("n_group", "topk_group")
     else:
         values |= hf.read(DeepSeekConfig, GROUPS)
-    if MTP in hf:
-        values["num_mtp_layers"] = hf.as_type(int, hf[MTP], MTP)
+    values |= read_loaded(hf)
     return DeepSeekConfig(**values, **hf.tokens(), scoring=scoring, rope=hf.rope())
 
 
@@ -78,7 +77,7 @@ def to_config(c: DeepSeekConfig) -> dict[str, Any]:
         "topk_method": softmax if c.scoring == "softmax" else "noaux_tc",
         "rope_parameters": write_rope(c.rope),
         "num_nextn_predict_layers": c.num_mtp_layers,
-        **({MTP: c.num_mtp_layers} if c.num_mtp_layers else {}),
+        **write_loaded(c.num_mtp_layers),
     }
 
 

@@ -6,10 +6,10 @@ own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from zoo.weights import Entry, Table, TensorInfo, alias, ignore, rename, under
+from zoo.weights import Entry, Table, TensorInfo, alias, rename, under
+from zoo.weights.ahead import module_rules, unasked_modules
 from zoo.weights.hf_layout import PROJECTIONS, expert_rules, ignore_frequencies
 
 from .config import DeepSeekConfig
@@ -17,12 +17,9 @@ from .config import DeepSeekConfig
 ATTENTION = {
     "q_proj": "q_proj", "q_down": "q_a_proj", "q_norm": "q_a_layernorm", "q_up": "q_b_proj",
     "kv_down": "kv_a_proj_with_mqa", "kv_norm": "kv_a_layernorm", "kv_up": "kv_b_proj", "o_proj": "o_proj",
+    "indexer.q_up": "indexer.wq_b", "indexer.k_proj": "indexer.wk", "indexer.k_norm": "indexer.k_norm",
+    "indexer.head_weights": "indexer.weights_proj",
 }  # fmt: skip
-MODULE = {
-    "embed": "embed_tokens", "embed_norm": "enorm", "hidden_norm": "hnorm", "proj": "eh_proj",
-    "norm": "shared_head.norm", "lm_head": "shared_head.head",
-}  # fmt: skip
-UNASKED = "multi-token prediction, loaded when asked for: model.num_mtp_layers"
 
 
 def mapping(c: DeepSeekConfig) -> Table:
@@ -31,19 +28,14 @@ def mapping(c: DeepSeekConfig) -> Table:
 
 
 def mapping_of(c: DeepSeekConfig, tensors: Mapping[str, TensorInfo]) -> Table:
-    """The table of files that hold `tensors`: the modules among them that nobody asked for are left out.
-
-    Only a layer with an `eh_proj` is one: a layer too many is an error still.
-    """
-    found = (re.fullmatch(r"model\.layers\.(\d+)\.eh_proj\.weight", name) for name in tensors)
-    modules = [int(match[1]) for match in found if match]
+    """The table of files that hold `tensors`: the modules among them that nobody asked for are left out."""
     return Table(
         rename("embed", "model.embed_tokens"),
         under("layers.{i}", "model.layers.{i}", *_layer(c)),
         rename("norm", "model.norm"),
         alias("lm_head.weight", of="model.embed_tokens.weight") if c.tie_embeddings else rename("lm_head", "lm_head"),
-        [entry for k in range(c.num_mtp_layers) for entry in _module(c, k)],
-        [ignore(f"model.layers.{n}", UNASKED) for n in modules if n >= c.num_layers + c.num_mtp_layers],
+        *(module_rules(k, c.num_layers, _layer(c), tied=c.tie_embeddings) for k in range(c.num_mtp_layers)),
+        unasked_modules(c.num_layers, c.num_mtp_layers, tensors),
     )
 
 
@@ -58,15 +50,4 @@ def _layer(c: DeepSeekConfig) -> list[Entry]:
         rename("mlp.shared", "mlp.shared_experts"),
         *expert_rules(c.num_experts, c.moe_intermediate_size),
         ignore_frequencies("self_attn.rotary_emb.inv_freq", c.rope_head_dim, c),
-    ]
-
-
-def _module(c: DeepSeekConfig, k: int) -> list[Entry]:
-    """Module k; files that leave out its copies of embedding and head mean the main model's."""
-    theirs = f"model.layers.{c.num_layers + k}"
-    return [
-        *under(f"mtp.{k}", theirs, *(rename(ours, name) for ours, name in MODULE.items())),
-        *under(f"mtp.{k}.layer", theirs, *_layer(c)),
-        rename(f"mtp.{k}.embed", "model.embed_tokens"),
-        rename(f"mtp.{k}.lm_head", "model.embed_tokens" if c.tie_embeddings else "lm_head"),
     ]

@@ -20,10 +20,7 @@ class ExaoneConfig(DecoderConfig):
     family: str = "exaone"
 
     def anatomy(self) -> Anatomy:
-        with describe_trunk(self, self.heads, position=rope_in_words(self.rope)) as a:
-            a.gated_mlp(self.hidden_size, self.intermediate_size)
-        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
-        return a
+        return self.gated_anatomy()
 
     @classmethod
     def tiny(cls) -> Self:

@@ -10,7 +10,7 @@ def zoo_families():
             name="falcon",
             config=f"{__name__}.config:FalconConfig",
             model=f"{__name__}.model:Falcon",
-            formats={"hf": f"{__name__}.hf:FALCON"},
+            formats={"hf": f"{__name__}.hf:FALCON", "gguf": f"{__name__}.gguf:FALCON"},
             hf_types=("falcon", "RefinedWeb", "RefinedWebModel"),
             summary="attention and MLP side by side without biases, few key/value heads; ALiBi in RefinedWeb",
         ),

@@ -46,6 +46,6 @@ class RoundedAlibi(Alibi):
 
     def forward(self, q: Tensor, k: Tensor) -> Tensor:
         """Bias [B or 1, N, T, S] of key positions k [B, 1, S], the same for all queries q [B, T, 1]."""
-        slopes = torch.tensor(self.slopes, device=k.device).bfloat16()
+        slopes = self._slopes(self.slopes, torch.float32, k.device).bfloat16()
         bias = (slopes[:, None, None] * k[:, None]).double() * self.scale
         return bias.expand(-1, -1, q.shape[1], -1)

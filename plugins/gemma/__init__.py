@@ -1,8 +1,6 @@
-"""Gemma 1 to 3: text decoders, and Gemma 3 with its vision tower."""
+"""Gemma 1 to 4: text decoders, and Gemma 3 with its vision tower."""
 
 from zoo import Family, hookimpl
-
-FOUR = "zoo lacks its embeddings per layer, its keys shared between layers and its global heads of a different width"
 
 
 @hookimpl
@@ -14,7 +12,6 @@ def zoo_families():
             model=f"{__name__}.model:Gemma",
             formats={"hf": f"{__name__}.hf:GEMMA", "gguf": f"{__name__}.gguf:GEMMA"},
             hf_types=("gemma", "gemma2", "gemma3_text"),
-            near=dict.fromkeys(("gemma4", "gemma4_text"), FOUR),
             summary="(1 + w) RMSNorm, GeGLU, scaled embeddings; local and global layers from Gemma 2 on",
         ),
         Family(
@@ -27,10 +24,18 @@ def zoo_families():
             summary="Gemma 3 with a SigLIP tower, whose tokens of one image see each other in both directions",
         ),
         Family(
+            name="gemma4",
+            config=f"{__name__}.four.config:Gemma4Config",
+            model=f"{__name__}.four.model:Gemma4",
+            formats={"hf": f"{__name__}.four.hf:GEMMA4", "gguf": f"{__name__}.four.gguf:GEMMA4"},
+            hf_types=("gemma4_text", "gemma4"),
+            summary="the text of Gemma 4: wider heads and a partial rotation in global layers, keys shared, experts",
+        ),
+        Family(
             name="gemma3n",
             config=f"{__name__}.nano.config:Gemma3nConfig",
             model=f"{__name__}.nano.model:Gemma3n",
-            formats={"hf": f"{__name__}.nano.hf:GEMMA3N"},
+            formats={"hf": f"{__name__}.nano.hf:GEMMA3N", "gguf": f"{__name__}.nano.gguf:GEMMA3N"},
             hf_types=("gemma3n_text", "gemma3n"),
             summary="the text of Gemma 3n: several residual streams, embeddings per layer, keys shared between layers",
         ),

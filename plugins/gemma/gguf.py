@@ -42,7 +42,7 @@ def from_config(hf: ForeignConfig) -> GemmaConfig:
     hf.assumed.pop(f"{arch}.{WINDOW}", None)
     share = LOCAL_PER_GLOBAL[generation] if slides else 0
     pattern: dict[str, Any] = (
-        {f"{WINDOW}_pattern": share + 1, "final_logit_softcapping": 0.0} if generation == 3 else {}
+        {f"{arch}.{WINDOW}_pattern": share + 1, "final_logit_softcapping": 0.0} if generation == 3 else {}
     )
     values = read_decoder(hf, arch, GemmaConfig, *(sliding_keys(arch) if slides else ()), **{**pattern})
     local = RopeConfig(hf.as_type(float, hf.get(LOCAL_BASE, 10_000.0), LOCAL_BASE)) if generation == 3 else None

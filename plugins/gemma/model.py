@@ -41,7 +41,7 @@ class Gemma(Decoder):
     def encode(self, tokens: Tensor, span: Span) -> Tensor:
         """Scaled embeddings [B, T, D]."""
         x = self.embed(tokens)
-        return x * torch.tensor(x.shape[-1] ** 0.5, dtype=x.dtype, device=x.device)
+        return x * torch.full((), x.shape[-1] ** 0.5, dtype=x.dtype, device=x.device)
 
     def decode(self, x: Tensor) -> Tensor:
         """Logits, capped where the model is."""

@@ -12,6 +12,7 @@ from zoo.anatomy import (
     RopeConfig,
     at_least,
     describe_trunk,
+    described_mtp,
     expert_groups,
     rope_in_words,
     rotary_pairs,
@@ -65,11 +66,13 @@ class GLM4MoEConfig(DecoderConfig):
     groups_per_token: int = 1  # groups that a token's experts come from
     is_renormalised: bool = True  # the weights of a token's experts are made to sum to 1, before routed_scale
     routed_scale: float = 1.0  # factor on the weights of the chosen experts
+    num_mtp_layers: int = 0  # multi-token prediction modules to load; released models have 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
         rotary_pairs(self.rope.partial, self.head_dim)
         at_least(0, num_dense_layers=self.num_dense_layers, num_shared_experts=self.num_shared_experts)
+        at_least(0, num_mtp_layers=self.num_mtp_layers)
         at_least(1, moe_intermediate_size=self.moe_intermediate_size)
         expert_groups(
             self.num_experts, self.experts_per_token, self.num_groups, self.groups_per_token, ranked_by_two=True
@@ -89,14 +92,25 @@ class GLM4MoEConfig(DecoderConfig):
         with a.under("layers.{i}", range(min(self.num_dense_layers, self.num_layers))):
             a.gated_mlp(self.hidden_size, self.intermediate_size)
         with a.under("layers.{i}", range(self.num_dense_layers, self.num_layers)):
-            a.moe(
-                self.hidden_size, self.moe_intermediate_size, self.num_experts, self.experts_per_token,
-                shared_size=self.shared_size, has_router_bias=True,
-            )  # fmt: skip
+            self._describe_experts(a)
+        for k in range(self.num_mtp_layers):
+            with described_mtp(a, k, self.vocab_size, self.hidden_size):
+                a.norm("attn_norm", self.hidden_size)
+                a.attn(
+                    self.hidden_size, *self.heads, bias=self.attention_bias, out_bias=False, qk_norm=self.has_qk_norm
+                )
+                a.norm("mlp_norm", self.hidden_size)
+                self._describe_experts(a)
         shared = f"+{self.num_shared_experts}" if self.num_shared_experts else ""
         a.traits["attention"] += ", q and k normed" if self.has_qk_norm else ""
         a.traits["mlp"] = f"SwiGLU MoE {self.num_experts}{shared}, top {self.experts_per_token}"
         return a
+
+    def _describe_experts(self, a: Anatomy) -> None:
+        a.moe(
+            self.hidden_size, self.moe_intermediate_size, self.num_experts, self.experts_per_token,
+            shared_size=self.shared_size, has_router_bias=True,
+        )  # fmt: skip
 
     @classmethod
     def tiny(cls) -> Self:

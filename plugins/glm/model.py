@@ -1,8 +1,7 @@
 """GLM-4 (arXiv:2406.12793), GLM-4-0414 and GLM-4.5 (arXiv:2508.06471), after transformers' port of the released code.
 
 GLM-4 rotates interleaved pairs of channels in the first half of each head, as ChatGLM2 did; GLM-4.5 rotates the same
-half, but pairs each channel of its first quarter with one of the second. GLM-4.5's multi-token prediction layer, which
-follows the last in the released files, is not built.
+half, but pairs each channel of its first quarter with one of the second. GLM-4.5 looks ahead as DeepSeek-V3 does.
 """
 
 from __future__ import annotations
@@ -13,6 +12,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from zoo.nn import (
+    MTP,
+    AheadDecoder,
     Attention,
     Decoder,
     Experts,
@@ -36,21 +37,26 @@ class GLM(Decoder):
         super().__init__(c, (layer(c, rope) for _ in range(c.num_layers)), RMSNorm(c.hidden_size, c.norm_eps))
 
 
-class GLM4MoE(Decoder):
+class GLM4MoE(AheadDecoder):
     """Pre-norm layers of grouped-query attention and a mixture of experts, the first few with a plain MLP."""
 
     def __init__(self, c: GLM4MoEConfig) -> None:
-        rope, norm = Rope(c.head_dim, c.rope, c.max_seq_len), partial(RMSNorm, eps=c.norm_eps)
-        layers = (
-            PreNormLayer(
-                attention(c, rope, qk_norm=norm if c.has_qk_norm else None),
-                GatedMLP(c.hidden_size, c.intermediate_size, F.silu) if i < c.num_dense_layers else experts(c),
-                norm(c.hidden_size),
-                norm(c.hidden_size),
-            )
-            for i in range(c.num_layers)
-        )
-        super().__init__(c, layers, norm(c.hidden_size))
+        rope = Rope(c.head_dim, c.rope, c.max_seq_len)
+        super().__init__(c, (sparse_layer(c, i, rope) for i in range(c.num_layers)), RMSNorm(c.hidden_size, c.norm_eps))
+        sizes = c.vocab_size, c.hidden_size, c.norm_eps
+        self.mtp = nn.ModuleList(MTP(*sizes, sparse_layer(c, None, rope)) for _ in range(c.num_mtp_layers))
+
+
+def sparse_layer(c: GLM4MoEConfig, number: int | None, rope: Rope) -> PreNormLayer:
+    """Layer `number`, or that of a module, which has experts always."""
+    norm = partial(RMSNorm, eps=c.norm_eps)
+    is_dense = number is not None and number < c.num_dense_layers
+    return PreNormLayer(
+        attention(c, rope, qk_norm=norm if c.has_qk_norm else None),
+        GatedMLP(c.hidden_size, c.intermediate_size, F.silu) if is_dense else experts(c),
+        norm(c.hidden_size),
+        norm(c.hidden_size),
+    )
 
 
 def layer(c: GLMConfig, rope: Rope) -> nn.Module:

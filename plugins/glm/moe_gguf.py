@@ -34,7 +34,7 @@ def from_config(hf: ForeignConfig) -> GLM4MoEConfig:
 
 
 def to_config(c: GLM4MoEConfig) -> dict[str, Any]:
-    must_be(c, WHERE, is_renormalised=True)
+    must_be(c, WHERE, is_renormalised=True, num_mtp_layers=0)
     if not c.num_shared_experts:
         raise UsageError(f"{WHERE} of {ARCH} cannot store model.num_shared_experts=0: llama.cpp wants one at least")
     return write_decoder(c, ARCH, *KEYS, has_partial=True, expert_gating_func=SIGMOID)

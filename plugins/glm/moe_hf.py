@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from itertools import chain
 from typing import Any
 
 from zoo.weights import (
@@ -12,13 +12,13 @@ from zoo.weights import (
     ForeignConfig,
     Table,
     TensorInfo,
-    ignore,
     key,
     rename,
     write_keys,
     write_rope,
     write_tokens,
 )
+from zoo.weights.ahead import module_rules, read_loaded, unasked_modules, write_loaded
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table, expert_rules
 
 from .config import GLM4MoEConfig
@@ -47,7 +47,7 @@ def from_config(hf: ForeignConfig) -> GLM4MoEConfig:
     hf.ignore(*INERT)
     values = hf.read(GLM4MoEConfig, KEYS)
     hf.require(num_local_experts=values["num_experts"])
-    return GLM4MoEConfig(**values, **hf.tokens(), rope=hf.rope(partial=0.5))
+    return GLM4MoEConfig(**values, **read_loaded(hf), **hf.tokens(), rope=hf.rope(partial=0.5))
 
 
 def to_config(c: GLM4MoEConfig) -> dict[str, Any]:
@@ -58,7 +58,8 @@ def to_config(c: GLM4MoEConfig) -> dict[str, Any]:
         **write_keys(c, KEYS),
         **write_tokens(c),
         "rope_parameters": write_rope(c.rope, partial=0.5),
-        "num_nextn_predict_layers": 0,
+        "num_nextn_predict_layers": c.num_mtp_layers,
+        **write_loaded(c.num_mtp_layers),
     }
 
 
@@ -68,14 +69,11 @@ def mapping(c: GLM4MoEConfig) -> Table:
 
 
 def mapping_of(c: GLM4MoEConfig, tensors: Mapping[str, TensorInfo]) -> Table:
-    """The table of files that hold `tensors`: multi-token prediction layers among them are left out.
-
-    Only a layer with an `eh_proj` is one: a layer too many is an error still.
-    """
-    found = (re.fullmatch(r"model\.layers\.(\d+)\.eh_proj\.weight", name) for name in tensors)
-    ahead = [int(match[1]) for match in found if match and int(match[1]) >= c.num_layers]
-    skipped = tuple(ignore(f"model.layers.{n}", "a multi-token prediction layer, which is not built") for n in ahead)
-    return decoder_table(c, *_experts(c), *LAYER, more=skipped)
+    """The table of files that hold `tensors`: multi-token prediction layers among them are left out."""
+    layer = (*_experts(c), *LAYER)
+    ahead = [module_rules(k, c.num_layers, layer, tied=c.tie_embeddings) for k in range(c.num_mtp_layers)]
+    skipped = unasked_modules(c.num_layers, c.num_mtp_layers, tensors)
+    return decoder_table(c, *layer, more=(*chain(*ahead), *skipped))
 
 
 def _experts(c: GLM4MoEConfig) -> list[Entry]:

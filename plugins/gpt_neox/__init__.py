@@ -10,7 +10,7 @@ def zoo_families():
             name="gpt_neox",
             config=f"{__name__}.config:GPTNeoXConfig",
             model=f"{__name__}.model:GPTNeoX",
-            formats={"hf": f"{__name__}.hf:GPT_NEOX"},
+            formats={"hf": f"{__name__}.hf:GPT_NEOX", "gguf": f"{__name__}.gguf:GPT_NEOX"},
             hf_types=("gpt_neox",),
             summary="attention and MLP side by side, a norm for each; a quarter of each head rotary, biases everywhere",
         ),

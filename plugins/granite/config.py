@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Self
 
@@ -15,7 +16,7 @@ TINY = {
 
 
 @dataclass
-class ScaledConfig(DecoderConfig):
+class ScaledConfig(DecoderConfig, ABC):
     """What both kinds of Granite 3 have: the factors of maximal update parametrisation (arXiv:2203.03466)."""
 
     attention_bias: bool = False  # q, k, v and o have biases
@@ -29,9 +30,9 @@ class ScaledConfig(DecoderConfig):
             a.traits["mlp"] = self.describe_mlp(a)
         return a
 
+    @abstractmethod
     def describe_mlp(self, a: Anatomy) -> str:
         """Add the weights of a layer's MLP; returns it in words."""
-        raise NotImplementedError
 
 
 @dataclass

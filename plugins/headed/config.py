@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from zoo.anatomy import MISSING, Anatomy, ModelConfig, at_least, one_of
+from zoo.anatomy import CLASSIFIERS, MISSING, Anatomy, ModelConfig, check_labels, one_of
 from zoo.errors import ConfigError
 from zoo.registry import installed
 
@@ -32,14 +32,15 @@ class HeadedConfig(ModelConfig):
     def __post_init__(self) -> None:
         self.trunk = self._read_trunk()
         one_of("model.head", self.head, HEADS)
-        at_least(1, num_labels=self.num_labels)
-        if (self.num_labels is None) != (self.head == "none"):
-            needs = "needs" if self.num_labels is None else "does not use"
-            raise ConfigError(f"model.head={self.head!r} {needs} model.num_labels")
+        check_labels(self.head, CLASSIFIERS, self.num_labels, self.labels)
         if self.has_bias and self.head != "token_classification":
             raise ConfigError(f"model.head={self.head!r} adds no bias: set model.has_bias=false")
-        if self.labels and len(self.labels) != self.num_labels:
-            raise ConfigError(f"model.labels names {len(self.labels)} classes, model.num_labels={self.num_labels}")
+
+    @property
+    def family_in_words(self) -> str:
+        """The decoder's family and what it ends in: a user has never heard of `headed`."""
+        end = "a head for classes" if self.num_labels is not None else "no head for tokens"
+        return f"{self.trunk.family_in_words} with {end}"
 
     @property
     def hidden_size(self) -> int:
@@ -61,7 +62,11 @@ class HeadedConfig(ModelConfig):
     def anatomy(self) -> Anatomy:
         inner = self.trunk.anatomy()
         a = Anatomy(
-            weights=[replace(w, name=f"{TRUNK}.{w.name}") for w in inner.weights if not is_of_head(w.name)],
+            weights=[
+                replace(w, name=f"{TRUNK}.{w.name}", gives_logits=False)
+                for w in inner.weights
+                if not is_of_head(w.name)
+            ],
             attention=[replace(spec, stack=f"{TRUNK}.{spec.stack}") for spec in inner.attention],
             states=[replace(spec, stack=f"{TRUNK}.{spec.stack}") for spec in inner.states],
             traits={**inner.traits, "head": WORDS[self.head]},

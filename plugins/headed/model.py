@@ -5,29 +5,16 @@ Shapes: B batch, T tokens, D hidden, C classes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.export import register_dataclass
 
 from zoo.errors import UsageError
-from zoo.nn import initialise
+from zoo.nn import HeadedOutput, initialise
 from zoo.registry import installed
 
 from .config import HeadedConfig
-
-
-@dataclass(frozen=True)
-class HeadedOutput:
-    """What a decoder under another head gives."""
-
-    hidden: Tensor  # [B, T, D], normed; what stands at padding has no meaning
-    logits: Tensor | None = None  # of a sequence [B, C], or of each token [B, T, C]; None without a classifier
-
-
-register_dataclass(HeadedOutput)  # as a tree of tensors, without which torch.export refuses the model
 
 
 class Headed(nn.Module):

@@ -18,7 +18,7 @@ def zoo_families():
             name="internlm3",
             config=f"{__name__}.config:InternLM3Config",
             model=f"{__name__}.model:InternLM3",
-            formats={"hf": f"{__name__}.third_hf:INTERNLM3"},
+            formats={"hf": f"{__name__}.third_hf:INTERNLM3", "gguf": f"{__name__}.third_gguf:INTERNLM3"},
             hf_types=("internlm3",),
             summary="LLaMA's block and tensor names, with biases of q, k and v apart from the others'",
         ),

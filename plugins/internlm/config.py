@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig, describe_trunk, rope_in_words
+from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig
 
 TINY = {
     "vocab_size": 61, "hidden_size": 24, "intermediate_size": 40, "num_layers": 2, "num_heads": 6, "num_kv_heads": 2,
@@ -21,10 +21,7 @@ class InternLM2Config(DecoderConfig):
     attention_bias: bool = False  # q, k, v and o have biases
 
     def anatomy(self) -> Anatomy:
-        with describe_trunk(self, self.heads, position=rope_in_words(self.rope), bias=self.attention_bias) as a:
-            a.gated_mlp(self.hidden_size, self.intermediate_size)
-        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
-        return a
+        return self.gated_anatomy(bias=self.attention_bias)
 
     @classmethod
     def tiny(cls) -> Self:
@@ -40,12 +37,7 @@ class InternLM3Config(DecoderConfig):
     has_bias: bool = False  # o, gate, up and down have biases
 
     def anatomy(self) -> Anatomy:
-        with describe_trunk(
-            self, self.heads, position=rope_in_words(self.rope), bias=self.attention_bias, out_bias=self.has_bias
-        ) as a:
-            a.gated_mlp(self.hidden_size, self.intermediate_size, bias=self.has_bias)
-        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
-        return a
+        return self.gated_anatomy(bias=self.attention_bias, out_bias=self.has_bias, mlp_bias=self.has_bias)
 
     @classmethod
     def tiny(cls) -> Self:

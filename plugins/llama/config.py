@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig, describe_trunk, rope_in_words
+from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig
 
 
 @dataclass
@@ -17,10 +17,7 @@ class LlamaConfig(DecoderConfig):
     mlp_bias: bool = False  # gate, up and down have biases
 
     def anatomy(self) -> Anatomy:
-        with describe_trunk(self, self.heads, position=rope_in_words(self.rope), bias=self.attention_bias) as a:
-            a.gated_mlp(self.hidden_size, self.intermediate_size, bias=self.mlp_bias)
-        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
-        return a
+        return self.gated_anatomy(bias=self.attention_bias, mlp_bias=self.mlp_bias)
 
     @classmethod
     def tiny(cls) -> Self:

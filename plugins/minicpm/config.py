@@ -11,7 +11,6 @@ from zoo.anatomy import (
     DecoderConfig,
     RopeConfig,
     at_least,
-    describe_trunk,
     even,
     rope_in_words,
 )
@@ -33,10 +32,7 @@ class MiniCPMConfig(DecoderConfig):
     base_size: int = 256  # what enters the head is divided by hidden_size over this width
 
     def anatomy(self) -> Anatomy:
-        with describe_trunk(self, self.heads, position=rope_in_words(self.rope)) as a:
-            a.gated_mlp(self.hidden_size, self.intermediate_size)
-        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
-        return a
+        return self.gated_anatomy()
 
     @classmethod
     def tiny(cls) -> Self:

@@ -5,6 +5,7 @@ It writes the window into its files and computes none, so that zoo reads one and
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from zoo.weights import Dialect, ForeignConfig, Table, key, rule, split
@@ -16,6 +17,7 @@ from zoo.weights.gguf.layout import (
     refuse_window,
     write_decoder,
 )
+from zoo.weights.gguf.longrope import longrope_entries, longrope_known, read_longrope, write_longrope
 
 from .config import Phi3Config
 
@@ -23,24 +25,29 @@ WINDOW = key("sliding_window", "phi3.attention.sliding_window", default=None)
 
 
 def from_config(hf: ForeignConfig) -> Phi3Config:
-    values = read_decoder(hf, "phi3", Phi3Config, WINDOW, has_partial=True)
+    values = read_decoder(hf, "phi3", Phi3Config, WINDOW, has_partial=True, **longrope_known(hf, "phi3"))
+    rope, length = values["rope"], values["max_seq_len"]
+    pairs = int(values["head_dim"] * rope.partial) // 2
+    values["rope"] = read_longrope(hf, "phi3", rope, pairs, length)
     return Phi3Config(**values | {"sliding_window": values["sliding_window"] or None})
 
 
 def to_config(c: Phi3Config) -> dict[str, Any]:
     refuse_wide(c, "phi3")
     refuse_window(c, "Phi-3")
-    out = write_decoder(c, "phi3", WINDOW, has_partial=True)
-    return out | {WINDOW.theirs: c.sliding_window or 0}
+    rope, keys = write_longrope(c.rope, "phi3", c.max_seq_len)
+    out = write_decoder(replace(c, rope=rope), "phi3", WINDOW, has_partial=True)
+    return out | keys | {WINDOW.theirs: c.sliding_window or 0}
 
 
 def mapping(c: Phi3Config) -> Table:
     q, kv, width = c.num_heads * c.head_dim, c.num_kv_heads * c.head_dim, c.intermediate_size
-    return decoder_table(
+    table = decoder_table(
         c,
         rule(("attn.q_proj", "attn.k_proj", "attn.v_proj"), "attn_qkv", split(q, kv, kv)),
         rule(("mlp.gate_proj", "mlp.up_proj"), "ffn_up", split(width, width)),
     )
+    return Table(table.rules, table.ignored, longrope_entries(c.rope))
 
 
 PHI3 = Dialect(from_config=from_config, to_config=to_config, mapping=mapping, matches=by_architecture("phi3"))

@@ -1,6 +1,7 @@
 """Qwen 1.5 to 3 as llama.cpp stores them; rows of q and k keep their order.
 
-The text of a Qwen2-VL reads as a Qwen2: where no picture is, its three positions are one. Its tower is in another file.
+The text of a Qwen2-VL reads as a Qwen2, that of a Qwen3-VL as a Qwen3: where no picture is, their three positions are
+one. Their towers are in other files.
 """
 
 from __future__ import annotations
@@ -20,15 +21,24 @@ from zoo.weights.gguf.layout import (
 
 from .config import DualChunkConfig, Qwen2Config, Qwen3Config
 
-VISION = "the file holds the text of a Qwen2-VL alone: it is read as a Qwen2, which computes the same without pictures"
+SEEING = ("qwen2vl", "qwen3vl", "qwen3vlmoe")
+VISION = "the file holds the text of a Qwen-VL alone: it is read as a Qwen, which computes the same without pictures"
 
 
 def from_config(hf: ForeignConfig) -> Qwen2Config:
-    arch = "qwen2vl" if hf.raw.get("general.architecture") == "qwen2vl" else "qwen2"
-    if (sections := f"{arch}.rope.dimension_sections") in hf and arch == "qwen2vl":
-        hf.used.add(sections)
-        hf.told[sections] = VISION
-    return Qwen2Config(**read_decoder(hf, arch, Qwen2Config))
+    return Qwen2Config(**read_decoder(hf, text_of(hf, "qwen2"), Qwen2Config))
+
+
+def text_of(hf: ForeignConfig, plain: str) -> str:
+    """The file's architecture, `plain` or the text of a model that sees, and what is passed over of the second."""
+    arch = str(hf.raw.get("general.architecture"))
+    if arch not in SEEING:
+        return plain
+    for name in (f"{arch}.rope.dimension_sections", f"{arch}.n_deepstack_layers"):
+        if name in hf:
+            hf.used.add(name)
+            hf.told[name] = VISION
+    return arch
 
 
 def to_config(c: Qwen2Config) -> dict[str, Any]:
@@ -48,7 +58,8 @@ def mapping(c: Qwen2Config) -> Table:
 
 
 def from_qwen3(hf: ForeignConfig) -> Qwen3Config:
-    return Qwen3Config(**read_decoder(hf, "qwen3", Qwen3Config), attention_bias="blk.0.attn_q.bias" in hf.tensors)
+    values = read_decoder(hf, text_of(hf, "qwen3"), Qwen3Config)
+    return Qwen3Config(**values, attention_bias="blk.0.attn_q.bias" in hf.tensors)
 
 
 def to_qwen3(c: Qwen3Config) -> dict[str, Any]:
@@ -64,4 +75,6 @@ def qwen3_mapping(c: Qwen3Config) -> Table:
 QWEN2 = Dialect(
     from_config=from_config, to_config=to_config, mapping=mapping, matches=by_architecture("qwen2", "qwen2vl")
 )
-QWEN3 = Dialect(from_config=from_qwen3, to_config=to_qwen3, mapping=qwen3_mapping, matches=by_architecture("qwen3"))
+QWEN3 = Dialect(
+    from_config=from_qwen3, to_config=to_qwen3, mapping=qwen3_mapping, matches=by_architecture("qwen3", "qwen3vl")
+)

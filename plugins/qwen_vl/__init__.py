@@ -24,6 +24,7 @@ def zoo_families():
             formats={"hf": f"{__name__}.hf:QWEN2_VL"},
             hf_types=("qwen2_vl",),
             pictures=f"{__name__}.pictures:read",
+            videos=f"{__name__}.pictures:read_videos",
             summary="Qwen2 with images and videos of any size, and rotary positions of time, height and width",
         ),
         Family(
@@ -33,6 +34,7 @@ def zoo_families():
             formats={"hf": f"{__name__}.hf:QWEN2_5_VL"},
             hf_types=("qwen2_5_vl",),
             pictures=f"{__name__}.pictures:read",
+            videos=f"{__name__}.pictures:read_videos",
             summary="Qwen2-VL whose tower attends within windows and whose time is counted in seconds",
         ),
         Family(
@@ -42,6 +44,7 @@ def zoo_families():
             formats={"hf": f"{__name__}.v3.hf:QWEN3_VL"},
             hf_types=("qwen3_vl",),
             pictures=f"{__name__}.pictures:read",
+            videos=f"{__name__}.pictures:read_videos",
             near={"qwen3_vl_text": ALONE},
             summary="Qwen3 with a tower whose tokens enter at several depths, and interleaved positions",
         ),
@@ -52,6 +55,7 @@ def zoo_families():
             formats={"hf": f"{__name__}.v3.hf:QWEN3_VL_MOE"},
             hf_types=("qwen3_vl_moe",),
             pictures=f"{__name__}.pictures:read",
+            videos=f"{__name__}.pictures:read_videos",
             near={"qwen3_vl_moe_text": ALONE},
             summary="Qwen3-VL with a mixture of experts",
         ),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
@@ -31,11 +31,18 @@ class Qwen2VL(Decoder):
     visual: Any  # the tower
 
     def __init__(self, c: Qwen2VLConfig) -> None:
+        super().__init__(c, self._new_layers(c), RMSNorm(c.hidden_size, c.norm_eps))
+        self.visual = self._new_tower(c)
+
+    @staticmethod
+    def _new_layers(c: Any) -> Iterator[nn.Module]:
         rope = MRope(c.head_dim, c.rope, c.max_seq_len, c.rope_sections)
-        super().__init__(c, (_layer(c, rope) for _ in range(c.num_layers)), RMSNorm(c.hidden_size, c.norm_eps))
-        v = c.vision
-        width = c.hidden_size
-        self.visual = WindowedTower(v, width) if isinstance(v, WindowedVisionConfig) else Tower(v, width)
+        return (_layer(c, rope) for _ in range(c.num_layers))
+
+    @staticmethod
+    def _new_tower(c: Any) -> nn.Module:
+        is_windowed = isinstance(c.vision, WindowedVisionConfig)
+        return (WindowedTower if is_windowed else Tower)(c.vision, c.hidden_size)
 
     def forward(
         self,

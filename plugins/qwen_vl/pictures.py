@@ -1,16 +1,19 @@
-"""How pictures enter the prompts of Qwen2-VL to Qwen3-VL, and of Qwen-VL, as their released processors do it."""
+"""How pictures and videos enter the prompts of Qwen-VL to Qwen3-VL, as their released processors do it."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+
 from zoo.errors import UsageError
-from zoo.vision import Pictures, Processing, Spell, patches_of, pixels_of, processing_of
+from zoo.vision import Pictures, Processing, Spell, cutting_of, patches_of, pixels_of, processing_of
 
 from .config import Qwen2VLConfig
 from .v1.config import QwenVLConfig
-from .vision import DeepVisionConfig
+from .vision import DeepVisionConfig, WindowedVisionConfig
 
 
 def read(c: Qwen2VLConfig, images: Sequence[Any], settings: Mapping[str, Any] | None, spell: Spell) -> Pictures:
@@ -27,6 +30,34 @@ def read(c: Qwen2VLConfig, images: Sequence[Any], settings: Mapping[str, Any] | 
     spans = [marker * (int(sides.prod()) // v.merge_size**2) for sides in grid]
     lead = f"{spell(c.vision_start_token_id)}{marker}{spell(c.vision_end_token_id)}"
     return Pictures(marker, spans, [lead] * len(spans), {"pixels": patches, "grid": grid})
+
+
+def read_videos(c: Qwen2VLConfig, files: Sequence[Any], settings: Mapping[str, Any] | None, spell: Spell) -> Pictures:
+    """Placeholders per video as for pictures; Qwen3-VL's frames stand one by one, each behind its time in words."""
+    v = c.vision
+    sizes = {name: getattr(v, name) for name in ("patch_size", "temporal_patch_size", "merge_size")}
+    is_third = isinstance(v, DeepVisionConfig)
+    cutting = cutting_of(settings, "Qwen3VL" if is_third else "Qwen2VL", sizes, **sizes)
+    videos = [cutting.patches(file) for file in files]
+    start, pad, end = (spell(i) for i in (c.vision_start_token_id, c.video_token_id, c.vision_end_token_id))
+    inputs = {
+        "video_pixels": torch.cat([video.patches for video in videos]),
+        "video_grid": torch.tensor([video.grid for video in videos]),
+    }
+    lead = f"{start}{pad}{end}"
+    if is_third:
+        spans = [
+            "".join(
+                f"<{time:.1f} seconds>{start}{pad * (video.grid[1] * video.grid[2] // v.merge_size**2)}{end}"
+                for time in video.times(v.temporal_patch_size)
+            )
+            for video in videos
+        ]
+        return Pictures(lead, spans, [lead] * len(spans), inputs)
+    if isinstance(v, WindowedVisionConfig):
+        inputs["seconds_per_grid"] = torch.tensor([video.seconds_per_grid(v.temporal_patch_size) for video in videos])
+    spans = [pad * (math.prod(video.grid) // v.merge_size**2) for video in videos]
+    return Pictures(pad, spans, [lead] * len(spans), inputs)
 
 
 def read_v1(c: QwenVLConfig, images: Sequence[Any], settings: Mapping[str, Any] | None, spell: Spell) -> Pictures:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
-from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig, describe_trunk, rope_in_words, rotary_pairs
+from zoo.anatomy import Anatomy, DecoderConfig, RopeConfig, rotary_pairs
 
 
 @dataclass
@@ -20,11 +20,7 @@ class ChatGLM2Config(DecoderConfig):
         rotary_pairs(self.rope.partial, self.head_dim)
 
     def anatomy(self) -> Anatomy:
-        biases = {"bias": self.attention_bias, "out_bias": False}
-        with describe_trunk(self, self.heads, position=rope_in_words(self.rope), **biases) as a:
-            a.gated_mlp(self.hidden_size, self.intermediate_size)
-        a.traits["mlp"] = f"SwiGLU {self.intermediate_size}"
-        return a
+        return self.gated_anatomy(bias=self.attention_bias, out_bias=False)
 
     @classmethod
     def tiny(cls) -> Self:

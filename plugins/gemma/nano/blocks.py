@@ -46,12 +46,14 @@ class AltUp(nn.Module):
 
     def _route(self, x: Tensor) -> Tensor:
         """How much each stream matters at x [B, T, D]: [B, T, P]."""
-        scaled = self.router_norm(x) * torch.tensor(x.shape[-1] ** -1.0, dtype=x.dtype, device=x.device)
+        scaled = self.router_norm(x) * torch.full((), x.shape[-1] ** -1.0, dtype=x.dtype, device=x.device)
         return torch.tanh(at_least_float32(self.router(scaled))).to(x.dtype)
 
 
 class Laurel(nn.Module):
     """x plus a learned residual of low rank (arXiv:2411.07501)."""
+
+    is_by_token = True
 
     def __init__(self, c: Gemma3nConfig) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Self
 
 from zoo.anatomy import MISSING, Anatomy, DecoderConfig, RopeConfig, at_least, heads_in_words, rope_in_words
@@ -33,6 +33,7 @@ class Gemma3nConfig(DecoderConfig):
     layer_vocab_size: int = MISSING  # tokens that have such embeddings; others take those of token 0
     mlp_widths: list[int] | None = None  # width of each layer's MLP; None: intermediate_size everywhere
     sparsity: list[float] | None = None  # share of each layer's gates set to 0; None: 0.95 in 10 of more layers
+    slice: str | None = None  # smaller model to take out of an E4B: e2b, e1.96b or e2.54b; its sizes take the place
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +58,16 @@ class Gemma3nConfig(DecoderConfig):
             )
         self._settle()
         self._check_sharing()
+        if self.slice is not None:
+            self._take(self.slice)
+
+    def _take(self, name: str) -> None:
+        """Become the slice; what is left of the wish is where the weights lie."""
+        from .slices import take
+
+        self.slice = None
+        self.nested = take(self, replace(self), name)
+        self._settle()
 
     def _settle(self) -> None:
         """One spelling for each choice."""

@@ -10,20 +10,17 @@ from zoo.weights import (
     Entry,
     ForeignConfig,
     Table,
-    group,
-    ignore,
     key,
     rename,
-    respell,
-    tokens_of,
     write_keys,
     write_rope,
     write_tokens,
 )
 from zoo.weights.hf_layout import decoder_keys, decoder_table
 
-from ..hf import SANDWICH
 from ..hf_layers import global_rope, local_rope
+from ..text import EMBEDDINGS, SPELLING, read_text, unread
+from ..text import LAYER as BY_LAYER
 from .config import Gemma3nConfig
 
 KEYS = (
@@ -41,21 +38,15 @@ KEYS = (
 )
 SHARED = "num_kv_shared_layers"
 KINDS = ("sliding_attention", "full_attention")
-TOWERS = ("vision_tower", "audio_tower", "embed_vision", "embed_audio")
 BESIDE = (
     "vision_config", "audio_config", "image_token_id", "audio_token_id", "boi_token_id", "eoi_token_id",
     "boa_token_id", "eoa_token_id", "audio_soft_tokens_per_image", "vision_soft_tokens_per_image",
 )  # fmt: skip
-TEXT_ALONE = "the towers for pictures and sound are not read: zoo has the text of this family"
-SPELLING = respell((r"^model\.language_model\.", "model."))
 STREAMS = (
-    rename("layer_embed", "model.embed_tokens_per_layer"),
-    rename("layer_proj", "model.per_layer_model_projection"),
-    rename("layer_norm", "model.per_layer_projection_norm"),
     rename("streams.{j}", "model.altup_projections.{j}"),
     rename("norm.streams.{j}", "model.altup_unembed_projections.{j}"),
     rename("norm.norm", "model.norm"),
-    *(ignore(f"model.{tower}", "the towers: zoo has the text of this family") for tower in TOWERS),
+    *EMBEDDINGS,
 )  # fmt: skip
 LAYER: tuple[Entry, ...] = (
     rename("altup.scale", "altup.correct_output_scale"),
@@ -66,25 +57,13 @@ LAYER: tuple[Entry, ...] = (
     rename("laurel.down_proj", "laurel.linear_left"),
     rename("laurel.up_proj", "laurel.linear_right"),
     rename("laurel.norm", "laurel.post_laurel_norm"),
-    rename("layer_gate", "per_layer_input_gate"),
-    rename("layer_proj", "per_layer_projection"),
-    rename("layer_norm", "post_per_layer_input_norm"),
-    *SANDWICH,
+    *BY_LAYER,
 )
 
 
 def from_config(hf: ForeignConfig) -> Gemma3nConfig:
     hf.of_class("Gemma3nForCausalLM", "Gemma3nForConditionalGeneration")
-    if "text_config" not in hf:
-        return read(hf, hf.tokens())
-    text = group(hf, "text_config")
-    text.require(model_type="gemma3n_text")
-    hf.ignore(*BESIDE)
-    hf.told["vision_config"] = TEXT_ALONE
-    c = read(text, tokens_of(hf, text))
-    if hf.get("tie_word_embeddings", c.tie_embeddings) != c.tie_embeddings:
-        raise CheckpointError(hf.file, "tie_word_embeddings", "text_config says otherwise")
-    return c
+    return read_text(hf, "gemma3n_text", BESIDE, read)
 
 
 def read(hf: ForeignConfig, tokens: dict[str, Any]) -> Gemma3nConfig:
@@ -139,12 +118,7 @@ def to_config(c: Gemma3nConfig) -> dict[str, Any]:
 
 def mapping(c: Gemma3nConfig) -> Table:
     """Some files keep projections of keys and values that no layer reads."""
-    unread = [
-        ignore(f"model.layers.{i}.self_attn.{name}", "the layer takes the keys and values of an earlier one")
-        for i in range(c.first_sharing, c.num_layers)
-        for name in ("k_proj", "v_proj", "k_norm", "v_norm")
-    ]
-    return decoder_table(c, *LAYER, more=(*STREAMS, *unread), spelling=SPELLING)
+    return decoder_table(c, *LAYER, more=(*STREAMS, *unread(c.first_sharing, c.num_layers)), spelling=SPELLING)
 
 
 GEMMA3N = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from zoo.nn import Cache, Decoder, LateCastRMSNorm, Rope, Span, causal, sliding
 
+from ..sharing import SharingSpan
 from .config import Gemma3nConfig
-from .layer import NanoLayer, NanoSpan
+from .layer import NanoLayer
 
 
 class Gemma3n(Decoder):
@@ -40,13 +41,13 @@ class Gemma3n(Decoder):
         self, tokens: Tensor, *, attention_mask: Tensor | None = None, cache: Cache | None = None, last: bool = False
     ) -> Tensor:
         """See Decoder.forward."""
-        span = NanoSpan(*tokens.shape, tokens.device, attention_mask=attention_mask, cache=cache)
+        span = SharingSpan(*tokens.shape, tokens.device, attention_mask=attention_mask, cache=cache)
         return self.read(self.encode(tokens, span), span, cache=cache, last=last)
 
     def encode(self, tokens: Tensor, span: Span) -> Tensor:
         """The streams [B, T, P, D]; each layer's embeddings go into the span."""
-        assert isinstance(span, NanoSpan)
-        x = _scaled(self.embed(tokens), self.embed.weight.shape[1] ** 0.5)
+        assert isinstance(span, SharingSpan)
+        x = _scaled(self.embed(tokens), self.config.hidden_size**0.5)
         width = self.layer_norm.weight.shape[0]
         known = torch.where(tokens < self.layer_vocab_size, tokens, 0)
         own = _scaled(self.layer_embed(known), width**0.5).unflatten(-1, (-1, width))
@@ -87,4 +88,4 @@ def _as_large(x: Tensor, others: Sequence[Tensor]) -> list[Tensor]:
 
 def _scaled(x: Tensor, by: float) -> Tensor:
     """x times a number that is first rounded to its dtype, as in the released code."""
-    return x * torch.tensor(by, dtype=x.dtype, device=x.device)
+    return x * torch.full((), by, dtype=x.dtype, device=x.device)

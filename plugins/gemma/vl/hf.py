@@ -27,7 +27,7 @@ from zoo.weights import (
     write_keys,
     write_tokens,
 )
-from zoo.weights.hf_layout import decoder_table
+from zoo.weights.hf_layout import TOWER_LAYER, decoder_table
 
 from ..hf import SANDWICH, read_text, write_text
 from .config import Gemma3VLConfig
@@ -104,15 +104,10 @@ def mapping(c: Gemma3VLConfig) -> Table:
 
 def _tower() -> list[Entry]:
     projector = "multi_modal_projector"
-    layer = under(
-        "layers.{i}", "encoder.layers.{i}",
-        rename("attn_norm", "layer_norm1"), rename("attn.o_proj", "self_attn.out_proj"), rename("attn", "self_attn"),
-        rename("mlp_norm", "layer_norm2"), rename("mlp.up_proj", "mlp.fc1"), rename("mlp.down_proj", "mlp.fc2"),
-    )  # fmt: skip
     tower = (
         rename("embed.patches", "embeddings.patch_embedding"),
         rename("embed.positions", "embeddings.position_embedding"),
-        *layer,
+        *under("layers.{i}", "encoder.layers.{i}", *TOWER_LAYER),
         rename("norm", "post_layernorm"),
     )
     return [

@@ -14,6 +14,7 @@ from zoo.anatomy import (
     heads_in_words,
     rope_in_words,
     rotary_pairs,
+    unpassed,
 )
 from zoo.errors import ConfigError
 
@@ -37,9 +38,11 @@ class Qwen35Config(DecoderConfig):
     attention_layers: list[int] | None = None  # layers that attend, the others being delta nets; None: every fourth
     delta: DeltaConfig = field(default_factory=DeltaConfig)  # the layers that carry a state
     rope: RopeConfig = field(default_factory=lambda: RopeConfig(partial=0.25))  # rotary positions
+    num_mtp_layers: int = 0  # layers of the multi-token prediction module to load; released files have 1
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        at_least(0, num_mtp_layers=self.num_mtp_layers)
         rotary_pairs(self.rope.partial, self.head_dim)
         if self.attention_layers is not None:
             layers_below("model.attention_layers", self.attention_layers, self.num_layers)
@@ -59,16 +62,14 @@ class Qwen35Config(DecoderConfig):
             a.norm("attn_norm", self.hidden_size)
             a.norm("mlp_norm", self.hidden_size)
         with a.under("layers.{i}", attending):
-            a.attn(self.hidden_size, *self.heads, bias=self.attention_bias, qk_norm=True)
-            with a.under("attn"):
-                a.linear(
-                    "gate_proj", self.hidden_size, self.num_heads * self.head_dim, "attention", bias=self.attention_bias
-                )
+            self._describe_attention(a)
         a.attends(attending, *self.heads)
         describe_mixers(a, self.delta, self.hidden_size, others)
         mlp = self.describe_mlp(a)
         a.norm("norm", self.hidden_size)
         a.head(self.vocab_size, self.hidden_size, tied=self.tie_embeddings)
+        if self.num_mtp_layers:
+            self._describe_mtp(a)
         share = f"{len(others)} of {self.num_layers} layers"
         a.traits = {
             "attention": f"gated {heads_in_words(*self.heads[:2])}, {self.delta.words} in {share}",
@@ -79,10 +80,32 @@ class Qwen35Config(DecoderConfig):
         }
         return a
 
+    def _describe_attention(self, a: Anatomy) -> None:
+        a.attn(self.hidden_size, *self.heads, bias=self.attention_bias, qk_norm=True)
+        with a.under("attn"):
+            width = self.num_heads * self.head_dim
+            a.linear("gate_proj", self.hidden_size, width, "attention", bias=self.attention_bias)
+
+    def _describe_mtp(self, a: Anatomy) -> None:
+        with unpassed(a), a.under("mtp"):
+            a.norm("embed_norm", self.hidden_size)
+            a.norm("hidden_norm", self.hidden_size)
+            a.linear("proj", 2 * self.hidden_size, self.hidden_size, "other")
+            with a.under("layers.{i}", range(self.num_mtp_layers)):
+                a.norm("attn_norm", self.hidden_size)
+                self._describe_attention(a)
+                a.norm("mlp_norm", self.hidden_size)
+                self.describe_one_mlp(a)
+            a.norm("norm", self.hidden_size)
+
+    def describe_one_mlp(self, a: Anatomy) -> None:
+        """Add the weights of a layer's MLP, or of its experts."""
+        a.gated_mlp(self.hidden_size, self.intermediate_size)
+
     def describe_mlp(self, a: Anatomy) -> str:
         """Add the weights of all MLPs; returns them in words."""
         with a.under("layers.{i}", range(self.num_layers)):
-            a.gated_mlp(self.hidden_size, self.intermediate_size)
+            self.describe_one_mlp(a)
         return f"SwiGLU {self.intermediate_size}"
 
     @classmethod
@@ -118,15 +141,18 @@ class Qwen35MoEConfig(Qwen35Config):
         """Whether the weights of a token's experts are made to sum to 1."""
         return True
 
+    def describe_one_mlp(self, a: Anatomy) -> None:
+        a.moe(
+            self.hidden_size, self.intermediate_size, self.num_experts, self.experts_per_token,
+            shared_size=self.shared_intermediate_size, has_shared_gate=True,
+        )  # fmt: skip
+
     def describe_mlp(self, a: Anatomy) -> str:
         plain, width = self.plain_mlps
         with a.under("layers.{i}", plain):
             a.gated_mlp(self.hidden_size, width)
         with a.under("layers.{i}", [i for i in range(self.num_layers) if i not in plain]):
-            a.moe(
-                self.hidden_size, self.intermediate_size, self.num_experts, self.experts_per_token,
-                shared_size=self.shared_intermediate_size, has_shared_gate=True,
-            )  # fmt: skip
+            self.describe_one_mlp(a)
         sizes = f"{self.num_experts} × {self.intermediate_size}, top {self.experts_per_token}"
         rest = f", SwiGLU {width} in {len(plain)} layers" if plain else ""
         return f"SwiGLU MoE {sizes} + {self.shared_intermediate_size} shared{rest}"

@@ -6,6 +6,7 @@ A text without them is what the whole model makes of it, for its three positions
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from zoo.weights import (
     ForeignConfig,
     Key,
     Table,
+    TensorInfo,
     group,
     key,
     rule,
@@ -24,11 +26,12 @@ from zoo.weights import (
     write_rope,
     write_tokens,
 )
+from zoo.weights.ahead import read_loaded, write_loaded
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table, expert_rules
 
 from ..moe.hf import dense_layers
 from .config import Qwen3NextConfig, Qwen35Config, Qwen35MoEConfig
-from .hf_table import BESIDE, GATED_MLP, SPELLING, apart, per_key_head
+from .hf_table import GATED_MLP, SPELLING, apart, beside, per_key_head
 from .mixer import DeltaConfig
 
 PARTIAL = 0.25
@@ -102,6 +105,7 @@ class Hybrid:
         else:
             hf.require(mlp_only_layers=[], decoder_sparse_step=1, norm_topk_prob=True)
         hf.ignore(*INERT)
+        values |= read_loaded(hf)
         return self.config(**values, **tokens, rope=hf.rope(partial=PARTIAL), delta=delta, attention_layers=layers)
 
     def to_config(self, c: Qwen35Config) -> dict[str, Any]:
@@ -115,17 +119,26 @@ class Hybrid:
             "layer_types": [KINDS[c.attends(i)] for i in range(c.num_layers)],
             "rope_parameters": write_rope(c.rope, partial=PARTIAL),
         }
+        if c.num_mtp_layers:
+            out |= {"mtp_num_hidden_layers": c.num_mtp_layers, **write_loaded(c.num_mtp_layers)}
         if isinstance(c, Qwen3NextConfig):
             out |= {"decoder_sparse_step": 1, "mlp_only_layers": list(c.dense_layers)}
         return out
 
     def mapping(self, c: Qwen35Config) -> Table:
+        """The table of files that hold just what the model does."""
+        return self.mapping_of(c, {})
+
+    def mapping_of(self, c: Qwen35Config, tensors: Mapping[str, TensorInfo]) -> Table:
+        """The table of files that hold `tensors`."""
         sparse = expert_rules(c.num_experts, c.intermediate_size) if isinstance(c, Qwen35MoEConfig) else []
         mixer = per_key_head(c.delta) if isinstance(c, Qwen3NextConfig) else apart(c.delta)
         queries = rule(
             ("attn.q_proj", "attn.gate_proj"), "self_attn.q_proj", split_heads(c.num_heads, *[c.head_dim] * 2)
         )
-        return decoder_table(c, queries, *mixer, *sparse, *GATED_MLP, *LAYER, more=BESIDE, spelling=SPELLING)
+        layer = (queries, *sparse, *GATED_MLP, *LAYER)
+        more = beside(c.num_mtp_layers, layer, tensors)
+        return decoder_table(c, *mixer, *layer, more=more, spelling=SPELLING)
 
 
 def attention_layers(hf: ForeignConfig, count: int) -> list[int]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from zoo.weights import Entry, ignore, rename, respell, rule, split, split_heads
+import re
+from collections.abc import Iterable
+
+from zoo.weights import Entry, ignore, rename, respell, rule, split, split_heads, under
+from zoo.weights.ahead import UNASKED
 
 from .mixer import DeltaConfig
 
 # Of a model with a tower, whose text stands below `language_model`; and of a file of states without a head.
 SPELLING = respell((r"^model\.language_model\.", "model."), (r"^(embed_tokens|layers|norm)\.", r"model.\1."))
-BESIDE = (
-    ignore("mtp", "multi-token prediction, which zoo does not have for this family"),
-    ignore("model.visual", "the tower for pictures: zoo has the text of this family"),
-)
+TOWER_BESIDE = ignore("model.visual", "the tower for pictures: zoo has the text of this family")
+MODULE = {"proj": "fc", "embed_norm": "pre_fc_norm_embedding", "hidden_norm": "pre_fc_norm_hidden", "norm": "norm"}
 GATED_MLP = (
     rename("mlp.router", "mlp.gate"),
     rename("mlp.shared", "mlp.shared_expert"),
@@ -22,6 +24,19 @@ ALIKE: tuple[Entry, ...] = (
     rename("mixer.o_proj", "linear_attn.out_proj"),
     *(rename(f"mixer.{name}", f"linear_attn.{name}") for name in ("A_log", "dt_bias", "norm")),
 )
+
+
+def beside(count: int, layer: Iterable[Entry], tensors: Iterable[str]) -> tuple[Entry, ...]:
+    """What files hold besides the model: the tower, and the module, of which `count` layers were asked for."""
+    if not count:
+        return ignore("mtp", UNASKED), TOWER_BESIDE
+    found = {int(match[1]) for name in tensors if (match := re.match(r"mtp\.layers\.(\d+)\.", name))}
+    return (
+        *under("mtp", "mtp", *(rename(ours, theirs) for ours, theirs in MODULE.items())),
+        *under("mtp.layers.{i}", "mtp.layers.{i}", *layer),
+        *(ignore(f"mtp.layers.{k}", UNASKED) for k in sorted(found) if k >= count),
+        TOWER_BESIDE,
+    )
 
 
 def apart(d: DeltaConfig) -> tuple[Entry, ...]:

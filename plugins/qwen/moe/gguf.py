@@ -8,7 +8,7 @@ from zoo.weights import Dialect, ForeignConfig, Key, Table, key, must_be, rename
 from zoo.weights.gguf.experts import EXPERTS, expert_keys, width_key
 from zoo.weights.gguf.layout import WHERE, by_architecture, decoder_table, read_decoder, refuse_wide, write_decoder
 
-from ..gguf import check_plain
+from ..gguf import check_plain, text_of
 from .config import Qwen2MoEConfig, Qwen3MoEConfig
 
 SHARED = key(
@@ -39,7 +39,8 @@ def to_qwen2(c: Qwen2MoEConfig) -> dict[str, Any]:
 
 
 def from_qwen3(hf: ForeignConfig) -> Qwen3MoEConfig:
-    values = read_decoder(hf, "qwen3moe", Qwen3MoEConfig, *keys("qwen3moe"), expert_weights_scale=1.0)
+    arch = text_of(hf, "qwen3moe")
+    values = read_decoder(hf, arch, Qwen3MoEConfig, *keys(arch), expert_weights_scale=1.0)
     return Qwen3MoEConfig(**values, attention_bias="blk.0.attn_q.bias" in hf.tensors)
 
 
@@ -62,5 +63,5 @@ QWEN2_MOE = Dialect(
     from_config=from_qwen2, to_config=to_qwen2, mapping=qwen2_mapping, matches=by_architecture("qwen2moe")
 )
 QWEN3_MOE = Dialect(
-    from_config=from_qwen3, to_config=to_qwen3, mapping=qwen3_mapping, matches=by_architecture("qwen3moe")
+    from_config=from_qwen3, to_config=to_qwen3, mapping=qwen3_mapping, matches=by_architecture("qwen3moe", "qwen3vlmoe")
 )

@@ -18,7 +18,6 @@ from torch.nn import functional as F
 from zoo.errors import UsageError
 from zoo.nn import (
     Attention,
-    Decoder,
     Experts,
     GatedMLP,
     InterleavedMRope,
@@ -40,11 +39,14 @@ from .tower import DeepTower
 class Qwen3VL(Qwen2VL):
     """Grouped-query attention with norms on q and k and interleaved positions of three dimensions, SwiGLU, a tower."""
 
-    def __init__(self, c: Qwen3VLConfig) -> None:
+    @staticmethod
+    def _new_layers(c: Any) -> Iterator[nn.Module]:
         rope = InterleavedMRope(c.head_dim, c.rope, c.max_seq_len, c.rope_sections)
-        layers = (_layer(c, rope, i) for i in range(c.num_layers))
-        Decoder.__init__(self, c, layers, RMSNorm(c.hidden_size, c.norm_eps))
-        self.visual = DeepTower(c.vision, c.hidden_size)
+        return (_layer(c, rope, i) for i in range(c.num_layers))
+
+    @staticmethod
+    def _new_tower(c: Any) -> nn.Module:
+        return DeepTower(c.vision, c.hidden_size)
 
     def _looked(self, x: Tensor, where: Tensor, patches: Tensor, grid: Tensor, span: SeeingSpan) -> Tensor:
         tokens, depths = self.visual.at_depths(patches, grid)
@@ -74,6 +76,8 @@ class Qwen3VL(Qwen2VL):
 class DeepLayer(PreNormLayer):
     """The layer of a decoder that adds what the tower saw at one depth, where tokens of images stand."""
 
+    is_by_token = True
+
     def __init__(self, number: int, **parts: nn.Module) -> None:
         super().__init__(**parts)
         self.number = number
@@ -81,7 +85,7 @@ class DeepLayer(PreNormLayer):
     def forward(self, x: Tensor, span: Span, cache: Any = None) -> Tensor:
         x = super().forward(x, span, cache)
         deep = getattr(span, "deep", ())
-        return x + deep[self.number] if self.number < len(deep) else x
+        return x + span.own(deep[self.number]) if self.number < len(deep) else x
 
 
 def _layer(c: Qwen3VLConfig, rope: InterleavedMRope, number: int) -> DeepLayer:
