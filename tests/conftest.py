@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -23,10 +24,15 @@ settings.register_profile("fast", settings.get_profile("zoo"), max_examples=30)
 settings.load_profile("zoo")
 
 FAST = "not slow"  # what `-m` says for the fast tests
+SLOW = re.compile(r"^pytestmark = (?:\[[^\]]*)?pytest\.mark\.slow\b", re.MULTILINE)  # a file that is slow as a whole
 
 gc.disable()  # what is collected stays: see below
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-way", action="store_true", help="cut every family over ranks in every way")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -62,7 +68,14 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave files that are slow as a whole unread by the fast tests: reading one takes longer than many a test."""
     if config.option.markexpr != FAST or not collection_path.name.startswith("test_"):
         return None
-    return "\npytestmark = pytest.mark.slow" in collection_path.read_text(encoding="utf-8") or None
+    return SLOW.search(collection_path.read_text(encoding="utf-8")) is not None or None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, obj: object) -> list[pytest.Item] | None:
+    """Make no cases of a slow test for the fast tests, which would leave out a thousand of them one by one."""
+    marks = getattr(obj, "pytestmark", None) if collector.config.option.markexpr == FAST else None
+    return [] if isinstance(marks, list) and any(mark.name == "slow" for mark in marks) else None
 
 
 @pytest.fixture(scope="session")
@@ -71,6 +84,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder ../shared with the reference numbers is not here")
     return SHARED
+
+
+@pytest.fixture
+def unadvised(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the refusal of a checkpoint offers, for which every family reads the file, is not looked for."""
+    from zoo.checkpoint import inspection
+
+    monkeypatch.setattr(inspection, "with_a_look_alike", lambda error, *_: error)
+    monkeypatch.setattr(inspection, "look_alike", lambda *_: (None, ""))
+    monkeypatch.setattr(inspection, "repair_of", lambda *_, **__: None)
 
 
 @pytest.fixture

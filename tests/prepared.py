@@ -8,6 +8,7 @@ As a program, this is `zoo` or `python`.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ from typing import Any
 
 ZOO = "from zoo.cli import main; main()"
 MODULE = "import runpy, sys; sys.path.remove(''); runpy._run_module_as_main({name!r})"
+# Whoever starts the one knows it by the number of its process, and gives the other descriptors of its own.
+OTHERS = ("submitit.local._local", "joblib.externals.loky.backend.popen_loky_posix")
 # The variables that tell the programs below where the process listens, and which Python does what it cannot.
 SOCKET, PYTHON = "ZOO_TESTS_PREPARED", "ZOO_TESTS_PYTHON"
 
@@ -76,10 +79,16 @@ def listening(*, reference: bool = False) -> str:
     return str(path)
 
 
-def program(folder: Path, name: str = "zoo", *, reference: bool = False) -> dict[str, str]:
-    """Write `zoo` or `python` into a folder, and give the environment in which it is found and runs."""
+def program(
+    folder: Path, name: str = "zoo", *, before: str = "", code: str = ZOO, reference: bool = False
+) -> dict[str, str]:
+    """Write `zoo`, `python` or what else runs `code` into a folder, and give the environment in which it runs.
+
+    `before` is run in the child before zoo is imported.
+    """
     file = folder / name
-    file.write_text(f"#!{sys.executable} -IS\n{Path(__file__).read_text(encoding='utf-8')}")
+    text = Path(__file__).read_text(encoding="utf-8").replace(repr(ZOO).replace("'", '"'), repr(before + code), 1)
+    file.write_text(f"#!{sys.executable} -IS\n{text}")
     file.chmod(0o755)
     return {
         "PATH": os.pathsep.join((str(folder), os.environ["PATH"])),
@@ -89,12 +98,17 @@ def program(folder: Path, name: str = "zoo", *, reference: bool = False) -> dict
 
 
 def main() -> None:
-    """Be `zoo`, or `python -P -m MODULE`: hand words, folder, environment and streams to a child that is prepared."""
+    """Be `zoo`, or `python -m MODULE`: hand words, folder, environment and streams to a child that is prepared.
+
+    `-P` is as it says there, and with `-u` alone output waits until the child ends.
+    """
     code, words = ZOO, sys.argv[1:]
     if Path(sys.argv[0]).name == "python":
-        if words[:2] != ["-P", "-m"]:
+        options = [*itertools.takewhile(lambda word: word in ("-P", "-u"), words)]
+        flag, name, *rest = (*words[len(options) :], "", "")
+        if flag != "-m" or name in OTHERS:
             os.execv(os.environ[PYTHON], [os.environ[PYTHON], *words])
-        code, words = MODULE.format(name=words[2]), words[3:]
+        code, words = MODULE.format(name=name), rest[:-2]
     environment = {key: value for key, value in os.environ.items() if key != SOCKET}
     asked = {"code": code, "words": words, "environment": environment, "cwd": os.getcwd()}
     with asking(os.environ[SOCKET], asked, [0, 1, 2]) as (_, line):

@@ -64,7 +64,8 @@ def _serve(line: socket.socket) -> None:
         os.close(stream)
     line.sendall(b"%8d" % child)
     _, status = os.waitpid(child, 0)
-    line.sendall(b"%8d" % os.waitstatus_to_exitcode(status))
+    with contextlib.suppress(BrokenPipeError):  # who asked may be gone
+        line.sendall(b"%8d" % os.waitstatus_to_exitcode(status))
     os._exit(0)
 
 

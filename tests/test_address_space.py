@@ -34,7 +34,7 @@ def test_what_needs_no_torch_works(words: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "words", ["build tiny", "convert tiny OUT --to hf", "verify tiny", "bench tiny prompt=4 new=2"]
+    "words", ["build tiny", "convert tiny OUT --dtype float32", "verify tiny", "bench tiny prompt=4 new=2"]
 )
 def test_what_needs_torch_says_so_in_a_sentence(tmp_path: Path, words: str) -> None:
     done = run(*words.replace("OUT", str(tmp_path / "out")).split())

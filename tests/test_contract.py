@@ -8,11 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 
+from tests.kinds import ENCODERS
 from tests.some import one_in, some
 from tests.testing.faults import FAULTS
 from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
+from tests.ways import ways_of
 from zoo import presets
 from zoo.errors import UnknownName, UsageError
+from zoo.parallel.layout import CUTS
+from zoo.parallel.shares import expert_share
 from zoo.registry import find_preset, installed
 from zoo.testing import GROUPS, PROPERTIES, Check, Subject, check_family
 from zoo.testing.check import judged
@@ -32,6 +36,16 @@ def failed(checks: list[Check]) -> str:
 FAMILIES = sorted(installed().families)
 ALONE = [group for group in GROUPS if group != "parallel"]  # of all families at once, on one pair of ranks: below
 KEPT = [f"{name}-{group}" for name in FAMILIES for group in ALONE]
+SEEING = {
+    "clip", "dinov2", "gemma3_vl", "gemma4", "llama4_vl", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe",
+    "qwen_vl", "siglip", "siglip2", "vit",
+}  # fmt: skip
+NO_STACK = {*SEEING, *ENCODERS, "gemma3n", "headed", "t5", "transformer"}  # from tokens to logits
+NOT_CUT = {  # by stages, and by parts of texts: of these layers are told more of a text, or keep a state
+    "sp": {"clip", "deberta", "dinov2", "siglip", "siglip2"},
+    "pp": {*NO_STACK, "deepseek_v32"},  # whose layers read the tokens that others choose
+    "cp": {*NO_STACK, "chatglm", "chatglm2", "qwen", "qwen3_5", "qwen3_5_moe", "qwen3_next"},
+}
 CACHED = [f"{name}-cache" for name in ("chatglm", "deepseek", "gemma", "llama", "qwen2_vl")]  # one of each kind
 
 
@@ -85,6 +99,7 @@ def test_a_strangers_family_keeps_the_contract_whole(plant: Plant) -> None:  # n
     assert [check.name for check in checks if check.state == "skip"] == [
         "padding of the source changes nothing",
         "rotary layers see distances only",
+        *([] if torch.cuda.is_available() else ["it computes on a gpu what the cpu computes"]),
         "an odd ratio of heads decodes as well",
     ]
     assert {check.group for check in checks} == set(ALONE)
@@ -92,12 +107,42 @@ def test_a_strangers_family_keeps_the_contract_whole(plant: Plant) -> None:  # n
 
 @pytest.mark.long
 @pytest.mark.slow
-def test_every_family_over_two_ranks_is_the_model_of_one_process(plant: Plant) -> None:  # noqa: F811
-    """Each loaded in two halves, run, trained, saved, and spread; the ranks start once for all of them."""
+def test_every_family_over_two_ranks_is_the_model_of_one_process(plant: Plant, request: pytest.FixtureRequest) -> None:  # noqa: F811
+    """Each cut within, run, trained, saved, and spread; in the other ways that it can be cut, one of each kind.
+
+    With --every-way, all of them in all ways. The ranks start once for all.
+    """
     plant()
-    told = told_over_ranks([Subject(installed()[name]) for name in (*FAMILIES, "stranger")])
+    subjects = [Subject(installed()[name]) for name in (*FAMILIES, "stranger")]
+    ways = dict.fromkeys((*FAMILIES, "stranger"), CUTS)
+    if not request.config.getoption("every_way"):
+        ways |= ways_of(subjects[:-1])
+    told = told_over_ranks(subjects, ways=ways)
     assert all("gradients" in words and "FSDP2" in words for words in told)
-    assert len(told) == len(FAMILIES) + 1
+    by_name = dict(zip((*FAMILIES, "stranger"), told, strict=True))
+    assert {name: {way for way in CUTS if f"{way}: outputs" in words} for name, words in by_name.items()} == {
+        name: {way for way in of_one if f"no {way}" not in by_name[name]} for name, of_one in ways.items()
+    }
+    del by_name["stranger"]
+    experts = {
+        n for n in FAMILIES if any(expert_share(w.shares) for w in Subject(installed()[n]).config.anatomy().weights)
+    }
+    for way, names in (NOT_CUT | {"ep": {*FAMILIES} - experts}).items():
+        assert {name for name, words in by_name.items() if f"no {way}" in words} == names
+
+
+def test_each_kind_of_what_a_cut_meets_is_cut_in_every_run() -> None:
+    """A family of known kinds is cut in no more ways; one with a kind of its own in those that touch it."""
+    llama, falcon, mixed = (Subject(installed()[name]) for name in ("llama", "falcon", "mixtral"))
+    assert ways_of([llama, falcon, mixed]) == {
+        "llama": ("tp", "sp", "pp", "cp"),
+        "falcon": ("tp", "sp", "pp"),  # its layers are a class of their own, and attend as llama's do
+        "mixtral": ("tp", "sp", "ep"),
+    }
+    again = Subject(installed()["llama"], replace(llama.config, num_layers=4, vocab_size=80))
+    assert ways_of([llama, again, falcon])["llama"] == ("tp",)
+    window = Subject(installed()["mistral"], replace(installed()["mistral"].config_class.tiny(), sliding_window=5))
+    assert "cp" in ways_of([llama, window])["mistral"]
 
 
 @pytest.mark.long

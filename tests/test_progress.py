@@ -39,7 +39,7 @@ def test_nobody_watches_a_library_call(capfd: pytest.CaptureFixture[str]) -> Non
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_conversion_tells_what_it_hashes_writes_and_reads_back(tmp_path: Path) -> None:
+def test_a_conversion_tells_what_it_writes_and_reads_back(tmp_path: Path) -> None:
     with watching() as told:
         zoo.convert("tiny", tmp_path / "tiny-1.5.copy", format="hf")
     total, unit, done = told["write tiny-1.5.copy"]
@@ -47,8 +47,7 @@ def test_a_conversion_tells_what_it_hashes_writes_and_reads_back(tmp_path: Path)
     size = (tmp_path / "tiny-1.5.copy" / "model.safetensors").stat().st_size
     assert 0 < size - total < 20_000  # the header
     assert told["read model.safetensors back"][0] == size
-    read = (Path(zoo.__file__).parent / "box" / "tiny" / "model.safetensors").stat().st_size
-    assert told["hash model.safetensors"] == [read, "bytes", read]
+    assert "hash model.safetensors" not in told  # it is hashed while it is written
 
 
 def test_a_load_and_a_text_tell_tensors_and_tokens() -> None:

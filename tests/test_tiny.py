@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
+import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from types import ModuleType
@@ -157,3 +161,21 @@ def test_recipe_keeps_the_test_away_from_training_text(corpus: ModuleType) -> No
     (test,) = text.test
     assert {str(int(test) - 1), str(int(test) + 1)} == set(text.validation)
     assert not {test, *text.validation} & set(text.train)
+
+
+@pytest.mark.slow
+def test_recipe_is_a_run_of_zoo_train(corpus: ModuleType, tmp_path: Path) -> None:
+    chapters = [f"It is chapter {i}.\nOh, {i}!\n" * 40 for i in range(4)]
+    corpus.write_chapters(tmp_path / "train.jsonl", chapters)
+    corpus.write_chapters(tmp_path / "validation.jsonl", chapters[:1])
+    short = ["train.steps=2", "schedule.warmup=1", "data.length=16", "model.num_layers=1", "--json"]
+    recipe = Path(__file__).parents[1] / "tools" / "tiny" / "recipe"
+    place = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    done = subprocess.run(
+        [recipe, tmp_path, tmp_path / "run", *short], env=place, check=True, capture_output=True, text=True
+    )
+    found = json.loads(done.stdout)
+    assert found["validation"] > 0
+    told = found["recipe"]
+    assert (told["data"]["order"], told["data"]["row_starts"]) == ("random", "\n")
+    assert (told["optimizer"]["lr"], told["schedule"]["final"]) == (4e-3, 0.01)

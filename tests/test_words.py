@@ -84,7 +84,7 @@ def test_an_argument_has_one_name_place_and_form_in_every_function() -> None:
 
 def test_an_option_is_called_as_the_argument() -> None:
     named = {"compare": zoo.compare, "convert": zoo.convert, "verify": zoo.verify, "eval": zoo.evaluate}
-    without = "to json md html only prove golden speed batch tasks device stride window".split()
+    without = "multirun to json md html only prove golden speed batch tasks device stride window".split()
     for command, function in named.items():
         options = [p for p in main.get_command(click.Context(main), command).params if isinstance(p, click.Option)]
         names = {option.opts[0].removeprefix("--").replace("-", "_") for option in options} - {*without}

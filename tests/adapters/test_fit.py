@@ -67,7 +67,8 @@ CASES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a name without peft's prefix": ({"q.lora_A.weight": torch.ones(2, 4)}, {}, "does not begin with"),
     "integers": (of_tiny() | {f"{Q0}.lora_A.weight": torch.ones(2, 128, dtype=torch.int32)}, {}, "int32"),
     "a convolution": (
-        {f"{Q0}.lora_A.weight": torch.ones(2, 3, 1, 1), f"{Q0}.lora_B.weight": torch.ones(4, 2, 1, 1)}, {}, "no matrix",
+        {f"{Q0}.lora_A.weight": torch.ones(2, 3, 1, 1), f"{Q0}.lora_B.weight": torch.ones(4, 2, 1, 1)}, {},
+        "not a matrix",
     ),
     "factors of two ranks": (of_tiny() | {f"{Q0}.lora_B.weight": torch.ones(128, 3)}, {}, "differ in rank"),
     "parameters that are not there": (of_tiny(), {"target_parameters": ["experts.up_proj"]}, "target_parameters names"),

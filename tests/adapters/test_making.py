@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,7 @@ class TestWithPeft:
         )
         after = token_loss(trained(model)(TOKENS), next_tokens(TOKENS))
         assert after < before
+        assert torch.equal(pickle.loads(pickle.dumps(model))(TOKENS), model(TOKENS))
         with pytest.raises(UsageError, match="is packed"):
             merge(model)
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from contextlib import suppress
+from types import ModuleType
 from typing import Any
 
 import pytest
 
 from tests.adapters.folders import SETTINGS
+from zoo.adapters import peft_library
 from zoo.adapters.file.patterns import compiled, layer_of
 from zoo.adapters.file.settings import read_settings
 from zoo.errors import CheckpointError
@@ -84,3 +89,21 @@ def test_the_first_number_is_that_of_the_layer() -> None:
     assert layer_of("model.layers.3.mlp.experts.7.up_proj") == 3
     assert layer_of("model.layers.3.mlp.experts.7.up_proj", ["experts"]) == 7
     assert layer_of("lm_head") is None
+
+
+def test_an_import_of_peft_fetches_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bitsandbytes, which peft imports where it is there, asks a package `kernels` for code from the hub."""
+    asked: list[str] = []
+    kernels = ModuleType("kernels")
+    kernels.get_kernel = asked.append  # type: ignore[attr-defined]
+
+    def bitsandbytes(name: str) -> str:
+        with suppress(ImportError):
+            importlib.import_module("kernels").get_kernel("kernels-community/quantization-bitsandbytes")
+        return name
+
+    monkeypatch.setitem(sys.modules, "kernels", kernels)
+    monkeypatch.setattr(peft_library, "import_module", bitsandbytes)
+    assert peft_library.library() == "peft"
+    assert not asked
+    assert sys.modules["kernels"] is kernels

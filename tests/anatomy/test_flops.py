@@ -122,7 +122,10 @@ def _handed_flops(size: Size) -> int:
     """What torch counts for LENGTH tokens: the formula, and the pairs that a kernel is handed but the mask forbids."""
     # BERT's pooler and its sentence head act on one token of a text.
     once = [w for w in size.anatomy.weights if w.role == "head" and len(w.shape) == 2 and not w.is_matmul]
-    return size.prefill_flops(LENGTH) + _masked_flops(size) + sum(2 * w.numel for w in once)
+    told = size.prefill_flops(LENGTH) + _masked_flops(size) + sum(2 * w.numel for w in once)
+    # DeBERTa's table of distances is projected once for a text, however long: for each layer and each term.
+    tables = [w for w in size.anatomy.weights if w.name == "distances.table.weight"]
+    return told + sum(round(2 * w.numel * w.used * w.shape[1]) for w in tables)
 
 
 def _of_delta_nets(config: ModelConfig, tokens: int) -> int:
@@ -140,10 +143,13 @@ def _of_delta_nets(config: ModelConfig, tokens: int) -> int:
 
 
 def _masked_flops(size: Size) -> int:
-    return sum(
-        2 * a.num_heads * (a.qk_dim + a.v_dim) * len(a.layers) * (_handed(a.window, a.is_causal) - _allowed(a))
-        for a in size.anatomy.attention
-    )
+    return sum(2 * _of_a_pair(a) * len(a.layers) * (_handed(a) - _allowed(a)) for a in size.anatomy.attention)
+
+
+def _of_a_pair(a) -> int:
+    """Products of one query and one key over all heads, and over those of an indexer where it has to choose."""
+    heads, width, _ = a.indexer if a.indexer is not None and a.chosen < LENGTH else (0, 0, 0)
+    return a.num_heads * (a.qk_dim + a.v_dim) + heads * (width + 1)
 
 
 class _Registered(TorchDispatchMode):
@@ -161,16 +167,18 @@ class _Registered(TorchDispatchMode):
 def _allowed(a) -> int:
     """Pairs of query and key that the mask lets through: what the formula charges."""
     one = Anatomy()
-    one.attends([0], 1, 1, 1, window=a.window, is_causal=a.is_causal)
+    one.attends([0], 1, 1, 1, window=a.window, is_causal=a.is_causal, is_chunked=a.is_chunked)
     return Size(one).prefill_flops(LENGTH) // 4
 
 
-def _handed(window: int | None, is_causal: bool) -> int:
+def _handed(a) -> int:
     """Pairs that torch counts: a causal kernel is charged for masked keys too, a banded one block by block."""
-    if window is None or window >= LENGTH or not is_causal:
+    window = a.window
+    if window is None or window >= LENGTH or not a.is_causal:
         return LENGTH * LENGTH
     blocks = [(start, min(start + window, LENGTH)) for start in range(0, LENGTH, window)]
-    return sum((end - start) * (end - max(0, start - window + 1)) for start, end in blocks)
+    before = 0 if a.is_chunked else window - 1
+    return sum((end - start) * (end - max(0, start - before)) for start, end in blocks)
 
 
 def _skip_unless_tokens_are_enough(model: nn.Module) -> None:

@@ -9,21 +9,20 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tests.goldens import all_goldens
 from tests.some import one_in, some
 from zoo import presets
-from zoo.anatomy import Anatomy
-from zoo.anatomy.config import ModelConfig
+from zoo.anatomy import Anatomy, ModelConfig
 from zoo.anatomy.size import Size, human_bytes, human_count
 from zoo.errors import UsageError, ZooError
 from zoo.models.construction import build, count, on_meta
 from zoo.registry import installed
 from zoo.units import human_flops
-from zoo.verification.goldens.rerun import goldens_of
 from zoo.weights import ForeignConfig
 
 PRESETS = sorted(installed().presets())
 FAMILIES = sorted(installed().families)
-GOLDENS = [golden for _, family in sorted(installed().families.items()) for golden in goldens_of(family)]
+GOLDENS = all_goldens()
 
 
 @pytest.mark.parametrize("name", some(PRESETS, "tiny", "llama3.1-405b", "deepseek-v2-lite", "gemma3-4b", "t5-base"))
@@ -232,3 +231,17 @@ def test_a_state_costs_the_same_at_any_length() -> None:
     assert size.flops_per_token(9) == 2 * 4 * 16 * 10 + 2 * 30
     assert size.prefill_flops(3) == 2 * 4 * 16 * (1 + 2 + 3) + 3 * 2 * 30
     assert size.training_bytes(1, 1).activations == (4 * 8 + 2 * 5) * 2
+
+
+def test_a_fault_within_an_anatomy_is_not_taken_for_none() -> None:
+    class Undescribed(ModelConfig):
+        """Overrides nothing."""
+
+    class Unfinished(ModelConfig):
+        def anatomy(self) -> Anatomy:
+            raise NotImplementedError("experts")
+
+    with pytest.raises(ZooError, match="has no arithmetic for its size"):
+        Size.of(Undescribed(family="none"))
+    with pytest.raises(NotImplementedError, match="experts"):
+        Size.of(Unfinished(family="some"))

@@ -95,7 +95,7 @@ BAD = {
         lambda f: (f / "model.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0not json at all."),
         ["model.safetensors"],
     ),
-    "a config that is no JSON": (lambda f: (f / "config.json").write_text("{"), ["config.json"]),
+    "a config that is not JSON": (lambda f: (f / "config.json").write_text("{"), ["config.json"]),
     "a config with a key twice": (
         lambda f: (f / "config.json").write_text('{"model_type": "llama", "model_type": "gpt2"}'),
         ["config.json", "model_type"],

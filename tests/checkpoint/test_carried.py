@@ -6,7 +6,6 @@ import pickle
 from pathlib import Path
 
 import pytest
-import torch
 
 import zoo
 from tests.some import some
@@ -28,6 +27,7 @@ def test_a_model_is_pickled_with_its_ledger(family: str, tmp_path: Path) -> None
     assert after.family is before.family
     if hasattr(model, "new_cache") and not hasattr(model, "conditioned"):
         tokens = drawn_tokens(config, 1, 5)
-        assert torch.equal(again(tokens), model(tokens))
+        # Weights lie elsewhere than in a file, and float32 sums are then taken in another order.
+        assert (again(tokens) - model(tokens)).abs().max().item() < 1e-6
     zoo.save(again, tmp_path / "b", format="hf")
     assert (tmp_path / "b" / "model.safetensors").read_bytes() == (tmp_path / "a" / "model.safetensors").read_bytes()

@@ -14,17 +14,15 @@ from click.testing import CliRunner, Result
 from safetensors.torch import save_file
 
 import zoo
+from tests.goldens import goldens_of
 from zoo.cli import main
 from zoo.errors import ZooError
 from zoo.registry import DISTRIBUTION, installed
-from zoo.verification.goldens.rerun import goldens_of
 
 OURS = [name for name, family in installed().families.items() if installed().origin[name].distribution == DISTRIBUTION]
 
 # What config.json of a released checkpoint says, as far as it tells its kind.
 UNKNOWN = {
-    "gemma4": "embeddings per layer",
-    "gemma4_text": "global heads of a different width",
     "qwen3_vl_text": "the decoder of a Qwen3-VL without its tower",
 }
 
@@ -47,16 +45,25 @@ def relabel(folder: Path, *dropped: str, **keys: Any) -> None:
 
 # model_type -> family, of the releases that each family names in its documentation
 TYPES = {
-    "bert": "bert", "roberta": "roberta", "distilbert": "distilbert", "bloom": "bloom", "clip": "clip",
+    "bert": "bert", "roberta": "roberta", "mpnet": "mpnet", "electra": "electra", "albert": "albert",
+    "xlm-roberta": "xlm_roberta", "xlm-roberta-xl": "xlm_roberta",
+    "distilbert": "distilbert", "modernbert": "modernbert",
+    "deberta-v2": "deberta", "bloom": "bloom", "clip": "clip",
     "clip_text_model": "clip", "clip_vision_model": "clip", "deepseek_v2": "deepseek", "deepseek_v3": "deepseek",
+    "deepseek_v32": "deepseek_v32", "glm_moe_dsa": "deepseek_v32",
     "gemma": "gemma", "gemma2": "gemma", "gemma3_text": "gemma", "gemma3": "gemma3_vl",
-    "gemma3n": "gemma3n", "gemma3n_text": "gemma3n", "glm": "glm", "glm4": "glm",
-    "glm4_moe": "glm4_moe", "gpt2": "gpt2", "gpt_oss": "gpt_oss", "llama": "llama",
+    "gemma3n": "gemma3n", "gemma3n_text": "gemma3n", "gemma4": "gemma4", "gemma4_text": "gemma4", "glm": "glm",
+    "glm4": "glm",
+    "glm4_moe": "glm4_moe", "gpt2": "gpt2", "gpt_oss": "gpt_oss", "gptj": "gptj", "llama": "llama",
+    "llama4_text": "llama4", "llama4": "llama4_vl",
     "mistral": "mistral", "ministral": "mistral", "mixtral": "mixtral", "qwen2": "qwen2", "qwen2_moe": "qwen2_moe",
     "qwen3": "qwen3", "qwen3_moe": "qwen3_moe", "qwen3_next": "qwen3_next", "qwen3_5": "qwen3_5",
     "qwen3_5_text": "qwen3_5", "qwen3_5_moe": "qwen3_5_moe", "qwen3_5_moe_text": "qwen3_5_moe", "qwen2_vl": "qwen2_vl",
     "qwen2_5_vl": "qwen2_5_vl", "qwen3_vl": "qwen3_vl", "qwen3_vl_moe": "qwen3_vl_moe",
-    "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit",
+    "t5": "t5", "mt5": "t5", "umt5": "t5", "marian": "transformer", "vit": "vit", "siglip": "siglip",
+    "siglip_text_model": "siglip", "siglip_vision_model": "siglip", "dinov2": "dinov2",
+    "dinov2_with_registers": "dinov2", "siglip2": "siglip2", "siglip2_text_model": "siglip2",
+    "siglip2_vision_model": "siglip2",
     "baichuan": "baichuan", "cohere": "cohere", "cohere2": "cohere", "ernie4_5": "ernie4_5", "exaone": "exaone",
     "exaone4": "exaone4", "falcon": "falcon", "RefinedWeb": "falcon", "RefinedWebModel": "falcon",
     "gpt_neox": "gpt_neox", "granite": "granite", "granitemoe": "granitemoe", "helium": "helium",
@@ -69,7 +76,7 @@ TYPES = {
 def test_each_model_type_is_one_familys() -> None:
     for kind, name in TYPES.items():
         assert [family.name for family, _ in installed().detect({"model_type": kind}, "hf")] == [name], kind
-    golden = [golden for name in OURS for golden in goldens_of(installed()[name])]
+    golden = [golden for name in OURS for golden in goldens_of(name)]
     for each in golden:
         assert [family.name for family, _ in installed().detect(each.config, "hf")] == [each.family], each.name
 

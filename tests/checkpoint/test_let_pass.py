@@ -116,13 +116,17 @@ def test_what_is_left_out_is_written_down_and_repeated_by_every_door(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_jobs")
 @pytest.mark.parametrize(
-    "words", [("eval",), ("bench", "prompt=4", "new=2"), ("chat",), ("compare", "tiny", "--text", "sample")]
+    "words",
+    [("eval", "--text", "TEXT"), ("bench", "prompt=4", "new=2"), ("chat",), ("compare", "tiny", "--text", "TEXT")],
 )
 def test_the_slower_doors_repeat_it_too(words: tuple[str, ...], broken: Callable[..., Path], tmp_path: Path) -> None:
     folder = broken("tiny", lambda t: t.update({"v_head.weight": torch.ones(1, 128)}))
     with pytest.warns(ZooWarning):
         zoo.convert(folder, tmp_path / "out", allow=["v_head.*"])
-    done = CliRunner().invoke(main, [words[0], str(tmp_path / "out"), *words[1:]], input="")
+    (tmp_path / "text.txt").write_text("One day she was very happy. " * 4)
+    rest = [word.replace("TEXT", str(tmp_path / "text.txt")) for word in words[1:]]
+    done = CliRunner().invoke(main, [words[0], str(tmp_path / "out"), *rest], input="")
     assert done.exit_code == 0, done.output
     assert "left out, although they are in the files: v_head.weight" in done.stderr

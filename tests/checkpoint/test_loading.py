@@ -132,6 +132,10 @@ def test_what_has_no_weights_or_no_family_is_not_saved(tmp_path: Path) -> None:
         zoo.save(zoo.build("tiny"), tmp_path / "out")
     with pytest.raises(UsageError, match="the model has no zoo config"):
         zoo.save(torch.nn.Linear(2, 2), tmp_path / "out")
+    model = zoo.build(installed()["gptj"].config_class.tiny(), device="cpu")
+    for format in ("gguf", "hff"):
+        with pytest.raises(UsageError, match=f"gptj has no '{format}' format\nit has: zoo, dcp, hf"):
+            zoo.save(model, tmp_path / "out.gguf", format=format)
     assert not list(tmp_path.iterdir())
 
 

@@ -105,13 +105,20 @@ def test_convert_cuts_into_files_of_a_size_in_words(folder: Path, tmp_path: Path
 def test_a_format_that_is_not_there_is_wrong_use(folder: Path, tmp_path: Path) -> None:
     done = run("convert", str(folder), str(tmp_path / "out"), "--to", "hff")
     assert done.exit_code == 2
-    assert "llama has no 'hff' format\nit has: zoo, hf, meta, gguf" in done.stderr
+    assert "llama has no 'hff' format\nit has: zoo, dcp, hf, meta, gguf" in done.stderr
+
+
+def test_an_override_is_no_folder_to_write_to(folder: Path) -> None:
+    for word in ("model.max_seq_len=8", "family=llama"):
+        done = run("convert", str(folder), word, "--dry-run")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert "missing FOLDER" in done.stderr
 
 
 def test_convert_to_an_unknown_format_names_those_there_are(folder: Path, tmp_path: Path) -> None:
     done = run("convert", str(folder), str(tmp_path / "out"), "--to", "onnx")
     assert done.exit_code != 0
-    assert "zoo, hf, meta, gguf" in done.stderr
+    assert "zoo, dcp, hf, meta, gguf" in done.stderr
 
 
 def test_generate_continues_a_prompt_the_same_way_each_time() -> None:

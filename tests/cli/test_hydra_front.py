@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 
@@ -84,14 +83,3 @@ def test_results_of_an_older_sweep_in_the_same_folder_are_not_mixed_in():
     folder, results = run_sweep("build", ["seed=4", "hydra.sweep.dir='here/${now:%Y}'"], [], seed)
     assert folder.parent.name == "here"
     assert [result["seed"] for result in results] == [4]
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("hydra_plugins") is None
-    or importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None,
-    reason="pip install hydra-joblib-launcher",
-)
-def test_a_sweep_in_other_processes_comes_back_too():
-    words = ["seed=1,2", "hydra/launcher=joblib", "model=llama3"]
-    assert [result["seed"] for result in run_sweep("build", words, [], seed)[1]] == [1, 2]

@@ -13,14 +13,18 @@ import subprocess
 import sys
 import tomllib
 import venv
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from tests import prepared
 from zoo.cli import main
 from zoo.scaffold import check_name, rendered, words_for
 from zoo.version import __version__
+
+HAS_REFERENCE = find_spec("transformers") is not None  # what has it imported has what ranks need, too
 
 
 def zoo(*words: str) -> Result:
@@ -149,19 +153,26 @@ def test_its_readme_holds_from_an_empty_folder_to_a_wheel_in_a_second_environmen
     assert re.search(r"\d\d ok, \d skipped", told["fresh/bin/zoo check-plugin zoo-my-net"])
 
 
+OTHERWISE = {"python -m build": "python -m build --no-isolation", "python -m pytest": "prepared-pytest"}
+
+
 def run(command: str, folder: Path, home: Path) -> str:
     """What a command of the README prints, run in `folder` with the environment at `home` active.
 
     Tests reach no network: pip is told to build with the backend that is installed and to ask no index, and an
-    environment that the README makes is shown what this one has, where pip would fetch zoo-lm and torch.
+    environment that the README makes is shown what this one has, where pip would fetch zoo-lm and torch. Its pytest
+    begins with torch imported, as its zoo does.
     """
     offline = {"PIP_NO_INDEX": "1", "PIP_NO_BUILD_ISOLATION": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("ZOO_", "PYTEST_", "COV_", "PYTHONPATH"))}
     path = os.pathsep.join((str(home / "bin"), os.environ["PATH"]))
     done = subprocess.run(
-        ["bash", "-c", command + (" --no-isolation" if command == "python -m build" else "")],
+        ["bash", "-c", OTHERWISE.get(command, command)],
         cwd=folder,
-        env=kept | offline | {"PATH": path, "VIRTUAL_ENV": str(home), "OMP_NUM_THREADS": "1"},
+        env=kept
+        | offline
+        | {"PATH": path, "VIRTUAL_ENV": str(home), "OMP_NUM_THREADS": "1"}
+        | {prepared.SOCKET: prepared.listening(reference=HAS_REFERENCE), prepared.PYTHON: sys.executable},
         capture_output=True,
         text=True,
         timeout=120,
@@ -181,12 +192,16 @@ def environment(home: Path) -> None:
 
 
 def show_parent(home: Path) -> None:
-    """Let the packages of this environment be found after those of the one at `home`, and put `zoo` there."""
+    """Let the packages of this environment be found after those of the one at `home`, and put `zoo` and a pytest there.
+
+    They begin with torch imported, see the packages at `home`, and start its Python where they need one.
+    """
     (packages,) = home.glob("lib/python*/site-packages")
     for old in packages.glob("setuptools*"):  # that of Python 3.11 is older than torch wants, and would hide this one's
         shutil.rmtree(old)
     folders = [*site.getsitepackages(), *([site.getusersitepackages()] if site.ENABLE_USER_SITE else [])]
     (packages / "parent.pth").write_text("".join(f"import site; site.addsitedir({path!r})\n" for path in folders))
-    script = home / "bin" / "zoo"
-    script.write_text(f"#!{home / 'bin' / 'python'}\nfrom zoo.cli import main\n\nmain()\n")
-    script.chmod(0o755)
+    here = f"import site, sys; sys.executable = {str(home / 'bin' / 'python')!r}; site.addsitedir({str(packages)!r}); "
+    prepared.program(home / "bin", before=here, reference=HAS_REFERENCE)
+    code = prepared.MODULE.format(name="pytest")
+    prepared.program(home / "bin", "prepared-pytest", before=here, code=code, reference=HAS_REFERENCE)

@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 
+import zoo
 from zoo.cli import main
 from zoo.testing.apart import over_ranks
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 GREEDY = ("-p", "She had been", "--temperature", "0", "--tokens", "12")
+SP = ("parallel.tp=2", "parallel.sp=true")
 ENOUGH = 60  # seconds for what takes two
 
 
@@ -38,30 +40,80 @@ def as_torchrun_has_it(rank: int, cases: list[tuple[str, ...]]) -> list[tuple[An
     return [run(*words) for words in cases]
 
 
-def test_ranks_that_torchrun_started_print_what_one_process_prints() -> None:
+def test_ranks_that_torchrun_started_print_what_one_process_prints(tmp_path: Path) -> None:
     source = ("generate", "tiny", *GREEDY)
+    (tmp_path / "a.txt").write_text("One day she was very happy. Tom had a big dog. " * 8)
+    short = ("data.length=16", "train.batch_size=2", "train.steps=2")
+    learning = ("train", "tiny", f"data={tmp_path}/a.txt", *short)
+    text = tmp_path / "text.txt"
+    text.write_text("She had been in the garden all the morning, and had not seen him. " * 6)
+    # in float64, for in the file's 16 bits sums in another order are other numbers
+    reading = ("--text", str(text), "--window", "64", "--dtype", "float64")
+    read = [("eval", "tiny", *reading), ("compare", "tiny", "tiny model.norm_eps=1e-3", *reading)]
     cases = [
         source,
-        (*source, "parallel.tp=2"),
+        (*source, *SP),
+        (*source, "parallel.pp=2"),
+        (*source, "parallel.cp=2"),
         (*source, "parallel.tp=4"),
         ("generate", "absent", *GREEDY),
-        ("eval", "tiny", "parallel.pp=2"),
+        ("eval", "tiny", "parallel.dp=2"),
         (*source, "parallel.tp=2", "--quantize", "int8"),
         ("chat", "tiny"),
+        (*learning, f"save={tmp_path}/ranks", "parallel.dp=2"),
+        ("train", "--resume", f"save={tmp_path}/ranks", "train.steps=3"),
+        ("compare", "tiny", "gpt2", "parallel.tp=2"),
+        ("compare", "tiny", "tiny", *reading, "--speed"),
+        *((*words, *SP) for words in read),
     ]
-    whole = run(*source)
+    whole, alone, packed = run(*source), run(*learning, f"save={tmp_path}/one"), run(*source, "--quantize", "int8")
+    found = [run(*words)[1] for words in read]
     first, second = over_ranks(as_torchrun_has_it, cases)
-    assert [out for _, out, _ in first[:2]] == [whole[1]] * 2
+    assert [out for _, out, _ in first[:4]] == [whole[1]] * 4
+    assert [out for _, out, _ in first[-2:]] == found
+    assert first[7][1] == packed[1]
+    assert all(len(out) > 100 for out in found)
     assert all(out == "" for _, out, _ in second)
     words = [
         "parallel.tp=4 is a layout of 4 ranks, but 2 were started",
         "'absent' is neither a folder, a file nor a preset",
-        "parallel.pp=2: zoo eval does not run in this way yet",
-        "quantize= and mesh= do not go together yet",
+        "parallel.dp=2: zoo eval does not run in this way yet",
+        "",  # which ends well
         "zoo chat runs in one process only",
+        *("", ""),  # which end well
+        "parallel.tp=2 needs --text: without it nothing is run",
+        "speed= and mesh= do not go together",
     ]
-    assert all(told in err for told, (_, _, err) in zip(words, first[2:], strict=True))
-    assert [code for code, _, _ in first] == [code for code, _, _ in second] == [0, 0, 2, 2, 2, 2, 2]
+    assert all(told in err for told, (_, _, err) in zip(words, first[4:-2], strict=True))
+    codes = [0, 0, 0, 0, 2, 2, 2, 0, 2, 0, 0, 2, 2, 0, 0]
+    assert [code for code, _, _ in first] == [code for code, _, _ in second] == codes
+    assert first[9][1].replace("/ranks:", "/one:") == alone[1]  # where it is, its steps, its loss
+    assert first[10][1].startswith(f"{tmp_path}/ranks: step 3 of 3, loss ")
+    assert "instead of" not in first[10][2]  # of another layout
+
+
+def test_a_benchmark_over_ranks_tells_of_one_what_arithmetic_does(quick_jobs: None) -> None:
+    found = zoo.bench("tiny", *SP, prompt=8, new=2, repeats=1).to_dict()
+    model = found["models"][0]
+    assert (found["parallel"]["tp"], found["parallel"]["sp"], found["is_random"]) == (2, True, False)
+    assert model["parameters"] == zoo.inspect("tiny").num_parameters
+    # five layers, one of two heads of 32 for keys and one for values, 10 tokens of bfloat16
+    assert model["cache"]["bytes"] == model["cache"]["formula_bytes"] == 5 * 2 * 32 * 10 * 2
+    assert "zoo bench does not run in this way yet" in run("bench", "tiny", "parallel.dp=2")[2]
+    assert "transformers runs in one process" in run("bench", "tiny", "parallel.tp=2", "--against", "transformers")[2]
+
+
+TORCHRUN = Path(sys.executable).with_name("torchrun")
+
+
+@pytest.mark.skipif(not TORCHRUN.exists(), reason="torchrun is not beside the interpreter")
+def test_the_torchrun_of_the_environment_runs_what_one_process_prints(
+    quick_jobs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHON_EXEC", sys.executable)  # by which torchrun starts the ranks
+    words = [str(TORCHRUN), "--nproc-per-node", "2", "-m", "zoo", "generate", "tiny", *GREEDY]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20 * ENOUGH)
+    assert (done.returncode, done.stdout) == (0, run("generate", "tiny", *GREEDY)[1])
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="a rank is found by what /proc says of it")

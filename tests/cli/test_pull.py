@@ -87,6 +87,19 @@ def test_a_copy_lists_its_files_and_says_where_they_come_from(hub: Hub, client: 
     assert client.zoo("pull", "hf://acme/copied", "--to", str(target), "--force").exit_code == 0
 
 
+def test_a_module_of_sentence_transformers_stays_in_its_own_folder(hub: Hub, client: Client, tmp_path: Path) -> None:
+    modules = {"modules.json": b"[]", "1_Pooling/config.json": b"{}", "2_Dense/config.json": b'{"bias": true}'}
+    target = tmp_path / "copy"
+    for path in ("", "inner/"):
+        hub.publish("acme/sentences", CARD | {f"{path}{name}": data for name, data in (FILES | modules).items()})
+        source = "hf://acme/sentences" + (f"/{path}" if path else "")
+        done = client.zoo("pull", source.removesuffix("/"), "--to", str(target), "--force")
+        assert done.exit_code == 0, done.stderr
+        for name, data in (FILES | modules).items():
+            assert (target / name).read_bytes() == data
+        assert verify_folder(target) == len(FILES | modules | CARD)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
 def test_other_bytes_than_announced_are_refused(hub: Hub, client: Client, tmp_path: Path, name: str) -> None:
     repo = f"acme/spoilt-{name.partition('.')[0]}"

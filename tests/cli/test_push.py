@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import zoo
+from tests.embedding.folders import sentence_folder
 from tests.hub.client import Client
 from tests.hub.server import Hub, serving
 from tests.some import one_in
@@ -78,6 +79,28 @@ def test_a_folder_is_published_in_one_commit_and_comes_back_the_same(hub: Hub, c
     assert manifest["provenance"]["source"] == "source"  # not the folder of this machine
     back = client.zoo("pull", "acme/model")
     assert back.exit_code == 0, back.stderr
+
+
+@pytest.mark.slow
+def test_modules_of_sentence_transformers_are_published_too(hub: Hub, client: Client, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    zoo.convert(sentence_folder(tmp_path / "source", "mean", dense={}), folder, format="hf")
+    done = client.zoo("push", str(folder), "acme/sentences")
+    assert done.exit_code == 0, done.stderr
+    assert "left out" not in done.stderr
+    files = there(hub, "acme/sentences")
+    inner = ("1_Pooling/config.json", "2_Dense/config.json", "2_Dense/model.safetensors", "modules.json")
+    assert all(files[name] == (folder / name).read_bytes() for name in inner)
+    assert set(inner) <= set(json.loads(files["zoo.json"])["files"])
+    (folder / "1_Pooling" / "config.json").rename(tmp_path / "config.json")
+    (folder / "1_Pooling" / "config.json").symlink_to(tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match="is a link"):
+        push(folder, "acme/other", dry_run=True)
+    (folder / "1_Pooling" / "config.json").unlink()
+    (folder / "1_Pooling").rmdir()
+    (folder / "1_Pooling").symlink_to(tmp_path / "source" / "1_Pooling")
+    with pytest.raises(CheckpointError, match="is a link"):
+        push(folder, "acme/other", dry_run=True)
 
 
 def test_a_dry_run_checks_and_connects_to_nothing(hub: Hub, client: Client, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +11,7 @@ from click.testing import CliRunner
 
 from zoo import presets
 from zoo.anatomy.size import Size
-from zoo.checkpoint import loading  # before a test puts something else in the place of what it imports
-from zoo.cli import chat, datasheet, main, speaker
+from zoo.cli import chat, datasheet, main, speaker, spoken
 from zoo.comparison import compare, page, rows
 from zoo.errors import UsageError, ZooWarning
 from zoo.generation import GenerationConfig
@@ -27,6 +25,7 @@ def test_a_speaker_is_opened_with_every_option(monkeypatch: pytest.MonkeyPatch) 
     ledger = SimpleNamespace(
         check=lambda: checked.append("checked"), family=SimpleNamespace(name="f"), tokenizer=tokenizer,
         settings=lambda **more: asked.append(more) or (GenerationConfig(top_k=7), ["note"]),
+        config=SimpleNamespace(family_in_words="f"),
     )  # fmt: skip
     model = SimpleNamespace(new_cache=1)
     monkeypatch.setattr(
@@ -68,15 +67,16 @@ def talking(monkeypatch: pytest.MonkeyPatch, *, has_template: bool = True, image
     files = SimpleNamespace(folder=Path("there"), config_name="config.json")
     opened = SimpleNamespace(
         model="model", tokenizer=tokenizer, images=list(images), config=GenerationConfig(), notes=["odd"],
-        ledger=SimpleNamespace(num_parameters=1500, checkpoint=files), ways={},
+        ledger=SimpleNamespace(num_parameters=1500, checkpoint=files), ways={}, is_over_ranks=False, videos=[],
+        sees=bool(images),
     )  # fmt: skip
 
     def stream(model: str, tokens: Any, **more: Any) -> Pieces:
         asked.append((model, tokens, more))
         return Pieces(["a", "b"])
 
-    def utterance(engine: Any, tokens: Any, config: Any) -> Pieces:
-        return stream(engine.model, tokens, config=config, inputs={})
+    def utterance(engine: Any, tokens: Any, config: Any, *, inputs: Any) -> Pieces:
+        return stream(engine.model, tokens, config=config, inputs=inputs)
 
     monkeypatch.setattr("zoo.generation.stream", stream)
     monkeypatch.setattr("zoo.generation.batching.Utterance", utterance)
@@ -95,7 +95,7 @@ def test_a_conversation_repeats_all_that_was_said(monkeypatch: pytest.MonkeyPatc
     assert "note: config.json: odd" in done.stderr
     assert "s · 1.50k parameters · chat" in done.stderr
     opened, *turns = asked
-    assert opened == ("s", (), (), False, "cpu", "float16", ())
+    assert opened == ("s", (), (), False, "cpu", "float16", (), ())
     said = [[(m["role"], m["content"]) for m in tokens] for _, tokens, _ in turns]
     system = ("system", "be")
     assert said == [
@@ -111,7 +111,7 @@ def test_without_a_template_the_text_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     assert "no chat template" in done.stderr
     assert asked[1][1] == ["plain", "hello"]
     assert asked[0][0] == "tiny"
-    for words in (["--system", "x"], ["--image", "x.png"]):
+    for words in (["--system", "x"], ["--image", "x.png"], ["--video", "x.mp4"]):
         done = CliRunner().invoke(main, ["chat", *words], input="hello\n")
         assert done.exit_code == 2
         assert f"{words[0]} needs a chat template" in done.stderr
@@ -122,7 +122,7 @@ def test_pictures_stand_before_the_first_line(monkeypatch: pytest.MonkeyPatch) -
     made = SimpleNamespace(tokens=[9], inputs={"pixels": 1})
     shown: list[Any] = []
 
-    def illustrate(model: Any, messages: Any, images: Any, *, tokenizer: Any, folder: Any) -> Any:
+    def illustrate(model: Any, messages: Any, images: Any, *, videos: Any, tokenizer: Any, folder: Any) -> Any:
         shown.append(([dict(m) for m in messages], images, folder))
         return made
 
@@ -132,6 +132,25 @@ def test_pictures_stand_before_the_first_line(monkeypatch: pytest.MonkeyPatch) -
     assert [m["content"] for m in shown[1][0]] == [pictures, "ab", "more"]
     assert shown[0][1:] == (["p", "q"], Path("there"))
     assert (asked[1][1], asked[1][2]["inputs"]) == ([9], {"pixels": 1})
+
+
+@pytest.mark.parametrize(
+    ("also", "config", "is_served"),
+    [
+        ({}, {}, True), ({}, {"num_beams": 3}, False), ({}, {"guidance_scale": 1.5}, False),
+        ({}, {"cache": "int8"}, False), ({"ways": {"draft": "ngram"}}, {}, False), ({"is_over_ranks": True}, {}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_texts_are_made_by_the_engine_where_that_can_be(monkeypatch, also, config, is_served) -> None:
+    taken: list[str] = []
+    rooms = {"zoo.generation": ["generate", "stream"], "zoo.generation.batching": ["generate_all", "Utterance"]}
+    for name, place in [(name, f"{room}.{name}") for room, names in rooms.items() for name in names]:
+        monkeypatch.setattr(place, lambda *given, name=name, **more: taken.append(name))
+    one: Any = SimpleNamespace(**{"model": None, "tokenizer": None, "ways": {}, "is_over_ranks": False, **also})
+    spoken.texts_of(one, ["a", "b"], GenerationConfig(**config), {})
+    spoken.pieces_of(one, [1], GenerationConfig(**config), {})
+    assert taken == rooms["zoo.generation.batching" if is_served else "zoo.generation"]
 
 
 def test_an_evaluation_reads_each_text_in_windows(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -270,42 +289,3 @@ def test_a_page_repeats_the_options_and_says_what_was_read() -> None:
     model.size = None
     assert page._layers(model) == "its layers"
     assert page._traits(model) == {}
-
-
-class Tokens:
-    """A tokenizer that reads any text as one list."""
-
-    def __init__(self, *ids: int) -> None:
-        self.encode = lambda text: list(ids)
-
-
-def test_a_draft_is_named_or_loaded_and_another_tokenizer_is_told(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    model = SimpleNamespace(
-        parameters=lambda: iter([SimpleNamespace(device="here")]), ledger=SimpleNamespace(tokenizer=Tokens(1, 2))
-    )
-    small = SimpleNamespace(ledger=SimpleNamespace(tokenizer=Tokens(1, 2)))
-    asked: list[Any] = []
-    monkeypatch.setattr(loading, "load", lambda *given, **more: asked.append((given, more)) or small)
-    assert speaker.open_draft(None, model) is None
-    assert speaker.open_draft("ngram", model) == "ngram"
-    assert speaker.open_draft("./small", model, dtype="float16") is small
-    assert asked == [(("./small",), {"dtype": "float16", "device": "here"})]
-    assert not capsys.readouterr().err
-    small.ledger.tokenizer = Tokens(1, 3)
-    speaker.open_draft("./small", model)
-    assert "note: ./small has another tokenizer: few of its guesses will be right" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_what_a_draft_was_good_for_is_told_after_the_text() -> None:
-    words = ["generate", "tiny", "-p", "She had been the friend", "--tokens", "30", "--draft"]
-    plain = CliRunner().invoke(main, words[:-1]).stdout
-    done = CliRunner().invoke(main, [*words, "ngram", "generation.num_draft_tokens=4"])
-    assert done.stdout == plain
-    assert re.search(r"\[draft: \d+ of \d+ guesses right \(\d+%\), \d+ passes for 30 \(\d\.\dx\)\]", done.stderr), (
-        done.stderr
-    )
-    own = CliRunner().invoke(main, [*words, "tiny", "-p", "It was", "--json"])
-    assert "(100%)" in own.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,8 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from zoo import presets, verification
-from zoo.cli import check_plugin, doctor, hub_cache, inspect, main, output, plugins, pull, show
+from zoo import presets
+from zoo.cli import check_plugin, inspect, main, output, plugins, show
 from zoo.cli import list as list_command
 from zoo.cli.own_presets import OwnPresets
 from zoo.errors import UsageError, ZooError
@@ -32,108 +31,6 @@ def _on_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "70")
     for module in (output, check_plugin):
         monkeypatch.setattr(module, "sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
-
-
-# zoo doctor
-
-FOUND: dict[str, Any] = {
-    "zoo": "9.9", "python": "3.99", "platform": "x", "packages": {"torch": "2.1", "omegaconf": "2.3"}, "cores": 7,
-    "memory_bytes": 3 << 30, "plugins": [], "preset_clashes": [], "broken_presets": [],
-    "hub": {"folder": "/there", "offline": False, "models": {}}, "extras": {}, "completion": [],
-}  # fmt: skip
-
-
-def test_doctor_tells_each_finding_and_what_is_wrong_last() -> None:
-    told = dict(doctor.in_words(FOUND))
-    assert told["zoo-lm"] == "9.9 · Python 3.99 · 7 cores, 3 GiB"
-    assert told["packages"] == "torch 2.1 · omegaconf 2.3"
-    assert "HF_HUB_OFFLINE" not in told["hub"]
-    assert "nothing in /there" in told["hub"]
-    assert "zoo completion bash --install" in told["completion"]
-    wrong = FOUND | {
-        "memory_bytes": None, "completion": ["bash", "fish"], "extras": {"gguf": ["gguf"], "hub": []},
-        "hub": {"folder": "/there", "offline": True, "models": {"a/b": 1024, "c/d": 2048}},
-        "preset_clashes": [{"preset": "p", "kept": "mine", "hidden": "theirs"}],
-        "broken_presets": [{"preset": "q", "package": "k", "problem": "bad"}],
-        "plugins": [{"state": s, "name": n} for s, n in
-                    (("built in", "a"), ("loaded", "b"), ("broken", "c"), ("blocked", "d"), ("broken", "e"))],
-    }  # fmt: skip
-    rows = doctor.in_words(wrong)
-    told = dict(rows)
-    assert told["zoo-lm"].endswith("7 cores")
-    assert told["hub"].startswith("offline (HF_HUB_OFFLINE=1)")
-    assert "2 models, 3 KiB in /there" in told["hub"]
-    assert told["completion"] == "bash, fish"
-    assert told["extras"] == "gguf no   pip install 'zoo-lm[gguf]' · hub yes"
-    assert told["plugins"].startswith("1 built in, 1 loaded, 2 broken (c, e), 1 blocked (d)")
-    assert told["clash"].startswith("p of theirs ")
-    assert told["clash"].endswith(" mine")
-    assert told["broken"] == "q of k: bad"
-    assert [name for name, _ in rows[-3:]] == ["clash", "broken", "paste with"]
-
-
-def test_doctor_measures_memory_and_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    total = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemTotal"))
-    assert doctor._memory() == pytest.approx(int(total.split()[1]) * 1024, rel=0.01)
-    monkeypatch.setattr("os.sysconf", lambda name: {}[name])
-    with pytest.raises(KeyError):
-        doctor._memory()
-
-    def fail(name: str) -> int:
-        raise ValueError
-
-    monkeypatch.setattr("os.sysconf", fail)
-    assert doctor._memory() is None
-    assert doctor._version("no-such-package") == ""
-
-
-def test_doctor_looks_for_completion_where_shells_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    shells = ("bash", "zsh", "fish")
-    assert not any(map(doctor._completes, shells))
-    (tmp_path / ".bash_profile").write_text("source <(zoo completion bash)\n")
-    (tmp_path / ".zshrc").write_text("alias zoo=x\n")
-    script = tmp_path / doctor.FILES["fish"][0]
-    script.parent.mkdir(parents=True)
-    script.write_text("")
-    assert [doctor._completes(shell) for shell in shells] == [True, False, True]
-
-
-def test_extras_are_those_that_users_install_and_are_missing_by_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = ["torch>=2", "gguf>=0.6; extra == 'gguf'", "lm-eval>=0.4; extra == 'eval'", "pytest; extra == 'dev'"]
-    told = SimpleNamespace(
-        requires=lines, metadata=SimpleNamespace(get_all=lambda key: ["gguf", "eval", "dev", "all", "real", "docs"])
-    )
-    monkeypatch.setattr(doctor, "distribution", lambda name: told)
-    versions = {"gguf": "0.5", "lm-eval": "0.4rc9"}
-    monkeypatch.setattr(doctor, "_version", lambda name: versions.get(name, ""))
-    doctor._extra_names.cache_clear()
-    assert doctor._extras() == {"gguf": ["gguf"], "eval": ["lm-eval"]}
-    versions |= {"gguf": "0.6", "lm-eval": "0.5rc1"}
-    assert doctor._extras() == {"gguf": [], "eval": []}
-    del versions["gguf"]
-    assert doctor._extras()["gguf"] == ["gguf"]
-    doctor._extra_names.cache_clear()
-
-
-def test_the_cache_holds_the_newest_snapshots_of_what_has_weights(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub_cache, "cache_folder", lambda: tmp_path / "hub")
-    assert list(hub_cache.models()) == []
-    for name, size in (("a--b", 7), ("c--d", 5)):
-        folder = tmp_path / "hub" / f"models--{name}" / "snapshots" / "1"
-        folder.mkdir(parents=True)
-        (folder / "x.safetensors").write_bytes(b"x" * size)
-        (folder / "config.json").write_bytes(b"{}")
-    (tmp_path / "hub" / "models--no--weights" / "snapshots" / "1").mkdir(parents=True)
-    (tmp_path / "hub" / "models--no--snapshots").mkdir()
-    newest = tmp_path / "hub" / "models--a--b" / "snapshots" / "x.bin"
-    newest.write_bytes(b"x")
-    os.utime(newest, (2**33, 2**33))
-    assert [(m.repo, m.num_files, m.nbytes) for m in hub_cache.models()] == [("a/b", 1, 7), ("c/d", 1, 5)]
-    assert hub_cache.find("c/d") == hub_cache.Cached("c/d", 1, 5)
-    assert hub_cache.find("no/weights") is None
 
 
 # zoo plugins, zoo check-plugin
@@ -375,118 +272,3 @@ def test_hidden_presets_and_what_is_not_read_are_noted(tmp_path: Path, capsys: p
     assert "yarn" not in trusted
     OwnPresets(None, False).tell()
     assert "gpt2" not in capsys.readouterr().err
-
-
-def test_eval_hands_on_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    score = SimpleNamespace(task="t", metric="acc", filter="none", value=0.25, stderr=None)
-    found = SimpleNamespace(
-        family="llama",
-        dtype="float16",
-        texts={},
-        references={},
-        scores=[score],
-        to_dict=lambda: {"a": 1},
-        compile_seconds=12.3,
-    )
-    monkeypatch.setattr(
-        "zoo.measurement.evaluation.evaluate", lambda *given, **more: asked.append((given, more)) or found
-    )
-    line = "tiny model.num_layers=2 family=llama --allow x --allow-pickle --tasks a,,b --include-path . --limit 3"
-    done = run(
-        "eval",
-        *line.split(),
-        *"--num-fewshot 0 --batch 5 --device meta --dtype float16 --compile --window 9 --stride 4".split(),
-    )
-    ((given, more),) = asked
-    assert given == ("tiny", "model.num_layers=2")
-    assert more.items() >= {
-        "text": (), "tasks": ["a", "b"], "include_path": ".", "window": 9, "stride": 4, "limit": 3, "num_fewshot": 0,
-        "batch_size": 5, "dtype": "float16", "device": "meta", "compile": True, "family": "llama", "allow": ("x",),
-        "allow_pickle": True, "tell": None,
-    }.items()  # fmt: skip
-    assert done.stdout.splitlines() == ["task\tmetric\tfilter\tvalue\tstderr", "t\tacc\tnone\t0.25\t"]
-    assert "tiny · llama · computed in float16" in done.stderr
-    assert "compiled in 12 s" in done.stderr
-    assert run("eval", "tiny", "--json").stdout == '{\n  "a": 1\n}\n'
-    wrong_ones = (
-        "--limit 3|--num-fewshot 0|--include-path .|--tasks ,|--tasks a --limit 0|--window 0|--stride 0|--batch 0"
-    )
-    for wrong in map(str.split, wrong_ones.split("|")):
-        assert run("eval", "tiny", *wrong, code=2).stdout == ""
-    assert len(asked) == 2
-
-
-def test_verify_hands_on_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
-    found = SimpleNamespace(passed=True, table=lambda: "table", to_dict=lambda: {"a": 1})
-    monkeypatch.setattr(verification, "verify", lambda *given, **more: asked.append((given, more)) or found)
-    line = "tiny model.num_layers=2 family=llama --allow x --allow-pickle --dtype float32 --length 9 --limit 0.5"
-    assert run("verify", *line.split(), "--against", "other").stdout == "table\n"
-    assert run("verify", "tiny", "--json").stdout == '{\n  "a": 1\n}\n'
-    found.passed = False
-    run("verify", "tiny", code=1)
-    assert asked[0] == (
-        ("tiny", "model.num_layers=2"),
-        {"family": "llama", "allow": ("x",), "allow_pickle": True, "dtype": "float32", "length": 9, "limit": 0.5,
-         "against": "other"},
-    )  # fmt: skip
-    assert asked[1][1]["against"] == "transformers"
-
-
-def test_compare_hands_on_every_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    asked: list[Any] = []
-    found = SimpleNamespace(
-        html=lambda: "page",
-        to_dict=lambda: {"a": 1},
-        markdown=lambda is_short: "| md |",
-        measurements=None,
-        rows=(),
-        subjects=(),
-    )
-    monkeypatch.setattr("zoo.cli.compare.compare", lambda *given, **more: asked.append((given, more)) or found)
-    page = tmp_path / "x.html"
-    words = ["compare", "a", "b", "--length", "9", "--lora-rank", "3", "--bytes-dtype", "float16"]
-    done = run(*words, "--html", str(page))
-    assert (done.stdout, page.read_text()) == ("", "page")
-    assert "4 B" in done.stderr
-    assert list(tmp_path.iterdir()) == [page]
-    plain = {"length": 9, "lora_rank": 3, "bytes_dtype": "float16", "text": None, "adapter": None}
-    assert asked.pop() == (("a", "b"), plain)
-    more = ["--text", "sample", "--speed", "--window", "8", "--stride", "4", "--dtype", "float32", "--device", "meta"]
-    assert run(*words, *more, "--md").stdout == "| md |\n"
-    told = asked.pop()[1]
-    assert (told["text"], told["speed"], told["window"], told["stride"]) == ("sample", True, 8, 4)
-    assert (told["dtype"], told["device"], told["tell"]) == ("float32", "meta", None)
-    assert run(*words, "--json").stdout == '{\n  "a": 1\n}\n'
-    for wrong in (["--speed"], ["--window", "8"], ["--dtype", "float32"], ["--json", "--md"], ["--html", "x.txt"],
-                  ["--html", str(tmp_path / "no" / "x.html")]):  # fmt: skip
-        run(*words, *wrong, code=2)
-
-
-def test_pull_tells_what_would_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    files = [
-        SimpleNamespace(name="a", nbytes=1024, is_cached=True),
-        SimpleNamespace(name="b", nbytes=1, is_cached=False),
-    ]
-    found = SimpleNamespace(
-        files=files, repo="org/name", commit="0123456789ab", revision="v1", nbytes=1025, missing_bytes=1,
-        folder="/there", to_dict=lambda: {"a": 1},
-    )  # fmt: skip
-    asked: list[Any] = []
-    monkeypatch.setattr(pull, "pull", lambda *given, **more: asked.append((given, more)) or found)
-    words = ["pull", "org/name", "--revision", "v1", "--to", "there", "--allow-pickle", "--force"]
-    dry = run(*words, "--dry-run")
-    assert dry.stdout.splitlines() == ["file\tbytes\tcached", "a\t1024\tyes", "b\t1\t"]
-    assert "hf://org/name @ 01234567 (v1) · 2 files" in dry.stderr
-    assert "1 cached" in dry.stderr
-    assert asked[0] == (
-        ("org/name",),
-        {"revision": "v1", "folder": "there", "allow_pickle": True, "force": True, "dry_run": True, "announce": None},
-    )
-    assert dict(line.split("\t") for line in run(*words).stdout.splitlines())["folder"] == "/there"
-    assert asked[1][1]["announce"] is pull.announce
-    assert (pull._yes(True), pull._yes(False)) == ("yes", "no")
-    one = SimpleNamespace(**{**vars(found), "files": files[:1], "revision": found.commit})
-    assert "(" not in pull.in_words(one)  # type: ignore[arg-type]
-    assert " 1 file," in pull.in_words(one)  # type: ignore[arg-type]

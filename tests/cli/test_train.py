@@ -29,8 +29,12 @@ MISTAKES = [
     ),
     ("tiny save=./run data=./a.txt train.steps=few", "train.steps='few' is not int"),
     ("tiny save=./run data=./a.txt lora.kind=dora", "lora.* is set, but no rank\ntype lora=16 too"),
-    ("tiny save=./run parallel.tp=2", "parallel.tp=2: training runs in one process\nleave parallel.* out"),
-    ("tiny save=./run parallel=2", "parallel=2: training runs in one process\nleave parallel.* out"),
+    ("tiny save=./run parallel.pp=2",
+     "parallel.pp=2: zoo train does not run in this way yet\nit knows parallel.dp, parallel.tp"),
+    ("tiny save=./run parallel=2", "'parallel' is not a setting of parallel\n"
+     "did you mean: parallel.tp, parallel.sp, parallel.pp?"),
+    ("-m tiny save=./${hydra:job.num} parallel.dp=2",
+     "-m and parallel.dp=2\neach run of a sweep has one process\nleave one of them out"),
     ("tiny save=./run data=./a.txt train.steps=0", "train.steps=0 is not at least 1"),
     ("tiny gpt2 save=./run", "two models: tiny and gpt2\nto run both: -m source=tiny,gpt2"),
     ("--resume", "--resume: which run?\ntype save=FOLDER"),
@@ -38,7 +42,7 @@ MISTAKES = [
     ("-m tiny save=./run seed=1,2", "save=./run would write all runs to the same folder\n"
      "give each its own folder: 'save=./run/${hydra:job.num}'"),
 ]  # fmt: skip
-CHEAP = {"", "tiny save=./run parallel.tp=2", "tiny save=./run data=./a.txt optimizer", "--resume"}
+CHEAP = {"", "tiny save=./run parallel.pp=2", "tiny save=./run data=./a.txt optimizer", "--resume"}
 
 
 @pytest.fixture

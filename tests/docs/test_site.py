@@ -15,7 +15,7 @@ import pytest
 from tools.docs.deviations import ROOT
 from tools.docs.shelf import built_in
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SITE = ROOT / "build" / "site"
 

@@ -135,6 +135,17 @@ def test_what_is_not_a_plain_state_dict_is_refused(tmp_path: Path, state: Any, m
         read_pickle_header(saved(tmp_path / "x.bin", state))
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+@pytest.mark.parametrize("kept", [torch._neg_view(torch.ones(3)), torch.ones(3, dtype=torch.complex64).conj()])
+def test_a_tensor_that_torch_changes_as_it_reads_it_is_refused(
+    tmp_path: Path, kept: torch.Tensor, is_zip: bool
+) -> None:
+    """What lies in the file is then not the tensor: of a negated view its opposite."""
+    torch.save({"w": kept}, tmp_path / "x.bin", _use_new_zipfile_serialization=is_zip)
+    with pytest.raises(CheckpointError, match=r"that torch changes as it reads it: {'(neg|conj)': True}"):
+        read_pickle_header(tmp_path / "x.bin")
+
+
 def test_a_compressed_record_is_refused_unread(tmp_path: Path) -> None:
     path = saved(tmp_path / "x.bin", {"a": torch.zeros(1000)})
     repacked(path, lambda r: {n: (d, zipfile.ZIP_DEFLATED) for n, (d, _) in r.items()})

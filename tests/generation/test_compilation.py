@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 
 from zoo.errors import UsageError
-from zoo.generation import generate
+from zoo.generation import compilation, generate
 from zoo.generation.compilation import CompiledReader, compile_seconds
 from zoo.models.construction import build
 from zoo.registry import installed
@@ -31,10 +32,46 @@ def model() -> nn.Module:
     return model
 
 
+def test_what_a_graph_takes_for_granted_is_seen_to_change(model: Any) -> None:
+    """Also a hook in the place of another, which leaves as many."""
+    layer = model.layers[0]
+    seen = [compilation.state_of(model)]
+    for factor in (1.0, -3.0):
+        hook = layer.register_forward_hook(lambda _, __, out, factor=factor: out + factor)
+        seen.append(compilation.state_of(model))
+        hook.remove()
+    model.layers[0].attn.scale = 0.3
+    seen.append(compilation.state_of(model))
+    assert all(a != b for i, a in enumerate(seen) for b in seen[:i])
+    assert compilation.state_of(model) == seen[-1]
+
+
+def test_only_what_a_graph_takes_for_granted_makes_another(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not other numbers in the weights, steps without a graph, or a hook that is gone again."""
+    monkeypatch.setattr(compilation, "check_compiler", lambda device: None)
+    monkeypatch.setattr(compilation, "_own", lambda function, device: function)
+
+    def used(change: Callable[[], object]) -> bool:
+        """Whether what was compiled before is used after a change."""
+        before = CompiledReader(model, model)._passes
+        change()
+        return CompiledReader(model, model)._passes is before
+
+    layer = model.layers[0]
+    assert used(lambda: generate(model, [3, 4, 5], max_new_tokens=3))
+    assert used(lambda: nn.init.normal_(layer.mlp.up_proj.weight))
+    assert used(lambda: model.load_state_dict({name: w + 1 for name, w in model.state_dict().items()}))
+    assert used(lambda: layer.register_forward_hook(lambda *_: None).remove())
+    assert not used(lambda: setattr(layer.attn_norm, "eps", 0.5))
+    assert not used(lambda: layer.register_forward_hook(lambda *_: None))
+    assert not used(lambda: setattr(layer, "mlp", copy.deepcopy(layer.mlp)))
+    assert not used(model.float)
+
+
 @pytest.mark.slow
 @pytest.mark.long
 def test_one_graph_serves_all_lengths_and_one_more_all_numbers_of_rows(
-    model: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: Any,
 ) -> None:
     from torch._dynamo.utils import counters
 
@@ -47,7 +84,6 @@ def test_one_graph_serves_all_lengths_and_one_more_all_numbers_of_rows(
         assert found.compile_seconds is not None
         return found.compile_seconds
 
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch._dynamo.reset()
     counters.clear()
     assert told([3, 4, 5], 4) > 0
@@ -63,6 +99,8 @@ def test_one_graph_serves_all_lengths_and_one_more_all_numbers_of_rows(
     assert counters["stats"]["unique_graphs"] == 2
     assert first > 0
     torch._dynamo.reset()  # as another process begins: what was compiled is found in the files
+    compilation._compiled.clear()
+    counters.clear()
     assert told([3, 4, 5], 4) > 0
     assert counters["inductor"]["fxgraph_cache_hit"] + counters["aot_autograd"]["autograd_cache_hit"] >= 1
 
@@ -98,3 +136,15 @@ def test_whole_windows_are_compiled_for_all_lengths() -> None:
     assert compile_seconds(model) == reader.seconds > 0
     assert CompiledReader(model, model).seconds == 0
     assert compile_seconds(nn.Linear(1, 1)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_padded_rows_are_compiled_where_no_heads_share_keys() -> None:
+    """As GPT-2's: nothing in the graph says before the attention that there are as many keys as heads."""
+    config = replace(installed()["gpt2"].config_class.tiny(), num_layers=1, eos_token_id=[])
+    torch.manual_seed(0)
+    model: Any = build(config, device="cpu", dtype="float64").eval()
+    torch._dynamo.reset()
+    plain, found = (generate(model, [[5, 6, 7, 8], [9, 10]], max_new_tokens=6, compile=c) for c in (False, True))
+    assert found.new_tokens == plain.new_tokens

@@ -45,9 +45,9 @@ def test_sampling_settings_without_do_sample_mean_greedy_and_are_told_unless_the
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        ({"max_new_token": 7, "eos_token_id": 7}, "max_new_token: max_new_token=7 is no setting that zoo knows; "
+        ({"max_new_token": 7, "eos_token_id": 7}, "max_new_token: max_new_token=7 is not a setting that zoo knows; "
          "did you mean: max_new_tokens"),
-        ({"alignment_heads": [[1, 2]]}, r"alignment_heads: alignment_heads=\[\[1, 2\]\] is no setting that zoo knows"),
+        ({"alignment_heads": [[1, 2]]}, r"alignment_heads: alignment_heads=\[\[1, 2\]\] is not a setting"),
         ({"penalty_alpha": 0.6}, "penalty_alpha: zoo does not support penalty_alpha=0.6"),
         ({"max_time": 3.0}, "max_time: zoo does not support max_time=3.0"),
         ({"constraints": [1]}, "constraints: zoo does not support"),
@@ -81,7 +81,7 @@ def test_what_has_no_place_is_an_error_that_names_file_and_key_and_can_be_ignore
 
 
 def test_all_that_has_no_place_is_told_at_once():
-    with pytest.raises(CheckpointError, match="2 settings have no place here: max_time, top_p") as caught:
+    with pytest.raises(CheckpointError, match="2 settings that zoo does not follow: max_time, top_p") as caught:
         config_from_hf({"max_time": 3, "top_p": 7, "do_sample": True, "chat_format": "chatml"})
     assert "\n  zoo does not support max_time=3\n  top_p=7.0 is not between 0 and 1\n" in str(caught.value)
 

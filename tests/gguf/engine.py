@@ -42,8 +42,8 @@ class LlamaCpp:
                 found[token["id"]] = token["logprob"]
         return found
 
-    def states(self, text: str) -> Tensor:
-        """The last states of an encoder [T, D]."""
+    def states(self, text: str | list[int]) -> Tensor:
+        """The last states of an encoder [T, D], of a text or of tokens."""
         return torch.tensor(self.ask("/embedding", content=text)[0]["embedding"])
 
     def tokenize(self, text: str) -> list[int]:

@@ -29,7 +29,7 @@ CLOSE = 2e-4
 
 def reference(case: str, tmp_path: Path) -> Any:
     _, folder = in_folder(case, tmp_path / "hf")
-    kind = transformers.AutoModel if case == "bert" else transformers.AutoModelForCausalLM
+    kind = transformers.AutoModel if case in ("bert", "xlm_roberta") else transformers.AutoModelForCausalLM
     kind = transformers.AutoModelForSeq2SeqLM if "t5" in case else kind
     return kind.from_pretrained(folder, dtype="float32", attn_implementation="eager").eval()
 
@@ -71,6 +71,20 @@ def test_a_bert_has_the_states_of_transformers(tmp_path: Path) -> None:
     model = zoo.load(convert(theirs, tmp_path / "m.gguf", arch="bert")).double()
     found, expected = model(TOKENS), theirs.double()(TOKENS).last_hidden_state
     assert ((found if isinstance(found, torch.Tensor) else found.hidden) - expected).abs().max() < CLOSE
+
+
+@pytest.mark.slow
+@torch.inference_mode()
+def test_an_xlm_roberta_is_read_as_the_bert_that_its_file_holds(tmp_path: Path) -> None:
+    theirs, tokens = reference("xlm_roberta", tmp_path).double(), TOKENS.clamp(min=2)  # 1 is padding
+    expected = theirs(tokens).last_hidden_state
+    places = theirs.embeddings.position_embeddings
+    theirs.pooler, places.weight = None, torch.nn.Parameter(places.weight[2:])  # as llama.cpp's converter cuts it
+    theirs.config.max_position_embeddings = len(places.weight)
+    model = zoo.load(convert(theirs.float(), tmp_path / "m.gguf", arch="bert")).double()
+    assert model.ledger.family.name == "bert"
+    assert model.config.max_seq_len == 64
+    assert (model(tokens).hidden - expected).abs().max() < CLOSE
 
 
 @pytest.mark.slow

@@ -32,9 +32,9 @@ def test_examples_are_read_line_by_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('{"prompt": "a"', "line 2 is no JSON: Expecting"),
-        ("[" * 100_000, "line 2 is no JSON: it is nested too deep"),
-        ('["a", "b"]', "line 2 is no object"),
+        ('{"prompt": "a"', "line 2 is not JSON: Expecting"),
+        ("[" * 100_000, "line 2 is not JSON: it is nested too deep"),
+        ('["a", "b"]', "line 2 is not an object"),
         ('{"prompt": "a"}', "line 2 has neither reference nor references"),
         ('{"prompt": "a", "reference": "b", "references": ["c"]}', "line 2 has both reference and references"),
         ('{"reference": "b"}', "line 2: prompt is missing, not a text"),

@@ -87,7 +87,8 @@ def test_a_head_that_is_not_all_is_not_given_to_those_who_apply_it_themselves() 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_trainer_of_transformers_trains_it_as_its_own(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rule", "rate", "limit"), [("sgd", 0.1, 1e-6), ("adamw_torch", 1e-3, 5e-5)])
+def test_the_trainer_of_transformers_trains_it_as_its_own(tmp_path: Path, rule: str, rate: float, limit: float) -> None:
     transformers = pytest.importorskip("transformers", reason="the reference extra is not installed")
     pytest.importorskip("accelerate", reason="the reference extra is not installed")
     ours = zoo.load("tiny", dtype="float32")
@@ -98,21 +99,26 @@ def test_the_trainer_of_transformers_trains_it_as_its_own(tmp_path: Path) -> Non
     for i, model in enumerate((ours.for_trainer(), theirs)):
         options = transformers.TrainingArguments(
             output_dir=str(tmp_path / f"{i}"), per_device_train_batch_size=2, gradient_accumulation_steps=2,
-            max_steps=4, learning_rate=1e-3, lr_scheduler_type="constant", report_to=[], use_cpu=True,
-            save_strategy="no", disable_tqdm=True, logging_steps=1,
+            max_steps=4, learning_rate=rate, lr_scheduler_type="constant", report_to=[], use_cpu=True,
+            save_strategy="no", disable_tqdm=True, logging_steps=1, optim=rule,
         )  # fmt: skip
         trainer = transformers.Trainer(model=model, args=options, train_dataset=data)
         trainer.train()
         losses.append([step["loss"] for step in trainer.state.log_history if "loss" in step])
     assert [float(x) for x in losses[0]] == pytest.approx([float(x) for x in losses[1]], abs=1e-3)  # as it prints them
-    with torch.no_grad():  # float32: AdamW's first steps are the sign of a gradient; measured 3e-5 after four
-        assert (ours.eval()(rows) - theirs.eval()(rows).logits).abs().max() < 2e-4
+    theirs.save_pretrained(tmp_path / "theirs")
+    expected = dict(zoo.load(tmp_path / "theirs", dtype="float32").named_parameters())
+    # float32, other kernels: measured 6e-8 after SGD, whose steps are as far apart as gradients are, and 1.2e-5 after
+    # AdamW, whose first steps are the sign of a gradient, however small that is.
+    assert max((p - expected[name]).abs().max() for name, p in ours.named_parameters()) < limit
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["SFT", "DPO"])
 def test_trl_trains_it(kind: str, tmp_path: Path) -> None:
+    # Passes with trl 1.16.0 and datasets 5.2.0. They are not in `dev`: with pyarrow and pandas they take 270 MB, which
+    # two tests of a face that Trainer proves are not worth in every run.
     trl = pytest.importorskip("trl", reason="trl is not installed")
     datasets = pytest.importorskip("datasets", reason="datasets is not installed")
     transformers = pytest.importorskip("transformers", reason="the reference extra is not installed")

@@ -38,10 +38,8 @@ DECODERS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 ENCODERS: dict[str, dict[str, Any]] = {
-    "XLMRoberta": HEADS, "MPNet": HEADS,
-    "ModernBert": {
-        **HEADS, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2,
-    },
+    "Camembert": HEADS, "RoFormer": HEADS,
+    "MegatronBert": HEADS,
 }  # fmt: skip
 
 

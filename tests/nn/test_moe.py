@@ -20,6 +20,7 @@ from zoo.nn import (
     load_balancing_loss,
     quick_gelu,
 )
+from zoo.nn.grouped import can_group
 from zoo.nn.moe import Route
 
 HIDDEN, WIDTH, EXPERTS, TOKENS = 6, 5, 6, 9
@@ -62,6 +63,23 @@ def test_a_token_gets_the_weighted_sum_of_its_experts_whichever_way_it_is_comput
     close(e(x, chosen, weights), expected)
     close(e._gathered(x, chosen, weights), expected)  # as a graph is traced
     close(e(x[:0], chosen[:0], weights[:0]), expected[:0])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_tokens_sorted_for_grouped_products_get_the_same_sum(dtype: torch.dtype) -> None:
+    e = Experts(EXPERTS, 16, 8, quick_gelu).to(dtype)
+    x, weights = torch.randn(TOKENS, 16).to(dtype), torch.rand(TOKENS, 2)
+    chosen = torch.tensor([[1, 2 + t % 3] if t % 2 else [2 + t % 3, 1] for t in range(TOKENS)])
+    if not can_group(x, e.stacks()):
+        pytest.skip("this torch has no grouped products")
+    bound = 8 * torch.finfo(dtype).eps  # sums of 16 products, of which each is rounded
+    wide = Experts(EXPERTS, 16, 8, quick_gelu).double()
+    wide.load_state_dict(e.state_dict())
+    expected = by_hand(wide, x.double(), chosen, weights.double())
+    for way in (e._grouped, e._visited, e._gathered):
+        assert (way(x, chosen, weights) - expected).abs().max() <= bound * expected.abs().max()
+    assert (e._of_one(x[:1], chosen[:1], weights[:1]) - expected[:1]).abs().max() <= bound * expected.abs().max()
 
 
 def test_gradients_reach_the_experts_that_were_chosen_and_the_weights() -> None:

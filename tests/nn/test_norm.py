@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from zoo.nn import RMSNorm, UnitOffsetRMSNorm, at_least_float32
+from zoo.nn import LateCastRMSNorm, RMSNorm, UnitOffsetRMSNorm, at_least_float32
 
 DIM, EPS = 24, 1e-3
 
@@ -75,3 +75,15 @@ def test_unit_offset_norm_casts_last_as_gemma_does(dtype: torch.dtype) -> None:
 def test_at_least_float32_leaves_float64_alone() -> None:
     assert at_least_float32(torch.ones(1, dtype=torch.float64)).dtype == torch.float64
     assert at_least_float32(torch.ones(1, dtype=torch.bfloat16)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", [RMSNorm, UnitOffsetRMSNorm, LateCastRMSNorm])
+def test_the_short_way_gives_what_torch_s_norm_gives(kind: type[RMSNorm]) -> None:
+    norm = kind(24, 1e-5).double()
+    nn.init.normal_(norm.weight)
+    x = torch.cat((torch.randn(3, 24, dtype=torch.float64), torch.zeros(1, 24, dtype=torch.float64)))[:, None]
+    scale = norm.weight + (kind is UnitOffsetRMSNorm)
+    for eps in (1e-5, 0.5):
+        norm.eps = eps
+        with torch.no_grad():
+            torch.testing.assert_close(norm(x), nn.functional.rms_norm(x, (24,), scale, eps), atol=1e-14, rtol=1e-14)

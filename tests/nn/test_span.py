@@ -6,10 +6,26 @@ import pytest
 import torch
 from torch import Tensor
 
+import zoo
 from zoo.anatomy.config import RopeConfig
 from zoo.errors import UsageError
-from zoo.nn import NEW, Cache, Keys, KVCache, Mask, Rope, SlidingKVCache, Span, causal, everything, sliding
+from zoo.nn import (
+    NEW,
+    Cache,
+    ColumnSpan,
+    Keys,
+    KVCache,
+    Mask,
+    Rope,
+    SlidingKVCache,
+    Span,
+    causal,
+    everything,
+    hidden_states,
+    sliding,
+)
 from zoo.nn.keys import SLOTS
+from zoo.registry import installed
 
 CPU = torch.device("cpu")
 LEFT, RIGHT, BOTH, HOLE, NONE = "..xxx", "xxx..", ".xx..", "x.xx.", "....."
@@ -152,3 +168,30 @@ def test_layers_share_one_rotation_per_rope() -> None:
     a, b = Rope(4, RopeConfig(), 8), Rope(4, RopeConfig(theta=9.0), 8)
     assert span.rotation(a, torch.float64) is span.rotation(a, torch.float64)
     assert not torch.equal(span.rotation(a, torch.float64)[0], span.rotation(b, torch.float64)[0])
+
+
+def test_what_is_masked_takes_up_room_where_columns_are_counted() -> None:
+    span = ColumnSpan(3, 5, CPU, attention_mask=rows(LEFT, HOLE, RIGHT))
+    assert span.positions.tolist() == [[0, 0, 0, 1, 2], [0, 1, 2, 3, 4], [0, 1, 2, 3, 4]]
+    window = Mask(is_causal=False, window=2)
+    allowed = span.allowed(window, NEW)
+    assert allowed is not None
+    assert allowed[1].int().tolist() == [  # x.xx.: whom each column sees, at most one away and real
+        [1, 0, 0, 0, 0], [1, 0, 1, 0, 0], [0, 0, 1, 1, 0], [0, 0, 1, 1, 0], [0, 0, 0, 1, 0],
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("family", ["modernbert", "t5"])
+@torch.inference_mode()
+def test_a_masked_token_keeps_those_around_it_apart(family: str) -> None:
+    """As in transformers, whose encoders tell distances by columns; tokens that follow each other are another text."""
+    model = zoo.build(installed()[family].config_class.tiny(), dtype="float64", device="cpu").eval()
+    for number, parameter in enumerate(model.parameters()):
+        generator = torch.Generator().manual_seed(number)
+        parameter.copy_(0.3 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64))
+    tokens, is_real = torch.tensor([[5, 6, 7, 8, 9]]), rows("xx.xx")
+    apart, close = (
+        model.encode(*given).states if family == "t5" else hidden_states(model, given[0], attention_mask=given[1])[-1]
+        for given in ((tokens, is_real), (tokens[is_real][None], None))
+    )
+    assert (apart[is_real] - close[0]).abs().max() > 1e-3

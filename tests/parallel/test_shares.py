@@ -51,17 +51,22 @@ def test_a_layout_is_read_from_words() -> None:
     assert layout_of(["parallel.tp=2", "parallel.dp=3"]) == Layout(tp=2, dp=3)
     assert Layout(tp=2, dp=3).num_ranks == 6
     assert str(Layout(tp=2)) == "parallel.tp=2"
+    assert layout_of(["parallel.tp=2", "parallel.sp=True"]) == Layout(tp=2, sp=True)
+    assert str(Layout(tp=2, sp=True)) == "parallel.tp=2 parallel.sp=true"
+    assert Layout(tp=2, sp=True).num_ranks == 2
 
 
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("parallel.pt=2", "'parallel.pt' is no setting of parallel\ndid you mean: parallel."),
+        ("parallel.pt=2", "'parallel.pt' is not a setting of parallel\ndid you mean: parallel."),
+        ("parallel.sp=true", "and parallel.tp is 1\nadd parallel.tp=2"),
+        ("parallel.sp=2", "parallel.sp='2' is not true or false"),
         ("parallel.tp=two", "parallel.tp='two' is not a number of ranks"),
         ("parallel.tp=0", "parallel.tp=0 is not from 1 to 65,536"),
         ("parallel.tp=-1", "parallel.tp='-1' is not a number of ranks"),
         ("parallel.tp=²", "is not a number of ranks"),
-        ("parallel=2", "'parallel' is no setting of parallel"),
+        ("parallel=2", "'parallel' is not a setting of parallel"),
     ],
 )
 def test_a_word_that_sets_nothing_is_refused(word: str, words: str) -> None:

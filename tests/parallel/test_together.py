@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ CASES = ("a rank without the file", "another config", "other weights", "a mesh o
 
 def attempt(rank: int, folder: str) -> list[Any]:
     """The first line of what each case is refused with on this rank, then the bytes and logits of what is built."""
+    import torch.distributed.checkpoint as dcp
     from torch.distributed.device_mesh import init_device_mesh
 
-    mesh, other = (init_device_mesh("cpu", (2,), mesh_dim_names=(name,)) for name in ("tp", "pp"))
+    mesh, other = (init_device_mesh("cpu", (2,), mesh_dim_names=(name,)) for name in ("tp", "xp"))
     good = f"{folder}/good"
     tries = {
         "a rank without the file": lambda: zoo.load(good if rank == 0 else f"{folder}/absent", mesh=mesh),
@@ -30,11 +32,12 @@ def attempt(rank: int, folder: str) -> list[Any]:
         "heads": lambda: zoo.build(
             "llama3", "model.num_heads=9", "model.num_kv_heads=9", "model.num_layers=1", mesh=mesh
         ),
-        "quantize": lambda: zoo.load(good, quantize="int8", mesh=mesh),
+        "quantize": lambda: zoo.load(good, quantize="int4-128", mesh=mesh),
     }
     told = [refusal(attempt) for attempt in tries.values()]
     built = [zoo.build("tiny", device="cpu", mesh=one) for one in (mesh, None)]
     tokens = torch.arange(9)[None]
+    dcp.save({"model": built[0].state_dict(), "step": rank}, checkpoint_id=f"{folder}/dcp")
     gap = (built[0](tokens) - built[1](tokens)).abs().max().item()
     return [told, [sum(p.to_local().nbytes for p in built[0].parameters() if hasattr(p, "to_local"))], gap]
 
@@ -48,8 +51,12 @@ def refusal(attempt: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
-    folder = tmp_path_factory.mktemp("ranks")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
+
+
+@pytest.fixture(scope="module")
+def told(folder: Path) -> list[Any]:
     for name, seed in (("good", 0), ("other", 1)):
         zoo.save(zoo.build("tiny", device="cpu", seed=seed), folder / name)
     return over_ranks(attempt, str(folder))
@@ -61,9 +68,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
         ("a rank without the file", "absent"),
         ("another config", "the checkpoint of rank 0 is not that of rank 1"),
         ("other weights", "the checkpoint of rank 0 is not that of rank 1"),
-        ("a mesh of other ways", "a mesh of pp is not one that zoo loads over"),
+        ("a mesh of other ways", "a mesh of xp is not one that zoo loads over"),
         ("heads", "tp=2 cannot cut this model: num_heads has 9"),
-        ("quantize", "quantize= and mesh= do not go together yet"),
+        ("quantize", "tp=2 cannot cut this model: layers.0.attn.o_proj.weight in groups of 128 columns has 1"),
     ],
 )
 def test_what_goes_wrong_on_one_rank_is_told_on_each(told: list[Any], case: str, words: str) -> None:
@@ -73,3 +80,13 @@ def test_what_goes_wrong_on_one_rank_is_told_on_each(told: list[Any], case: str,
 def test_the_same_seed_gives_the_weights_of_one_process(told: list[Any]) -> None:
     # float32 sums in another order: about 1e-6 of logits of order 1
     assert all(of_rank[2] < 1e-5 for of_rank in told)
+
+
+@pytest.mark.usefixtures("told")
+def test_what_ranks_stored_of_a_cut_model_is_read_whole(folder: Path) -> None:
+    """Each rank wrote its rows, columns and tokens; nothing but the names and the config says whose they are."""
+    assert len([*(folder / "dcp").glob("*.distcp")]) == 2
+    read, one = zoo.load(folder / "dcp", "config=tiny"), zoo.build("tiny", device="cpu")
+    expected = dict(one.named_parameters())
+    assert all(torch.equal(p, expected[name]) for name, p in read.named_parameters())
+    assert read.ledger.num_parameters == sum(p.numel() for p in expected.values())

@@ -34,6 +34,7 @@ def test_llama_3_gets_its_own_figures_back() -> None:
 TABLE_3 = [  # arXiv:2203.15556: FLOPs, parameters and tokens of the first approach, to the digits that are printed
     (1.92e19, 400e6, 8.0e9), (1.21e20, 1e9, 20.2e9), (1.23e22, 10e9, 205.1e9), (5.76e23, 67e9, 1.5e12),
     (3.85e24, 175e9, 3.7e12), (9.90e24, 280e9, 5.9e12), (3.43e25, 520e9, 11.0e12), (1.27e26, 1e12, 21.2e12),
+    (1.30e28, 10e12, 216.2e12),
 ]  # fmt: skip
 
 

@@ -7,8 +7,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.distributions import PYTEST, installed_from, prepared, zoo
+from zoo.testing import GROUPS
 
 pytestmark = pytest.mark.slow
 
@@ -21,6 +23,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed_from(HOME, tmp_path_factory.mktemp("site"))
 
 
+@pytest.mark.long
 def test_its_own_tests_pass(site: Path) -> None:
     """The contract, and parity with transformers: see the tests of the distribution."""
     words = f"-q -p no:cacheprovider -p no:hydra_pytest --rootdir {HOME} --confcutdir {HOME} {HOME / 'tests'}".split()
@@ -45,13 +48,15 @@ def test_show_speaks_of_a_state_and_of_no_cache_per_token(site: Path) -> None:
 
 
 def test_the_contract_is_kept_to_the_letter(site: Path) -> None:
-    done = zoo("check-plugin", "zoo-mamba2", "--json", site=site)
+    groups = [group for group in GROUPS if group != "parallel"]  # which its own tests prove, above
+    done = zoo("check-plugin", "zoo-mamba2", *(f"--group={group}" for group in groups), "--json", site=site)
     told = json.loads(done.stdout)
     assert (done.returncode, told["fail"]) == (0, 0)
     assert {check["name"] for check in told["checks"] if check["state"] == "skip"} == {
         "padding of the source changes nothing",
         "rotary layers see distances only",
         "an odd ratio of heads decodes as well",
+        *(() if torch.cuda.is_available() else ("it computes on a gpu what the cpu computes",)),
     }
 
 

@@ -34,6 +34,17 @@ V2 = {k: v for k, v in V3.items() if k != "num_nextn_predict_layers"} | {
     "pretraining_tp": 1, "norm_topk_prob": False, "routed_scaling_factor": 16.0, "scoring_func": "softmax",
     "topk_method": "group_limited_greedy", "rope_scaling": YARN | {"mscale": 0.707, "mscale_all_dim": 0.707},
 }  # fmt: skip
+V32 = V3 | {
+    "architectures": ["DeepseekV32ForCausalLM"], "model_type": "deepseek_v32", "index_head_dim": 8, "index_n_heads": 6,
+    "index_topk": 7,
+}  # fmt: skip
+GLM5 = {k: v for k, v in V32.items() if k not in ("auto_map", "rope_scaling", "rope_theta")} | {
+    "architectures": ["GlmMoeDsaForCausalLM"], "model_type": "glm_moe_dsa", "head_dim": 6, "qk_head_dim": 14,
+    "indexer_rope_interleave": True, "rope_interleave": True, "index_topk_freq": 2, "index_skip_topk_offset": 2,
+    "index_topk_pattern": None, "indexer_types": ["full", "full", "shared"], "moe_router_dtype": "float32",
+    "mlp_layer_types": ["dense", "sparse", "sparse"], "index_share_for_mtp_iteration": True,
+    "rope_parameters": {"rope_theta": 10000, "rope_type": "default"},
+}  # fmt: skip
 LITE = V2 | {"q_lora_rank": None, "n_group": 1, "topk_group": 1, "topk_method": "greedy", "routed_scaling_factor": 1.0}
 
 
@@ -43,7 +54,7 @@ def tensors(c: dict[str, Any]) -> Tensors:
     shapes = _shapes(c)
     return {
         name: torch.randn(shape, generator=draw)
-        if name.endswith("bias")
+        if name.endswith("correction_bias")
         else ((len(shape) == 1) + torch.randn(shape, generator=draw) * shape[-1] ** -0.5).bfloat16()
         for name, shape in shapes.items()
     }
@@ -63,7 +74,8 @@ def quantised(weights: Tensors, rows: int, columns: int) -> tuple[Tensors, Tenso
     """
     stored, meant = dict(weights), dict(weights)
     for name, x in weights.items():
-        if x.ndim != 2 or "_proj" not in name or "eh_proj" in name:
+        is_packed = "_proj" in name or ".indexer.w" in name
+        if x.ndim != 2 or not is_packed or "eh_proj" in name or "weights_proj" in name:
             continue
         scale = torch.empty(-(-x.shape[0] // rows), -(-x.shape[1] // columns))
         packed, exact = torch.empty(x.shape, dtype=torch.float8_e4m3fn), torch.empty_like(x)
@@ -103,7 +115,14 @@ def _layer(c: dict[str, Any], i: int) -> dict[str, tuple[int, ...]]:
     else:
         attention |= {"q_a_proj": (squeezed, d), "q_a_layernorm": (squeezed,)}
         attention["q_b_proj"] = (heads * (nope + rope), squeezed)
+    types = c.get("indexer_types", [])
+    if "index_topk" in c and (i >= len(types) or types[i] == "full"):
+        width, n = c["index_head_dim"], c["index_n_heads"]
+        attention |= {"indexer.wq_b": (n * width, squeezed), "indexer.wk": (width, d), "indexer.weights_proj": (n, d)}
+        attention |= {"indexer.k_norm": (width,)}
     shapes = {f"self_attn.{name}.weight": shape for name, shape in attention.items()}
+    if "indexer.k_norm" in attention:
+        shapes["self_attn.indexer.k_norm.bias"] = shapes["self_attn.indexer.k_norm.weight"]
     shapes |= {"input_layernorm.weight": (d,), "post_attention_layernorm.weight": (d,)}
     if i < c["first_k_dense_replace"] or i % c["moe_layer_freq"]:
         return shapes | _mlp("mlp", d, c["intermediate_size"])

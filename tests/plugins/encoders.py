@@ -1,4 +1,4 @@
-"""Small BERTs, RoBERTas and DistilBERTs with weights large enough that a misplaced one shows."""
+"""Small encoders with weights large enough that a misplaced one shows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 import zoo
 from zoo.registry import installed
 
-FAMILIES = ("bert", "roberta", "distilbert")
+FAMILIES = ("bert", "roberta", "xlm_roberta", "mpnet", "electra", "albert", "distilbert")
 HEADS = {
     "none": {},
     "masked_lm": {},
@@ -19,14 +19,19 @@ HEADS = {
     "token_classification": {"num_labels": 4, "labels": ["O", "PER", "LOC", "ORG"]},
 }
 BERT_HEADS = HEADS | {"pretraining": {}, "next_sentence": {}}
-POOLED = ("pretraining", "next_sentence", "sequence_classification")  # heads that in BERT read the pooled state
-ALL = [("bert", head) for head in BERT_HEADS] + [(f, head) for f in ("roberta", "distilbert") for head in HEADS]
+POOLED = (
+    "pretraining",
+    "next_sentence",
+    "sequence_classification",
+)  # heads that in BERT and ALBERT read the pooled state
+ALL = [("bert", head) for head in BERT_HEADS] + [(f, head) for f in FAMILIES[1:] for head in HEADS]
+ALL.append(("albert", "pretraining"))
 
 
 def config_of(family: str, head: str, **changes: Any) -> Any:
     """The family's tiny config with another head."""
     values = {"head": head, **BERT_HEADS.get(head, {}), **changes}
-    if family == "bert":
+    if family in ("bert", "albert"):
         values = {"has_pooler": head in POOLED} | values
     return replace(installed()[family].config_class.tiny(), **values)
 

@@ -1,4 +1,4 @@
-"""BERT, RoBERTa and DistilBERT in Hugging Face's files: which names and keys are read, and which refused."""
+"""BERT and its kin in Hugging Face's files: which names and keys are read, and which refused."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 import zoo
 from tests.plugins.encoders import ALL, FAMILIES, config_of, model_of
+from tests.some import some
 from zoo.errors import CheckpointError
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 
 Tensors = dict[str, Tensor]
+PREFIX = {"xlm_roberta": "roberta"}  # of the trunk's names, where it is not the family's
 
 
 def stored(folder: Path, config: Any, change: Callable[[Tensors], Tensors], **keys: Any) -> Path:
@@ -59,7 +61,7 @@ def test_configs_survive_the_round_trip(family: str, head: str, changes: dict[st
     keys.check(where=family)
 
 
-@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("family", ["bert", "roberta", "xlm_roberta", "albert"])
 @pytest.mark.parametrize("has_pooler", [True, False])
 def test_the_pooler_of_a_base_model_survives_the_round_trip(family: str, has_pooler: bool) -> None:
     dialect = installed()[family].dialect("hf")
@@ -166,7 +168,7 @@ def test_base_models_load_with_and_without_prefix(family: str, tmp_path: Path) -
     config = config_of(family, "none")
 
     def prefixed(tensors: Tensors) -> Tensors:
-        return {f"{family}.{name}": t for name, t in tensors.items()}
+        return {f"{PREFIX.get(family, family)}.{name}": t for name, t in tensors.items()}
 
     bare = zoo.load(stored(tmp_path / "bare", config, lambda t: t))
     full = zoo.load(stored(tmp_path / "full", config, prefixed))
@@ -184,6 +186,28 @@ def test_a_base_model_leaves_a_pretraining_head_out_but_no_other(family: str, he
     folder = stored(tmp_path / "classes", config, lambda t: t | {"classifier.bias": torch.zeros(2)})
     with pytest.raises(CheckpointError, match=r"classifier\.bias"):
         zoo.load(folder)
+
+
+@pytest.mark.parametrize("family", some(FAMILIES, "roberta"))
+def test_files_of_an_embedder_hold_the_trunk_of_the_class_that_they_name(family: str, tmp_path: Path) -> None:
+    config = config_of(family, "none", **({} if family in ("distilbert", "electra") else {"has_pooler": True}))
+    dialect = installed()[family].dialect("hf")
+    named = dialect.to_config(config_of(family, "masked_lm"))["architectures"]
+    model = zoo.load(stored(tmp_path / "trunk", config, lambda t: t, architectures=named))
+    assert_same(model, model_of(config))
+    assert "head that is not in the files" in model.ledger.keys.told["architectures"]
+    part = dialect.mapping(config_of(family, "masked_lm")).plan(["lm_head.dense.bias"])[0][0].theirs[0]
+    folder = stored(tmp_path / "half", config, lambda t: t | {part: torch.zeros(24)}, architectures=named)
+    with pytest.raises(CheckpointError, match="missing"):
+        zoo.load(folder)
+
+
+def test_a_trunk_whose_files_have_no_pooler_has_none_and_says_so(tmp_path: Path) -> None:
+    config = config_of("xlm_roberta", "none", has_pooler=True)
+    folder = stored(tmp_path / "bare", config, lambda t: {k: v for k, v in t.items() if "pooler" not in k})
+    model = zoo.load(folder)
+    assert not model.config.has_pooler
+    assert "no pooler" in model.ledger.keys.told["add_pooling_layer"]
 
 
 def test_a_missing_pooler_is_an_error(tmp_path: Path) -> None:

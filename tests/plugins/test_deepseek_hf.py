@@ -15,6 +15,7 @@ import zoo
 from tests.plugins.deepseek_files import LITE, V2, V3, YARN, quantised, tensors, write
 from zoo.anatomy.size import Size
 from zoo.errors import CheckpointError, ConfigError, UsageError
+from zoo.generation.speculation import ModulesDraft
 from zoo.nn import hidden_states, traced
 from zoo.registry import installed
 
@@ -223,7 +224,7 @@ def test_modules_guess_what_predict_ahead_says_and_change_no_text(tmp_path: Path
     write(tmp_path, config, tensors(config))
     model = zoo.load(tmp_path, f"model.num_mtp_layers={count}", dtype="float64")
     told: list[tuple[list[int], list[int]]] = []
-    draft = model.own_draft()
+    draft: Any = ModulesDraft(model)
     own = draft.guess_rows
 
     def guess_rows(rows: Any, most: Any, pick: Any) -> Any:

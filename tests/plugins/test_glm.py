@@ -46,8 +46,11 @@ def mtp_parameters(c) -> int:
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_presets_have_the_published_parameters(name: str) -> None:
     config = preset(name)
-    ahead = mtp_parameters(config) if config.family == "glm4_moe" else 0  # the hub counts it; it is not built here
+    ahead = mtp_parameters(config) if config.family == "glm4_moe" else 0  # the hub counts it; it is not built unasked
     assert Size.of(config).parameters + ahead == PUBLISHED[name]
+    if ahead:
+        asked = type(config).from_dict({**config.to_dict(), "num_mtp_layers": 1})
+        assert Size.of(asked).parameters == PUBLISHED[name]
 
 
 @pytest.mark.slow

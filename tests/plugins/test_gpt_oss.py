@@ -142,7 +142,7 @@ def test_a_sink_takes_its_share_of_the_softmax() -> None:
     attn = zoo.build(replace(installed()["gpt_oss"].config_class.tiny(), sliding_layers=[]), device="cpu")
     attn = attn.layers[0].attn.double()
     attn.sinks.copy_(torch.linspace(-2, 3, 6))
-    from zoo.nn.attention import Attend
+    from zoo.nn.attend import Attend
 
     g = torch.Generator().manual_seed(0)
     q, k, v = (torch.randn(1, 4, heads, 10, generator=g, dtype=torch.float64) for heads in (6, 2, 2))
@@ -175,7 +175,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The same model with experts in MXFP4, as released, and in bfloat16."""
     root = tmp_path_factory.mktemp("gpt-oss")
     tiny = replace(installed()["gpt_oss"].config_class.tiny(), hidden_size=32, intermediate_size=64, num_layers=2,
-                   sliding_layers=None, dtype="bfloat16")  # fmt: skip
+                   num_experts=4, sliding_layers=None, dtype="bfloat16")  # fmt: skip
     plain = zoo.save(zoo.build(tiny, device="cpu").bfloat16(), root / "plain")
     tensors, raw = load_file(plain / "model.safetensors"), json.loads((plain / "config.json").read_text())
     stored: dict[str, Tensor] = {}

@@ -42,6 +42,14 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "two periods": ("command-r7b", {"layer_switch": 2}, "layer_switch: 2 is not supported"),
     "two bases": ("pythia", {"rope_parameters": {"rope_theta": 500.0}}, "rotary_emb_base: 10000 is not supported"),
     "heads that do not fit": ("pythia", {"num_attention_heads": 5}, "5 heads do not divide"),
+    "heads of a GPT-J that do not fit": ("gpt-j", {"n_head": 5}, "5 heads do not divide"),
+    "more channels than a head has": ("gpt-j", {"rotary_dim": 18}, "18 is not whole pairs of the 16"),
+    "half a pair of channels": ("gpt-j", {"rotary_dim": 7}, "7 is not whole pairs"),
+    "no channel that rotates": ("gpt-j", {"rotary_dim": 0}, "0 is not whole pairs"),
+    "all of the state rotates": ("gpt-j", {"rotary_dim": None}, "null is not a number of channels"),
+    "scores that are not scaled": ("gpt-j", {"scale_attn_weights": False}, "False is not supported"),
+    "no rotary positions": ("gpt-j", {"rotary": False}, "False is not supported"),
+    "another base in a GPT-J": ("gpt-j", {"rope_theta": 500.0}, "rope_theta"),
     "a new Falcon without parallel branches": (
         "falcon-40b", {"parallel_attn": False}, "false is not supported with new_decoder_architecture"),
     "two norms in an old Falcon": ("falcon-7b", {"num_ln_in_parallel_attn": 2}, "without new_decoder_architecture"),
@@ -72,6 +80,8 @@ def test_what_a_file_leaves_out_is_what_its_makers_code_takes() -> None:
     assert read("exaone4", "layer_types", sliding_window_pattern=2).sliding_layers == [0, 2]
     assert read("smollm3", "no_rope_layers").nope_layers == [3]
     assert read("pythia", "rotary_pct").rope.partial == 0.25
+    assert read("gpt-j", "n_inner").intermediate_size == 4 * 64
+    assert read("gpt-j", "rotary_dim", n_embd=512).rope.partial == 64 / 128
     assert read("falcon-40b").has_mlp_norm
     assert not read("falcon-40b", num_ln_in_parallel_attn=1).has_mlp_norm
     assert read("falcon-7b").num_kv_heads == 1

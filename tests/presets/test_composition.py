@@ -15,11 +15,11 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 import zoo
-from tests.distributions import good_plugin, install
-from zoo.errors import ConfigError, UsageError, ZooError
+from tests.distributions import install
+from zoo.errors import ConfigError, UsageError
 from zoo.presets import composition
 from zoo.presets import config as read_preset
-from zoo.presets.composition import VERSION_BASE, compose, translate
+from zoo.presets.composition import VERSION_BASE, by_hydra, translate
 from zoo.registry import installed
 
 ROOT = Path(zoo.__file__).parents[1]
@@ -45,8 +45,8 @@ def plugged(tmp_path, monkeypatch):
 
 
 def composed(*words: str) -> Any:
-    """`compose`, whatever family it gives."""
-    return compose(*words)
+    """What Hydra composes, whatever family it is of."""
+    return by_hydra(*words)
 
 
 def preset(family: str, *lines: str) -> str:
@@ -194,83 +194,6 @@ def test_an_unforeseen_error_of_hydra_keeps_its_first_line():
 def test_the_family_must_be_that_of_the_config():
     with pytest.raises(ConfigError, match=r"model\.family='gpt2' is not the family of LlamaConfig"):
         composed("llama3", "model.family=gpt2")
-
-
-def test_a_strangers_preset_composes(plugged):
-    plugged("mamba", good_plugin("zoo_mamba", "mamba", {"mamba": preset("mamba", "hidden_size: 9")}))
-    config = composed("mamba", "model.num_layers=7")
-    assert (type(config).__module__, config.hidden_size, config.num_layers) == ("zoo_mamba.config", 9, 7)
-    assert composed("mamba") == read_preset("mamba")
-
-
-@pytest.mark.slow
-def test_a_preset_in_a_subfolder_composes(plugged):
-    files = good_plugin("zoo_mix", "mix", {"decoder/long": preset("mix", "num_layers: 3")})
-    files["zoo_mix/conf/model/decoder/short.yaml"] = "# short\ndefaults:\n  - decoder/long@_here_\n  - _self_\n"
-    plugged("mix", files)
-    assert composed("decoder/long").num_layers == composed("decoder/short").num_layers == 3
-    with pytest.raises(UsageError, match=r"no model is called 'decoder/lon'\ndid you mean: decoder/long"):
-        composed("decoder/lon")
-
-
-@pytest.mark.slow
-def test_a_strangers_option_group_needs_no_plus(plugged):
-    files = good_plugin("zoo_groups", "groups")
-    files["zoo_groups/conf/depth/__init__.py"] = ""
-    files["zoo_groups/conf/depth/deep.yaml"] = "# @package model\nnum_layers: 99\n"
-    plugged("groups", files)
-    assert composed("groups", "depth=deep").num_layers == 99
-
-
-@pytest.mark.slow
-def test_a_key_that_is_no_field_is_told_with_its_preset(plugged):
-    plugged("typo", good_plugin("zoo_typo", "typo", {"typo": preset("typo", "hiden_size: 9")}))
-    with pytest.raises(UsageError) as raised:
-        composed("typo")
-    expected = "model/typo.yaml: no key 'model.hiden_size'\ndid you mean: model.hidden_size?"
-    assert str(raised.value).endswith(expected)
-
-
-@pytest.mark.slow
-def test_a_preset_without_a_family_is_refused(plugged):
-    plugged("bare", good_plugin("zoo_bare", "bare", {"bare": "hidden_size: 9\n"}))
-    with pytest.raises(UsageError, match="the preset names no family\nstart its defaults with /schema/"):
-        composed("bare")
-
-
-@pytest.mark.slow
-def test_a_strangers_preset_is_scanned_before_hydra_reads_it(plugged):
-    presets = {"env": preset("sly", "hub: ${oc.env:HOME}"), "sly": preset("sly"), "short": "defaults:\n  - env\n"}
-    plugged("sly", good_plugin("zoo_sly", "sly", presets))
-    assert composed("sly").hub == ""
-    for name in ("env", "short"):
-        with pytest.raises(ZooError, match=r"env.yaml: line 5: an interpolation"):
-            composed(name)
-
-
-@pytest.mark.slow
-def test_a_broken_config_class_harms_only_its_family(plugged):
-    files = good_plugin("zoo_sick", "sick")
-    files["zoo_sick/config.py"] = "raise RuntimeError('no such luck')"
-    plugged("sick", files)
-    assert composed("llama3").num_layers == 32
-    with pytest.raises(ZooError, match=r"the config of family 'sick' cannot be read\n.*RuntimeError: no such luck"):
-        composed("sick")
-
-
-@pytest.mark.slow
-def test_a_blocked_plugins_preset_repeats_why(plugged, monkeypatch):
-    monkeypatch.setenv("ZOO_BLOCK", "gpt2")
-    plugged("other", good_plugin("zoo_other", "other"))
-    with pytest.raises(ZooError, match="the plugin 'gpt2' of zoo-lm is blocked\n-p no:gpt2"):
-        composed("gpt2")
-
-
-@pytest.mark.slow
-def test_two_presets_of_one_name_are_told(plugged):
-    plugged("copy", good_plugin("zoo_copy", "copy", {"llama3": preset("copy"), "copy": preset("copy")}))
-    with pytest.warns(UserWarning, match="the model 'llama3' of zoo-copy is hidden by the one of zoo-lm"):
-        assert composed("llama3").family == "llama"
 
 
 def test_hydras_version_is_asked_for_where_it_wants_to_be():

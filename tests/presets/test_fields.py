@@ -85,8 +85,8 @@ def test_values_of_their_fields_are_held(values: dict[str, Any]) -> None:
         ({"part": {"theta": "a"}}, "f.yaml: model.part.theta"),
         ({"maybe": 5}, "f.yaml: model.maybe"),
         ({"names": [5]}, "f.yaml: model.names"),
-        ({"hub": "a/b/c"}, "model.hub='a/b/c' is no repository"),
-        ({"hub": "../a"}, "is no repository"),
+        ({"hub": "a/b/c"}, "model.hub='a/b/c' is not a repository"),
+        ({"hub": "../a"}, "is not a repository"),
     ],
 )
 def test_values_of_other_fields_or_types_are_refused(values: dict[str, Any], told: str) -> None:

@@ -62,7 +62,7 @@ ACTING = {  # what model/case.yaml says: what is said of it
     f"{GOOD}save: CANARY\n": "no key 'model.save'",
     f"{GOOD}rope: {{save: CANARY}}\n": "no key 'model.rope.save'",
     f"{GOOD}rope: 5\n": "model.rope=5 is not a group of fields",
-    f"{GOOD}hub: ../../etc\n": "model.hub='../../etc' is no repository of the hub",
+    f"{GOOD}hub: ../../etc\n": "model.hub='../../etc' is not a repository of the hub",
     f"{GOOD}hub: ${{oc.env:HOME}}\n": "line 11: an interpolation ${, which a preset may not have",
     f'{GOOD}hub: "\\x24{{oc.env:HOME}}"\n': "line 11: an interpolation ${, which a preset may not have",
     f"{GOOD}family: gpt2\n": "two families: llama and gpt2",

@@ -6,6 +6,7 @@ What transformers 5.23 computes in float64 from the dequantised file is held to 
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 import zoo
 from zoo.checkpoint.companions import read_settings
 from zoo.checkpoint.inspection import inspect
+from zoo.measurement import continuations
 from zoo.text import open_tokenizer
 
 NAME = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -64,29 +66,39 @@ def test_greedy_text_equals_the_reference(model: nn.Module, numbers: dict[str, T
     assert [*prompt[0].tolist(), *out.new_tokens[0]] == expected
 
 
-def test_a_folder_that_convert_wrote_speaks_as_the_file_does(tmp_path: Path) -> None:
-    zoo.convert(FILE, tmp_path / "out", format="hf", dtype="bfloat16")
-    ours, theirs = open_tokenizer(tmp_path / "out"), open_tokenizer(FILE)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file as a Hugging Face folder."""
+    return zoo.convert(FILE, tmp_path_factory.mktemp("hf") / "out", format="hf", dtype="bfloat16").folder
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file in blocks of 8 bits."""
+    return zoo.convert(FILE, tmp_path_factory.mktemp("gguf") / "m.gguf", format="gguf", type="q8_0").folder
+
+
+def test_a_folder_that_convert_wrote_speaks_as_the_file_does(folder: Path) -> None:
+    ours, theirs = open_tokenizer(folder), open_tokenizer(FILE)
     message = [{"role": "user", "content": "What is the capital of France?"}]
     assert ours.encode_chat(message) == theirs.encode_chat(message)
-    config, _ = read_settings(inspect(tmp_path / "out"))
+    config, _ = read_settings(inspect(folder))
     assert config.eos_token_id == [theirs.eos_token_id]
-    model = zoo.load(tmp_path / "out", dtype="float32")
+    model = zoo.load(folder, dtype="float32")
     out = zoo.generate(model, ours.encode_chat(message), tokenizer=ours, config=config, max_new_tokens=12)
     assert out.texts == ["The capital of France is Paris."]
 
 
 @pytest.mark.long
 @torch.inference_mode()
-def test_llama_cpp_reads_the_blocks_that_zoo_makes_of_it(tmp_path: Path, model: nn.Module) -> None:
+def test_llama_cpp_reads_the_blocks_that_zoo_makes_of_it(blocks: Path, model: nn.Module) -> None:
     """The numbers of 4 bits in blocks of 8: a mean KL of 0.001 is what such blocks may cost."""
     pytest.importorskip("xllamacpp", reason="llama.cpp, as xllamacpp brings it, is not installed")
     from tests.gguf.engine import llama_cpp
 
-    file = zoo.convert(FILE, tmp_path / "m.gguf", format="gguf", type="q8_0").folder
-    assert file.stat().st_size < 150_000_000
+    assert blocks.stat().st_size < 150_000_000
     prompt = open_tokenizer(FILE).encode("The capital of France is")
-    with llama_cpp(file) as engine:
+    with llama_cpp(blocks) as engine:
         assert engine.tokenize("The capital of France is") == prompt
         found = engine.log_probabilities(prompt, model.config.vocab_size)
         told = engine.greedy(prompt, 8)
@@ -94,3 +106,26 @@ def test_llama_cpp_reads_the_blocks_that_zoo_makes_of_it(tmp_path: Path, model: 
     known = ~found.isnan()
     assert float((expected.exp() * (expected - found))[known].sum()) < 0.02
     assert told == zoo.generate(model, torch.tensor([prompt]), max_new_tokens=8, eos_token_id=[]).new_tokens[0]
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
+def test_compare_tells_what_the_folder_and_the_blocks_lost(
+    folder: Path, blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """bfloat16 keeps 8 bits of a number and a block of Q8_0 about 8 of its greatest: both lose next to nothing.
+
+    What each says after the same words, tests of compare hold; here it is four tokens of each way instead of 32.
+    """
+    for way, settings in continuations.WAYS.items():
+        monkeypatch.setitem(continuations.WAYS, way, replace(settings, max_new_tokens=4))
+    text = tmp_path / "text.txt"
+    text.write_text("The capital of France is Paris. Water boils at a hundred degrees, and ice melts at zero.\n")
+    found = zoo.compare(FILE, folder, blocks, text=text)
+    assert found.measurements is not None
+    told = {row.label: row.values for row in found.measurements.rows}
+    kl = told["KL(first to this), nats per token"]
+    assert kl[0] is None
+    assert 0 < kl[1] < 1e-3
+    assert 0 < kl[2] < 2e-3
+    assert "KL(first to this)" in str(found)

@@ -41,7 +41,37 @@ QWEN3_5_MOE = {name: value for name, value in QWEN3_5.items() if name != "interm
     "router_aux_loss_coef": 0.001,
 }  # fmt: skip
 
-FAMILIES: dict[str, dict[str, Any]] = {"gpt-oss": GPT_OSS, "qwen3.5": QWEN3_5, "qwen3.5-moe": QWEN3_5_MOE}
+LLAMA4 = {
+    "architectures": ["Llama4ForCausalLM"], "model_type": "llama4_text", **SIZES, "attention_bias": False,
+    "attention_chunk_size": 12, "attn_scale": 0.1, "attn_temperature_tuning": True, "floor_scale": 8192, "head_dim": 24,
+    "for_llm_compressor": False, "interleave_moe_layer_step": 2, "intermediate_size": 40, "intermediate_size_mlp": 72,
+    "no_rope_layers": [], "num_experts_per_tok": 1, "num_hidden_layers": 5, "num_local_experts": 5, "pad_token_id": 0,
+    "output_router_logits": False, "rms_norm_eps": 1e-5, "rope_theta": 500_000.0, "router_aux_loss_coef": 0.001,
+    "rope_scaling": {
+        "factor": 16.0, "high_freq_factor": 1.0, "low_freq_factor": 1.0, "original_max_position_embeddings": 16,
+        "rope_type": "llama3",
+    },
+    "router_jitter_noise": 0.0, "use_qk_norm": True,
+}  # fmt: skip
+GEMMA4_MOE = {
+    "architectures": ["Gemma4ForCausalLM"], "model_type": "gemma4_text", "hidden_size": 64, "intermediate_size": 80,
+    "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16, "vocab_size": 160,
+    "vocab_size_per_layer_input": 160, "hidden_size_per_layer_input": 0, "global_head_dim": 24, "sliding_window": 12,
+    "num_global_key_value_heads": 1, "attention_k_eq_v": True, "num_kv_shared_layers": 0, "attention_bias": False,
+    "attention_dropout": 0.0, "enable_moe_block": True, "num_experts": 6, "top_k_experts": 2, "bos_token_id": 2,
+    "moe_intermediate_size": 24, "final_logit_softcapping": 30.0, "tie_word_embeddings": True, "eos_token_id": 1,
+    "hidden_activation": "gelu_pytorch_tanh", "rms_norm_eps": 1e-6, "pad_token_id": 0, "use_double_wide_mlp": False,
+    "layer_types": ["sliding_attention", "full_attention"] * 2, "max_position_embeddings": 256,
+    "use_bidirectional_attention": "vision", "initializer_range": 0.02, "torch_dtype": "float32",
+    "rope_parameters": {
+        "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1_000_000.0, "rope_type": "proportional"},
+        "sliding_attention": {"rope_theta": 10_000.0, "rope_type": "default"},
+    },
+}  # fmt: skip
+
+FAMILIES: dict[str, dict[str, Any]] = {
+    "gpt-oss": GPT_OSS, "llama4": LLAMA4, "qwen3.5": QWEN3_5, "qwen3.5-moe": QWEN3_5_MOE, "gemma4-moe": GEMMA4_MOE,
+}  # fmt: skip
 
 
 def add_to(tool: ModuleType) -> ModuleType:

@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from tests.reference.added import add_to
+from tests.reference.encoded import add_encoders
 from tests.reference.more import add_more
 
 FILE = Path(__file__).with_name("headers.json")
@@ -30,7 +31,7 @@ def load_tool(path: Path = TOOL) -> ModuleType:
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return add_more(add_to(module))
+    return add_encoders(add_more(add_to(module)))
 
 
 def made(tool: ModuleType, name: str) -> dict[str, Any] | None:

@@ -7,24 +7,31 @@ from typing import Any
 
 import pytest
 
+from tests.goldens import all_goldens
 from tests.reference.absent import cases, kept, keys, put, taken, without
 from tests.some import one_in
 from zoo.errors import ZooError
 from zoo.registry import installed
-from zoo.verification.goldens.rerun import goldens_of
 from zoo.weights import ForeignConfig
 
-FAMILIES = {g.name: family for _, family in installed().families.items() for g in goldens_of(family)}
+FAMILIES = {golden.name: installed()[golden.family] for golden in all_goldens()}
 
+OF_SIGMOID = ("deepseek_v3", "deepseek_v32", "glm_moe_dsa")
 # Keys of the original code, which the class of transformers does not have, with what that code takes.
 OF_THE_ORIGINAL = {
-    "moe_layer_freq": 1, "scoring_func": {"deepseek_v2": "softmax", "deepseek_v3": "sigmoid"}, "rope_interleave": True,
+    "scoring_func": {"deepseek_v2": "softmax"} | dict.fromkeys(OF_SIGMOID, "sigmoid"), "indexer_rope_interleave": True,
+    "moe_layer_freq": 1, "rope_interleave": True,
     "topk_method": "noaux_tc", "num_nextn_predict_layers": 0, "seq_length": 2048,
     "hidden_activation": "gelu_pytorch_tanh",
     "head_dim": 4,  # hidden_size / num_heads
     "norm_topk_prob": {"qwen3_vl_moe": True},
     "decoder_start_token_id": 0,
     "scale_decoder_outputs": False,
+    "position_buckets": -1, "norm_rel_ebd": "none", "share_att_key": False, "conv_kernel_size": 0, "conv_groups": 1,
+    "conv_act": "tanh",
+    "global_attn_every_n_layers": 3,  # transformers 5 makes layer_types of it
+    "global_head_dim": 512,  # read, and kept layer by layer
+    "num_global_key_value_heads": None,
 }  # fmt: skip
 # Where zoo takes another value than transformers: the shapes of the tensors, or a tensor itself, tell one from the
 # other, and a file of the wrong kind is refused.
@@ -33,6 +40,7 @@ TOLD_BY_TENSORS: dict[str, dict[str, Any]] = {
     "n_shared_experts": {"num_shared_experts": 0},
     "num_key_value_heads": {"num_kv_heads": 6},  # as many as there are query heads
     "text_config.num_key_value_heads": {"num_kv_heads": 4},
+    "vocab_size_per_layer_input": {"vocab_size": 61},  # as many rows as the table of tokens
     "vision_config.out_hidden_size": {},
     "vision_config.hidden_size": {},
     "vision_config.vision_use_head": {},
@@ -46,16 +54,21 @@ TOLD_BY_TENSORS: dict[str, dict[str, Any]] = {
 SIZES = set(
     "vocab_size hidden_size intermediate_size num_hidden_layers num_attention_heads n_layer n_head n_layers n_heads "
     "dim hidden_dim d_model d_ff d_kv num_layers num_heads moe_intermediate_size shared_expert_intermediate_size "
-    "ffn_dim num_experts num_local_experts n_routed_experts num_experts_per_tok first_k_dense_replace".split()
+    "ffn_dim num_experts num_local_experts n_routed_experts num_experts_per_tok first_k_dense_replace "
+    "top_k_experts".split()
 )
 LATENT = "kv_lora_rank qk_nope_head_dim qk_rope_head_dim v_head_dim n_group topk_group norm_topk_prob".split()
+SPARSE = {*LATENT, "routed_scaling_factor", "index_n_heads", "index_head_dim", "index_topk"}
 NEEDED = {
+    "deepseek_v32": SPARSE, "glm_moe_dsa": SPARSE,
     "deepseek_v2": {*LATENT, "routed_scaling_factor"}, "deepseek_v3": {*LATENT, "routed_scaling_factor"},
     "gemma2": {"query_pre_attn_scalar"}, "gemma3_text": {"query_pre_attn_scalar"}, "qwen2": {"sliding_window"},
     "qwen3": {"sliding_window"},
 }  # fmt: skip
 TOWERS = {"hidden_size"}  # of Qwen2.5-VL's; its width is nobody's
-UNSIZED = {"clip", "gpt2", "marian", "vit", "gemma3"}  # whose released files leave even sizes out
+UNSIZED = set(  # whose released files leave even sizes out
+    "clip dinov2 dinov2_with_registers gemma3 gpt2 marian siglip siglip2 vit".split()
+)
 
 
 def outcome(name: str, raw: dict[str, Any]) -> Any:

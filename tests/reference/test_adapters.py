@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +21,10 @@ import zoo
 from tests.reference.conftest import VARIANTS, Case
 from zoo.adapters import merge, save_adapter
 
-pytestmark = pytest.mark.slow
-peft = pytest.importorskip("peft", reason="the extra adapters is not installed")
+pytestmark = [  # peft is imported where it is used: it takes longer than collecting all other files of this room
+    pytest.mark.slow,
+    pytest.mark.skipif(find_spec("peft") is None, reason="the extra adapters is not installed"),
+]
 
 EXPERTS = ["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -74,6 +77,8 @@ def trained(maker: ModuleType) -> Callable[..., Any]:
     def make(case: Case, settings: dict[str, Any]) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            import peft
+
             model: Any = peft.get_peft_model(theirs(maker, case), peft.LoraConfig(r=4, lora_alpha=10, **settings))
         generator = torch.Generator().manual_seed(0)
         for name, p in model.named_parameters():
@@ -103,7 +108,9 @@ def test_a_folder_of_peft_is_read_and_written_with_its_numbers(
     assert (got - ours(zoo.load(case.folder, dtype="float64"), tokens)).abs().max() > 0.1  # it does something
 
     save_adapter(found, tmp_path / "back")
-    again = peft.PeftModel.from_pretrained(theirs(maker, case), tmp_path / "back")
+    from peft import PeftModel
+
+    again = PeftModel.from_pretrained(theirs(maker, case), tmp_path / "back")
     assert (logits(maker, again, tokens) - expected).abs().max() < 1e-9
     save_adapter(found, tmp_path / "own", format="zoo")
     assert (ours(zoo.load(case.folder, dtype="float64", adapter=tmp_path / "own"), tokens) - got).abs().max() < 1e-9

@@ -23,7 +23,17 @@ cases = over(
     *"llama1 llama2 llama3 llama3.1 llama3.2 llama-linear llama-dynamic llama-yarn gpt2 mistral mistral-nemo mixtral "
     "gemma1 gemma2 gemma3-text gemma3-text-linear bloom qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe "
     "deepseek-v2 deepseek-v2-lite deepseek-v3 glm glm4 glm4-moe".split(),
-    more=("gpt-oss", "qwen3-next", "qwen3.5", "qwen3.5-moe", "gemma3n-text", *CONFIGS),
+    more=(
+        "gpt-oss",
+        "llama4",
+        "qwen3-next",
+        "qwen3.5",
+        "qwen3.5-moe",
+        "gemma3n-text",
+        "gemma4-text",
+        "gemma4-moe",
+        *CONFIGS,
+    ),
 )
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 EXPORTED = (
     "qwen2 qwen2-sliding qwen2-yarn qwen2-moe qwen3 qwen3-moe deepseek-v2 deepseek-v2-lite deepseek-v3 gpt-oss "
-    "qwen3-next qwen3.5 qwen3.5-moe gemma3n-text".split()
+    "qwen3-next qwen3.5 qwen3.5-moe gemma3n-text gemma4-text gemma4-moe deepseek-v3.2 glm-5.2".split()
 )
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16}
 VARIED: dict[str, tuple[str, dict[str, Any]]] = {
@@ -51,6 +51,12 @@ VARIED: dict[str, tuple[str, dict[str, Any]]] = {
     "one group": ("deepseek-v3", {"n_group": 1, "topk_group": 1}),
     "weights as they are, in groups": ("deepseek-v3", {"norm_topk_prob": False}),
     "no dense layer": ("deepseek-v3", {"first_k_dense_replace": 0, "n_shared_experts": 3}),
+    "one token chosen": ("glm-5.2", {"index_topk": 1, "index_n_heads": 9, "attention_bias": True}),
+    "more chosen than there are": ("deepseek-v3.2", {"index_topk": 40, "tie_word_embeddings": True}),
+    "a pattern of letters": (
+        "glm-5.2",
+        {"indexer_types": None, "index_topk_freq": None, "index_topk_pattern": "FSSFFS", "index_topk": 5},
+    ),
     "no YaRN": ("deepseek-v2", {"rope_scaling": None}),
     "YaRN as in the paper": ("deepseek-v2", {"rope_scaling": YARN}),
     "two temperatures": ("deepseek-v2", {"rope_scaling": YARN | {"mscale": 1.0, "mscale_all_dim": 0.6}}),

@@ -26,11 +26,11 @@ TEMPLATE = (
 
 @contextmanager
 def served(sources: Sequence[str] = ("tiny",), *, key: str | None = None, memory_bytes: int | None = None,
-           **bounds: Any) -> Iterator[tuple[httpx.Client, Server]]:  # fmt: skip
+           pooling: str | None = None, **bounds: Any) -> Iterator[tuple[httpx.Client, Server]]:  # fmt: skip
     """A client whose addresses begin at the server, and the server."""
     bound = Bounds(**bounds)
     shelf = Roster(
-        [open_volume(source, dtype="float32", context=bound.context) for source in sources], bound,
+        [open_volume(source, dtype="float32", context=bound.context, pooling=pooling) for source in sources], bound,
         memory_bytes=memory_bytes,
     )  # fmt: skip
     socket = listening("127.0.0.1", 0)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
-from zoo.serving.failures import body_of, status_of
+from zoo.serving.failures import BadField, body_of, status_of
 
 OWN = {"completions": {"prompt": "x"}, "chat/completions": {"messages": [{"role": "user", "content": "x"}]}}
 # The fields of OpenAI's reference: for each a value that it takes, and whether zoo takes it (None: as it stands).
@@ -96,7 +98,7 @@ def test_these_are_all_fields_of_the_interface():
         ({"prompt": "x" * 20_000}, "prompt", "20,000 characters does not fit"),
         ({}, "prompt", "there is no prompt"),
         ({"prompt": "x", "temprature": 1}, "temprature", "did you mean: temperature"),
-        ({"prompt": "x", "stream": True, "stream_options": {"a": 1}}, "a", "there is no field 'a'"),
+        ({"prompt": "x", "stream": True, "stream_options": {"a": 1}}, "stream_options.a", "'a' in stream_options"),
         ({"prompt": "\ud800"}, None, "cannot be written as UTF-8"),
     ],
     ids=str,
@@ -115,20 +117,83 @@ def test_what_cannot_be_is_refused_in_words(shelf, fields, field, words):
     assert error["param"] == field
 
 
+SCHEMA = {"schema": {"type": "null"}}
+
+
+def form(kind: str, **more: object) -> dict[str, object]:
+    return {"response_format": {"type": kind, **more}}
+
+
+def said(*parts: object) -> dict[str, object]:
+    return {"messages": [{"role": "user", "content": [*parts]}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        (form("text", json_schema=SCHEMA), "response_format.json_schema"),
+        (form("json_object", schema={}), "response_format.schema"),
+        (form("json_schema", json_schema=SCHEMA, strict=True), "response_format.strict"),
+        (form("json_schema", json_schema={**SCHEMA, "shema": {}}), "response_format.json_schema.shema"),
+        (form("json_schema", json_schema={**SCHEMA, "strict": 1}), "response_format.json_schema.strict"),
+        (form("json_schema"), "response_format.json_schema"),
+        (form("json_schema", json_schema={}), "response_format.json_schema.schema"),
+        (said({"type": "text", "text": "a", "cache_control": {}}), "messages[0].content[0].cache_control"),
+        (said({"type": "text", "text": "a"}, {"type": "text", "text": 5}), "messages[0].content[1].text"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_stands_inside_a_field_is_read_as_strictly(shelf, fields, field):
+    from zoo.errors import ZooError
+
+    with pytest.raises(ZooError) as caught:
+        reader("chat/completions")({"model": "talker", **OWN["chat/completions"], **fields}, shelf)
+    assert body_of(caught.value)["error"]["param"] == field
+
+
+def test_labels_of_a_schema_change_nothing(shelf):
+    asked = form("json_schema", json_schema={**SCHEMA, "name": "n", "description": "d", "strict": True})
+    found = reader("chat/completions")({"model": "talker", **OWN["chat/completions"], **asked}, shelf)
+    assert found.config.json_schema == {"type": "null"}
+
+
+@pytest.mark.parametrize("given", [{"detail": "high"}, {"detial": "auto"}], ids=str)
+def test_a_picture_says_nothing_that_is_not_read(given):
+    from zoo.serving.bounds import Bounds
+    from zoo.serving.interface.pictures import parted
+
+    sees = SimpleNamespace(sees=True, name="m")
+    messages = said({"type": "image_url", "image_url": {"url": "data:image/png;base64,", **given}})["messages"]
+    with pytest.raises(BadField) as caught:
+        parted(messages, sees, Bounds())
+    assert caught.value.field == f"messages[0].content[0].image_url.{next(iter(given))}"
+
+
+def test_a_message_without_a_template_holds_what_its_format_reads(shelf, monkeypatch):
+    from zoo.errors import ZooError
+
+    messages = [{"role": "user", "content": "a", "name": "b"}]
+    reader("chat/completions")({"model": "talker", "messages": messages}, shelf)  # a template may know of names
+    monkeypatch.setattr(shelf.find("talker").tokenizer, "chat_templates", {})
+    with pytest.raises(ZooError) as caught:
+        reader("chat/completions")({"model": "talker", "messages": messages}, shelf)
+    assert body_of(caught.value)["error"]["param"] == "messages[0].name"
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
         ({"messages": []}, "there are no messages"),
-        ({"messages": ["x"]}, "no object with a role"),
+        ({"messages": ["x"]}, "not an object with a role"),
         ({"messages": [{"role": "user"}]}, "has no content"),
         ({"messages": [{"role": "user", "content": 5}]}, "neither a text nor a list"),
         ({"messages": [{"role": "user", "content": [5]}]}, "neither a text nor an image_url"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "file:///etc/passwd"}}]}]},
          "does not read pictures"),
-        ({**OWN["chat/completions"], "response_format": {"type": "yaml"}}, "is neither"),
+        ({**OWN["chat/completions"], "response_format": {"type": "yaml"}}, "is neither text"),
         ({**OWN["chat/completions"], "response_format": {**FORM, "json_schema": {"schema": {"a": "x" * 70_000}}}},
          "longer than 65,536"),
-        ({**OWN["chat/completions"], "tools": [5]}, "a tool is no object"),
+        ({**OWN["chat/completions"], "tools": [5]}, "a tool is not an object"),
         ({**OWN["chat/completions"], "max_tokens": 3, "max_completion_tokens": 4}, "differ"),
         ({**OWN["chat/completions"], "top_logprobs": 3}, "needs logprobs=true"),
     ],

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,21 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
-from zoo.anatomy.config import ModelConfig, RopeConfig
-from zoo.errors import UnknownName
-from zoo.registry import Plugin, installed
-from zoo.testing import GROUPS, NUMBERS, PROPERTIES, Subject, pytest_plugin, registration, targets
+from zoo.registry import installed
+from zoo.testing import GROUPS, NUMBERS, PROPERTIES, Subject, registration
 from zoo.testing.attending import each_layer_sees_as_far_as_its_anatomy_says, padding_of_the_source_changes_nothing
 from zoo.testing.caching import _first_difference, any_chunks_equal_the_whole, decoding_one_by_one_equals_the_whole
 from zoo.testing.check import Broken, Check, Skipped, judged, shown
 from zoo.testing.configuration import the_tiny_config_is_lopsided
-from zoo.testing.documentation import its_public_classes_have_docstrings, the_family_has_a_summary
 from zoo.testing.heads import an_odd_ratio_of_heads_decodes_as_well
-from zoo.testing.imports import imported, is_public
 from zoo.testing.measure import difference, per_position, reading, runnable
 from zoo.testing.modelling import gradients_reach_every_parameter, it_builds_on_meta_without_allocating
 from zoo.testing.positions import rotary_layers_see_distances_only
-from zoo.testing.variants import _changed_records, _instead_of_none, _others, differences, flags, variants
 
 ALL = {prove.__name__: (group, prove) for group, proofs in PROPERTIES.items() for prove in proofs}
 
@@ -130,71 +123,6 @@ def test_properties_are_numbered_once_through() -> None:
     assert GROUPS == ("registry", "config", "model", "cache", "weights", "docs", "parallel")
 
 
-# variants
-
-
-@dataclass
-class Small(ModelConfig):
-    """A config."""
-
-    family: str = "small"
-    count: int = 4  # how many
-    ratio: float = 0.25  # a share
-    is_on: bool = False  # a switch
-    act: str = "gelu"  # gelu | relu | silu
-    sizes: list[int] | None = None  # some
-    limit: int | None = None  # at most
-    cap: float | None = None  # at most
-
-
-@pytest.mark.parametrize(
-    ("old", "kind", "doc", "found"),
-    [
-        (True, "bool", "", [False]),
-        (5, "int", "", [6, 10, 15, 2, 4]),
-        (1, "int", "", [2, 2, 3, 1, 0]),
-        (0.5, "float", "", [0.75, 0.25, 0.5]),
-        ("gelu", "str", "an activation: gelu | relu | silu", ["relu", "silu"]),
-        ("x", "str", "no words", []),
-        ([1, 2], "list[int]", "", [[1, 2, 3], [1, 2, "x"], [1]]),
-        (None, "int | None", "", [3]),
-        (None, "float | None", "", [7.5]),
-        (None, "list[int] | None", "", [[0]]),
-        (None, "str | None", "", []),
-    ],
-)
-def test_a_field_takes_other_values_of_its_kind(old: Any, kind: str, doc: str, found: list[Any]) -> None:
-    assert list(_others(old, kind, doc)) == found
-    if old is None:
-        assert list(_instead_of_none(kind)) == found
-
-
-def test_a_variant_changes_one_field_and_words_each_in_turn() -> None:
-    assert [name for name, _ in variants(Small()) if not name.startswith(("dtype", "bos", "eos", "pad"))] == [
-        "count=5", "ratio=0.375", "is_on=True", "act='relu'", "act='silu'", "sizes=[0]", "limit=3", "cap=7.5"
-    ]  # fmt: skip
-    assert [name for name, _ in flags(Small())] == ["is_on=True"]
-    changed = dict(variants(Small()))["count=5"]
-    assert changed == Small(count=5)
-    assert not [
-        name for name, _ in variants(Small()) if name.startswith(("family", "hub", "gated", "license", "source"))
-    ]
-
-
-def test_what_differs_is_named_by_its_field_within_records_too() -> None:
-    config = installed()["llama"].config_class.tiny()
-    other = replace(config, norm_eps=0.05, rope=replace(config.rope, theta=7.0), hub="someone/else")
-    assert differences(other, config) == [
-        f"model.norm_eps: found 0.05, expected {config.norm_eps!r}",
-        f"model.rope.theta: found 7.0, expected {config.rope.theta!r}",
-    ]
-    pictures = installed()["gemma3_vl"].config_class.tiny()
-    without = SimpleNamespace(to_dict=lambda: {**pictures.to_dict(), "vision": None})
-    told = differences(without, pictures)  # type: ignore[arg-type]
-    assert f"model.vision.hidden_size: found None, expected {pictures.vision.hidden_size}" in told
-    assert not [line for line in told if "{" in line]
-
-
 def test_a_record_that_does_not_come_back_is_told_by_its_field(monkeypatch: pytest.MonkeyPatch) -> None:
     subject = Subject(installed()["llama"])
     read = type(subject.config).from_dict.__func__  # type: ignore[attr-defined]
@@ -209,21 +137,6 @@ def test_a_record_that_does_not_come_back_is_told_by_its_field(monkeypatch: pyte
         f"to_dict and from_dict, the tiny config: model.rope.theta: found 9.0, expected {subject.config.rope.theta}"
     )
     assert check.detail.startswith(expected)
-
-
-def test_rope_is_changed_in_its_base_its_share_and_each_scaling() -> None:
-    old = RopeConfig(1000.0, partial=0.5)
-    found = list(_changed_records(old))
-    assert [label for label, _ in found] == [
-        "theta", "partial", "scaling=linear", "scaling=llama3", "scaling=yarn", "scaling=yarn"
-    ]  # fmt: skip
-    changed = [value for _, value in found]
-    assert (changed[0].theta, changed[0].partial) == (3000.0, 0.5)
-    assert (changed[1].theta, changed[1].partial) == (1000.0, 0.25)
-    assert [c.factor for c in changed[2:]] == [4.0, 8.0, 4.0, 4.0]
-    assert all((c.theta, c.partial) == (1000.0, 0.5) for c in changed[2:])
-    assert {name.partition("=")[0] for name, _ in _changed_records(Small())} >= {"count", "act"}
-    assert list(_changed_records(object())) == []
 
 
 # what is asked of a model
@@ -352,110 +265,3 @@ def test_parameters_of_images_need_no_gradient_from_text() -> None:
     model.b.requires_grad_(False)
     assert gradients_reach_every_parameter(given) == "1 parameters"
     assert it_builds_on_meta_without_allocating(Subject(installed()["gpt2"])).endswith(" parameters")
-
-
-# whom a name means
-
-
-def test_a_name_means_a_family_a_plugin_or_a_distribution(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = SimpleNamespace(name="alpha"), SimpleNamespace(name="beta")
-    rows = [Plugin("first", "Zoo_Mine", "1", "loaded", families=(one, two), seconds=0.0125),  # type: ignore[arg-type]
-            Plugin("second", "zoo.mine", "1", "broken", "why"), Plugin("third", "other", "1", "loaded")]  # fmt: skip
-    registry = SimpleNamespace(
-        origin={"alpha": rows[0], "beta": rows[0]}, plugins=rows, families={"alpha": 1, "beta": 2}
-    )
-    monkeypatch.setattr(targets, "installed", lambda: registry)
-    assert targets.plugins_of("alpha") == [rows[0]]
-    assert targets.plugins_of("zoo--mine") == rows[:2]
-    assert targets.plugins_of("third") == rows[2:]
-    assert targets.families_of("beta") == ["beta"]
-    assert targets.families_of("zoo-mine") == ["alpha", "beta"]
-    with pytest.raises(UnknownName, match="thirt"):
-        targets.plugins_of("thirt")
-    assert [targets.loading(p).state for p in rows] == ["ok", "fail", "skip"]
-    assert targets.loading(rows[0]).detail == "Zoo_Mine 1, 12 ms"
-    assert targets.loading(rows[1]).detail == "broken: why"
-
-
-def test_each_family_and_property_is_a_test(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[Any] = []
-
-    def metafunc(*args: Any, names: tuple[str, ...] = ("zoo_check",)) -> Any:
-        marker = SimpleNamespace(args=args)
-        return SimpleNamespace(
-            fixturenames=names, definition=SimpleNamespace(get_closest_marker=lambda name: marker),
-            parametrize=lambda *given, **more: made.append((given, more)),
-        )  # fmt: skip
-
-    pytest_plugin.pytest_generate_tests(metafunc("gpt2", names=()))
-    assert made == []
-    unmarked = metafunc()
-    unmarked.definition = SimpleNamespace(get_closest_marker=lambda name: None)
-    for wrong in (metafunc(), unmarked):
-        with pytest.raises(pytest.UsageError, match="zoo_check needs"):
-            pytest_plugin.pytest_generate_tests(wrong)
-    pytest_plugin.pytest_generate_tests(metafunc("gpt2"))
-    (((name, cases), more),) = made
-    assert (name, more["indirect"], len(cases)) == ("zoo_check", True, len(NUMBERS))
-    assert more["ids"][0] == f"gpt2-registry-{cases[0][2].__name__}"
-    lines: list[Any] = []
-    pytest_plugin.pytest_configure(SimpleNamespace(addinivalue_line=lambda *given: lines.append(given)))  # type: ignore[arg-type]
-    assert lines[0][0] == "markers"
-    assert lines[0][1].startswith("zoo_distribution(name)")
-    check = pytest_plugin.zoo_check.__wrapped__ if hasattr(pytest_plugin.zoo_check, "__wrapped__") else None
-    if check is not None:
-        asked = SimpleNamespace(param=("gpt2", "docs", the_family_has_a_summary))
-        found = check(asked)
-        assert (found.state, found.number) == ("ok", NUMBERS[the_family_has_a_summary])
-        with pytest.raises(pytest.skip.Exception):
-            check(SimpleNamespace(param=("bert", "cache", decoding_one_by_one_equals_the_whole)))
-
-
-def test_the_entry_point_of_a_family_is_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    def points(group: str) -> Iterator[Any]:
-        assert group == "zoo"
-        for name, dist in (("other", "zoo-x"), ("mine", "zoo-y"), ("mine", "zoo-x")):
-            yield SimpleNamespace(name=name, dist=SimpleNamespace(name=dist), module=f"{name}.{dist}")
-        yield SimpleNamespace(name="mine", dist=None, module="")
-
-    monkeypatch.setattr(registration, "entry_points", points)
-    origin = {"f": SimpleNamespace(name="mine", distribution="zoo-x")}
-    monkeypatch.setattr(registration, "installed", lambda: SimpleNamespace(origin=origin))
-    asked = SimpleNamespace(family=SimpleNamespace(name="f", config="c.config:C", formats={"hf": "c.hf:H"}))
-    assert registration.entry_point(asked).module == "mine.zoo-x"  # type: ignore[arg-type, union-attr]
-    given: list[Any] = []
-    monkeypatch.setattr(registration, "heavy_imports", lambda *words: given.append(words) or [])
-    assert registration.its_plugin_is_light_to_import(asked) == "mine.zoo-x"  # type: ignore[arg-type]
-    assert registration.its_config_and_formats_need_no_torch(asked) == "c.config, c.hf"  # type: ignore[arg-type]
-    assert given == [(["mine.zoo-x"], registration.HEAVY), (["c.config", "c.hf"], registration.TRANSLATING)]
-    assert {"torch", "hydra", "omegaconf", "huggingface_hub", "transformers"} == set(registration.HEAVY)
-    origin.clear()
-    assert registration.entry_point(asked) is None  # type: ignore[arg-type]
-    with pytest.raises(Skipped):
-        registration.its_plugin_is_light_to_import(asked)  # type: ignore[arg-type]
-
-
-def test_a_fresh_process_tells_what_it_reaches_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    ran: list[Any] = []
-
-    def run(words: list[str], **more: Any) -> Any:
-        ran.append(words)
-        return SimpleNamespace(returncode=int(words[-1] == "bad"), stderr="first\nlast\n", stdout="m imports torch\n")
-
-    monkeypatch.setattr(registration.subprocess, "run", run)
-    assert registration.heavy_imports(["a", "b"], ["torch", "hydra"]) == ["m imports torch"]
-    assert ran[0][3:] == ["torch hydra", "a", "b"]
-    with pytest.raises(Broken, match="importing bad: last"):
-        registration.heavy_imports(["bad"], ["torch"])
-
-
-def test_imports_of_zoo_are_told_by_their_dotted_names(tmp_path: Path) -> None:
-    file = tmp_path / "x.py"
-    file.write_text(
-        "import zoo.nn, os, zoology\nfrom zoo.nn import Rope\nfrom zoo.plugins.x import y\nfrom . import z\n"
-        "from os import path\nfrom zoo.nn.cache import KVCache as K\n"
-    )
-    assert sorted(imported(file)) == ["zoo.nn", "zoo.nn.Rope", "zoo.nn.cache.KVCache"]
-    dotted = ("zoo.nn", "zoo.nn.Rope", "zoo.nn.cache.KVCache", "zoo.nn.no", "zoo.cli", "zoo.cli.main")
-    assert [is_public(name) for name in dotted] == [True, True, False, False, False, False]
-    assert its_public_classes_have_docstrings(Subject(installed()["gpt2"])).endswith(" classes")

@@ -79,3 +79,16 @@ def test_a_character_that_stays_incomplete_comes_at_the_end_as_a_mark(tokenizer:
     stream = tokenizer.decode_stream()
     assert not any("\ufffd" in stream.push(token) for token in ids)
     assert stream.finish().endswith("\ufffd")
+
+
+def test_a_token_that_came_before_is_decoded_once(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch):
+    ids = tokenizer.encode("the time of the engineer", add_special_tokens=False)
+    streamed(tokenizer, ids)
+    decoded: list[list[int]] = []
+    decode = tokenizer.decode
+    monkeypatch.setattr(tokenizer, "decode", lambda ids, skip: decoded.append([*ids]) or decode(ids, skip))
+    stream = tokenizer.decode_stream()
+    begun = len(decoded)
+    assert "".join(stream.push(token) for token in ids) == decode(ids)
+    assert len(decoded) - begun == len(ids)
+    assert max(map(len, decoded)) == 2

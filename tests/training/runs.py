@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from zoo.registry import installed
 from zoo.training.running.beginning import TrainingJob
 from zoo.training.settings import Recipe
 
+CONSTANT = {"schedule": {"name": "constant"}}
 OPTIMIZER = {"name": "adamw", "lr": 1e-3, "betas": [0.9, 0.95], "eps": 1e-8, "weight_decay": 0.1}
 
 
@@ -46,3 +48,10 @@ def job(folder: Path, file: Path, *, config: ModelConfig | None = None, **sectio
     recipe = Recipe.of(values | sections)
     made = None if others.get("source") else config or tiny()
     return TrainingJob(recipe, str(folder), config=made, **{"dtype": "float64", **others})
+
+
+def jsonl(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    """A file of these rows."""
+    file = folder / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return file

@@ -6,18 +6,23 @@ import errno
 import json
 import os
 from pathlib import Path
+from resource import RUSAGE_SELF, getrusage
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from tokenizers import Tokenizer as Backend
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from tests.training.runs import job, token_file
+from tests.training.runs import job, tiny, token_file
 from zoo.errors import UsageError, ZooError
 from zoo.files import write
 from zoo.training.corpus.reading import read_records
-from zoo.training.corpus.tokens import token_corpus
+from zoo.training.corpus.rows import windows
+from zoo.training.corpus.tokens import encoded, token_corpus
 from zoo.training.objectives.batch import Microbatch
 from zoo.training.running import run as running
 from zoo.training.running.beginning import begun, train
@@ -37,10 +42,10 @@ def refused(action: Any) -> str:
     [
         ("a.txt", b"", "no text in it, nothing to learn from"),
         ("a.txt", b" \n\n", "no text in it, nothing to learn from"),
-        ("a.jsonl", b'{"text": "a"}\n\n{"text": }\n', "a.jsonl: line 3 is no JSON: Expecting value"),
-        ("a.jsonl", b"[1]\n", "a.jsonl: line 1 is no JSON object"),
+        ("a.jsonl", b'{"text": "a"}\n\n{"text": }\n', "a.jsonl: line 3 is not JSON: Expecting value"),
+        ("a.jsonl", b"[1]\n", "a.jsonl: line 1 is not a JSON object"),
         ("a.jsonl", b'{"text": "\xff"}\n', "a.jsonl: line 1: byte 10 is not UTF-8"),
-        ("a.jsonl", b"[" * 100_000 + b"\n", "a.jsonl: line 1 is no JSON"),
+        ("a.jsonl", b"[" * 100_000 + b"\n", "a.jsonl: line 1 is not JSON"),
         ("a.txt", b"ab\xff", "a.txt: byte 2 is not UTF-8"),
         ("a.npy", b"x", "a.npy holds tokens, and this objective reads texts"),
     ],
@@ -115,7 +120,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pyt
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(write, "_write_weights", full)
+    monkeypatch.setattr(write, "write_shards", full)
     told = refused(lambda: running.go(run))
     assert "was not written: No space left on device\nwhat was there before is unchanged" in told
     after = {file.name: file.read_bytes() for file in (tmp_path / "run").iterdir()}
@@ -141,20 +146,28 @@ def test_settings_and_folders_that_cannot_be_are_refused_before_anything_is_writ
 
 
 @pytest.mark.slow
-def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
-    train(job(tmp_path / "run", token_file(tmp_path), train={"stop": 1}))
-    other = token_file(tmp_path, count=300)
-    assert "was begun on other data" in refused(lambda: train(job(tmp_path / "run", other), resume=True))
-    state = load_file(stored := tmp_path / "run" / "optimizer.safetensors")
-    name = next(name for name in state if name.startswith("optimizer/exp_avg/"))
-    same = job(tmp_path / "run", token_file(tmp_path))
-    for changed, told in (
-        ({n: x for n, x in state.items() if n != name}, "missing, or too many"),
-        (state | {name: state[name].flatten()[:3]}, "[3] beside a parameter of"),
-        (state | {"optimizer/exp_avg/mine": state[name].clone()}, "a parameter that does not learn"),
-    ):
-        save_file(changed, stored)
-        assert told in refused(lambda: train(same, resume=True))
+@pytest.mark.parametrize("name", ["sft", "causal", "dpo"])
+def test_an_encoder_decoder_is_refused_by_what_trains_decoders(tmp_path: Path, name: str) -> None:
+    row = {"text": "One day", "prompt": "One day", "answer": " it was.", "chosen": " it was.", "rejected": " no."}
+    (file := tmp_path / "a.jsonl").write_text((json.dumps(row) + "\n") * 40)
+    learnt = {"train": "unigram", "vocab_size": 30}
+    made = job(tmp_path / "run", file, config=tiny("t5"), tokenizer=learnt, objective={"name": name})
+    assert f"objective={name} trains decoders, and t5 is none" in refused(lambda: train(made))
+
+
+@pytest.mark.slow
+def test_a_row_of_ten_megabytes_is_read_whole_in_memory_that_grows_with_it(tmp_path: Path) -> None:
+    words = Backend(WordLevel({"<unk>": 0, "x" * 99: 1}, unk_token="<unk>"))
+    words.pre_tokenizer = WhitespaceSplit()
+    text = ("x" * 99 + " ") * 100_000
+    (file := tmp_path / "a.jsonl").write_text(json.dumps({"text": text}) + "\n" + json.dumps({"text": "y"}) + "\n")
+    before = getrusage(RUSAGE_SELF).ru_maxrss
+    records = ((record.place, record.text("text")) for record in read_records([str(file)], DATA))
+    corpus = encoded(records, lambda text: words.encode(text).ids, end=None)
+    assert corpus.starts.tolist() == [0, 100_000, 100_001]
+    assert len(windows(corpus, 16, is_masked=True)) == 6_250
+    # KiB; measured 70 bytes a byte, which are the tokenizer's account of each character
+    assert (getrusage(RUSAGE_SELF).ru_maxrss - before) * 1024 < 150 * len(text)
 
 
 @pytest.mark.slow

@@ -25,6 +25,7 @@ from zoo.training.losses import (
     next_tokens,
     reward_loss,
     router_z_loss,
+    sigmoid_loss,
     token_loss,
 )
 
@@ -178,6 +179,15 @@ def test_images_and_texts_are_told_apart_both_ways() -> None:
     assert contrastive_loss(image * 7, text / 3, scale).item() == pytest.approx(expected, rel=1e-12)
     with pytest.raises(UsageError, match="not pairs"):
         contrastive_loss(image, text[:2], scale)
+
+
+def test_each_pair_of_an_image_and_a_text_is_a_claim_by_itself() -> None:
+    image, text, scale, bias = logits_of(3, 4, seed=1), logits_of(3, 4, seed=2), 4.0, -1.5
+    table = (scale * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).mT + bias).tolist()
+    claims = [math.log1p(math.exp(-x if i == j else x)) for i, row in enumerate(table) for j, x in enumerate(row)]
+    assert sigmoid_loss(image * 7, text, scale, bias).item() == pytest.approx(sum(claims) / 3, rel=1e-12)
+    with pytest.raises(UsageError, match="not pairs"):
+        sigmoid_loss(image, text[:2], scale, bias)
 
 
 @pytest.mark.slow  # transformers is imported

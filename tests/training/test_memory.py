@@ -15,6 +15,8 @@ from torch.profiler import ProfilerActivity, profile
 
 import zoo
 from tests.training.runs import job, token_file
+from zoo.parallel.estimate import activations
+from zoo.parallel.layout import Layout
 from zoo.training.loop import updates
 from zoo.training.running.beginning import begun
 from zoo.training.running.memory import needed
@@ -45,6 +47,20 @@ def test_memory_is_told_within_a_tenth(tmp_path: Path, preset: str, sizes: str, 
     assert need is not None
     used = peak(steps) + need.weights + need.optimizer
     assert abs(need.peak / used - 1) < 0.1, (need, used)
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_states_that_are_parted_between_blocks_spare_what_zoo_show_says(tmp_path: Path, recompute: bool) -> None:
+    options = {"train": {"batch_size": 1, "recompute": recompute}, "data": {"length": 64}}
+    source = zoo.compose("tiny")
+    run, _ = begun(job(tmp_path / "run", token_file(tmp_path, 3000), config=source, dtype="float32", **options), print)
+    layouts = Layout(tp=2), Layout(tp=2, sp=True)
+    needs = [needed(run.trainee.model, run.recipe, 64, layout=layout) for layout in layouts]
+    shown = [activations(source.anatomy(), x, 64, "float32", is_recomputed=recompute) for x in layouts]
+    spared = needs[0].activations - needs[1].activations
+    assert spared > 0
+    # of a layer that is computed again, the logits' gradients may be there in its place
+    assert spared == shown[0] - shown[1] or (recompute and spared < shown[0] - shown[1])
 
 
 def peak(steps: Iterator[Any]) -> int:

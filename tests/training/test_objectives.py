@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +11,11 @@ import torch
 from torch.nn import functional as F
 
 import zoo
-from tests.training.runs import job, tiny
+from tests.training.runs import CONSTANT, job, jsonl, tiny
 from zoo.errors import UsageError, ZooWarning
 from zoo.training.corpus.order import Order, generator
 from zoo.training.data import corrupt_spans, mask_tokens, span_mask
 from zoo.training.running.beginning import begun, train
-from zoo.training.running.rewarding import rewarding
 
 TEXT = "One day she was very happy. Tom had a big dog, and the dog ran to the park. "
 
@@ -49,9 +46,6 @@ def same(run: Any, model: Any) -> None:
     ours = dict(run.trainee.model.named_parameters())
     for name, p in model.named_parameters():
         assert (ours[name] - p).abs().max() < 1e-12, name  # of order 1; float64, summed in another order
-
-
-CONSTANT = {"schedule": {"name": "constant"}}
 
 
 @pytest.mark.slow
@@ -116,78 +110,6 @@ def test_an_encoder_decoder_is_trained_as_by_a_plain_loop(text: Path, tmp_path: 
     same(run, model)
 
 
-def jsonl(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    file = folder / "rows.jsonl"
-    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return file
-
-
-PAIRS = [
-    {"prompt": f"{who} was", "chosen": " very happy.", "rejected": " very sorry."} for who in ("Emma", "Anne", "Jane")
-]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["dpo", "reward"])
-def test_what_is_preferred_gains_a_margin(tmp_path: Path, name: str) -> None:
-    file = jsonl(tmp_path, PAIRS)
-    options = {"source": "tiny", "dtype": "float32", "optimizer": {"lr": 1e-3}, "data": {"length": 32}, **CONSTANT}
-    made = job(tmp_path / "run", file, train={"steps": 8, "stop": 4}, objective={"name": name}, **options)
-    train(made)
-    whole = replace(made, recipe=replace(made.recipe, train=replace(made.recipe.train, stop=None)))
-    run, _ = train(whole, resume=True)  # the model before is the one that the run began with
-    margins = [record["margin"] for record in run.folder.records()]
-    assert margins[0] == 0
-    assert margins[-1] > max(margins[0], 0.1)
-    assert run.folder.records()[-1]["accuracy"] == 1.0
-
-
-@pytest.mark.slow
-def test_the_folder_of_a_reward_is_a_model_of_it(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="the extra reference is not installed")
-    file = jsonl(tmp_path, PAIRS)
-    stages = [{"train": {"steps": 2}}, {"train": {"steps": 2, "ema": 0.5}}]
-    options: dict[str, Any] = {"source": "tiny", "dtype": "float32", "optimizer": {"lr": 1e-3}, **CONSTANT}
-    data = {"length": 32, "validation": str(file)}
-    made = job(tmp_path / "run", file, stages=stages, objective={"name": "reward"}, data=data, **options)
-    run, record = train(made)
-    assert record["validation"] < math.log(2)  # by the head that is trained, in both stages
-    model: Any = zoo.load(tmp_path / "run")
-    assert (model.config.family, model.config.head, model.config.num_labels) == ("headed", "sequence_classification", 1)
-    assert torch.equal(model.classifier.weight, run.trainee.kept()["extra.weight"])
-    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "run")
-    assert type(theirs).__name__ == "LlamaForSequenceClassification"
-    objective: Any = run.objective
-    batch = objective.batch(model, [0, 1, 2], torch.Generator())
-    with torch.no_grad():
-        scores = model(*batch.args).logits
-        assert (scores - theirs(*batch.args).logits).abs().max() < 1e-4  # float32, other kernels
-        state = {name: kept for name, kept in run.trainee.kept().items() if not name.startswith("extra.")}
-        run.trainee.model.load_state_dict(state, strict=False)
-        objective.extra.weight.copy_(model.classifier.weight)
-        margin = objective.loss(run.trainee.model, batch, 3)[1]["margin"]
-        chosen, rejected = scores[:, 0].chunk(2)
-        assert margin == pytest.approx(float((chosen - rejected).sum()), abs=1e-4)
-
-
-@pytest.mark.parametrize(("pad", "eos", "expected"), [(0, [2], 0), (2, [2], None), (None, [2], None), (1, [], None)])
-def test_no_token_is_for_padding_where_rows_end_in_it(pad: int | None, eos: list[int], expected: int | None) -> None:
-    config: Any = rewarding(replace(tiny(), pad_token_id=pad, eos_token_id=eos), 1)
-    assert config.pad_token_id == expected
-    assert config.trunk.family == "llama"
-
-
-@pytest.mark.slow
-def test_answers_that_are_worth_more_become_likelier(tmp_path: Path) -> None:
-    file = jsonl(tmp_path, [{"prompt": row["prompt"]} for row in PAIRS])
-    (tmp_path / "mine.py").write_text("def worth(prompt, answer, row):\n    return float(',' in answer)\n")
-    aim = {"name": "grpo", "reward": f"{tmp_path}/mine.py:worth", "group": 6, "max_new_tokens": 8, "beta": 0.0}
-    options = {"source": "tiny", "dtype": "float32", "optimizer": {"lr": 1e-3}, "data": {"length": 32}, **CONSTANT}
-    run, _ = train(job(tmp_path / "run", file, train={"steps": 8, "batch_size": 3}, objective=aim, **options))
-    rewards = [record["reward"] for record in run.folder.records()]
-    assert sum(rewards[-3:]) > sum(rewards[:3])
-
-
 def test_answers_alone_are_predicted_and_a_prompt_too_long_is_told(tmp_path: Path) -> None:
     rows = [{"prompt": "Emma was", "answer": " very happy."}, {"prompt": "Anne was " * 30, "answer": " here."}]
     made = job(tmp_path / "run", jsonl(tmp_path, rows), source="tiny", data={"length": 24}, objective={"name": "sft"})
@@ -231,7 +153,14 @@ def test_a_teacher_of_the_same_vocabulary_is_followed(text: Path, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_pictures_and_texts_find_each_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("family", "first", "last"),
+    [
+        ("clip", 1.0, 0.3),  # from about log 4
+        ("siglip", 5.0, 1.2),  # from about 10, its bias, to log 2, which a perfect pair has at the first scale and bias
+    ],
+)
+def test_pictures_and_texts_find_each_other(family: str, first: float, last: float, tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     colours = {"red": (255, 0, 0), "green": (0, 255, 0), "blue": (0, 0, 255), "white": (255, 255, 255)}
     for name, colour in colours.items():
@@ -239,10 +168,10 @@ def test_pictures_and_texts_find_each_other(tmp_path: Path) -> None:
     rows = [{"image": f"{name}.png", "text": f"a {name} square"} for name in colours]
     options = {"tokenizer": {"train": "wordpiece", "vocab_size": 60}, "objective": {"name": "clip"}, **CONSTANT}
     made = job(
-        tmp_path / "run", jsonl(tmp_path, rows), config=tiny("clip"), dtype="float32", data={"length": 12},
+        tmp_path / "run", jsonl(tmp_path, rows), config=tiny(family), dtype="float32", data={"length": 12},
         train={"steps": 40, "batch_size": 4}, optimizer={"lr": 2e-3, "weight_decay": 0.0}, **options,
     )  # fmt: skip
     run, record = train(made)
-    assert run.folder.records()[0]["loss"] > 1.0  # about log 4
-    assert record["loss"] < 0.3
+    assert run.folder.records()[0]["loss"] > first
+    assert record["loss"] < last
     assert record["accuracy"] == 1.0

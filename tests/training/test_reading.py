@@ -51,7 +51,7 @@ def test_a_template_that_words_the_past_anew_is_refused(tmp_path: Path) -> None:
     ("values", "told"),
     [
         ({"messages": [{"role": "user", "content": "Who?"}]}, "x has no message of the assistant"),
-        ({"messages": "Who?"}, "x: messages are no list of objects with a role"),
+        ({"messages": "Who?"}, "x: messages are not a list of objects with a role"),
         ({"prompt": "Who?"}, "x has no answer\nit has: prompt"),
     ],
 )

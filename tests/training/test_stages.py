@@ -93,5 +93,5 @@ def test_a_stage_that_says_what_none_can_is_named(tmp_path: Path) -> None:
     made = job(tmp_path / "run", token_file(tmp_path), stages=[{}, {"freez": []}])
     with pytest.raises(ZooError, match=r"stage 2: no key 'freez'\ndid you mean: freeze"):
         train(made)
-    with pytest.raises(ZooError, match="stages is no list of groups"):
+    with pytest.raises(ZooError, match="stages is not a list of groups"):
         Recipe.of({"stages": [1]})

@@ -21,6 +21,7 @@ from tests.verification.seeded import right
 from zoo.cli import main
 from zoo.errors import UsageError
 from zoo.nn import Rope
+from zoo.nn.rope import paired
 from zoo.registry import installed
 from zoo.verification import Verification, verify
 from zoo.verification.bounds import LIMITS, limit_for
@@ -36,8 +37,9 @@ class NarrowRope(Rope):
     """Angles in float32 whatever is asked for, as GPT-J's in transformers."""
 
     def forward(self, positions: Tensor, dtype: torch.dtype, lengths: Tensor | None = None) -> Any:
-        angles = positions[..., None].to(torch.float32) * torch.tensor(self.short, dtype=torch.float32)
-        return angles.cos().to(dtype)[..., None, :], angles.sin().to(dtype)[..., None, :]
+        turns = paired(torch.tensor(self.short, dtype=torch.float32))
+        angles = positions[..., None, None].to(torch.float32) * turns
+        return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 class HeldRope(Rope):
@@ -45,7 +47,7 @@ class HeldRope(Rope):
 
     def __init__(self, *args: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
-        angles = torch.arange(64.0)[:, None] * torch.tensor(self.short)
+        angles = torch.arange(64.0)[:, None] * paired(torch.tensor(self.short))
         self.register_buffer("held", torch.cat((angles.cos(), angles.sin()), 1), persistent=False)
 
     def forward(self, positions: Tensor, dtype: torch.dtype, lengths: Tensor | None = None) -> Any:

@@ -192,11 +192,13 @@ def test_modules_of_transformers_are_taken_for_the_right_ones_of_ours(family: st
         return
     theirs, _ = transformers_side(model, model.ledger, inputs, torch.float64)
     names = [*leaves(model), *stacks(model)]
-    mine, other = zoo_side(model, inputs, "").record(names), theirs.record(names)
+    mine, other = zoo_side(model, inputs, "").record(names), theirs.exactly().record(names)
     gaps = {event: gap(x, other[event]) for event, x in mine.items() if event in other}
     seen = {event: worst for event, worst in gaps.items() if worst is not None}
     assert max(seen.values()) < 1e-9, max(seen, key=seen.__getitem__)
     if family == "gemma3n":  # what leaves its layers are streams, which stand in another order there
         return
-    layers = [name for name in stacks(model) if (name, "out") in mine]
-    assert {name for name, direction in seen if direction == "out"} >= set(layers)
+    layers = {name for name in stacks(model) if (name, "out") in mine}
+    if family in ("deberta", "mpnet"):  # theirs have the convolution and the table of distances beside the layers
+        layers.discard("layers.0")
+    assert {name for name, direction in seen if direction == "out"} >= layers

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from zoo.errors import CheckpointError, UsageError
 from zoo.vision import Processing, patches_of, pixels_of, read_image, smart_size
+from zoo.vision.flexible import flexible_patches_of
 from zoo.vision.processing import CLIP_MEAN, CLIP_STD
 
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
@@ -115,6 +116,14 @@ def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path
         ("Gemma3", {"do_center_crop": True}),
         ("ViT", {"resample": "bicubic"}),
         ("CLIP", {"image_mean": 0.5}),
+        ("CLIP", {"image_mean": [0.5, 0.5]}),
+        ("CLIP", {"image_mean": [0.5, 0.5, float("nan")]}),
+        ("CLIP", {"image_std": [0.5, 0, 0.5]}),
+        ("CLIP", {"rescale_factor": float("inf")}),
+        ("CLIP", {"size": 1 << 30}),
+        ("CLIP", {"crop_size": {"height": 30, "width": 1 << 30}}),
+        ("Qwen2VL", {"size": {"shortest_edge": 1 << 60, "longest_edge": 1 << 61}}),
+        ("Qwen2VL", {"min_pixels": 1 << 60, "max_pixels": 1 << 61}),
         ("CLIP", {"rescale_factor": "1/255"}),
         ("CLIP", {"do_resize": "no"}),
     ],
@@ -135,6 +144,12 @@ def test_values_of_another_form_are_refused_by_name(kind: str, keys: dict[str, A
         ("CLIP", {"do_center_crop": False}, {"crop": None}),
         ("CLIP", {"do_resize": False, "do_rescale": False}, {"is_resized": False, "scale": None}),
         ("CLIP", {"do_normalize": False}, {"mean": None, "std": None}),
+        ("Siglip", {"do_resize": None, "size": None}, {"is_resized": False, "scale": 1 / 255}),  # null is no
+        (
+            "Bit",
+            {"do_center_crop": None, "do_rescale": None, "do_normalize": None},
+            {"crop": None, "scale": None, "mean": None},
+        ),
         (
             "CLIP",
             {"rescale_factor": 0.5, "image_mean": [1, 2, 3], "resample": 5},
@@ -210,3 +225,23 @@ def test_a_picture_of_any_size_becomes_patches_within_the_bounds() -> None:
     patches, grid = patches_of([image], Processing.of(QWEN | {"min_pixels": 784, "max_pixels": 6 * 784}))
     assert grid.tolist() == [[1, 8, 2]]  # 112 by 28 pixels: 4 by 1 times 28
     assert patches.shape == (16, 3 * 2 * 14 * 14)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Siglip", "size"), ("Siglip2", "resample"), ("Bit", "crop_size"), ("ViT", "rescale_factor"),
+        ("CLIP", "image_std"),
+    ],
+)  # fmt: skip
+def test_a_null_that_a_step_would_read_is_refused(kind: str, name: str) -> None:
+    """As by transformers, which takes its class's default where a key is absent alone."""
+    with pytest.raises(CheckpointError, match=rf"{name}: null is not supported where do_\w+ is true"):
+        Processing.of({"image_processor_type": f"{kind}ImageProcessor", name: None})
+
+
+def test_a_picture_that_is_not_resized_and_no_whole_patches_is_refused() -> None:
+    image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
+    how = Processing.of({"image_processor_type": "Siglip2ImageProcessor", "patch_size": 4, "do_resize": False})
+    with pytest.raises(UsageError, match="9 x 8 pixels"):
+        flexible_patches_of([image.new("RGB", (8, 9))], how)

@@ -91,7 +91,7 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path: Path) -> N
         ({"form": "int3"}, UnknownName, "form='int3' is not known"),
         ({"form": "q4_0", "group": 64}, UsageError, "a block of q4_0 has 32 columns"),
         ({"form": "q4_0"}, UsageError, "not the name of a GGUF file"),
-        ({"form": "int4", "group": 0}, UsageError, "group=0 is no size"),
+        ({"form": "int4", "group": 0}, UsageError, "group=0 is not a size"),
         ({"form": "int8", "group": 32}, UsageError, "int8 has no groups"),
         ({"form": "int4", "group": 64}, UsageError, "96 columns, which are not whole groups of 64"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from zoo.errors import UnknownName, UsageError, ZooWarning
 from zoo.nn.packed import packed_layers
 from zoo.registry import installed
 
-FAMILIES = ["llama", "gpt2", "deepseek", "mixtral", "chatglm2", "gemma"]
+FAMILIES = ["llama", "gpt2", "deepseek", "mixtral", "chatglm2", "gemma", "cohere", "gemma3n", "opt"]
 
 
 def quietly(source: Path | str, **options: object) -> nn.Module:
@@ -44,6 +45,43 @@ def test_a_rounded_model_is_the_model_of_its_rounded_numbers(family: str, tmp_pa
             a, b = (m(part, cache=c) for m, c in zip((model, twin), caches, strict=True))
             torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)  # float64, summed in another order
     assert caches[0].nbytes == caches[1].nbytes
+
+
+@pytest.mark.parametrize("family", ["transformer", pytest.param("t5", marks=pytest.mark.slow)])
+def test_an_encoder_decoder_looks_up_and_scores_with_one_rounded_matrix(family: str) -> None:
+    """With the head's bias where there is one; float64 multiplies by the numbers themselves."""
+    config = installed()[family].config_class.tiny()
+    twin = zoo.build(config, device="cpu", dtype="float64").eval()
+    model = zoo.build(config, device="cpu", dtype="float64", quantize="int8").eval()
+    with torch.no_grad():
+        if family == "transformer":
+            for one in (model, twin):
+                one.lm_head.bias.copy_(torch.arange(config.vocab_size))
+        for name, layer in packed_layers(model).items():
+            twin.get_parameter(name).copy_(layer.dequantise(torch.float64))
+        source, target = torch.tensor([[3, 5, 7, 4]]), torch.tensor([[2, 9]])
+        torch.testing.assert_close(model(source, target), twin(source, target), rtol=1e-9, atol=1e-9)  # float64
+    assert model.lm_head is model.embed.matrix
+
+
+def test_a_rounded_head_is_one_matrix_when_copied_cast_and_read_back_and_its_error_is_told() -> None:
+    model = quietly("tiny", quantize="int8", dtype="bfloat16")
+    assert model.embed.matrix is model.lm_head
+    tokens = torch.tensor([[3, 5, 7, 5]])
+    rows = model.lm_head.dequantise()
+    assert torch.equal(model.embed(tokens), rows[tokens])  # to bfloat16 rounded once, as the whole matrix is
+    again = pickle.loads(pickle.dumps(model))
+    assert again.lm_head is again.embed.matrix
+    assert torch.equal(again(tokens), model(tokens))
+    twin = quietly("tiny", quantize="int8", dtype="bfloat16")
+    twin.load_state_dict(model.state_dict())
+    assert torch.equal(twin(tokens), model(tokens))
+    assert model.rounded.errors["embed.weight"] == pytest.approx(
+        0.0063, rel=0.2
+    )  # max / 127 / sqrt(12) of a normal row
+    assert "an embedding that is not the head too, router" in model.rounded.note()
+    assert "embedding, head, router" in quietly("tiny", quantize="int4").rounded.note()
+    assert model.half().embed(tokens).dtype == torch.float16
 
 
 def test_errors_are_those_of_the_numbers_and_the_worst_is_named() -> None:
@@ -77,7 +115,7 @@ def test_the_whole_is_never_in_memory_at_once(monkeypatch: pytest.MonkeyPatch) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ZooWarning)
         realise(ledger, dtype=None, device="cpu", quantize="int8")
-    assert len(seen) == 35
+    assert len(seen) == 36  # the table of tokens, which is the head too, among them
     assert set(seen) == {0}
 
 
@@ -86,7 +124,7 @@ def test_a_packed_model_generates_and_learns_around_its_matrices_and_is_not_save
     text = zoo.generate(model, "Once upon a time", max_new_tokens=12).new_tokens
     assert text == zoo.generate(quietly("tiny"), "Once upon a time", max_new_tokens=12).new_tokens
     model(torch.tensor([[1, 2, 3]])).float().sum().backward()
-    assert model.embed.weight.grad.abs().sum() > 0  # through every packed layer
+    assert model.layers[0].attn_norm.weight.grad.abs().sum() > 0  # through every packed layer behind it
     with pytest.raises(UsageError, match="cannot be written as they were: they come from no packed file"):
         zoo.save(model, tmp_path / "a")
 
@@ -104,5 +142,5 @@ def test_a_built_model_is_rounded_too_and_on_meta_takes_nothing() -> None:
     config = installed()["llama"].config_class.tiny()
     assert all(layer.codes.is_meta for layer in packed_layers(zoo.build(config, quantize="int4")).values())
     model = zoo.build(config, device="cpu", quantize="int8")
-    assert len(packed_layers(model)) == 7 * config.num_layers
+    assert len(packed_layers(model)) == 7 * config.num_layers + 1  # and the head
     assert torch.isfinite(model(torch.tensor([[1, 2]]))).all()

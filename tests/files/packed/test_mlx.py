@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+import zoo
 from tests.files.packed import owners, tiny
 from tests.some import one_in
 from zoo.errors import CheckpointError
 from zoo.files.checkpoint import open_checkpoint
+from zoo.registry import installed
 
 pytestmark = [
     pytest.mark.skipif(find_spec("mlx") is None, reason="the owner of the format is the witness"),
@@ -72,3 +76,30 @@ def test_stacked_experts_are_unpacked_too(tmp_path: Path) -> None:
     stored = {f"m.{name}": value for name, value in parts.items()}
     with open_checkpoint(tiny.write(tmp_path / "f", stored, quantization=affine(4))).open() as tensors:
         assert torch.equal(tensors["m.weight"], unpacked)
+
+
+@pytest.mark.filterwarnings("ignore::zoo.errors.ZooWarning")
+@pytest.mark.parametrize(("family", "place"), [("qwen3_moe", "mlp"), ("mixtral", "block_sparse_moe")])
+def test_experts_stacked_under_switch_mlp_are_those_of_the_layer(family: str, place: str, tmp_path: Path) -> None:
+    """As MLX's converter joins the experts of a layer: [E, out, in] for each projection, packed along the last."""
+    width = {"moe_intermediate_size": 32} if family == "qwen3_moe" else {"intermediate_size": 32}
+    config = replace(installed()[family].config_class.tiny(), hidden_size=64, **width)
+    model = zoo.build(config, device="cpu", dtype="bfloat16")
+    folder = zoo.save(model, tmp_path / "a", format="hf")
+    plain = load_file(folder / "model.safetensors")
+    settings, stored, expected = affine(4), {k: v for k, v in plain.items() if ".experts." not in k}, {}
+    for name, stack in model.named_parameters():
+        if stack.ndim == 3 and "experts" in name:
+            layer, kind = name.split(".")[1], name.rpartition(".")[2]
+            parts, expected[name] = owners.mlx(**settings)("", stack.detach())
+            stored |= {f"model.layers.{layer}.{place}.switch_mlp.{kind}.{part}": p for part, p in parts.items()}
+    assert expected
+    save_file({name: t.contiguous() for name, t in stored.items()}, folder / "model.safetensors", {"format": "pt"})
+    raw = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(raw | {"quantization": settings}))
+    found = zoo.load(folder)
+    assert all(torch.equal(found.get_parameter(name), numbers) for name, numbers in expected.items())
+    kept = zoo.load(folder, keep_packed=True)
+    tokens = torch.tensor([[3, 5, 7]])
+    with torch.inference_mode():
+        torch.testing.assert_close(kept(tokens), found(tokens), rtol=2e-2, atol=2e-2)  # bfloat16, in another order

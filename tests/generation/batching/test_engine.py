@@ -89,7 +89,7 @@ def random_model(name: str, **fields: object) -> nn.Module:
 
 @pytest.mark.parametrize("name", some(decoders(), "gpt2"))
 def test_every_family_joins_a_batch(name):
-    """Keys, rings (mistral), latents (deepseek), prefixes (chatglm), sources of unequal length (t5)."""
+    """Keys, rings (mistral), latents (deepseek), prefixes (chatglm), borrowed keys (gemma4), unequal sources (t5)."""
     model = random_model(name)
     c, rng = model.config, random.Random(1)
     end = [c.gmask_token_id, c.bos_token_id] if c.family == "chatglm" else []
@@ -101,7 +101,7 @@ def test_every_family_joins_a_batch(name):
     for request in requests:
         engine.submit(request)
     found = told(engine)
-    assert engine.can_join == (name != "gemma3n")  # whose layers borrow keys, and are served one request at a time
+    assert engine.can_join
     assert [tokens_of(found[r]) for r in requests] == [alone(model, r).new_tokens[0] for r in requests]
 
 

@@ -19,7 +19,7 @@ from zoo.generation.speculation.judge import Judge
 
 from ..models import VOCAB, TableModel
 
-PROMPT, LENGTH, COUNT = [3, 4, 5], 3, 3000
+PROMPT, LENGTH, COUNT = [3, 4, 5], 3, 1500
 Heat = Callable[[list[int], list[float]], list[float]]
 
 

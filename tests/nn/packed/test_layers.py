@@ -49,6 +49,16 @@ def test_the_order_of_the_kernel_changes_no_number(rows: int, columns: int, grou
         assert torch.equal(layer.put_in_plain_order().dequantise(), before)
 
 
+@pytest.mark.parametrize("columns", [32, 64, kernels.LONG])
+def test_rows_that_are_read_ahead_are_multiplied_as_they_are(columns: int) -> None:
+    """Short rows in bands, the last of them not full: the same operation on the same rows."""
+    rows = (kernels.AHEAD if columns < kernels.LONG else 1 << 16) // columns * 2 + 3
+    g = torch.Generator().manual_seed(0)
+    codes = torch.randint(-128, 128, (rows, columns), generator=g, dtype=torch.int8)
+    scales, x = torch.rand(rows, generator=g).bfloat16(), torch.randn(2, columns, generator=g).bfloat16()
+    assert torch.equal(kernels.times_int8(x, codes, scales), torch._weight_int8pack_mm(x, codes, scales))
+
+
 @pytest.mark.parametrize("tokens", [1, 3, kernels.ROWS + 1])
 @pytest.mark.parametrize(("rows", "columns", "group"), SHAPES[:3])
 def test_products_equal_those_of_the_numbers(rows: int, columns: int, group: int, tokens: int) -> None:

@@ -90,6 +90,18 @@ def test_lower_case_words_are_found_and_framed(tmp_path: Path):
     assert ours.kind == "WordPiece (vocab.txt)"
 
 
+@pytest.mark.parametrize(
+    "words", [{"config": {"model_type": "mpnet"}}, {"tokenizer_config": {"tokenizer_class": "MPNetTokenizer"}}]
+)
+def test_an_mpnet_frames_words_as_roberta_does(tmp_path: Path, words: dict):
+    lines = ["<s>", "<pad>", "</s>", "<unk>", "[UNK]", "cafe", "the", "##s", "<mask>"]
+    (tmp_path / "vocab.txt").write_text("\n".join(lines))
+    ours = Tokenizer.from_folder(made.write(tmp_path, **words))
+    # ids are those of MPNetTokenizer of transformers 5.23 for this file
+    assert ours.encode("The cafés boat") == [0, 6, 5, 7, 4, 2]
+    assert ours.encode("the <mask> cafe") == [0, 6, 8, 5, 2]
+
+
 def test_a_line_that_stands_twice_is_told(tmp_path: Path):
     (tmp_path / "vocab.txt").write_text("[UNK]\n[CLS]\n[SEP]\na\na\n")
     ours = Tokenizer.from_folder(tmp_path)

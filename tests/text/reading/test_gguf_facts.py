@@ -123,7 +123,7 @@ RULES = {
     **dict.fromkeys(("gpt-2", "phi-2", "mpt", "olmo"), (False, False, False, False)),
     **dict.fromkeys(("smollm", "starcoder", "refact", "codeshell"), (True, False, False, False)),
     **dict.fromkeys(("llama-bpe", "llama3", "llama-v3", "tekken"), (False, True, True, False)),
-    "qwen2": (False, False, False, True),
+    **dict.fromkeys(("qwen2", "qwen35", "modern-bert"), (False, False, False, True)),
     "gpt-4o": (False, False, False, False),
     "llama4": (False, False, False, False),
 }

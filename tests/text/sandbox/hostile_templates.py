@@ -9,6 +9,7 @@ from functools import partial
 
 from zoo.errors import ZooError
 from zoo.text import ChatTemplate
+from zoo.text.sandbox import budget
 
 BIG = "{% set x = 'ab,c ' * 6000000 %}"  # 30 million characters
 WIDE = "{% set x = '😀' * 8000000 %}"
@@ -141,8 +142,9 @@ OTHERS = {
 CASES = FILTERS | LISTS | METHODS | OTHERS
 
 
-def outcome(source: str) -> str:
-    """The error, or how long the prompt became."""
+def outcome(source: str, seconds: float = budget.MAX_SECONDS) -> str:
+    """The error, or how long the prompt became, within a budget of so many seconds; in a process of its own."""
+    budget.MAX_SECONDS = seconds
     try:
         return f"read: {len(ChatTemplate(source, file='x.jinja').render([{'role': 'user', 'content': 'hi'}]))}"
     except ZooError as error:
@@ -154,6 +156,11 @@ LONG = {  # it is their time that ends them
     "a loop that sifts", "a loop over letters", "searches in a text", "comparisons", "sorted texts", "texts as JSON",
     "a number of a megabyte", "keys without end", "filters of filters", "attributes of attributes",
 }  # fmt: skip
+STEPWISE = {  # they end by the time of many small steps, of which a third of the budget's is as good as all of it
+    "blocks of blocks", "macros of macros", "calls of calls", "a loop that sifts", "a loop over letters", "comparisons",
+    "searches in a text", "arguments without end", "tests of letters", "comparisons of lists", "searches",
+}  # fmt: skip
+SOONER = 0.5  # seconds
 HARMLESS = {"wide letters in the output", "a text of escapes", "powers"}
 
 
@@ -170,4 +177,5 @@ def cases(kind: str) -> dict[str, Callable[[], Callable[[], str]]]:
     chosen = quick if kind == "QUICK" else {name: source for name, source in CASES.items() if name not in quick}
     if kind == "SMALLER":
         chosen = {f"{name}, 1/8": smaller for name, source in CASES.items() if (smaller := scaled(source, 8)) != source}
-    return {name: partial(partial, outcome, source) for name, source in chosen.items()}
+    sooner = STEPWISE if kind == "HEAVY" else {f"{name}, 1/8" for name in STEPWISE}
+    return {name: partial(partial, outcome, source, *[SOONER] * (name in sooner)) for name, source in chosen.items()}

@@ -10,10 +10,11 @@ from jinja2.tests import TESTS
 
 from zoo.errors import CheckpointError, ZooError
 from zoo.text import ChatTemplate
+from zoo.text.sandbox import budget
 from zoo.text.sandbox.environment import METHODS, UNSAFE_FILTERS
 
 from ..measured import measure
-from .hostile_templates import CASES, HARMLESS
+from .hostile_templates import CASES, HARMLESS, SOONER
 
 MODULE = "tests.text.sandbox.hostile_templates"
 MAX_SECONDS = 2.5  # of CPU; the budget has 1.5, and a step may take as long again as was reckoned
@@ -24,7 +25,8 @@ MAX_MEGABYTES = 350  # the budget has 256
 @pytest.mark.parametrize("kind", [pytest.param(kind, marks=pytest.mark.slow) for kind in ("QUICK", "HEAVY", "SMALLER")])
 def test_every_filter_method_and_form_is_bounded_at_every_size(kind: str) -> None:
     for name, came in measure(MODULE, kind).items():
-        assert came["seconds"] < MAX_SECONDS, name
+        is_sooner = f"more than {SOONER:g} seconds" in came["said"]
+        assert came["seconds"] < MAX_SECONDS - is_sooner * (budget.MAX_SECONDS - SOONER), name
         assert came["megabytes"] < MAX_MEGABYTES, name
         if not (name in HARMLESS or (kind == "SMALLER" and came["said"].startswith("read: "))):
             assert came["said"].startswith(("refused: x.jinja: chat_template: ", "refused: the chat template")), name

@@ -197,7 +197,7 @@ def test_extras_without_effect_are_told_and_transformers_computes_without_them_t
         ({"type": "yarn", "factor": 2.0, "beta_fast": 0}, "beta_fast=0.0 is not above 0"),
         (
             {"type": "llama3", "factor": 8.0, "low_freq_factor": 4.0, "high_freq_factor": 1.0},
-            "low_freq_factor=4.0 is not below high_freq_factor=1.0",
+            "low_freq_factor=4.0 is above high_freq_factor=1.0",
         ),
         ({"partial_rotary_factor": 0.5}, "a partial_rotary_factor of 0.5 is not supported"),
         ({"type": "yarn", "factor": 4.0, "truncate": None}, "truncate is null, which is neither true nor false"),

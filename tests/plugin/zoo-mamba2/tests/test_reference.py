@@ -138,7 +138,7 @@ def test_limits_of_the_time_step_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("limit", ["Infinity", '{"__float__": "Infinity"}'], ids=["transformers 4", "transformers 5"])
 def test_an_infinite_limit_is_read_in_both_spellings(limit: str, tmp_path: Path) -> None:
-    """The bare word is no JSON, and stands in the files of the hub."""
+    """The bare word is not JSON, and stands in the files of the hub."""
     folder = write(tmp_path / "unlimited")
     raw = json.loads((folder / "config.json").read_text(encoding="utf-8")) | {"time_step_limit": [0.0, "LIMIT"]}
     (folder / "config.json").write_text(json.dumps(raw).replace('"LIMIT"', limit), encoding="utf-8")

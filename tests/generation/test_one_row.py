@@ -1,0 +1,70 @@
+"""In a compiled step a product of one row is a sum, with the numbers of the product."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.proxy_tensor import make_fx
+
+from zoo.generation.one_row import PRODUCTS, OneRow
+
+# Of the largest number: a sum of 96 in another order, and what its type rounds once.
+TOLERANCE = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11}
+
+
+def traced(function: Callable[..., Any], *inputs: Tensor) -> fx.GraphModule:
+    """The graph that torch compiles, after the pass."""
+    module = make_fx(function, tracing_mode="fake")(*inputs)
+    OneRow()(module.graph)
+    module.graph.lint()
+    module.recompile()
+    return module
+
+
+def products(module: fx.GraphModule) -> int:
+    return sum(node.target in PRODUCTS for node in module.graph.nodes)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_a_row_is_summed_as_the_layer_multiplies(dtype: torch.dtype, has_bias: bool) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(96, 40, bias=has_bias, dtype=torch.float64)
+    x = torch.randn(1, 1, 96, dtype=torch.float64)
+    exact_of = layer.to(dtype).double()  # the numbers that the type holds
+    x = x.to(dtype)
+    exact = exact_of(x.double())
+    layer = layer.to(dtype)
+    parameters = dict(layer.named_parameters())
+
+    def multiplied(x: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(layer, parameters, x)
+
+    with torch.no_grad():
+        module = traced(multiplied, x, parameters)  # pyrefly: ignore[bad-argument-type]
+        out = module(x, parameters)
+    assert products(module) == 0
+    assert out.shape == exact.shape
+    assert out.dtype == dtype
+    torch.testing.assert_close(out.double(), exact, rtol=0, atol=TOLERANCE[dtype] * exact.abs().max().item())
+
+
+def test_what_is_not_one_row_of_numbers_stays_a_product() -> None:
+    rows, whole, matrix = torch.randn(2, 8), torch.ones(1, 8, dtype=torch.int64), torch.randn(8, 5)
+    assert products(traced(torch.mm, rows, matrix)) == 1
+    assert products(traced(torch.mm, whole, matrix.long())) == 1
+    scaled = traced(lambda b, x, m: torch.addmm(b, x, m, beta=0.5), torch.randn(5), rows[:1], matrix)
+    assert products(scaled) == 1
+    mixed = traced(lambda x, m: (x @ m, x[:1] @ m), rows, matrix)
+    assert products(mixed) == 1
+    for found, expected in zip(mixed(rows, matrix), (rows @ matrix, rows[:1] @ matrix), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_graphs_in_files_are_told_apart_by_what_the_pass_does() -> None:
+    assert OneRow().uuid() == OneRow().uuid()
+    assert OneRow().uuid()

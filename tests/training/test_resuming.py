@@ -1,0 +1,57 @@
+"""What a run goes on with: the rows, the rule and the state that it had; anything else is refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from tests.training.runs import job, token_file
+from zoo.errors import ZooError
+from zoo.training.running.beginning import begun, train
+
+
+def refused(action: Callable[[], Any]) -> str:
+    with pytest.raises(ZooError) as error:
+        action()
+    return str(error.value)
+
+
+@pytest.mark.slow
+def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
+    train(job(tmp_path / "run", token_file(tmp_path), train={"stop": 1}))
+    other = token_file(tmp_path, count=300)
+    assert "was begun on other data" in refused(lambda: train(job(tmp_path / "run", other), resume=True))
+    state = load_file(stored := tmp_path / "run" / "optimizer.safetensors")
+    name = next(name for name in state if name.startswith("optimizer/exp_avg/"))
+    same = job(tmp_path / "run", token_file(tmp_path))
+    for changed, told in (
+        ({n: x for n, x in state.items() if n != name}, "missing, or too many"),
+        (state | {name: state[name].flatten()[:3]}, "[3] beside a parameter of"),
+        (state | {"optimizer/exp_avg/mine": state[name].clone()}, "a parameter that does not learn"),
+        (state | {f"mean/{name.rpartition('/')[2]}": state[name].clone()}, "is missing"),
+        (state | {"notes/x": state[name].clone()}, "is nothing that a run holds"),
+        ({n: x for n, x in state.items() if not n.endswith(name.rpartition("/")[2])}, "tensors, and the run wrote"),
+    ):
+        save_file(changed, stored)
+        assert told in refused(lambda: train(same, resume=True))
+
+
+RESUMED = {
+    "data.length": {"data": {"length": 8}},
+    "data.packing": {"data": {"packing": "plain"}},
+    "seed": {"seed": 1},
+    "train.batch_size": {"train": {"batch_size": 4}},
+    "train.accumulate": {"train": {"accumulate": 2}},
+    "train.ema": {"train": {"ema": 0.5}},
+}
+
+
+def test_a_run_does_not_go_on_with_other_rows_or_another_mean(tmp_path: Path) -> None:
+    begun(job(tmp_path / "run", file := token_file(tmp_path)), print)
+    for name, sections in RESUMED.items():
+        told = refused(lambda sections=sections: train(job(tmp_path / "run", file, **sections), resume=True))
+        assert f"was begun with {name}=" in told, name
