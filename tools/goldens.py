@@ -52,9 +52,14 @@ ODD = {
         "text": replace(TINY["clip"].text, activation="relu"),
         "vision": replace(TINY["clip"].vision, num_channels=2, activation="gelu"),
     },
+    "siglip": {
+        "text": replace(TINY["siglip"].text, activation="relu"),
+        "vision": replace(TINY["siglip"].vision, num_channels=2, activation="gelu"),
+    },
 }
 GRID = [[1, 9, 6], [1, 3, 12]]  # two images of 6 and of 4 tokens
 TEXT = [3, 59, *[57] * 6, 60, 7, 9, 59, *[57] * 4, 60, 4, 8, 5]
+TILES = [3, *[57] * 1, 7, 9, *[57] * 1, 4, 8, 5]  # two tiles of 1 token
 
 # family -> label -> fields that differ from the tiny config; "" is the tiny config itself, and under "other" stand
 # together what it leaves at the defaults
@@ -69,9 +74,39 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "sequence": {"head": "sequence_classification", "num_labels": 3},
         "tokens": {"head": "token_classification", "num_labels": 3}, "none": {"head": "none", "has_pooler": True},
     },
+    "xlm_roberta": {
+        "": {"is_pre_norm": True}, "other": {"activation": "relu", "type_vocab_size": 3, "pad_token_id": 4},
+        "sequence": {"head": "sequence_classification", "num_labels": 3}, "none": {"head": "none", "has_pooler": True},
+    },
+    "mpnet": {
+        "": {}, "other": {"activation": "relu"}, "none": {"head": "none", "has_pooler": True},
+        "sequence": {"head": "sequence_classification", "num_labels": 3},
+    },
+    "electra": {
+        "": {"tie_embeddings": False}, "other": {"activation": "relu", "head": "replaced_tokens"},
+        "none": {"head": "none", "embed_size": 24}, "sequence": {"head": "sequence_classification", "num_labels": 3},
+    },
+    "albert": {
+        "": {}, "other": {"activation": "relu", "head": "masked_lm", "has_pooler": False}, "none": {"head": "none"},
+        "sequence": {"head": "sequence_classification", "num_labels": 3},
+    },
     "distilbert": {
         "": {}, "other": {"activation": "relu", "tie_embeddings": False}, "none": {"head": "none"},
         "sequence": {"head": "sequence_classification", "num_labels": 3},
+        "tokens": {"head": "token_classification", "num_labels": 3},
+    },
+    "deberta": {
+        "": {}, "other": {"activation": "relu", "type_vocab_size": 3, "has_positions": True, "has_position_norm": False,
+                          "has_shared_projections": False, "conv_groups": 2, "conv_activation": "gelu",
+                          "is_legacy": False}, "none": {"head": "none"},
+        "sequence": {"head": "sequence_classification", "num_labels": 3, "pooler_activation": "tanh", "has_c2p": False,
+                     "position_buckets": None},
+        "tokens": {"head": "token_classification", "num_labels": 3, "has_p2c": False, "conv_kernel_size": None},
+    },
+    "modernbert": {
+        "": {}, "other": {"activation": "relu", "head_activation": "silu", "head_bias": True, "decoder_bias": False,
+                          "norm_bias": True, "tie_embeddings": False, "global_every": 2, "sliding_window": 4, **BIASED},
+        "sequence": {"head": "sequence_classification", "num_labels": 3, "pooling": "mean"}, "none": {"head": "none"},
         "tokens": {"head": "token_classification", "num_labels": 3},
     },
     "headed": {
@@ -95,13 +130,50 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "": {}, "other": {"rope": LINEAR, "tie_embeddings": False, "final_softcap": 7.0, "sharing_from": None,
                           "num_streams": 2, "mlp_widths": [40, 32, 40, 24, 40], "sparsity": None},
     },
+    "gemma4": {
+        "": {}, "other": {"tie_embeddings": False, "final_softcap": None, "sharing_from": None, "num_experts": None,
+                          "has_equal_keys": False, "global_kv_heads": None, "layer_embed_dim": None,
+                          "global_rotary": 0.5},
+    },
     "gemma3_vl": {"": {"attn_softcap": None}, "other": {"attn_softcap": None, **ODD["gemma3_vl"]}},
     "clip": {"": {}, "other": ODD["clip"]},
+    "siglip": {
+        "": {}, "other": ODD["siglip"],
+        "classes": {"text": None, "vision": replace(TINY["siglip"].vision, has_pool=False),
+                    "head": "image_classification", "num_labels": 5},
+    },
+    "dinov2": {
+        "": {}, "plain": {"num_registers": None, "has_mask_token": False, "qkv_bias": False, "activation": "relu"},
+        "none": {"head": "none", "num_labels": None, "is_gated": True, "num_channels": 2},
+    },
+    "siglip2": {
+        "": {}, "other": {
+            "text": replace(TINY["siglip2"].text, activation="relu"),
+            "vision": replace(TINY["siglip2"].vision, num_channels=2, activation="gelu"),
+        },
+        "classes": {"text": None, "vision": replace(TINY["siglip2"].vision, has_pool=False),
+                    "head": "image_classification", "num_labels": 5},
+    },
     "gpt2": {
         "": {}, "other": {"activation": "relu", "tie_embeddings": False, "scale_scores_by_layer": True},
         "unscaled": {"scale_scores": False},
     },
     "gpt_oss": {"": {}, "other": {**TIED, "attention_bias": False, "rope": RAMP, "sliding_layers": None}},
+    "llama4": {
+        "": {},
+        "other": {
+            **TIED, "attention_bias": True, "rope": BANDS, "has_qk_norm": False, "experts_per_token": 1,
+            "chunked_layers": None, "temperature_scale": None, "dense_layers": [],
+        },
+    },
+    "llama4_vl": {
+        "": {},
+        "images": {
+            **TIED, "image_token_id": 57, "attention_bias": True, "temperature_scale": None, "chunked_layers": None,
+            "has_qk_norm": False,
+            "vision": replace(TINY["llama4_vl"].vision, num_channels=2, merge_size=4),
+        },
+    },
     "mistral": {"": {}, "other": {**TIED, "rope": YARN, "sliding_window": None}},
     "mixtral": {"": {}, "other": {**TIED, "sliding_window": 5, "experts_per_token": 3}},
     "qwen2": {"": {}, "other": {**TIED, "rope": YARN}},
@@ -131,6 +203,12 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "v2-other": {"hidden_size": 21, "scoring": "softmax", "is_renormalised": False, "num_groups": 1,
                      "groups_per_token": 1, "attention_bias": True, "q_lora_rank": None},
     },
+    "deepseek_v32": {
+        "": {}, "v32": {
+            **TIED, "index_rope_interleaved": False, "indexer_layers": None, "attention_bias": True,
+            "rope": replace(RAMP, attention_factor=None, mscale=0.9, mscale_all_dim=0.7),
+        },
+    },
     "phi3": {"": {}, "longrope": {"sliding_window": None, "rope": replace(
         LONG, short_factor=[1.0, 1.3], long_factor=[1.2, 5.0], partial=1.0)}, "other": TIED},
     "olmo2": {"": {}, "2": {"sliding_window": None, "sliding_layers": None, "attention_bias": True, **TIED,
@@ -142,6 +220,7 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
     "starcoder2": {"": {}, "other": {**TIED, "has_bias": False, "sliding_window": None}},
     "gpt_neox": {"": {}, "other": {**TIED, "is_parallel": False, "attention_bias": False, "activation": "gelu_fast",
                                    "rope": RopeConfig(theta=500.0, partial=0.5)}},
+    "gptj": {"": {}, "other": {**TIED, "activation": "relu", "rope": RopeConfig(partial=1.0)}},
     "stablelm": {
         "": {}, "plain": {"has_qk_norm": False}, "other": {**TIED, "is_parallel": True, "attention_bias": True},
     },
@@ -205,6 +284,10 @@ def main() -> None:
 
 def images(config: Any) -> dict[str, Tensor]:
     """A text with two images, whose patches are numbers that follow from the name."""
+    if config.family == "llama4_vl":
+        v = config.vision
+        pixels = numbers("pixels", (2, v.num_channels, v.image_size, v.image_size)).double()
+        return {"tokens": torch.tensor([TILES]), "pixels": pixels}
     pixels = numbers("pixels", (sum(h * w for _, h, w in GRID), config.vision.patch_dim)).double()
     return {"tokens": torch.tensor([TEXT]), "pixels": pixels, "grid": torch.tensor(GRID)}
 

@@ -1,5 +1,7 @@
 """Tokens per second, one client against eight: `python tools/bench/serving.py [tiny|smollm2] [--theirs]`.
 
+Every round asks the same with one client and with eight; what is told are medians over rounds, behind one that does not
+count (it opens the model and warms what caches there are). Clients are in this process, the server is in its own.
 `smollm2` is SmolLM2-135M's shape with random weights. `--theirs` asks `transformers serve` for chats besides, where it
 is installed (transformers[serving]).
 """
@@ -12,6 +14,7 @@ import os
 import random
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -92,12 +95,18 @@ def speed(address: str, server: int, path: str, requests: list[dict[str, Any]], 
     return sum(counts) / (time.perf_counter() - began), sum(counts) / (cpu_seconds(server) - spent)
 
 
-def told(name: str, address: str, server: int, path: str, requests: list[dict[str, Any]]) -> None:
-    """Print one client and eight, each once without counting; on a busy machine, the CPU tells more than the clock."""
+def told(name: str, address: str, server: int, path: str, requests: list[dict[str, Any]], rounds: int) -> None:
+    """Print one client and eight; on a busy machine, the CPU tells more than the clock."""
     speed(address, server, path, requests[:8], 8)
-    one, eight = (speed(address, server, path, requests, clients) for clients in (1, 8))
-    for what, a, b in zip(("second", "second of CPU"), one, eight, strict=True):
-        print(f"{name}: {a:.0f} tok by one client, {b:.0f} by eight in a {what}: {b / a:.1f} times", flush=True)
+    found = [[speed(address, server, path, requests, clients) for clients in (1, 8)] for _ in range(rounds)]
+    for what, number in (("second", 0), ("second of CPU", 1)):
+        one, eight = (statistics.median(of_round[which][number] for of_round in found) for which in (0, 1))
+        times = sorted(eight[number] / one[number] for one, eight in found)
+        print(
+            f"{name}: {one:.0f} tok by one client, {eight:.0f} by eight in a {what}: "
+            f"{statistics.median(times):.1f} times ({times[0]:.1f}..{times[-1]:.1f})",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -106,6 +115,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="tiny", choices=["tiny", "smollm2"])
     parser.add_argument("--requests", type=int, default=24)
     parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--theirs", action="store_true")
     given = parser.parse_args()
     rng = random.Random(0)
@@ -116,7 +126,7 @@ def main() -> None:
         asked = [{**how, "prompt": prompt, "repetition_penalty": 1.0} for prompt in prompts]
         ours = [sys.executable, "-c", "from zoo.cli import main; main()", "serve", str(folder), "--dtype", "float32"]
         with running(ours) as (address, server):
-            told(f"zoo serve {given.model}", address, server, "/v1/completions", asked)
+            told(f"zoo serve {given.model}", address, server, "/v1/completions", asked, given.rounds)
         if given.theirs:
             words = [" ".join(rng.choice(["the", "man", "said", "was", "not"]) for _ in range(24)) for _ in prompts]
             chats = [
@@ -127,7 +137,7 @@ def main() -> None:
             ]  # fmt: skip
             theirs = [shutil.which("transformers") or "transformers", "serve", str(folder)]
             with running([*theirs, "--dtype", "float32"]) as (address, server):
-                told(f"transformers serve {given.model}", address, server, "/v1/chat/completions", chats)
+                told(f"transformers serve {given.model}", address, server, "/v1/chat/completions", chats, given.rounds)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 from pathlib import Path
 
 from .deviations import ROOT
 from .site import write
 
-write(Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else ROOT / "build" / "docs")
+parser = argparse.ArgumentParser("python -m tools.docs", description="Write the sources of the site.")
+parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "build" / "docs", help="the folder that takes them")
+write(parser.parse_args().folder.resolve())

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape
 
+from zoo.anatomy.cuts import EXPERTS, Share
 from zoo.anatomy.records import Weight
-from zoo.parallel.shares import is_whole, tensor_share
+from zoo.parallel.shares import expert_share, is_whole, tensor_share
 from zoo.presets import config
 
 PLACE = "<!-- cuts -->"  # where the picture stands on the page
-LAYERS = {"llama3.1-8b": "LLaMA", "mixtral-8x7b": "MoE"}  # preset -> what its layer is called
+LAYERS = (  # what a layer is called, the preset that has it, and in which way it is cut
+    ("LLaMA, tp", "llama3.1-8b", tensor_share),
+    ("MoE, tp", "mixtral-8x7b", tensor_share),
+    ("MoE, ep", "mixtral-8x7b", expert_share),
+)
 RANKS, CELL, SIDE, HEIGHT = 4, 112, 76, 132  # of a weight's place and of the longest side in it, in pixels
 HUES = "4c78a8 f58518 54a24b b279a2".split()
 STYLE = (
@@ -23,7 +28,7 @@ STYLE = (
 
 def picture() -> str:
     """An SVG: for each layer its matrices and norms, each with the part that a rank has in the rank's colour."""
-    rows = [(title, list(_weights(preset))) for preset, title in LAYERS.items()]
+    rows = [(title, [(w, share(w.shares)) for w in _weights(preset)]) for title, preset, share in LAYERS]
     wide = max(len(weights) for _, weights in rows) * CELL
     drawn = "".join(_row(title, weights, i * (HEIGHT + 30)) for i, (title, weights) in enumerate(rows))
     return (
@@ -41,14 +46,14 @@ def _weights(preset: str) -> Iterator[Weight]:
         yield from [w for w in weights if part in w.name][:1]
 
 
-def _row(title: str, weights: list[Weight], top: float) -> str:
-    longest = max(max(w.shape[-2:]) for w in weights)
-    drawn = "".join(_weight(w, i * CELL + CELL / 2, top + 24, longest) for i, w in enumerate(weights))
+def _row(title: str, weights: list[tuple[Weight, Share | None]], top: float) -> str:
+    longest = max(max(w.shape[-2:]) for w, _ in weights)
+    drawn = "".join(_weight(w, share, (i * CELL + CELL / 2, top + 24), longest) for i, (w, share) in enumerate(weights))
     return f'<text class="name" x="4" y="{top + 14}">{escape(title)}</text>{drawn}'
 
 
-def _weight(w: Weight, x: float, top: float, longest: int) -> str:
-    share = tensor_share(w.shares)
+def _weight(w: Weight, share: Share | None, at: tuple[float, float], longest: int) -> str:
+    x, top = at
     rows, columns = w.shape[-2:] if len(w.shape) > 1 else (w.shape[0], 1)
     high, wide = (10 + (SIDE - 10) * n / longest for n in (rows, columns))
     left, parts = x - wide / 2, ""
@@ -56,7 +61,8 @@ def _weight(w: Weight, x: float, top: float, longest: int) -> str:
         parts = f'<rect class="whole" x="{left:.0f}" y="{top}" width="{wide:.0f}" height="{high:.0f}"/>'
         how = "whole"
     else:
-        is_by_rows, how = share.dim == len(w.shape) - 2, share.by
+        # Of a stack of experts a rank has some whole: they are drawn one above the other, as if laid end to end.
+        is_by_rows, how = share.by == EXPERTS or share.dim == len(w.shape) - 2, share.by
         for rank in range(RANKS):
             dx, dy = (0, high / RANKS * rank) if is_by_rows else (wide / RANKS * rank, 0)
             size = (wide, high / RANKS) if is_by_rows else (wide / RANKS, high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from html import escape
 from pathlib import Path
@@ -21,6 +22,7 @@ STYLE = (
 Graph = dict[str, set[str]]
 
 
+@cache  # read once for the pictures of both languages
 def imports() -> Graph:
     """Which room imports which others, anywhere in its files; a file beside the rooms is a room of its own."""
     graph: Graph = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 
 from . import commands, config_fields, cuts, drawings, families, plugin_api, python_api, rooms, shelf
@@ -80,7 +81,7 @@ def pages(language: str) -> dict[str, str]:
     """Every page of one language by its path in the site."""
     english = _english()
     if language == "en":
-        return english
+        return dict(english)
     own = _by_hand(language) | _made(language)
     own |= {f"families/{name}.md": families.page(name, language) for name in shelf.built_in()}
     return {path: own[path] if path in own else _untranslated(text, language) for path, text in english.items()} | own
@@ -102,6 +103,7 @@ def write(folder: Path) -> None:
         (folder.parent / f"{language}.yml").write_text(settings, encoding="utf-8")
 
 
+@cache  # the pages of other languages begin with these
 def _english() -> dict[str, str]:
     found = _by_hand("en")
     found |= {name: (DOCS / name).read_text(encoding="utf-8") for name in SHARED if (DOCS / name).exists()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
 from random import Random
 from typing import Any, TypeVar
@@ -14,7 +15,9 @@ from zoo.testing.variants import BOOKKEEPING, TOKENS, words_in
 
 C = TypeVar("C", bound=ModelConfig)
 LENGTH = 61  # tokens that are compared: beyond most windows and original contexts drawn here
-LEFT = {*BOOKKEEPING, *TOKENS, "max_seq_len", "id2label", "num_labels"}
+# Modules for further predictions are beside the model, and transformers has none in it.
+LEFT = {*BOOKKEEPING, *TOKENS, "max_seq_len", "id2label", "num_labels", "num_mtp_layers"}
+LEFT.add("num_index_heads")  # see _together
 SHARES = (0.25, 0.5, 0.75, 1.0)
 
 
@@ -41,6 +44,27 @@ def _together(config: C, rng: Random) -> C:
         config = _with(config, head_dim=held["rope_head_dim"], num_kv_heads=vars(config)["num_heads"])
     if held.keys() >= {"sliding_window", "sliding_layers"} and rng.random() < 0.3:
         config = _with(config, sliding_window=None, sliding_layers=None)
+    if held.keys() >= {"indexer_layers", "index_rope_interleaved"} and rng.random() < 0.5:
+        config = _with(config, indexer_layers=None, index_rope_interleaved=not held["index_rope_interleaved"])
+    if "num_index_heads" in held:  # a score of few heads is often 0, and which of equal ones a kernel takes is its own
+        config = _with(config, num_index_heads=24)
+    width = vars(config).get("moe_intermediate_size", 0)
+    if config.family == "qwen3_vl_moe" and 2 * width == vars(config)["hidden_size"]:  # see docs/deviations.md
+        config = _with(config, moe_intermediate_size=width + 2)
+    if held.keys() >= {"head", "num_labels", "tie_embeddings"}:
+        config = _headed(config, rng)
+    return config
+
+
+def _headed(config: C, rng: Random) -> C:
+    """Another head of an encoder, with the classes and the pooled state that it needs."""
+    head = rng.choice(words_in(doc_of(type(config), "head")))
+    pooled = {"has_pooler": rng.random() < 0.5} if hasattr(config, "has_pooler") else {}
+    ways = [pooled, {name: not value for name, value in pooled.items()}]
+    for labels in (None, rng.randint(1, 5)):
+        for way in ways:
+            if (made := _with(config, head=head, num_labels=labels, labels=[], **way)) is not config:
+                return made
     return config
 
 
@@ -52,7 +76,7 @@ def _with(config: C, **values: Any) -> C:
         return config
 
 
-def _others(config: ModelConfig, name: str, rng: Random) -> Iterator[Any]:
+def _others(config: Any, name: str, rng: Random) -> Iterator[Any]:
     """Values for a field, the first that fits is taken."""
     old = getattr(config, name)
     kind, doc = str(types_of(type(config))[name]), doc_of(type(config), name)
@@ -63,7 +87,9 @@ def _others(config: ModelConfig, name: str, rng: Random) -> Iterator[Any]:
         yield from (_rope(old, config, rng) for _ in range(3))
     elif isinstance(old, ModelConfig):
         yield drawn(old, rng)
-    elif is_dataclass(old) or old == MISSING:
+    elif is_dataclass(old) and not isinstance(old, type):
+        yield from (_record(old, rng) for _ in range(6))
+    elif old == MISSING:
         return
     elif isinstance(old, bool):
         yield not old
@@ -77,6 +103,16 @@ def _others(config: ModelConfig, name: str, rng: Random) -> Iterator[Any]:
     elif isinstance(old, str):
         words = words_in(doc)
         yield from rng.sample(words, len(words))
+
+
+def _record(old: Any, rng: Random) -> Any:
+    """A tower or another part with some of its fields changed."""
+    for name in [f.name for f in fields(old) if rng.random() < 0.4]:
+        for value in _others(old, name, rng):
+            with suppress(ConfigError):  # a part of which two fields are set together
+                old = replace(old, **{name: value})
+            break
+    return old
 
 
 def _numbers(old: int | None, rng: Random) -> Iterator[int]:

@@ -1,17 +1,23 @@
 """The text of `tiny`: Jane Austen's six novels, in the public domain, from Debian's package r-cran-janeaustenr.
 
+    python tools/tiny/corpus.py DATA                     # fetches the package with apt-get download
+    python tools/tiny/corpus.py DATA --text FILE.deb     # the package, or the Rdata.rdb inside it, from disk
+
+writes DATA/train.jsonl and DATA/validation.jsonl, a chapter a line, and DATA/sample.txt, the test text: 4 MB in all.
 The package keeps each novel as one R character vector, a string per line. What comes out is chapters: one string each,
 one line per paragraph, split by chapter into training, validation and test text so that no chapter is in two of them.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import re
 import struct
 import subprocess
 import tempfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +25,29 @@ PACKAGE = "r-cran-janeaustenr"
 
 _HEADING = re.compile(r"(?i)(volume|chapter) (\d+|[ivxl]+)")
 _END = re.compile(r"(?i)finis|the end|a note on the text")
+
+
+def main() -> None:
+    """Write the text as the recipe reads it."""
+    parser = argparse.ArgumentParser(description="Write the text of tiny.")
+    parser.add_argument("data", type=Path, help="the folder that takes it")
+    parser.add_argument("--text", type=Path, help="the Debian package, or the Rdata.rdb inside it")
+    arguments = parser.parse_args()
+    corpus = read_corpus(arguments.text)
+    arguments.data.mkdir(parents=True, exist_ok=True)
+    write_chapters(arguments.data / "train.jsonl", corpus.train)
+    write_chapters(arguments.data / "validation.jsonl", corpus.validation)
+    (arguments.data / "sample.txt").write_text("".join(corpus.test), encoding="utf-8")
+
+
+def write_chapters(file: Path, chapters: Iterable[str]) -> None:
+    """A chapter a line."""
+    file.write_text("".join(json.dumps({"text": chapter}) + "\n" for chapter in chapters), encoding="utf-8")
+
+
+def read_chapters(file: Path) -> tuple[str, ...]:
+    """What was written."""
+    return tuple(json.loads(line)["text"] for line in file.read_text(encoding="utf-8").splitlines())
 
 
 @dataclass(frozen=True)
@@ -107,3 +136,7 @@ def _strings(value: bytes) -> list[str]:
         strings.append(value[at + 8 : at + 8 + length].decode())
         at += 8 + length
     return strings
+
+
+if __name__ == "__main__":
+    main()
