@@ -139,6 +139,7 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     *(("qwen2", {"sliding_layers": layers}, "layers") for layers in ([2, 1], [1, 1], [3], [-1], [])),
     ("qwen2", {"dual_chunk.chunk_size": 9}, "must be set together"),
     ("qwen2", {"dual_chunk.local_size": 9}, "must be set together"),
+    ("qwen2", {"dual_chunk.original_max_seq_len": 9}, "needs model.dual_chunk.chunk_size"),
     ("qwen2_moe", {"dense_layers": [3]}, "layers"),
     *((name, {"num_kv_heads": 1}, "must fill") for name in ("qwen", "qwen_vl")),
     *((name, {"head_dim": 8}, "must fill") for name in ("qwen", "qwen_vl")),

@@ -28,6 +28,8 @@ class DualChunkConfig:
                 raise ConfigError(f"model.dual_chunk.{name}={value} is below 1")
         if (self.chunk_size is None) != (self.local_size is None):
             raise ConfigError("model.dual_chunk.chunk_size and model.dual_chunk.local_size must be set together")
+        if self.original_max_seq_len is not None and self.chunk_size is None:
+            raise ConfigError("model.dual_chunk.original_max_seq_len needs model.dual_chunk.chunk_size")
         if self.chunk_size is not None and self.local_size is not None and self.local_size >= self.chunk_size:
             raise ConfigError(
                 f"model.dual_chunk.local_size={self.local_size} uses up all of "
