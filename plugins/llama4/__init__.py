@@ -20,6 +20,7 @@ def zoo_families():
             model=f"{__name__}.vl.model:Llama4VL",
             formats={"hf": f"{__name__}.vl.hf:LLAMA4_VL"},
             hf_types=("llama4",),
+            pictures=f"{__name__}.vl.pictures:read",
             summary="Llama 4 with its tower, which reads images as tiles",
         ),
     ]

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from zoo.errors import CheckpointError, UsageError, clean
 from zoo.files.json_file import read_json
+from zoo.vision.forms import TORCH_MODES
 from zoo.vision.processing import CLIP_MEAN, CLIP_STD, HALF, Processing, cut_patches, smart_size
 from zoo.vision.videos import Film, read_frames
 
@@ -39,7 +40,6 @@ COUNTS = ("num_frames", "min_frames", "max_frames", "max_video_tokens")
 OURS = ("fps", "cap_pixels_per_frame", *COUNTS)
 INERT = ("video_processor_type", "do_sample_frames", "return_metadata", "video_metadata", "max_duration",
          "max_image_size", "use_token_compression")  # fmt: skip
-MODES = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers of what torch resizes as well
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Cutting:
         rest = {name: value for name, value in raw.items() if name not in (*OURS, *INERT)}
         of_images = {"image_processor_type": "Qwen2VLImageProcessor"}
         how = Processing.of({**usual, **rest, **of_images}, file)
-        if how.resample not in MODES:
+        if how.resample not in TORCH_MODES:
             raise CheckpointError(file, "resample", f"{how.resample} is not supported for videos, only 2 and 3 are")
         return cls(kind=kind, how=how, is_capped=is_capped, **values)
 
@@ -135,7 +135,7 @@ class Cutting:
         """One frame [H, W, 3] as numbers [C, H, W]; scaled and normed at once, in float32, as the reference does."""
         x = torch.from_numpy(frame).permute(2, 0, 1)[None]
         if x.shape[-2:] != sides:
-            x = F.interpolate(x, sides, mode=MODES[self.how.resample], antialias=True)
+            x = F.interpolate(x, sides, mode=TORCH_MODES[self.how.resample], antialias=True)
         how, x = self.how, x[0].float()
         if how.mean is not None and how.std is not None:
             mean, std = (torch.tensor(part)[:, None, None] for part in (how.mean, how.std))

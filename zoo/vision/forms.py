@@ -12,10 +12,12 @@ EDGES, SIDES, SHORT = {"shortest_edge", "longest_edge"}, {"height", "width"}, {"
 CROPPING = ("CLIP", "Bit")  # the kinds that keep the middle of a picture
 AREA = {"min_pixels", "max_pixels"}  # beside `size`, which then has nothing to say
 MOST_SIDE, MOST_AREA = 1 << 14, 1 << 28  # pixels that anything is made larger to: beyond, memory ends
+MOST_TILES = 1 << 12  # of a picture
 CHANNELS = 3
+TORCH_MODES = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers of what torch resizes as well
 
 STEPS = {  # what each step reads, which is there or the step is not taken
-    "do_resize": ("size", "resample"),
+    "do_resize": ("size", "resample", "max_patches"),
     "do_center_crop": ("crop_size",),
     "do_rescale": ("rescale_factor",),
     "do_normalize": ("image_mean", "image_std"),
@@ -42,6 +44,19 @@ def check_forms(values: Mapping[str, Any], kind: str, file: object) -> None:
             raise CheckpointError(file, name, f"{clean(repr(value))} is not supported for {kind}")
 
 
+def check_tiles(size: Mapping[str, Any], does: Mapping[str, bool], file: object) -> None:
+    """Raise CheckpointError where transformers' processor makes no tiles of pictures, or more than memory holds."""
+    if not does["resize"]:
+        raise CheckpointError(file, "do_resize", "only true is supported, for tiles have one size")
+    if does["normalize"] and not does["rescale"]:
+        raise CheckpointError(file, "do_rescale", "only true is supported where do_normalize is true")
+    if (found := size.get("height")) is None or found != size.get("width"):
+        raise CheckpointError(file, "size", "tiles are squares, of one height and width")
+    if size["max_tiles"] * found**2 > MOST_AREA:
+        what = f"{size['max_tiles']} tiles of {found} x {found} pixels"
+        raise CheckpointError(file, "max_patches", what, why=f"zoo makes up to {MOST_AREA:,} pixels of a picture")
+
+
 def _form(name: str, kind: str, values: Mapping[str, Any]) -> Callable[[Any], bool] | None:
     if name == "size" and kind == "Qwen2VL":
         return None if values.keys() >= AREA else lambda v: _is_sized(v, EDGES) and v["shortest_edge"] <= MOST_AREA
@@ -50,16 +65,18 @@ def _form(name: str, kind: str, values: Mapping[str, Any]) -> Callable[[Any], bo
     if name in ("image_mean", "image_std"):
         return lambda v: _is_per_channel(v) and (name == "image_mean" or all(v))
     if name == "resample":
-        return lambda v: type(v) is int and 0 <= v <= 5
+        return lambda v: type(v) is int and (v in TORCH_MODES if kind == "Llama4" else 0 <= v <= 5)
     if name == "min_pixels" and kind == "Qwen2VL":
         return lambda v: _is_count(v) and v <= MOST_AREA
     if name in ("patch_size", "temporal_patch_size", "merge_size", "max_num_patches") or (
         name in AREA and kind == "Qwen2VL"
     ):
         return _is_count
+    if name == "max_patches":
+        return lambda v: _is_count(v) and v <= MOST_TILES
     if name == "rescale_factor":
         return _is_number
-    return (lambda v: isinstance(v, bool)) if name.startswith("do_") else None
+    return (lambda v: isinstance(v, bool)) if name.startswith(("do_", "resize_to")) else None
 
 
 def _is_count(value: Any) -> bool:

@@ -72,6 +72,7 @@ def illustrate(
     text, is_worded = _worded(prompt, [*shown.values()], kinds, tokenizer)
     for what, things in shown.items():
         text = filled(text, things, what)
+        _refuse_unknown(things.words, tokenizer)
     tokens = tokenizer.encode(text, add_special_tokens=not is_worded)
     inputs = {name: tensor.to(device_of(model)) for things in shown.values() for name, tensor in things.inputs.items()}
     return Illustrated(tokens, inputs)
@@ -101,6 +102,12 @@ def _worded(
         return with_leads(prompt, shown), False
     messages = as_messages(prompt, kinds) if isinstance(prompt, str) else prompt
     return tokenizer.render_chat(messages), True
+
+
+def _refuse_unknown(words: Sequence[str], tokenizer: Tokenizer) -> None:
+    for word in words:
+        if tokenizer.token_to_id(word) is None:
+            raise UsageError(f"the tokenizer has no token {word!r}, which this model needs for pictures")
 
 
 def _spelt(tokenizer: Tokenizer, index: int) -> str:

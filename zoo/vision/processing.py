@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
-from zoo.vision.forms import CROPPING, check_forms, check_nulls
+from zoo.vision.forms import CROPPING, check_forms, check_nulls, check_tiles
 from zoo.vision.images import centre, on_white
 
 if TYPE_CHECKING:
@@ -44,6 +44,10 @@ KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file
         "size": {"height": 224, "width": 224}, "resample": 2, "image_mean": HALF, "image_std": HALF,
         "do_pan_and_scan": False,
     },
+    "Llama4": {  # tiles
+        "size": {"height": 336, "width": 336}, "resample": 2, "image_mean": HALF, "image_std": HALF, "max_patches": 16,
+        "resize_to_max_canvas": False,
+    },
 }  # fmt: skip
 SIZED = [kind for kind, values in KINDS.items() if "size" in values]
 SUFFIXES = ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor")
@@ -65,6 +69,8 @@ class Processing:
     min_pixels: int | None = None  # pictures of any size between these areas, for `patches_of`
     max_pixels: int | None = None
     max_patches: int | None = None  # pictures of any shape, of at most so many patches, for `flexible_patches_of`
+    max_tiles: int | None = None  # pictures as tiles of height and width, at most so many, for `tiles_of`
+    fills_canvas: bool = False  # whether tiles are filled, however small the picture
     resample: int = 3
     scale: float | None = 1 / 255  # factor on the bytes
     mean: tuple[float, ...] | None = CLIP_MEAN
@@ -86,7 +92,8 @@ class Processing:
         values = {**KINDS[kind], **{k: v for k, v in raw.items() if v is not None}}
         check_forms(values, kind, file)
         check_nulls(raw, kind, file)
-        size, crop = values.pop("size", {}) if kind in SIZED else {}, values.pop("crop_size", None)
+        size: Any = values.pop("size", {}) if kind in SIZED else {}
+        crop = values.pop("crop_size", None)
         if isinstance(size, int):
             size = {"shortest_edge": size} if kind in (*CROPPING, "Siglip") else {"height": size, "width": size}
         if values.pop("do_pan_and_scan", False):
@@ -100,6 +107,9 @@ class Processing:
         }
         if kind == "Siglip2":
             size = {"max_patches": values.pop("max_num_patches")}
+        if kind == "Llama4":
+            size = {**size, "max_tiles": values.pop("max_patches"), "fills_canvas": values.pop("resize_to_max_canvas")}
+            check_tiles(size, does, file)
         if kind == "Qwen2VL":
             size = {
                 "min_pixels": raw.get("min_pixels") or size["shortest_edge"],
@@ -155,7 +165,9 @@ def smart_size(height: int, width: int, factor: int, min_pixels: int, max_pixels
 
 
 def numbers_of(image: Image, how: Processing) -> np.ndarray:
-    """One picture as numbers [C, H, W]."""
+    """One picture as numbers [C, H, W]. Raises UsageError for settings that cut it into tiles."""
+    if how.max_tiles is not None:
+        raise UsageError("these settings for pictures cut them into tiles, which this model does not read")
     return _numbers(_resized(on_white(image), how), how)
 
 

@@ -29,6 +29,7 @@ class Pictures:
     spans: list[str]  # per picture what takes the marker's place: the tokens that the model reads it through
     leads: list[str]  # per picture what stands before a prompt that has no markers; contains the marker
     inputs: dict[str, Tensor]  # further arguments of the model's first pass
+    words: tuple[str, ...] = ()  # in spans, what the vocabulary must have as a token though no id is known of it
 
 
 def settings_of(folder: Path) -> Mapping[str, Any] | None:
