@@ -274,3 +274,20 @@ def test_a_text_that_is_padded_on_the_left_is_what_it_is_alone() -> None:
     mask = torch.ones_like(padded, dtype=torch.bool)
     mask[:, :4] = False
     torch.testing.assert_close(model(padded, attention_mask=mask)[:, 4:], model(text), rtol=0, atol=1e-12)
+
+
+def test_a_picture_has_places_for_its_tiles_row_by_row_and_for_the_whole() -> None:
+    """As transformers' Llama4Processor writes them; of one tile the whole alone."""
+    image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
+    config = installed()["llama4_vl"].config_class.tiny()
+    spell = {61: "<p>", 62: "<start>", 63: "<end>"}.__getitem__
+    images = [image.new("RGB", size) for size in ((30, 22), (12, 12), (24, 5))]  # of tiles of 12, with 4 states each
+    made = installed()["llama4_vl"].picture_reader(config, images, None, spell)
+    tile, beside, below = "<p>" * 4, "<|tile_x_separator|>", "<|tile_y_separator|>"
+    row, whole = f"{tile}{beside}{tile}", f"<|image|>{tile}<end>"
+    expected = [f"{row}{beside}{tile}{below}" * 2, "", f"{row}{below}"]
+    assert made.spans == [f"<start>{tiles}{whole}" for tiles in expected]
+    assert (made.marker, made.leads) == ("<|image|>", ["<|image|>"] * 3)
+    assert made.inputs["pixels"].shape == (7 + 1 + 3, 3, 12, 12)
+    with pytest.raises(CheckpointError, match="the picture settings: height: 336, but the model is made for 12"):
+        installed()["llama4_vl"].picture_reader(config, images, {"image_processor_type": "Llama4ImageProcessor"}, spell)

@@ -6,6 +6,7 @@ Shapes: T tokens.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -27,8 +28,10 @@ from zoo.testing.subject import peaked
 from zoo.text import Tokenizer
 
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
-FAMILIES = some(("gemma3_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"), "qwen_vl", "qwen2_vl")
+EVERY = ("gemma3_vl", "llama4_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+FAMILIES = some(EVERY, "qwen_vl", "qwen2_vl")
 START, SOFT, END = "<start>", "<soft>", "<end>"  # tokens around and of a picture, at ids 348 to 350
+WHOLE, BESIDE, BELOW = "<|image|>", "<|tile_x_separator|>", "<|tile_y_separator|>"  # Llama 4's, at ids 351 to 353
 QWEN2 = {  # small pictures: from 4 x 4 to 8 x 8 patches of 4 pixels
     "image_processor_type": "Qwen2VLImageProcessor", "patch_size": 4, "merge_size": 2, "min_pixels": 256,
     "max_pixels": 1024,
@@ -38,13 +41,14 @@ TEMPLATE = (
     "{% for part in m.content %}{% if part.type == 'image' %}MARK{% else %}{{ part.text }}{% endif %}{% endfor %}"
     "{% endif %}<|end|>{% endfor %}{% if add_generation_prompt %}<s>model\n{% endif %}"
 )
-MARKS = {"gemma3_vl": START, "qwen_vl": START + SOFT, "qwen2_vl": SOFT, "qwen2_5_vl": SOFT, "qwen3_vl": SOFT}
+MARKS = {"gemma3_vl": START, "llama4_vl": WHOLE, "qwen_vl": START + SOFT}  # SOFT in others
 
 
 def config_of(family: str) -> Any:
-    """The tiny config, whose ids for pictures are now in a vocabulary of 351."""
-    c = replace(installed()[family].config_class.tiny(), vocab_size=351, max_seq_len=512)
-    if family == "gemma3_vl":
+    """The tiny config, whose ids for pictures are now in a vocabulary of 351, or of 354."""
+    size = 354 if family == "llama4_vl" else 351
+    c = replace(installed()[family].config_class.tiny(), vocab_size=size, max_seq_len=512)
+    if family in ("gemma3_vl", "llama4_vl"):
         return replace(c, image_start_id=348, image_token_id=349, image_end_id=350)
     if family == "qwen_vl":
         return replace(c, vision=replace(c.vision, image_start_id=348), trained_seq_len=512)
@@ -59,7 +63,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     folder = tmp_path_factory.mktemp(family) / "model"
     zoo.save(peaked(zoo.build(config_of(family), device="cpu")), folder)
     tokenizer = byte_level()
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in (START, SOFT, END)])
+    special = (START, SOFT, END, *((WHOLE, BESIDE, BELOW) if family == "llama4_vl" else ()))
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     assert tokenizer.token_to_id(END) == 350
     write(folder, tokenizer)
     if family.startswith(("qwen2", "qwen3")):
@@ -80,7 +85,7 @@ def with_template(folder: Path, tmp_path: Path) -> Path:
     for file in folder.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     family = zoo.inspect(folder).family.name
-    (copy / "chat_template.jinja").write_text(TEMPLATE.replace("MARK", MARKS[family]))
+    (copy / "chat_template.jinja").write_text(TEMPLATE.replace("MARK", MARKS.get(family, SOFT)))
     return copy
 
 
@@ -134,10 +139,14 @@ def test_the_command_says_what_the_function_does(folder: Path) -> None:
 
 
 def test_places_are_as_many_as_the_processors(folder: Path) -> None:
-    """Read from the released processors: Gemma 3 between line breaks, Qwen2-VL by size, Qwen-VL numbered."""
+    """From the released processors: Gemma 3 between line breaks, Llama 4 and Qwen2-VL by size, Qwen-VL numbered."""
     model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
     made = zoo.illustrate(model, "hi", pictures(folder, "cat", "dog"), tokenizer=tokenizer)
+    row, tile = f"{SOFT * 4}{BESIDE}{SOFT * 4}", f"{SOFT * 4}"
     expected = {
+        # 22 x 30 pixels are 2 x 3 tiles of 12, and 32 x 18 are 3 x 2, of 2 x 2 states each
+        "llama4_vl": f"{START}{f'{row}{BESIDE}{tile}{BELOW}' * 2}{WHOLE}{tile}{END}"
+        f"{START}{f'{row}{BELOW}' * 3}{WHOLE}{tile}{END}",
         "gemma3_vl": f"\n\n{START}{SOFT * 4}{END}\n\n" * 2,
         "qwen_vl": "".join(f"Picture {i}: {START}{END * 9}{SOFT}\n" for i in (1, 2)),
         # 22 x 30 pixels are 24 x 32, and 32 x 18 are 32 x 16: 3 x 4 and 4 x 2 squares of 8
@@ -149,7 +158,7 @@ def test_places_are_as_many_as_the_processors(folder: Path) -> None:
 
 def test_a_prompt_may_say_where_pictures_belong(folder: Path) -> None:
     model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
-    mark = MARKS[model.config.family]
+    mark = MARKS.get(model.config.family, SOFT)
     made = zoo.illustrate(model, f"a{mark}b{mark}c", pictures(folder, "cat", "dog"), tokenizer=tokenizer)
     assert made.tokens[0] == tokenizer.encode("a")[0]
     with pytest.raises(UsageError, match="the prompt has 1 places for pictures, 2 are given"):
@@ -159,7 +168,7 @@ def test_a_prompt_may_say_where_pictures_belong(folder: Path) -> None:
 def test_a_chat_template_words_the_prompt(folder: Path, tmp_path: Path) -> None:
     chat = with_template(folder, tmp_path)
     model, tokenizer = zoo.load(chat), Tokenizer.from_folder(chat)
-    mark = MARKS[model.config.family]
+    mark = MARKS.get(model.config.family, SOFT)
     image = pictures(folder, "cat")
     made = zoo.illustrate(model, "hi", image, tokenizer=tokenizer)
     worded = zoo.illustrate(model, f"<s>user\n{mark}hi<|end|><s>model\n", image, tokenizer=tokenizer)
@@ -176,7 +185,7 @@ def test_a_chat_template_words_the_prompt(folder: Path, tmp_path: Path) -> None:
 def test_a_cache_is_not_rewound_into_a_picture(folder: Path) -> None:
     model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
     made = zoo.illustrate(model, "hi", pictures(folder, "cat"), tokenizer=tokenizer)
-    if model.config.family == "qwen_vl":
+    if model.config.family in ("llama4_vl", "qwen_vl"):
         pytest.skip("its pictures are read from left to right like text")
     if model.config.family == "gemma3_vl":  # a ring forgets on its own
         model = peaked(zoo.build(replace(model.config, local_per_global=0), device="cpu"))
@@ -209,7 +218,7 @@ def test_a_model_of_text_alone_refuses_pictures(folder: Path) -> None:
     done = run("generate", "tiny", "--image", pictures(folder, "cat")[0], "-p", "hi")
     assert done.exit_code == 2
     assert "a llama does not read pictures" in done.stderr
-    assert "gemma3_vl, qwen2_5_vl, qwen2_vl, qwen3_vl, qwen3_vl_moe, qwen_vl" in done.stderr
+    assert "gemma3_vl, llama4_vl, qwen2_5_vl, qwen2_vl, qwen3_vl, qwen3_vl_moe, qwen_vl" in done.stderr
 
 
 def test_absent_pillow_is_named_with_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +230,21 @@ def test_absent_pillow_is_named_with_its_extra(folder: Path, monkeypatch: pytest
 
 def test_settings_that_do_not_fit_the_model_are_refused(folder: Path, tmp_path: Path) -> None:
     model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
-    kind = "Gemma3" if model.config.family == "gemma3_vl" else "Qwen2VL"
+    kind = {"gemma3_vl": "Gemma3", "llama4_vl": "Llama4"}.get(model.config.family, "Qwen2VL")
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": f"{kind}ImageProcessor"}))
     with pytest.raises((CheckpointError, UsageError), match=r"but the model is made for|settings for pictures"):
         zoo.illustrate(model, "hi", pictures(folder, "cat"), tokenizer=tokenizer, folder=tmp_path)
+
+
+def test_a_tokenizer_without_a_token_of_tiles_is_refused(tmp_path: Path) -> None:
+    """Whose letters would otherwise be read as text, and quietly."""
+    model = zoo.build(config_of("llama4_vl"), device="cpu")
+    for left in (WHOLE, BESIDE, BELOW):
+        tokenizer = byte_level()
+        special = [token for token in (START, SOFT, END, WHOLE, BESIDE, BELOW) if token != left]
+        tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+        folder = tmp_path / left.strip("<|>")
+        folder.mkdir()
+        write(folder, tokenizer)
+        with pytest.raises(UsageError, match=f"the tokenizer has no token '{re.escape(left)}'"):
+            zoo.illustrate(model, "hi", [Image.new("RGB", (30, 9))], tokenizer=Tokenizer.from_folder(folder))

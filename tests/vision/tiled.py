@@ -29,11 +29,12 @@ CASES: dict[str, tuple[int, int, str, dict[str, Any]]] = {
     "tiny, enlarged": (7, 5, "RGB", SMALL | {"resize_to_max_canvas": True}),
     "middling": (100, 131, "RGB", SMALL),
     "middling, enlarged": (100, 131, "RGB", SMALL | {"resize_to_max_canvas": True}),
-    "huge": (1100, 1700, "RGB", SMALL),
+    "huge": (620, 980, "RGB", SMALL),
     "an exact tile": (48, 48, "RGB", SMALL),
     "an exact canvas": (96, 144, "RGB", SMALL),
     "an exact canvas of another order": (144, 96, "RGB", SMALL | {"resize_to_max_canvas": True}),
     "a pixel more than a canvas": (97, 145, "RGB", SMALL),
+    "a column more in float32 than in float64": (173, 692, "RGB", SMALL),
     "few tiles": (200, 300, "RGB", SMALL | {"max_patches": 3}),
     "one tile at most": (200, 300, "RGB", SMALL | {"max_patches": 1}),
     "bicubic": (130, 75, "RGB", SMALL | {"resample": 3}),
@@ -73,7 +74,7 @@ def write_picture(path: Path, height: int, width: int, kind: str) -> Path:
 
 
 def told(tiles: torch.Tensor) -> list[list[float]]:
-    """Of each tile [C, H, H] some numbers as they are, the mean, and a sum that is another when pixels change places."""
+    """Of each tile [C, H, H] some numbers as they are, the mean, and a sum that is another in another order."""
     found = []
     for tile in tiles.double():
         flat = tile.flatten()
