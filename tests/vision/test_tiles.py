@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.some import some
 from tests.vision.tiled import CASES, FILE, told, write_picture
 from zoo.errors import CheckpointError, UsageError
 from zoo.vision import Processing, pixels_of, read_image, tiles_of
@@ -26,7 +27,7 @@ RELEASED = {  # as in meta-llama/Llama-4-Scout-17B-16E-Instruct
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", some(CASES, *(name for name in CASES if name not in ("as released", "huge"))))
 def test_tiles_are_those_of_the_reference(name: str, tmp_path: Path) -> None:
     """Numbers equal those kept; their mean and sum but for the order of sums in float64, where a byte makes 1e-7."""
     height, width, kind, settings = CASES[name]
