@@ -44,6 +44,10 @@ KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file
         "size": {"height": 224, "width": 224}, "resample": 2, "image_mean": HALF, "image_std": HALF,
         "do_pan_and_scan": False,
     },
+    "Gemma4": {  # pictures of any shape, of so many squares of patches
+        "patch_size": 16, "pooling_kernel_size": 3, "max_soft_tokens": 280, "resample": 3, "do_normalize": False,
+        "image_mean": (0.0, 0.0, 0.0), "image_std": (1.0, 1.0, 1.0),
+    },
 }  # fmt: skip
 SIZED = [kind for kind, values in KINDS.items() if "size" in values]
 SUFFIXES = ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor")
@@ -64,7 +68,7 @@ class Processing:
     crop: tuple[int, int] | None = None  # height and width of the middle that is kept
     min_pixels: int | None = None  # pictures of any size between these areas, for `patches_of`
     max_pixels: int | None = None
-    max_patches: int | None = None  # pictures of any shape, of at most so many patches, for `flexible_patches_of`
+    max_patches: int | None = None  # pictures of any shape, of at most so many patches: see zoo.vision.flexible
     resample: int = 3
     scale: float | None = 1 / 255  # factor on the bytes
     mean: tuple[float, ...] | None = CLIP_MEAN
@@ -100,6 +104,9 @@ class Processing:
         }
         if kind == "Siglip2":
             size = {"max_patches": values.pop("max_num_patches")}
+        if kind == "Gemma4":
+            known["merge_size"] = values.pop("pooling_kernel_size")
+            size = {"max_patches": values.pop("max_soft_tokens") * known["merge_size"] ** 2}
         if kind == "Qwen2VL":
             size = {
                 "min_pixels": raw.get("min_pixels") or size["shortest_edge"],
