@@ -75,7 +75,7 @@ def from_config(hf: ForeignConfig) -> Gemma4VLConfig:
     values, tokens = read_fields(text), tokens_of(hf, text)
     if hf.get("tie_word_embeddings", values["tie_embeddings"]) != values["tie_embeddings"]:
         raise CheckpointError(hf.file, "tie_word_embeddings", "text_config says otherwise")
-    if (pad := text.raw.get("pad_token_id", 0)) != (tokens["pad_token_id"] or 0):
+    if (pad := text.raw.get("pad_token_id")) != tokens["pad_token_id"] and (pad or tokens["pad_token_id"]):
         what = f"{tokens['pad_token_id']}, but text_config says {pad!r}, whose embedding is read where pictures are"
         raise CheckpointError(hf.file, "pad_token_id", what)
     hf.ignore(*BESIDE)
@@ -110,14 +110,16 @@ def read_tower(hf: ForeignConfig) -> PoolingTowerConfig:
 
 
 def to_config(c: Gemma4VLConfig) -> dict[str, Any]:
-    v = c.vision
+    v, text = c.vision, write_text(c)
+    if c.pad_token_id is None:
+        del text["pad_token_id"]  # transformers stops at a null, and takes 0 where there is none
     return {
         "architectures": ["Gemma4ForConditionalGeneration"],
         "model_type": "gemma4",
         "tie_word_embeddings": c.tie_embeddings,
         **write_keys(c, KEYS),
         **write_tokens(c),
-        "text_config": {**write_text(c), WHOLE: "vision" if c.sees_whole_images else None},
+        "text_config": {**text, WHOLE: "vision" if c.sees_whole_images else None},
         "vision_config": {
             "model_type": "gemma4_vision",
             "hidden_activation": "gelu_pytorch_tanh",

@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from zoo.anatomy import RopeConfig
 from zoo.errors import UsageError
 from zoo.nn import Attend, LateCastRMSNorm, Rope, SandwichLayer, Span, at_least_float32, everything, gelu_tanh
-from zoo.nn.rope import Rotation
 
 from .config import PoolingTowerConfig
 
@@ -127,12 +126,12 @@ class PlaneRope(Rope):
     def __init__(self, v: PoolingTowerConfig) -> None:
         super().__init__(v.head_dim // 2, RopeConfig(v.theta), v.num_positions)
 
-    def forward(self, positions: Tensor, dtype: torch.dtype, lengths: Tensor | None = None) -> Rotation:
+    def forward(self, positions: Tensor, dtype: torch.dtype, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """cos and sin [I, S, 1, 2, H/2] at `positions` [I, S, 2]."""
         cos, sin = super().forward(positions, dtype)
         return cos.transpose(2, 3), sin.transpose(2, 3)
 
-    def rotate(self, x: Tensor, rotation: Rotation) -> Tensor:
+    def rotate(self, x: Tensor, rotation: tuple[Tensor, Tensor]) -> Tensor:
         """Rotate x [I, S, N, H]."""
         return super().rotate(x.unflatten(-1, (2, -1)), rotation).flatten(-2)
 
@@ -176,8 +175,8 @@ class ClippedLinear(nn.Module):
         self.bounds = nn.Parameter(torch.empty(4))
 
     def reset_parameters(self) -> None:
-        with torch.no_grad():
-            self.bounds.copy_(torch.tensor([-torch.inf, torch.inf, -torch.inf, torch.inf]))
+        with torch.no_grad():  # nearly all that float16 has: files with infinities are refused
+            self.bounds.copy_(torch.tensor([-6e4, 6e4, -6e4, 6e4]))
 
     def forward(self, x: Tensor) -> Tensor:
         low, high, least, most = self.bounds
