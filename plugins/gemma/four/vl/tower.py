@@ -117,7 +117,7 @@ class PlaneEmbeddings(nn.Module):
         shapes = torch.tensor(sides, device=pixels.device)
         row, column = number // shapes[:, 1:], number % shapes[:, 1:]
         row = row.clamp(max=most - 1)  # of padding
-        return x + self.positions[0][column] + self.positions[1][row], torch.stack((column, row), -1)
+        return x + (self.positions[0][column] + self.positions[1][row]), torch.stack((column, row), -1)
 
 
 class PlaneRope(Rope):
