@@ -148,6 +148,10 @@ def test_a_file_with_all_towers_is_read_with_pictures_or_as_text_and_says_what_i
     assert ledger.family.name == "gemma4_vl"
     assert len(ledger.account.ignored) == 2
     assert any("the tower for sound is not read" in note for note in ledger.notes)
+    with pytest.raises(UsageError, match="gemma4_vl has no 'gguf' format") as refused:
+        zoo.convert(folder, tmp_path / "a.gguf", format="gguf")
+    assert refused.value.hint == "family=gemma4 reads these files too, and has it"
+    zoo.convert(folder, tmp_path / "a.gguf", format="gguf", family="gemma4")
     text = zoo.load(folder, family="gemma4")
     seeing = zoo.load(folder)
     assert text.config.family == "gemma4"
@@ -155,7 +159,9 @@ def test_a_file_with_all_towers_is_read_with_pictures_or_as_text_and_says_what_i
     for read_as in (text, seeing):
         gap = (read_as(tokens) - expected).abs().max().item()
         assert gap < 1e-6  # float32: tensors in a file lie elsewhere, and are summed in another order
-    assert len(zoo.inspect(folder, family="gemma4").account.ignored) == len(stored) + 2 - len(
+    as_text = zoo.inspect(folder, family="gemma4")
+    assert any("although config.json is gemma4_vl's" in note for note in as_text.notes)
+    assert len(as_text.account.ignored) == len(stored) + 2 - len(
         [name for name in stored if "language_model" in name or name == "lm_head.weight"]
     )
 

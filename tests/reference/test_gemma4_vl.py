@@ -169,6 +169,17 @@ def test_files_of_both_sides_are_read_and_written(pair: Pair, tmp_path: Path) ->
         close(again(pair.tokens, **pair.seen), pair.ours(pair.tokens, **pair.seen))
 
 
+@torch.no_grad()
+def test_the_reference_drops_patches_that_are_squares_by_themselves(pair: Pair) -> None:
+    """And keeps padding in their place: what it calls padding where it pools is what it keeps."""
+    vision = pair.theirs.model.vision_tower
+    places = pair.places()
+    real, few = (places >= 0).all(-1), torch.zeros(3, 6 * vision.config.pooling_kernel_size**2, 16).double()
+    found, kept = vision.pooler(few + 1, places, ~real, few.shape[1])
+    assert torch.equal(kept, ~real)
+    assert not found[kept].any()
+
+
 @pytest.mark.parametrize("name", ["gemma4-e2b-vl", "gemma4-e4b-vl", "gemma4-31b-vl", "gemma4-26b-a4b-vl"])
 def test_presets_have_the_parameters_of_transformers(name: str) -> None:
     """Bounds, vectors and the scalar of a layer, which are buffers there, are counted."""

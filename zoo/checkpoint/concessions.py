@@ -62,6 +62,10 @@ def _family(checkpoint: Checkpoint, family: Family) -> Iterator[str]:
         is_own = any(f is family and match.score == claims[0][1].score for f, match in claims)
     if not is_own:
         said = f"{checkpoint.config_name} says {key} {clean(repr(says))}" if says else f"no {key} says so"
+        if (
+            checkpoint.dialect == "hf" and claims and says in family.hf_types
+        ):  # it is of both, and of another more surely
+            said = f"{checkpoint.config_name} is {claims[0][0].name}'s"
         yield f"read as family={family.name}, although {said}: tensor names do not show how the model computes"
 
 

@@ -73,7 +73,7 @@ def from_config(hf: ForeignConfig) -> Gemma4VLConfig:
     text = group(hf, "text_config")
     text.require(model_type="gemma4_text")
     values, tokens = read_fields(text), tokens_of(hf, text)
-    if hf.get("tie_word_embeddings", values["tie_embeddings"]) != values["tie_embeddings"]:
+    if hf.get("tie_word_embeddings", True) != values["tie_embeddings"]:
         raise CheckpointError(hf.file, "tie_word_embeddings", "text_config says otherwise")
     if (pad := text.raw.get("pad_token_id")) != tokens["pad_token_id"] and (pad or tokens["pad_token_id"]):
         what = f"{tokens['pad_token_id']}, but text_config says {pad!r}, whose embedding is read where pictures are"
