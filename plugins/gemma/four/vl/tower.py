@@ -31,12 +31,12 @@ class PoolingTower(nn.Module):
 
     def __init__(self, v: PoolingTowerConfig, hidden_size: int) -> None:
         super().__init__()
-        self.pool, self.eps, self.embed = v.pool_size, v.norm_eps, PlaneEmbeddings(v)
-        rope, norm = PlaneRope(v), partial(LateCastRMSNorm, v.hidden_size, v.norm_eps)
+        self.pool, self.eps, self.embed = v.pool_size, v.norm_eps, PatchEmbeddings(v)
+        rope, norm = PatchRope(v), partial(LateCastRMSNorm, v.hidden_size, v.norm_eps)
         linear: Linear = ClippedLinear if v.is_clipped else partial(nn.Linear, bias=False)
         self.layers = nn.ModuleList(
             SandwichLayer(
-                PlaneAttention(v, rope, linear), PatchMLP(v.hidden_size, v.intermediate_size, linear), norm=norm
+                PatchAttention(v, rope, linear), PatchMLP(v.hidden_size, v.intermediate_size, linear), norm=norm
             )
             for _ in range(v.num_layers)
         )
@@ -91,7 +91,7 @@ class PoolingTower(nn.Module):
         return F.rms_norm(at_least_float32(x), x.shape[-1:], eps=self.eps).to(x.dtype)
 
 
-class PlaneEmbeddings(nn.Module):
+class PatchEmbeddings(nn.Module):
     """Patches, each projected to a state, and learned positions of its column and its row."""
 
     def __init__(self, v: PoolingTowerConfig) -> None:
@@ -120,7 +120,7 @@ class PlaneEmbeddings(nn.Module):
         return x + (self.positions[0][column] + self.positions[1][row]), torch.stack((column, row), -1)
 
 
-class PlaneRope(Rope):
+class PatchRope(Rope):
     """The first half of a head's channels turns with the column, the second with the row."""
 
     def __init__(self, v: PoolingTowerConfig) -> None:
@@ -136,10 +136,10 @@ class PlaneRope(Rope):
         return super().rotate(x.unflatten(-1, (2, -1)), rotation).flatten(-2)
 
 
-class PlaneAttention(nn.Module):
+class PatchAttention(nn.Module):
     """Attention of every patch to all of its image: unscaled scores, norms on q, k and, without a weight, v."""
 
-    def __init__(self, v: PoolingTowerConfig, rope: PlaneRope, linear: Linear) -> None:
+    def __init__(self, v: PoolingTowerConfig, rope: PatchRope, linear: Linear) -> None:
         super().__init__()
         self.q_proj, self.k_proj, self.v_proj, self.o_proj = (linear(v.hidden_size, v.hidden_size) for _ in range(4))
         self.q_norm, self.k_norm = (LateCastRMSNorm(v.head_dim, v.norm_eps) for _ in range(2))
