@@ -37,8 +37,8 @@ FAMILIES = sorted(installed().families)
 ALONE = [group for group in GROUPS if group != "parallel"]  # of all families at once, on one pair of ranks: below
 KEPT = [f"{name}-{group}" for name in FAMILIES for group in ALONE]
 SEEING = {
-    "clip", "dinov2", "gemma3_vl", "gemma4", "llama4_vl", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe",
-    "qwen_vl", "siglip", "siglip2", "vit",
+    "clip", "dinov2", "gemma3_vl", "gemma4", "gemma4_vl", "llama4_vl", "qwen2_5_vl", "qwen2_vl", "qwen3_vl",
+    "qwen3_vl_moe", "qwen_vl", "siglip", "siglip2", "vit",
 }  # fmt: skip
 NO_STACK = {*SEEING, *ENCODERS, "gemma3n", "headed", "t5", "transformer"}  # from tokens to logits
 NOT_CUT = {  # by stages, and by parts of texts: of these layers are told more of a text, or keep a state

@@ -59,6 +59,8 @@ ODD = {
 }
 GRID = [[1, 9, 6], [1, 3, 12]]  # two images of 6 and of 4 tokens
 TEXT = [3, 59, *[57] * 6, 60, 7, 9, 59, *[57] * 4, 60, 4, 8, 5]
+SHAPES = [[4, 2], [2, 6]]  # two images of patches, of 2 and of 3 tokens; of the last no patch is padding
+SQUARES = [3, 62, *[61] * 2, 63, 7, 62, *[61] * 3, 63, 4, 8, 5]
 TILES = [3, *[57] * 1, 7, 9, *[57] * 1, 4, 8, 5]  # two tiles of 1 token
 
 # family -> label -> fields that differ from the tiny config; "" is the tiny config itself, and under "other" stand
@@ -134,6 +136,15 @@ VARIANTS: dict[str, dict[str, dict[str, Any]]] = {
         "": {}, "other": {"tie_embeddings": False, "final_softcap": None, "sharing_from": None, "num_experts": None,
                           "has_equal_keys": False, "global_kv_heads": None, "layer_embed_dim": None,
                           "global_rotary": 0.5},
+    },
+    "gemma4_vl": {
+        "": {},
+        "images": {
+            "tie_embeddings": False, "final_softcap": None, "sharing_from": None, "num_experts": None,
+            "has_equal_keys": False, "global_kv_heads": None, "global_rotary": 0.5, "vocab_size": 66, "pad_token_id": 6,
+            "vision": replace(TINY["gemma4_vl"].vision, is_clipped=False),
+        },
+        "clipped": {"vocab_size": 66, "sees_whole_images": False, "layer_embed_dim": None, "sharing_from": None},
     },
     "gemma3_vl": {"": {"attn_softcap": None}, "other": {"attn_softcap": None, **ODD["gemma3_vl"]}},
     "clip": {"": {}, "other": ODD["clip"]},
@@ -277,7 +288,7 @@ def main() -> None:
             if "hf" in family.formats and name not in {*BY_HAND, *(o[1] for o in ORIGINALS)}:
                 for label, fields in VARIANTS.get(name, {"": {}}).items():
                     config = replace(TINY[name], **fields)
-                    golden_from_transformers(config, label, images(config) if label == "images" else None)
+                    golden_from_transformers(config, label, images(config) if label in ("images", "clipped") else None)
     for result in rerun_goldens():
         print(result)
 
@@ -288,6 +299,9 @@ def images(config: Any) -> dict[str, Tensor]:
         v = config.vision
         pixels = numbers("pixels", (2, v.num_channels, v.image_size, v.image_size)).double()
         return {"tokens": torch.tensor([TILES]), "pixels": pixels}
+    if config.family == "gemma4_vl":
+        pixels = numbers("pixels", (2, 12, config.vision.patch_dim)).double()
+        return {"tokens": torch.tensor([SQUARES]), "pixels": pixels, "shapes": torch.tensor(SHAPES)}
     pixels = numbers("pixels", (sum(h * w for _, h, w in GRID), config.vision.patch_dim)).double()
     return {"tokens": torch.tensor([TEXT]), "pixels": pixels, "grid": torch.tensor(GRID)}
 

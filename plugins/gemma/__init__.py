@@ -1,4 +1,4 @@
-"""Gemma 1 to 4: text decoders, and Gemma 3 with its vision tower."""
+"""Gemma 1 to 4: text decoders, and Gemma 3 and 4 with their towers for images."""
 
 from zoo import Family, hookimpl
 
@@ -30,6 +30,15 @@ def zoo_families():
             formats={"hf": f"{__name__}.four.hf:GEMMA4", "gguf": f"{__name__}.four.gguf:GEMMA4"},
             hf_types=("gemma4_text", "gemma4"),
             summary="the text of Gemma 4: wider heads and a partial rotation in global layers, keys shared, experts",
+        ),
+        Family(
+            name="gemma4_vl",
+            config=f"{__name__}.four.vl.config:Gemma4VLConfig",
+            model=f"{__name__}.four.vl.model:Gemma4VL",
+            formats={"hf": f"{__name__}.four.vl.hf:GEMMA4_VL"},
+            hf_types=("gemma4",),
+            pictures=f"{__name__}.four.vl.pictures:read",
+            summary="Gemma 4 with its tower, which reads images of any shape, a token for each square of patches",
         ),
         Family(
             name="gemma3n",

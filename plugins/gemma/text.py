@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from zoo.anatomy import DecoderConfig
 from zoo.errors import CheckpointError
-from zoo.weights import Entry, ForeignConfig, group, ignore, rename, respell, tokens_of
+from zoo.weights import Entry, ForeignConfig, group, ignore, rename, respell, tokens_of, under
 
 from .hf import SANDWICH
 
@@ -16,10 +16,13 @@ C = TypeVar("C", bound=DecoderConfig)
 TOWERS = ("vision_tower", "audio_tower", "embed_vision", "embed_audio")
 TEXT_ALONE = "the towers for pictures and sound are not read: zoo has the text of this family"
 SPELLING = respell((r"^model\.language_model\.", "model."))
+PER_LAYER: tuple[Entry, ...] = (
+    rename("layer_embed", "embed_tokens_per_layer"),
+    rename("layer_proj", "per_layer_model_projection"),
+    rename("layer_norm", "per_layer_projection_norm"),
+)
 EMBEDDINGS: tuple[Entry, ...] = (  # of each layer, and what the files hold beside the text
-    rename("layer_embed", "model.embed_tokens_per_layer"),
-    rename("layer_proj", "model.per_layer_model_projection"),
-    rename("layer_norm", "model.per_layer_projection_norm"),
+    *under("", "model", *PER_LAYER),
     *(ignore(f"model.{tower}", "the towers: zoo has the text of this family") for tower in TOWERS),
 )
 LAYER: tuple[Entry, ...] = (
@@ -46,10 +49,10 @@ def read_text(
     return c
 
 
-def unread(first_sharing: int, num_layers: int) -> list[Entry]:
+def unread(first_sharing: int, num_layers: int, prefix: str = "model") -> list[Entry]:
     """Projections that some files keep of layers which take their keys and values from an earlier one."""
     return [
-        ignore(f"model.layers.{i}.self_attn.{name}", "the layer takes the keys and values of an earlier one")
+        ignore(f"{prefix}.layers.{i}.self_attn.{name}", "the layer takes the keys and values of an earlier one")
         for i in range(first_sharing, num_layers)
         for name in ("k_proj", "v_proj", "k_norm", "v_norm")
     ]

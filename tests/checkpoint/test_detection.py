@@ -87,7 +87,9 @@ def test_what_a_family_names_is_there() -> None:
         family = installed()[name]
         references = [family.config, family.model, *family.formats.values(), *filter(None, [family.pictures])]
         assert all(resolve_name(reference) is not None for reference in references)
-    seeing = {"gemma3_vl", "llama4_vl", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "qwen_vl"}
+    seeing = {
+        "gemma3_vl", "gemma4_vl", "llama4_vl", "qwen2_5_vl", "qwen2_vl", "qwen3_vl", "qwen3_vl_moe", "qwen_vl",
+    }  # fmt: skip
     assert {name for name in OURS if installed()[name].pictures} == seeing
 
 

@@ -41,6 +41,7 @@ TOLD_BY_TENSORS: dict[str, dict[str, Any]] = {
     "num_key_value_heads": {"num_kv_heads": 6},  # as many as there are query heads
     "text_config.num_key_value_heads": {"num_kv_heads": 4},
     "vocab_size_per_layer_input": {"vocab_size": 61},  # as many rows as the table of tokens
+    "text_config.vocab_size_per_layer_input": {"layer_embed_dim": 9},  # likewise
     "vision_config.out_hidden_size": {},
     "vision_config.hidden_size": {},
     "vision_config.vision_use_head": {},

@@ -125,8 +125,13 @@ def test_the_numbers_are_those_of_transformers(golden: Golden, tmp_path: Path) -
     (tmp_path / "config.json").write_text(json.dumps(golden.config))
     theirs, _ = load_in_transformers(tmp_path, torch.float64)
     with torch.no_grad(), holding(theirs, recomputed(theirs))(), default_float64(), Float64():
-        given = {NAMES[name]: x for name, x in inputs_of(golden).items()}
-        if "image_grid_thw" in given:  # transformers is told which tokens are an image's
+        inputs = inputs_of(golden)
+        given = {NAMES[name]: x for name, x in inputs.items() if name != "shapes"}
+        if (shapes := inputs.get("shapes")) is not None:  # column and row of each patch, -1 of padding
+            places = [[[n % columns, n // columns] for n in range(rows * columns)] for rows, columns in shapes.tolist()]
+            padded = [row + [[-1, -1]] * (inputs["pixels"].shape[1] - len(row)) for row in places]
+            given["image_position_ids"] = torch.tensor(padded)
+        if given.keys() & {"image_grid_thw", "image_position_ids"}:  # transformers is told which tokens are an image's
             given["mm_token_type_ids"] = (given["input_ids"] == golden.config["image_token_id"]).long()
         if (cut := getattr(model, "patched", None)) is not None:  # into the patches that their processor makes
             patches, shapes = cut(given["pixel_values"])

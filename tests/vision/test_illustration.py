@@ -28,7 +28,7 @@ from zoo.testing.subject import peaked
 from zoo.text import Tokenizer
 
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
-EVERY = ("gemma3_vl", "llama4_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+EVERY = ("gemma3_vl", "gemma4_vl", "llama4_vl", "qwen_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 FAMILIES = some(EVERY, "qwen_vl", "qwen2_vl")
 START, SOFT, END = "<start>", "<soft>", "<end>"  # tokens around and of a picture, at ids 348 to 350
 WHOLE, BESIDE, BELOW = "<|image|>", "<|tile_x_separator|>", "<|tile_y_separator|>"  # Llama 4's, at ids 351 to 353
@@ -41,7 +41,14 @@ TEMPLATE = (
     "{% for part in m.content %}{% if part.type == 'image' %}MARK{% else %}{{ part.text }}{% endif %}{% endfor %}"
     "{% endif %}<|end|>{% endfor %}{% if add_generation_prompt %}<s>model\n{% endif %}"
 )
-MARKS = {"gemma3_vl": START, "llama4_vl": WHOLE, "qwen_vl": START + SOFT}  # SOFT in others
+GEMMA4 = {
+    "image_processor_type": "Gemma4ImageProcessor",
+    "patch_size": 2,
+    "pooling_kernel_size": 2,
+    "max_soft_tokens": 70,
+}
+SEEN_BY_SQUARES = dict.fromkeys(("gemma4_vl", "qwen2_vl", "qwen2_5_vl", "qwen3_vl"), SOFT)
+MARKS = {"gemma3_vl": START, "llama4_vl": WHOLE, "qwen_vl": START + SOFT, **SEEN_BY_SQUARES}
 
 
 def config_of(family: str) -> Any:
@@ -50,6 +57,9 @@ def config_of(family: str) -> Any:
     c = replace(installed()[family].config_class.tiny(), vocab_size=size, max_seq_len=512)
     if family in ("gemma3_vl", "llama4_vl"):
         return replace(c, image_start_id=348, image_token_id=349, image_end_id=350)
+    if family == "gemma4_vl":
+        ids = {"image_start_id": 348, "image_token_id": 349, "image_end_id": 350}
+        return replace(c, vision=replace(c.vision, num_positions=24), **ids)
     if family == "qwen_vl":
         return replace(c, vision=replace(c.vision, image_start_id=348), trained_seq_len=512)
     ids = {"vision_start_token_id": 348, "image_token_id": 349, "vision_end_token_id": 350, "video_token_id": 351}
@@ -69,6 +79,8 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     write(folder, tokenizer)
     if family.startswith(("qwen2", "qwen3")):
         (folder / "preprocessor_config.json").write_text(json.dumps(QWEN2))
+    if family == "gemma4_vl":
+        (folder / "preprocessor_config.json").write_text(json.dumps(GEMMA4))
     draw = np.random.default_rng(0)
     for name, shape in (("cat", (22, 30, 3)), ("dog", (32, 18, 3))):
         Image.fromarray(draw.integers(0, 256, shape, dtype=np.uint8)).save(folder.parent / f"{name}.png")
@@ -148,6 +160,8 @@ def test_places_are_as_many_as_the_processors(folder: Path) -> None:
         "llama4_vl": f"{START}{f'{row}{BESIDE}{tile}{BELOW}' * 2}{WHOLE}{tile}{END}"
         f"{START}{f'{row}{BELOW}' * 3}{WHOLE}{tile}{END}",
         "gemma3_vl": f"\n\n{START}{SOFT * 4}{END}\n\n" * 2,
+        # 280 patches of 2 x 2 pixels: 22 x 30 are 7 x 9 squares of 4, and 32 x 18 are 11 x 6
+        "gemma4_vl": f"{START}{SOFT * 63}{END}{START}{SOFT * 66}{END}",
         "qwen_vl": "".join(f"Picture {i}: {START}{END * 9}{SOFT}\n" for i in (1, 2)),
         # 22 x 30 pixels are 24 x 32, and 32 x 18 are 32 x 16: 3 x 4 and 4 x 2 squares of 8
         "qwen2_vl": f"{START}{SOFT * 12}{END}{START}{SOFT * 8}{END}",
@@ -187,9 +201,10 @@ def test_a_cache_is_not_rewound_into_a_picture(folder: Path) -> None:
     made = zoo.illustrate(model, "hi", pictures(folder, "cat"), tokenizer=tokenizer)
     if model.config.family in ("llama4_vl", "qwen_vl"):
         pytest.skip("its pictures are read from left to right like text")
-    if model.config.family == "gemma3_vl":  # a ring forgets on its own
-        model = peaked(zoo.build(replace(model.config, local_per_global=0), device="cpu"))
-    tokens, cache = torch.tensor([made.tokens]), model.new_cache(1, 64)
+    alone = {"gemma3_vl": {"local_per_global": 0}, "gemma4_vl": {"sliding_window": 512}}
+    if (changes := alone.get(model.config.family)) is not None:  # a ring forgets on its own
+        model = peaked(zoo.build(replace(model.config, **changes), device="cpu"))
+    tokens, cache = torch.tensor([made.tokens]), model.new_cache(1, 96)
     with torch.inference_mode():
         model(tokens, cache=cache, **made.inputs)
         first = model(torch.tensor([[5, 6]]), cache=cache)
@@ -218,7 +233,8 @@ def test_a_model_of_text_alone_refuses_pictures(folder: Path) -> None:
     done = run("generate", "tiny", "--image", pictures(folder, "cat")[0], "-p", "hi")
     assert done.exit_code == 2
     assert "a llama does not read pictures" in done.stderr
-    assert "gemma3_vl, llama4_vl, qwen2_5_vl, qwen2_vl, qwen3_vl, qwen3_vl_moe, qwen_vl" in done.stderr
+    names = "gemma3_vl, gemma4_vl, llama4_vl, qwen2_5_vl, qwen2_vl, qwen3_vl, qwen3_vl_moe, qwen_vl"
+    assert names in done.stderr
 
 
 def test_absent_pillow_is_named_with_its_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +246,8 @@ def test_absent_pillow_is_named_with_its_extra(folder: Path, monkeypatch: pytest
 
 def test_settings_that_do_not_fit_the_model_are_refused(folder: Path, tmp_path: Path) -> None:
     model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
-    kind = {"gemma3_vl": "Gemma3", "llama4_vl": "Llama4"}.get(model.config.family, "Qwen2VL")
+    kinds = {"gemma3_vl": "Gemma3", "gemma4_vl": "Gemma4", "llama4_vl": "Llama4"}
+    kind = kinds.get(model.config.family, "Qwen2VL")
     (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": f"{kind}ImageProcessor"}))
     with pytest.raises((CheckpointError, UsageError), match=r"but the model is made for|settings for pictures"):
         zoo.illustrate(model, "hi", pictures(folder, "cat"), tokenizer=tokenizer, folder=tmp_path)

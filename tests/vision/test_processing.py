@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from zoo.errors import CheckpointError, UsageError
 from zoo.vision import Processing, patches_of, pixels_of, read_image, smart_size
-from zoo.vision.flexible import flexible_patches_of
-from zoo.vision.processing import CLIP_MEAN, CLIP_STD
+from zoo.vision.flexible import flexible_patches_of, pooled_patches_of, squares_within
+from zoo.vision.kinds import CLIP_MEAN, CLIP_STD
 
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
 SHAPES = ((300, 200, 3), (97, 411, 3), (30, 31, 3), (240, 333, 4), (225, 224, 3))
@@ -245,3 +245,50 @@ def test_a_picture_that_is_not_resized_and_no_whole_patches_is_refused() -> None
     how = Processing.of({"image_processor_type": "Siglip2ImageProcessor", "patch_size": 4, "do_resize": False})
     with pytest.raises(UsageError, match="9 x 8 pixels"):
         flexible_patches_of([image.new("RGB", (8, 9))], how)
+
+
+GEMMA4 = {"image_processor_type": "Gemma4ImageProcessor"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("keys", [{}, {"max_soft_tokens": 70}, {"patch_size": 4, "pooling_kernel_size": 2}], ids=str)
+def test_patches_of_Gemma_4_equal_the_reference(images: list[Any], keys: dict[str, int]) -> None:
+    thin = [Image.fromarray(np.full((*shape, 3), 7, np.uint8)) for shape in ((9, 900), (700, 3), (384, 768))]
+    images = [image for image in images + thin if image.mode == "RGB"]
+    expected = processor("gemma4.image_processing_pil_gemma4", "Gemma4ImageProcessorPil", **keys)(
+        images, return_tensors="np"
+    )
+    patches, shapes = pooled_patches_of(images, Processing.of(GEMMA4 | keys))
+    square = keys.get("pooling_kernel_size", 3) ** 2
+    assert [int(n) // square for n in shapes.prod(1)] == list(expected["num_soft_tokens_per_image"])
+    for image, (rows, columns) in enumerate(shapes.tolist()):
+        count, places = rows * columns, expected["image_position_ids"][image]
+        assert np.array_equal(patches[image, :count], expected["pixel_values"][image, :count])
+        assert not patches[image, count:].any()
+        assert places[:count].tolist() == [[n % columns, n // columns] for n in range(count)]
+        assert (places[count:] == -1).all()
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "expected"),
+    [
+        (480, 640, (672, 912)),  # 280 squares of 48: 14 rows of 19 are 266, and no taller or wider fit in proportion
+        (48, 48, (768, 768)),  # small pictures are made larger
+        (9, 9000, (48, 13440)),  # thin ones get one row, of as many squares as fit
+        (9000, 9, (13440, 48)),
+        (10, 5000, (48, 13440)),
+    ],
+)
+def test_sides_are_whole_squares_within_the_budget(height: int, width: int, expected: tuple[int, int]) -> None:
+    assert squares_within(height, width, 48, 280) == expected
+
+
+def test_pictures_for_Gemma_4_that_cannot_be_cut_are_refused() -> None:
+    with pytest.raises(
+        UsageError, match=r"9 x 8 pixels, which do_resize=false leaves as it is, cannot be cut .* of 48"
+    ):
+        pooled_patches_of([Image.new("RGB", (8, 9))], Processing.of(GEMMA4 | {"do_resize": False}))
+    with pytest.raises(CheckpointError, match="max_soft_tokens: 100 is not supported for Gemma4"):
+        Processing.of(GEMMA4 | {"max_soft_tokens": 100})
+    with pytest.raises(CheckpointError, match="pooling_kernel_size: 0 is not supported"):
+        Processing.of(GEMMA4 | {"pooling_kernel_size": 0})

@@ -32,6 +32,7 @@ CONCERNS = (
     (r"GLM-4", "glm"),
     (r"Marian|The Transformer of 2017", "transformer"),
     (r"Gemma 3 with images", "gemma3_vl"),
+    (r"Gemma 4 with images", "gemma4_vl"),
     (r"Gemma 3n", "gemma3n"),
     (r"gpt-oss", "gpt_oss"),
     (r"Gemma", "gemma gemma3_vl"),

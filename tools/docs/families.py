@@ -50,6 +50,7 @@ SHOWN = {  # family -> the preset that its page shows: what people ask for first
     "gemma3_vl": "gemma3-4b",
     "gemma3n": "gemma3n-e4b",
     "gemma4": "gemma4-26b-a4b",
+    "gemma4_vl": "gemma4-31b-vl",
     "glm": "glm-4-9b-0414",
     "glm4_moe": "glm-4.5",
     "gpt2": "gpt2",

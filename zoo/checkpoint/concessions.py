@@ -17,6 +17,7 @@ from zoo.files.regular import size_of
 from zoo.registry import installed
 from zoo.registry.family import Family
 from zoo.weights.account import Account, grouped
+from zoo.weights.dialect import Match
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.packing import eight_bits
 
@@ -52,6 +53,7 @@ def recorded(folder: Path) -> dict[str, Any]:
 
 
 def _family(checkpoint: Checkpoint, family: Family) -> Iterator[str]:
+    claims: list[tuple[Family, Match]] = []
     if checkpoint.dialect == "zoo":
         key, says = "family", checkpoint.config.get("family")
         is_own = says == family.name
@@ -62,6 +64,8 @@ def _family(checkpoint: Checkpoint, family: Family) -> Iterator[str]:
         is_own = any(f is family and match.score == claims[0][1].score for f, match in claims)
     if not is_own:
         said = f"{checkpoint.config_name} says {key} {clean(repr(says))}" if says else f"no {key} says so"
+        if claims and says in family.hf_types:  # it may be of both, and another's claim goes before
+            said = f"{checkpoint.config_name} is {claims[0][0].name}'s"
         yield f"read as family={family.name}, although {said}: tensor names do not show how the model computes"
 
 

@@ -88,7 +88,8 @@ def convert_ledger(
     if fit is not None:
         fit.check()
     if format not in (formats := [*OURS, *ledger.family.formats]):
-        raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
+        what = f"{ledger.family.name} has no {clean(format)!r} format"
+        raise UsageError(what, why=f"it has: {', '.join(formats)}", hint=_other_reading(ledger, format))
     if type is not None and format != "gguf":
         raise UsageError(f"the type {clean(type)!r} is for GGUF files", hint="add format='gguf' (--to gguf)")
     shard_bytes = parse_bytes(max_shard_size)
@@ -130,3 +131,14 @@ def provenance(
         "format": format,
         "options": {"dtype": dtype, "allow": list(allow)},
     }
+
+
+def _other_reading(ledger: Ledger, format: str) -> str:
+    """The family that reads a part of the same files and has the format; empty: none does."""
+    from zoo.registry import installed
+
+    kind = ledger.checkpoint.config.get("model_type")
+    if ledger.checkpoint.dialect != "hf" or kind not in ledger.family.hf_types:
+        return ""
+    others = [f.name for f in installed().families.values() if format in f.formats and kind in f.hf_types]
+    return f"family={others[0]} reads these files too, and has it" if others else ""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from zoo.anatomy.config import ModelConfig
     from zoo.checkpoint.inspection import Ledger
 
-OF_PICTURES = ("image", "video", "vision")
+OF_PICTURES = ("image", "video", "vision", "audio")
 PACKED = "packed weights: "
 MOST = 12  # keys that one sentence names
 

@@ -114,14 +114,14 @@ class Span(Places):
         """Whether keys and queries stand in order, so that a window can be cut out of them by index."""
         if mask.window is None or not mask.is_bounded:
             return False
-        if self.reach is not None or self.documents is not None:
+        if self.reaches(mask) or self.documents is not None:
             return False
         return self.num_new > mask.window and keys.are_consecutive(self)
 
     def seen(self, mask: Mask, keys: Keys, q: Tensor, k: Tensor) -> Tensor:
         """Who of the queries at q [B or 1, T, 1] sees which of these keys, or of some of them at k [B or 1, 1, S]."""
         allowed = mask(q, k)
-        if self.reach is not None and mask.is_causal:
+        if self.reaches(mask) and self.reach is not None:
             allowed = allowed | ((k > q) & (k <= self.reach[:, :, None]))
         if self.documents is not None:
             allowed = allowed & (self.documents[:, :, None] == self.documents[:, None, :])
@@ -132,8 +132,12 @@ class Span(Places):
             allowed = allowed | ~allowed.any(-1, keepdim=True)
         return allowed
 
+    def reaches(self, mask: Mask) -> bool:
+        """Whether `reach` counts for layers with this mask."""
+        return self.reach is not None and mask.is_causal
+
     def _needs_no_mask(self, mask: Mask, keys: Keys) -> bool:
-        return self.reach is None and keys.need_no_mask(mask, self)
+        return not self.reaches(mask) and keys.need_no_mask(mask, self)
 
     def _build(self, mask: Mask, keys: Keys) -> Tensor:
         return self.seen(mask, keys, self.positions[:, :, None], self.key_positions(keys)[:, None, :])

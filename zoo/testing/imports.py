@@ -12,10 +12,10 @@ from zoo.testing.check import require, shown
 from zoo.testing.subject import Subject
 
 PUBLIC = (
-    "zoo", "zoo.anatomy", "zoo.errors", "zoo.generation", "zoo.nn", "zoo.nn.vision", "zoo.registry", "zoo.testing",
-    "zoo.vision", "zoo.weights", "zoo.weights.ahead", "zoo.weights.gguf.biased", "zoo.weights.gguf.by_layer",
-    "zoo.weights.gguf.experts", "zoo.weights.gguf.layout", "zoo.weights.gguf.longrope", "zoo.weights.gguf.ops",
-    "zoo.weights.gguf.rope", "zoo.weights.hf_layout",
+    "zoo", "zoo.anatomy", "zoo.errors", "zoo.generation", "zoo.nn", "zoo.nn.stand_ins", "zoo.nn.vision",
+    "zoo.registry", "zoo.testing", "zoo.vision", "zoo.weights", "zoo.weights.ahead", "zoo.weights.gguf.biased",
+    "zoo.weights.gguf.by_layer", "zoo.weights.gguf.experts", "zoo.weights.gguf.layout", "zoo.weights.gguf.longrope",
+    "zoo.weights.gguf.ops", "zoo.weights.gguf.rope", "zoo.weights.hf_layout",
 )  # fmt: skip
 
 

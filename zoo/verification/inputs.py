@@ -41,7 +41,7 @@ class Inputs:
     @property
     def has_rows(self) -> bool:
         """Whether each row can go by itself: patches of all images are one run, whatever text they are of."""
-        return "grid" not in self.given
+        return not self.given.keys() & {"grid", "shapes"}
 
     def rows(self) -> list[Inputs]:
         """Each row by itself."""

@@ -82,8 +82,10 @@ def side_of(theirs: nn.Module, model: nn.Module, table: Table, inputs: Inputs) -
     import transformers
 
     dtype = next(theirs.parameters()).dtype
-    given = {NAMES[n]: x.to(dtype) if x.is_floating_point() else x for n, x in inputs.given.items()}
-    if "grid" in inputs.given:  # their Qwen-VLs are told which tokens are an image's
+    given = {NAMES[n]: x.to(dtype) if x.is_floating_point() else x for n, x in inputs.given.items() if n in NAMES}
+    if (shapes := inputs.given.get("shapes")) is not None:
+        given["image_position_ids"] = places_of_patches(shapes, inputs.given["pixels"].shape[1])
+    if not inputs.has_rows:  # their Qwen-VLs and Gemma 4 are told which tokens are an image's
         given["mm_token_type_ids"] = (inputs.given["tokens"] == vars(model.config)["image_token_id"]).long()
     if "pixels" in inputs.given and (cut := getattr(model, "patched", None)) is not None:
         patches, shapes = cut(given["pixel_values"])  # as their towers for pictures of any size take them
@@ -120,6 +122,13 @@ def side_of(theirs: nn.Module, model: nn.Module, table: Table, inputs: Inputs) -
         return found.detach() if view.columns is None else found.detach()[view.columns]
 
     return Side(said, run, views, weight, *_in_other_ways(theirs, run, ways))
+
+
+def places_of_patches(shapes: Tensor, most: int) -> Tensor:
+    """Column and row of each of `most` patches [I, most, 2], of images of `shapes` [I, 2]; -1 where there is none."""
+    number = torch.arange(most)
+    places = torch.stack((number % shapes[:, 1:], number // shapes[:, 1:]), -1)
+    return places.masked_fill((number >= shapes.prod(1)[:, None])[..., None], -1)
 
 
 def _in_other_ways(model: nn.Module, run: Run, ways: dict[str, Run]) -> tuple[Edit | None, dict[str, Run]]:

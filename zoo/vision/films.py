@@ -22,7 +22,8 @@ from torch.nn import functional as F
 from zoo.errors import CheckpointError, UsageError, clean
 from zoo.files.json_file import read_json
 from zoo.vision.forms import TORCH_MODES
-from zoo.vision.processing import CLIP_MEAN, CLIP_STD, HALF, Processing, cut_patches, smart_size
+from zoo.vision.kinds import CLIP_MEAN, CLIP_STD, HALF
+from zoo.vision.processing import Processing, cut_patches, smart_size
 from zoo.vision.videos import Film, read_frames
 
 FPS = 2.0  # frames that are taken of a second where nothing says how many: the Qwen team's own code

@@ -15,6 +15,7 @@ MOST_SIDE, MOST_AREA = 1 << 14, 1 << 28  # pixels that anything is made larger t
 MOST_TILES = 1 << 12  # of a picture
 CHANNELS = 3
 TORCH_MODES = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers of what torch resizes as well
+SOFT_TOKENS = (70, 140, 280, 560, 1120)  # at most of a picture, for Gemma 4: it was trained with these
 
 STEPS = {  # what each step reads, which is there or the step is not taken
     "do_resize": ("size", "resample", "max_patches"),
@@ -68,7 +69,9 @@ def _form(name: str, kind: str, values: Mapping[str, Any]) -> Callable[[Any], bo
         return lambda v: type(v) is int and (v in TORCH_MODES if kind == "Llama4" else 0 <= v <= 5)
     if name == "min_pixels" and kind == "Qwen2VL":
         return lambda v: _is_count(v) and v <= MOST_AREA
-    if name in ("patch_size", "temporal_patch_size", "merge_size", "max_num_patches") or (
+    if name == "max_soft_tokens" and kind == "Gemma4":
+        return lambda v: type(v) is int and v in SOFT_TOKENS
+    if name in ("patch_size", "temporal_patch_size", "merge_size", "max_num_patches", "pooling_kernel_size") or (
         name in AREA and kind == "Qwen2VL"
     ):
         return _is_count

@@ -17,45 +17,12 @@ from torch import Tensor
 from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
 from zoo.vision.forms import CROPPING, check_forms, check_nulls, check_tiles
 from zoo.vision.images import centre, on_white
+from zoo.vision.kinds import CLIP_MEAN, CLIP_STD, INERT, KINDS, SIZED, SUFFIXES
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-HALF = (0.5, 0.5, 0.5)
 MOST_ASPECT = 200  # the longer side of a picture that is cut into patches over the shorter
-KINDS: dict[str, dict[str, Any]] = {  # what each processor takes where the file is silent
-    "CLIP": {
-        "size": {"shortest_edge": 224}, "crop_size": 224, "resample": 3, "image_mean": CLIP_MEAN, "image_std": CLIP_STD,
-    },
-    "Bit": {  # DINOv2's
-        "size": {"shortest_edge": 224}, "crop_size": 224, "resample": 3, "image_mean": CLIP_MEAN, "image_std": CLIP_STD,
-    },
-    "Siglip": {"size": {"height": 224, "width": 224}, "resample": 3, "image_mean": HALF, "image_std": HALF},
-    "Siglip2": {  # pictures of any shape, of so many patches
-        "patch_size": 16, "max_num_patches": 256, "resample": 2, "image_mean": HALF, "image_std": HALF,
-    },
-    "ViT": {"size": {"height": 224, "width": 224}, "resample": 2, "image_mean": HALF, "image_std": HALF},
-    "Qwen2VL": {
-        "size": {"shortest_edge": 56 * 56, "longest_edge": 28 * 28 * 1280}, "resample": 3,
-        "image_mean": CLIP_MEAN, "image_std": CLIP_STD,
-    },
-    "Gemma3": {
-        "size": {"height": 224, "width": 224}, "resample": 2, "image_mean": HALF, "image_std": HALF,
-        "do_pan_and_scan": False,
-    },
-    "Llama4": {  # tiles
-        "size": {"height": 336, "width": 336}, "resample": 2, "image_mean": HALF, "image_std": HALF, "max_patches": 16,
-        "resize_to_max_canvas": False,
-    },
-}  # fmt: skip
-SIZED = [kind for kind, values in KINDS.items() if "size" in values]
-SUFFIXES = ("ImageProcessorFast", "ImageProcessorPil", "ImageProcessor", "FeatureExtractor")
-INERT = frozenset(
-    "image_processor_type feature_extractor_type processor_class data_format input_data_format device return_tensors "
-    "disable_grouping default_to_square size_divisor min_pixels max_pixels auto_map _valid_processor_keys "
-    "image_seq_length pan_and_scan_min_crop_size pan_and_scan_max_num_crops pan_and_scan_min_ratio_to_activate".split()
-)
 
 
 @dataclass(frozen=True)
@@ -68,7 +35,7 @@ class Processing:
     crop: tuple[int, int] | None = None  # height and width of the middle that is kept
     min_pixels: int | None = None  # pictures of any size between these areas, for `patches_of`
     max_pixels: int | None = None
-    max_patches: int | None = None  # pictures of any shape, of at most so many patches, for `flexible_patches_of`
+    max_patches: int | None = None  # pictures of any shape, of at most so many patches: see zoo.vision.flexible
     max_tiles: int | None = None  # pictures as tiles of height and width, at most so many, for `tiles_of`
     fills_canvas: bool = False  # whether tiles are filled, however small the picture
     resample: int = 3
@@ -110,6 +77,9 @@ class Processing:
         if kind == "Llama4":
             size = {**size, "max_tiles": values.pop("max_patches"), "fills_canvas": values.pop("resize_to_max_canvas")}
             check_tiles(size, does, file)
+        if kind == "Gemma4":
+            known["merge_size"] = values.pop("pooling_kernel_size")
+            size = {"max_patches": values.pop("max_soft_tokens") * known["merge_size"] ** 2}
         if kind == "Qwen2VL":
             size = {
                 "min_pixels": raw.get("min_pixels") or size["shortest_edge"],

@@ -57,6 +57,11 @@ def from_config(hf: ForeignConfig) -> Gemma4Config:
 
 def read(hf: ForeignConfig, tokens: dict[str, Any]) -> Gemma4Config:
     """The text's keys."""
+    return Gemma4Config(**read_fields(hf), **tokens)
+
+
+def read_fields(hf: ForeignConfig) -> dict[str, Any]:
+    """Our fields, special tokens apart."""
     hf.expect(hidden_activation="gelu_pytorch_tanh")
     hf.require(attention_bias=False)
     # What sees in both directions for pictures alone does not in a text.
@@ -75,10 +80,10 @@ def read(hf: ForeignConfig, tokens: dict[str, Any]) -> Gemma4Config:
     if not 0 <= shared < count:
         raise CheckpointError(hf.file, SHARED, f"{shared} of {count} layers cannot take the keys of earlier ones")
     layers = global_layers(hf, count)
-    return Gemma4Config(
-        **values, **tokens, **global_heads(hf, values, layers), **ropes(hf), global_layers=layers,
-        sharing_from=count - shared, layer_embed_dim=width or None,
-    )  # fmt: skip
+    return {
+        **values, **global_heads(hf, values, layers), **ropes(hf), "global_layers": layers,
+        "sharing_from": count - shared, "layer_embed_dim": width or None,
+    }  # fmt: skip
 
 
 def global_layers(hf: ForeignConfig, count: int) -> list[int]:
@@ -142,6 +147,11 @@ def ropes(hf: ForeignConfig) -> dict[str, Any]:
 
 
 def to_config(c: Gemma4Config) -> dict[str, Any]:
+    return {"architectures": ["Gemma4ForCausalLM"], **write_text(c)}
+
+
+def write_text(c: Gemma4Config) -> dict[str, Any]:
+    """The text's keys, and special tokens."""
     layers = range(c.num_layers)
     heads: dict[str, Any] = {"global_head_dim": c.global_head_dim, "num_global_key_value_heads": c.global_kv_heads}
     if c.global_kv_heads is not None and not c.has_equal_keys:  # the released spelling has no word for it
@@ -149,7 +159,6 @@ def to_config(c: Gemma4Config) -> dict[str, Any]:
         heads = {"per_layer_config": {str(i): one for i in layers if c.is_global(i)}}
     experts = write_keys(c, EXPERT_KEYS) if c.num_experts is not None else {}
     return {
-        "architectures": ["Gemma4ForCausalLM"],
         "model_type": "gemma4_text",
         "hidden_activation": "gelu_pytorch_tanh",
         **write_keys(c, KEYS),
@@ -171,7 +180,12 @@ def to_config(c: Gemma4Config) -> dict[str, Any]:
 
 
 def mapping(c: Gemma4Config) -> Table:
-    """Some files keep projections of keys and values that no layer reads."""
+    more = (*EMBEDDINGS, *unread(c.first_sharing, c.num_layers))
+    return decoder_table(c, *layer_of(c), more=more, spelling=SPELLING)
+
+
+def layer_of(c: Gemma4Config) -> tuple[Entry, ...]:
+    """The rules of a layer. Some files keep projections of keys and values that no layer reads: see `unread`."""
     width = c.expert_size
     experts: tuple[Entry, ...] = (
         rename("moe.router.weight", "router.proj.weight"),
@@ -183,8 +197,7 @@ def mapping(c: Gemma4Config) -> Table:
         rename("moe.post_norm", "post_feedforward_layernorm_2"),
         rename("moe.mlp_norm", "post_feedforward_layernorm_1"),
     )
-    layer = (*(experts if c.num_experts is not None else ()), *LAYER)
-    return decoder_table(c, *layer, more=(*EMBEDDINGS, *unread(c.first_sharing, c.num_layers)), spelling=SPELLING)
+    return (*(experts if c.num_experts is not None else ()), *LAYER)
 
 
 GEMMA4 = Dialect(from_config=from_config, to_config=to_config, mapping=mapping)

@@ -45,8 +45,17 @@ class Gemma4(Decoder):
 
     def encode(self, tokens: Tensor, span: Span) -> Tensor:
         """Scaled embeddings [B, T, D]; those of each layer go into the span."""
+        x = self.scaled(tokens)
+        self.lay_out(tokens, x, span)
+        return x
+
+    def scaled(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, T, D], times the root of their width."""
         x = self.embed(tokens)
-        x = x * torch.full((), x.shape[-1] ** 0.5, dtype=x.dtype, device=x.device)
+        return x * torch.full((), x.shape[-1] ** 0.5, dtype=x.dtype, device=x.device)
+
+    def lay_out(self, tokens: Tensor, x: Tensor, span: Span) -> None:
+        """Put into the span the embeddings of each layer, which come of the tokens and of what enters the stack."""
         if self.layer_embed is not None and self.layer_proj is not None and self.layer_norm is not None:
             assert isinstance(span, SharingSpan)
             width = self.layer_norm.weight.shape[0]
@@ -54,7 +63,6 @@ class Gemma4(Decoder):
             own = (self.layer_embed(tokens) * scale).unflatten(-1, (-1, width))
             projected = (self.layer_proj(x) * x.shape[-1] ** -0.5).unflatten(-1, (-1, width))
             span.of_layers = (self.layer_norm(projected) + own) * 0.5**0.5  # [B, T, L, E]
-        return x
 
     def decode(self, x: Tensor) -> Tensor:
         """Logits, capped where the model is."""

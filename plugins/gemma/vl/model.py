@@ -9,12 +9,12 @@ Shapes: B batch, T tokens, D hidden, I images, C channels, H image side, P patch
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from zoo.errors import UsageError
-from zoo.nn import ACTIVATIONS, Cache, SettledCache, Span, UnitOffsetRMSNorm, has_values
+from zoo.nn import ACTIVATIONS, Cache, SettledCache, Span, UnitOffsetRMSNorm
+from zoo.nn.stand_ins import check_places, ends_of_runs, places_of, put
 from zoo.nn.vision import ImageEmbeddings, VisionTower, vision_layer
 
 from ..model import Gemma
@@ -42,14 +42,12 @@ class Gemma3VL(Gemma):
         Raises UsageError where texts and images do not go together; an image is read in one pass.
         """
         span = Span(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask, cache=cache)
-        where = tokens == self.config.image_token_id
-        where = where if span.padding is None else where & span.padding
-        self._refuse_odd_places(where, 0 if pixels is None else len(pixels))
-        x = self.encode(
-            tokens.masked_fill(tokens == self.config.image_token_id, 0) if self._is_beyond else tokens, span
-        )
+        c, n = self.config, 0 if pixels is None else len(pixels)
+        where, each = places_of(c.image_token_id, tokens, span), c.tokens_per_image
+        check_places(where, [each] * n, of="an image", given=f"{n} images of {each}")
+        x = self.encode(tokens.masked_fill(tokens == c.image_token_id, 0) if self._is_beyond else tokens, span)
         if pixels is not None:
-            x = x.masked_scatter(where[..., None], self.visual(pixels).to(x.dtype))
+            x = put(x, where, self.visual(pixels))
             span.reach = ends_of_runs(where, span.positions)
         logits = self.read(x, span, cache=cache, last=last)
         if pixels is not None and isinstance(cache, SettledCache):
@@ -68,17 +66,6 @@ class Gemma3VL(Gemma):
     def _is_beyond(self) -> bool:
         """Whether the images' token has no row in the embedding."""
         return self.config.image_token_id >= self.config.vocab_size
-
-    def _refuse_odd_places(self, where: Tensor, num_images: int) -> None:
-        """Places [B, T] must be as many as the images fill; a single token is one that the model itself wrote."""
-        if not num_images and (where.shape[1] == 1 or not has_values(where)):
-            return
-        each, found = self.config.tokens_per_image, where.sum(1)
-        if int(found.sum()) != num_images * each or bool((found % each).any()):
-            raise UsageError(
-                f"the texts have {found.tolist()} places for images, {num_images} images of {each} are given",
-                hint="give pixels=, one image each, and all tokens of an image in one pass",
-            )
 
 
 class GemmaVisual(nn.Module):
@@ -107,10 +94,3 @@ class GemmaVisual(nn.Module):
         x = self.tower(pixels).mT.unflatten(-1, (self.num_patches, self.num_patches))  # [I, V, rows, columns]
         x = F.avg_pool2d(x, self.pool).flatten(2).mT
         return self.proj(self.norm(x))
-
-
-def ends_of_runs(where: Tensor, positions: Tensor) -> Tensor:
-    """For tokens [B, T] the position of the last of the run of True that each is in; its own where False."""
-    is_last = where & ~F.pad(where[:, 1:], (0, 1))
-    far = torch.where(is_last, positions, torch.iinfo(positions.dtype).max)
-    return torch.where(where, far.flip(1).cummin(1).values.flip(1), positions)

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from zoo.anatomy import RopeConfig
 from zoo.errors import UsageError
-from zoo.nn import MLP, Attention, Cache, PreNormLayer, Span, at_least_float32, everything, has_values
+from zoo.nn import MLP, Attention, Cache, PreNormLayer, Span, at_least_float32, everything
+from zoo.nn.stand_ins import check_places, places_of, put
 from zoo.nn.vision import VisionTower
 
 from ..model import ExactRope, Llama4
@@ -41,30 +42,19 @@ class Llama4VL(Llama4):
         Raises UsageError where texts and tiles do not go together; a tile is read in one pass.
         """
         span = Span(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask, cache=cache)
-        where = tokens == self.config.image_token_id
-        real = where if span.padding is None else where & span.padding
-        self._refuse_odd_places(real, 0 if pixels is None else len(pixels))
-        is_beyond = self.config.image_token_id >= self.config.vocab_size  # the token has no row in the embedding
-        x = self.encode(tokens.masked_fill(where, 0) if is_beyond else tokens, span)
+        c, n = self.config, 0 if pixels is None else len(pixels)
+        where, each = places_of(c.image_token_id, tokens, span), c.vision.num_states
+        check_places(where, [each] * n, of="a tile", given=f"{n} tiles of {each}")
+        is_beyond = c.image_token_id >= c.vocab_size  # the token has no row in the embedding
+        x = self.encode(tokens.masked_fill(tokens == c.image_token_id, 0) if is_beyond else tokens, span)
         if pixels is not None:
-            x = x.masked_scatter(real[..., None], self.visual(pixels).to(x.dtype))
+            x = put(x, where, self.visual(pixels))
         return self.read(x, span, cache=cache, last=last)
 
     @property
     def markers(self) -> frozenset[int]:
         """Tokens that stand for something else, so that a draft may not guess them."""
         return frozenset([self.config.image_token_id])
-
-    def _refuse_odd_places(self, where: Tensor, num_tiles: int) -> None:
-        """Places [B, T] must be as many as the tiles fill; a single token is one that the model itself wrote."""
-        if not num_tiles and (where.shape[1] == 1 or not has_values(where)):
-            return
-        each, found = self.config.vision.num_states, where.sum(1)
-        if int(found.sum()) != num_tiles * each or bool((found % each).any()):
-            raise UsageError(
-                f"the texts have {found.tolist()} places for tiles, {num_tiles} tiles of {each} are given",
-                hint="give pixels=, a tile each, and all tokens of a tile in one pass",
-            )
 
 
 class Llama4Visual(nn.Module):

@@ -9,7 +9,8 @@ a class for the family.
     reference   the program that computed the numbers
     config      the foreign config, read by the family's hf dialect
     weights     null, or the name of a file of foreign tensors
-    inputs      tokens, decoder_tokens: rows of ids; grid: rows of sides; pixels: a shape, for numbers of that name
+    inputs      tokens, decoder_tokens: rows of ids; grid, shapes: rows of sides; pixels: a shape, for numbers of that
+                name
     expected    per output: which rows of it, all leading dimensions counted as one, and their values
     layers      per layer: the last row of what leaves it
     limit       largest difference, in units of the root mean square of the values
