@@ -97,6 +97,8 @@ def _has_own_head(hf: ForeignConfig) -> bool:
 
 def to_config(c: T5Config) -> dict[str, Any]:
     must_be(c, f"a {c.flavour} config.json", has_bias_per_layer=c.flavour == "umt5")
+    if c.is_gated and c.activation == "gelu":  # gated-gelu means the tanh form
+        must_be(c, f"a {c.flavour} config.json of a gated MLP", activation="gelu_tanh")
     act = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == c.activation)
     kind = "EncoderModel" if c.num_decoder_layers is None else "ForConditionalGeneration"
     return {

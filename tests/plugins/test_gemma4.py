@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 import zoo
 from zoo import presets
 from zoo.anatomy import RopeConfig
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import CheckpointError, ConfigError
 from zoo.registry import installed
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 LOCAL, GLOBAL = "sliding_attention", "full_attention"

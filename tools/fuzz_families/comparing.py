@@ -17,13 +17,13 @@ from torch import Tensor, nn
 import zoo
 from tools.fuzz_families.drawing import LENGTH
 from zoo.anatomy.config import ModelConfig, RopeConfig
+from zoo.anatomy.differing import differences
 from zoo.checkpoint.interpretation import table_for
 from zoo.errors import ConfigError, UsageError, ZooError
 from zoo.models.construction import materialise, on_meta
 from zoo.models.trial import field
 from zoo.registry import installed
 from zoo.testing.subject import peaked
-from zoo.testing.variants import differences
 from zoo.verification.comparing import cached_decoding, worst_gap
 from zoo.verification.exact import Float64
 from zoo.verification.in_transformers import load_in_transformers

@@ -9,9 +9,10 @@ from random import Random
 from typing import Any, TypeVar
 
 from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig
+from zoo.anatomy.differing import BOOKKEEPING, TOKENS
 from zoo.anatomy.fields import doc_of, types_of
 from zoo.errors import ConfigError
-from zoo.testing.variants import BOOKKEEPING, TOKENS, words_in
+from zoo.testing.variants import words_in
 
 C = TypeVar("C", bound=ModelConfig)
 LENGTH = 61  # tokens that are compared: beyond most windows and original contexts drawn here

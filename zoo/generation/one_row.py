@@ -1,8 +1,8 @@
 """Products of one row with a matrix, in a step that is compiled: sums, fused with what stands around them.
 
 A library's product of one row reads a matrix at a part of the rate that memory has, and costs a call. What is compiled
-from a sum reads it as fast as any other pass over it, if what is summed lies end to end. Where it does not, as in GPT-2,
-whose matrices lie the other way, and where there are several rows, the library is the faster.
+from a sum reads it as fast as any other pass over it, if what is summed lies end to end. Where it does not, as in
+GPT-2, whose matrices lie the other way, and where there are several rows, the library is the faster.
 
 Shapes: D inner, R rows of the matrix as a layer holds it.
 """
