@@ -24,7 +24,7 @@ class MistralConfig(WindowedConfig):
         super().__post_init__()
         if self.sliding_layers and self.sliding_window is None:
             raise ConfigError("model.sliding_layers needs model.sliding_window")
-        if self.sliding_layers == [*range(self.num_layers)]:
+        if self.sliding_layers == [*range(self.num_layers)] or self.sliding_window is None:
             self.sliding_layers = None
 
     def anatomy(self) -> Anatomy:
