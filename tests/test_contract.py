@@ -14,6 +14,7 @@ from tests.testing.faults import FAULTS
 from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
 from tests.ways import ways_of
 from zoo import presets
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import UnknownName, UsageError
 from zoo.parallel.layout import CUTS
 from zoo.parallel.shares import expert_share
@@ -23,7 +24,6 @@ from zoo.testing.check import judged
 from zoo.testing.modelling import its_anatomy_is_that_of_the_module
 from zoo.testing.sharded import its_anatomy_is_cut_as_its_blocks_declare, told_over_ranks
 from zoo.testing.translation import its_tables_are_bijections
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 torch.set_num_threads(1)

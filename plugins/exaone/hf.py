@@ -28,7 +28,7 @@ def sliding_layers(hf: ForeignConfig, num_layers: int, *, has_window: bool) -> l
     pattern = hf.get(PATTERN, 4)
     if not has_window or "layer_types" in hf:
         hf.assumed.pop(PATTERN, None)
-    pattern = "L" * (pattern - 1) + "G" if isinstance(pattern, int) and 0 < pattern <= num_layers + 1 else pattern
+    pattern = "L" * min(pattern - 1, num_layers) + "G" if isinstance(pattern, int) and pattern > 0 else pattern
     if has_window and not (isinstance(pattern, str) and pattern and {*pattern} <= {*"LG"}):
         raise CheckpointError(hf.file, PATTERN, f"{pattern!r} is neither a period nor a word of L and G")
     default = [i for i in range(num_layers) if pattern[i % len(pattern)] == "L"] if has_window else []

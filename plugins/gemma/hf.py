@@ -87,6 +87,8 @@ def write_text(c: GemmaConfig) -> dict[str, Any]:
         return out | {"rope_parameters": write_rope(c.rope)}
     kinds = ["full_attention" if c.window_of(i) is None else "sliding_attention" for i in range(c.num_layers)]
     out |= {**write_keys(c, (*SLIDING_KEYS, *SOFTCAP_KEYS)), "layer_types": kinds}
+    if c.generation == 3 and c.num_layers <= c.local_per_global != 5:  # no layer sees all: types do not tell the period
+        out["sliding_window_pattern"] = c.local_per_global + 1
     if c.query_pre_attn_scalar.is_integer():
         out["query_pre_attn_scalar"] = int(c.query_pre_attn_scalar)  # transformers 5 refuses 256.0
     rope = write_rope(c.rope)

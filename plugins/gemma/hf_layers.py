@@ -19,7 +19,7 @@ def local_per_global(hf: ForeignConfig, num_layers: int, default: int) -> int:
     if kinds is None:
         return pattern - 1
     full = [i for i, kind in enumerate(kinds) if kind == "full_attention"]
-    local = full[0] if full else num_layers
+    local = full[0] if full else max(num_layers, pattern - 1)  # with none that sees all, only the period may say more
     expected = ["full_attention" if (i + 1) % (local + 1) == 0 else "sliding_attention" for i in range(num_layers)]
     if kinds != expected:
         raise CheckpointError(hf.file, "layer_types", "local and global layers do not alternate evenly")

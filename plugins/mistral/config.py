@@ -20,6 +20,13 @@ class MistralConfig(WindowedConfig):
 
     family: str = "mistral"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.sliding_layers and self.sliding_window is None:
+            raise ConfigError("model.sliding_layers needs model.sliding_window")
+        if self.sliding_layers == [*range(self.num_layers)] or self.sliding_window is None:
+            self.sliding_layers = None
+
     def anatomy(self) -> Anatomy:
         position = rope_in_words(self.rope)
         with describe_trunk(self, self.heads, position=position, window_of=self.window_of) as a:

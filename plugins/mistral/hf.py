@@ -32,7 +32,6 @@ def from_config(hf: ForeignConfig) -> MistralConfig:
     layers = read_sliding_layers(hf, values["num_layers"], None)
     if layers and values["sliding_window"] is None:
         raise CheckpointError(hf.file, "layer_types", "it names sliding layers, but there is no sliding_window")
-    layers = None if layers == [*range(values["num_layers"])] else layers
     return MistralConfig(**values, **hf.tokens(), rope=hf.rope(), sliding_layers=layers)
 
 

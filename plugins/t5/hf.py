@@ -63,6 +63,8 @@ def from_config(hf: ForeignConfig) -> T5Config:
     says_tied = hf.as_type(bool, hf.get("tie_word_embeddings", True), "tie_word_embeddings")
     is_tied = says_tied and not _has_own_head(hf)
     scales = {"t5": says_tied, "mt5": False, "umt5": is_tied}.get(flavour, False)  # where no key says it
+    if flavour == "mt5":
+        hf.require(scale_decoder_outputs=False)  # transformers does not read it, and never scales
     is_scaled = hf.as_type(bool, hf.get("scale_decoder_outputs", scales), "scale_decoder_outputs")
     hf.assumed.pop("scale_decoder_outputs", None)  # files before transformers 5 say it so
     if "scale_decoder_outputs" in hf.raw and "scale_decoder_outputs" not in hf:
@@ -96,7 +98,10 @@ def _has_own_head(hf: ForeignConfig) -> bool:
 
 
 def to_config(c: T5Config) -> dict[str, Any]:
-    must_be(c, f"a {c.flavour} config.json", has_bias_per_layer=c.flavour == "umt5")
+    scales = {"mt5": False, "umt5": c.tie_embeddings}.get(c.flavour, c.scale_outputs)  # what transformers does to each
+    must_be(c, f"a {c.flavour} config.json", has_bias_per_layer=c.flavour == "umt5", scale_outputs=scales)
+    if c.is_gated and c.activation == "gelu":  # gated-gelu means the tanh form
+        must_be(c, f"a {c.flavour} config.json of a gated MLP", activation="gelu_tanh")
     act = next(theirs for theirs, ours in ACTIVATIONS.items() if ours == c.activation)
     kind = "EncoderModel" if c.num_decoder_layers is None else "ForConditionalGeneration"
     return {

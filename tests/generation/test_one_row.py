@@ -54,7 +54,7 @@ def test_a_row_is_summed_as_the_layer_multiplies(dtype: torch.dtype, has_bias: b
 
 
 def test_what_is_not_one_row_of_numbers_stays_a_product() -> None:
-    rows, whole, matrix = torch.randn(2, 8), torch.ones(1, 8, dtype=torch.int64), torch.randn(8, 5)
+    rows, whole, matrix = torch.randn(2, 8), torch.ones(1, 8, dtype=torch.int64), torch.randn(5, 8).mT
     assert products(traced(torch.mm, rows, matrix)) == 1
     assert products(traced(torch.mm, whole, matrix.long())) == 1
     scaled = traced(lambda b, x, m: torch.addmm(b, x, m, beta=0.5), torch.randn(5), rows[:1], matrix)
@@ -63,6 +63,13 @@ def test_what_is_not_one_row_of_numbers_stays_a_product() -> None:
     assert products(mixed) == 1
     for found, expected in zip(mixed(rows, matrix), (rows @ matrix, rows[:1] @ matrix), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_a_matrix_that_lies_the_other_way_stays_a_product() -> None:
+    """GPT-2's: its columns, which a sum would run along, lie apart."""
+    row, matrix = torch.randn(1, 8), torch.randn(8, 5)
+    assert products(traced(torch.mm, row, matrix)) == 1
+    assert products(traced(torch.mm, row, matrix.T.contiguous().T)) == 0
 
 
 def test_graphs_in_files_are_told_apart_by_what_the_pass_does() -> None:

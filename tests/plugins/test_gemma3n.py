@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 
 import zoo
 from zoo.anatomy import RopeConfig
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import CheckpointError, ConfigError
 from zoo.presets import config as preset
 from zoo.registry import installed
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 TEXT: dict[str, Any] = {

@@ -14,9 +14,9 @@ from safetensors.torch import load_file, save_file
 import zoo
 from zoo import presets
 from zoo.anatomy import RopeConfig
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import CheckpointError, ConfigError
 from zoo.registry import installed
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 LOCAL, GLOBAL = "sliding_attention", "full_attention"
@@ -94,9 +94,13 @@ def test_presets_have_the_published_number_of_parameters(name: str) -> None:
     assert round(record.parameters / 1e9, 1) == PUBLISHED[name]
 
 
-def test_heads_told_layer_by_layer_are_those_of_the_released_spelling() -> None:
-    """As transformers 5 writes them."""
-    layers = {str(i): {"head_dim": 512, "num_key_value_heads": 2} for i in range(5, 30, 6)}
+FULL = {"head_dim": 512, "num_key_value_heads": 2}
+
+
+@pytest.mark.parametrize("number", ["{}", "{:02}"])
+def test_heads_told_layer_by_layer_are_those_of_the_released_spelling(number: str) -> None:
+    """As transformers 5 writes them: with two digits where there are more than ten layers."""
+    layers = {number.format(i): FULL for i in range(5, 30, 6)}
     text = {key: value for key, value in TEXT.items() if "global" not in key}
     assert read(text | {"per_layer_config": layers}) == read(TEXT)
     assert read(TEXT | {"per_layer_config": layers}) == read(TEXT)
@@ -106,6 +110,9 @@ def test_heads_told_layer_by_layer_are_those_of_the_released_spelling() -> None:
     ("keys", "message"),
     [
         ({"per_layer_config": {"5": {"head_dim": 512}}}, "per_layer_config: it is not read"),
+        ({"per_layer_config": {}}, "per_layer_config: it is not read"),
+        ({"per_layer_config": {"5": FULL} | {f"{i:02}": FULL for i in range(5, 30, 6)}}, "it is not read"),
+        ({"per_layer_config": {"five": FULL} | {str(i): FULL for i in range(11, 30, 6)}}, "it is not read"),
         ({"per_layer_config": {str(i): {"head_dim": 128} for i in range(5, 30, 6)}}, "and the other keys say"),
         ({"num_kv_shared_layers": 30}, "num_kv_shared_layers: 30 of 30 layers cannot take"),
         ({"layer_types": [GLOBAL]}, "layer_types: it does not say"),

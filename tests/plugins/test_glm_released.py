@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.presets import config as preset
 from zoo.registry import installed
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 GLM_EOS = [151329, 151336, 151338]

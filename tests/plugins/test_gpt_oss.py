@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import zoo
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import CheckpointError, ConfigError
 from zoo.files.packed.mxfp4 import SIZE
 from zoo.nn.packed import packed_layers
 from zoo.presets import config as preset
 from zoo.registry import installed
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 MX: dict[str, Any] = {

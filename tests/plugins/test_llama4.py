@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 import zoo
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import CheckpointError, ConfigError
 from zoo.nn.side_by_side import lay_side_by_side
 from zoo.presets import config as preset
 from zoo.registry import installed
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 # The text_config of Llama-4-Scout-17B-16E-Instruct and, below, what is otherwise in that of Llama-4-Maverick-17B-128E.

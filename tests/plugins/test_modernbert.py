@@ -16,9 +16,9 @@ import zoo
 from tests.plugins.encoders import model_of, tokens_of
 from zoo import presets
 from zoo.anatomy import ENCODER_HEADS, RopeConfig
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import CheckpointError, ConfigError
 from zoo.registry import installed
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 LABELS = {"sequence_classification": 3, "token_classification": 4}

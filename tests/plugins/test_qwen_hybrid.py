@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import zoo
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import CheckpointError, ConfigError, UsageError
 from zoo.presets import config as preset
 from zoo.registry import installed
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 LINEAR = {

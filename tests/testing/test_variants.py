@@ -10,8 +10,9 @@ import pytest
 
 from tests.testing.install import Plant, plant  # noqa: F401 - a fixture
 from zoo.anatomy.config import ModelConfig, RopeConfig
+from zoo.anatomy.differing import differences
 from zoo.registry import installed
-from zoo.testing.variants import _changed_records, _instead_of_none, _others, differences, flags, variants
+from zoo.testing.variants import _changed_records, _instead_of_none, _others, flags, variants
 
 # variants
 

@@ -17,13 +17,14 @@ from torch import Tensor, nn
 import zoo
 from tools.fuzz_families.drawing import LENGTH
 from zoo.anatomy.config import ModelConfig, RopeConfig
+from zoo.anatomy.differing import differences
 from zoo.checkpoint.interpretation import table_for
+from zoo.checkpoint.target import foreign_config
 from zoo.errors import ConfigError, UsageError, ZooError
 from zoo.models.construction import materialise, on_meta
 from zoo.models.trial import field
 from zoo.registry import installed
 from zoo.testing.subject import peaked
-from zoo.testing.variants import differences
 from zoo.verification.comparing import cached_decoding, worst_gap
 from zoo.verification.exact import Float64
 from zoo.verification.in_transformers import load_in_transformers
@@ -59,7 +60,7 @@ class Gaps:
 def held(config: ModelConfig, folder: Path, seed: int) -> Gaps:
     """Compare all that the two sides can both do. Raises Refused."""
     try:
-        installed()[config.family].dialect("hf").to_config(config)
+        foreign_config(installed()[config.family], "hf", config)
         model: Any = peaked(materialise(on_meta(config, dtype="float64"), device="cpu"), seed).eval()
     except (ConfigError, UsageError) as refusal:
         raise Refused(str(refusal)) from None
@@ -77,7 +78,7 @@ def held(config: ModelConfig, folder: Path, seed: int) -> Gaps:
     reference.save_pretrained(folder / "theirs")
     again: Any = zoo.load(folder / "theirs", dtype="float64")
     found["read back"] = _gap(inputs.run(again), expected)
-    told = [line for line in differences(again.config, config) if not line.startswith("model.dtype")]
+    told = [line for line in differences(again.config, config) if ".dtype:" not in line]
     return Gaps(found, tuple(line for line in told if not _is_a_token(line)))
 
 

@@ -8,10 +8,12 @@ from dataclasses import fields, is_dataclass, replace
 from random import Random
 from typing import Any, TypeVar
 
+from tools.fuzz_families.known import as_both_compute
 from zoo.anatomy.config import MISSING, ModelConfig, RopeConfig
+from zoo.anatomy.differing import BOOKKEEPING, TOKENS
 from zoo.anatomy.fields import doc_of, types_of
 from zoo.errors import ConfigError
-from zoo.testing.variants import BOOKKEEPING, TOKENS, words_in
+from zoo.testing.variants import words_in
 
 C = TypeVar("C", bound=ModelConfig)
 LENGTH = 61  # tokens that are compared: beyond most windows and original contexts drawn here
@@ -30,7 +32,7 @@ def drawn(config: C, rng: Random) -> C:
             if (made := _with(config, **{name: value})) is not config:
                 config = made
                 break
-    return _together(config, rng)
+    return as_both_compute(_together(config, rng))
 
 
 def _together(config: C, rng: Random) -> C:
@@ -48,9 +50,13 @@ def _together(config: C, rng: Random) -> C:
         config = _with(config, indexer_layers=None, index_rope_interleaved=not held["index_rope_interleaved"])
     if "num_index_heads" in held:  # a score of few heads is often 0, and which of equal ones a kernel takes is its own
         config = _with(config, num_index_heads=24)
-    width = vars(config).get("moe_intermediate_size", 0)
-    if config.family == "qwen3_vl_moe" and 2 * width == vars(config)["hidden_size"]:  # see docs/deviations.md
-        config = _with(config, moe_intermediate_size=width + 2)
+    if held.keys() >= {"generation", "local_rope"}:  # Gemma 1 to 3: what the file of each can say
+        config = _with(config, query_pre_attn_scalar=float(round(held["query_pre_attn_scalar"])))
+        if held["generation"] < 3:
+            config = _with(config, local_rope=vars(config)["rope"])
+        if held["generation"] == 1:
+            plain = {"attn_softcap": None, "final_softcap": None, "sliding_window": None, "local_per_global": 0}
+            config = _with(config, query_pre_attn_scalar=float(held["head_dim"]), **plain)
     if held.keys() >= {"head", "num_labels", "tie_embeddings"}:
         config = _headed(config, rng)
     return config
@@ -96,6 +102,9 @@ def _others(config: Any, name: str, rng: Random) -> Iterator[Any]:
     elif "list[int]" in kind and name.endswith("layers"):
         count = getattr(config, "num_layers", 1)
         yield from (sorted(rng.sample(range(count), rng.randint(0, count))) for _ in range(3))
+    elif "list[" in kind:
+        if isinstance(old, list) and old and all(isinstance(value, int) for value in old):
+            yield from ([rng.choice([*_numbers(value, rng)]) for value in old] for _ in range(3))
     elif isinstance(old, int) or (old is None and "int" in kind):
         yield from _numbers(old, rng)
     elif isinstance(old, float) or (old is None and "float" in kind):

@@ -18,7 +18,7 @@ from zoo.errors import ZooError
 from zoo.models.transformers_library import library
 from zoo.registry import installed
 
-TRIES = 20  # configs that are drawn for each that both sides have
+TRIES = 60  # configs that are drawn at most for each that both sides have
 
 
 def main() -> int:

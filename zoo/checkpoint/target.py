@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from warnings import warn
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.differing import TOKENS, differences
 from zoo.checkpoint.gguf import GGUFPlan, check_file, planned, put, words_of
 from zoo.checkpoint.interpretation import second_names
 from zoo.checkpoint.modules import modules_beside
-from zoo.errors import CheckpointError, ZooWarning
+from zoo.errors import CheckpointError, UsageError, ZooWarning, some
 from zoo.files.checkpoint import Checkpoint
 from zoo.files.regular import own_file
 from zoo.files.safetensors_writer import TensorSpec
@@ -21,6 +23,7 @@ from zoo.files.shards import bytes_of
 from zoo.files.write import Provenance, check_target, write_folder
 from zoo.hub.listing import COMPANIONS, MODULES
 from zoo.registry.family import OURS, Family
+from zoo.weights.foreign import ForeignConfig
 from zoo.weights.foreign.inert import OF_SCORES
 
 if TYPE_CHECKING:
@@ -132,7 +135,22 @@ def foreign_config(family: Family, format: str, config: ModelConfig) -> dict[str
         from zoo.version import __version__
 
         return {"zoo": __version__, **config.to_dict()}
-    return family.dialect(format).to_config(config)
+    raw = family.dialect(format).to_config(config)
+    if format == "hf":
+        _check_said(family, raw, config)
+    return raw
+
+
+def _check_said(family: Family, raw: Mapping[str, Any], config: ModelConfig) -> None:
+    """Read a config.json before it is written: UsageError where it would be another model's, or nobody's."""
+    keys = ForeignConfig(json.loads(json.dumps(raw)))
+    where = f"{family.name}'s config.json cannot store this model"
+    try:
+        back = family.dialect("hf").from_config(keys)
+    except CheckpointError as error:
+        raise UsageError(where, why=f"zoo would refuse it: {str(error).splitlines()[0]}") from None
+    if lost := [line for line in differences(back, config) if line.split(":")[0].removeprefix("model.") not in TOKENS]:
+        raise UsageError(where, why=f"read again, it says another: {some(lost)}")
 
 
 def kept_settings(ledger: Ledger | None, format: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Products of one row with a matrix, in a step that is compiled: sums, fused with what stands around them.
 
 A library's product of one row reads a matrix at a part of the rate that memory has, and costs a call. What is compiled
-from a sum reads it as fast as any other pass over it. Products of several rows are left to the library.
+from a sum reads it as fast as any other pass over it, if what is summed lies end to end. Where it does not, as in
+GPT-2, whose matrices lie the other way, and where there are several rows, the library is the faster.
 
 Shapes: D inner, R rows of the matrix as a layer holds it.
 """
@@ -20,7 +21,7 @@ SUMMED_IN = {torch.bfloat16: torch.float32, torch.float16: torch.float32}  # as 
 
 
 class OneRow(CustomGraphPass):
-    """Writes each product [1, D] x [D, R] of floating-point numbers on a CPU as a sum over D."""
+    """Writes each product [1, D] x [D, R] of floating-point numbers on a CPU as a sum over D, which lies end to end."""
 
     def __call__(self, graph: fx.Graph) -> None:
         for node in [*graph.nodes]:
@@ -38,7 +39,10 @@ class OneRow(CustomGraphPass):
 def _is_of_one_row(node: fx.Node) -> bool:
     out: Tensor = node.meta["val"]
     size: Any = out.shape[0]  # a size that may change is no int
-    return isinstance(size, int) and size == 1 and out.device.type == "cpu" and out.is_floating_point()
+    if not (isinstance(size, int) and size == 1 and out.device.type == "cpu" and out.is_floating_point()):
+        return False
+    *_, matrix = node.args
+    return matrix.meta["val"].stride(0) == 1  # pyrefly: ignore[missing-attribute]
 
 
 def _sum(graph: fx.Graph, node: fx.Node) -> fx.Node:

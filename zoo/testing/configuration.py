@@ -6,10 +6,11 @@ import json
 from dataclasses import is_dataclass
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.differing import differences
 from zoo.anatomy.fields import doc_of, fields_of, types_of
 from zoo.testing.check import Skipped, require, shown
 from zoo.testing.subject import Subject
-from zoo.testing.variants import differences, variants
+from zoo.testing.variants import variants
 
 SIZES = ("vocab_size", "hidden_size", "intermediate_size", "max_seq_len", "head_dim")
 

@@ -6,11 +6,12 @@ import torch
 from torch import nn
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.differing import differences
 from zoo.models.construction import count, materialise, on_meta, reset, shared_parameters
 from zoo.testing.check import Skipped, require, shown
 from zoo.testing.measure import runnable
 from zoo.testing.subject import Subject
-from zoo.testing.variants import differences, flags
+from zoo.testing.variants import flags
 
 
 def it_builds_on_meta_without_allocating(s: Subject) -> str:

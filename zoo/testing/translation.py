@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.differing import differences
 from zoo.checkpoint.loading import load
 from zoo.checkpoint.saving import save
 from zoo.errors import UsageError
@@ -23,7 +24,7 @@ from zoo.models.construction import on_meta
 from zoo.testing.check import Broken, Skipped, require, shown
 from zoo.testing.measure import LIMIT, difference, runnable
 from zoo.testing.subject import Subject
-from zoo.testing.variants import differences, flags, variants
+from zoo.testing.variants import flags, variants
 from zoo.weights.foreign.config import ForeignConfig
 from zoo.weights.proof import prove
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from zoo.anatomy.config import MISSING, ModelConfig
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.anatomy.fields import doc_of, types_of
 from zoo.errors import ConfigError
 
-BOOKKEEPING = frozenset(
-    ("family", "hub", "gated", "stored_gib", "license", "source")
-)  # fields that say nothing of the model
-TOKENS = frozenset(("dtype", "bos_token_id", "eos_token_id", "pad_token_id"))
 ROPE_SCALINGS: tuple[dict[str, Any], ...] = (  # settings that belong together
     {"scaling": "linear", "factor": 4.0},
     {"scaling": "llama3", "factor": 8.0, "low_freq_factor": 1.5, "high_freq_factor": 5.0, "original_max_seq_len": 32},
@@ -35,27 +32,6 @@ def flags(config: ModelConfig) -> Iterator[tuple[str, ModelConfig]]:
     for name, changed in variants(config):
         if name.endswith(("=True", "=False")):
             yield name, changed
-
-
-def differences(found: ModelConfig, expected: ModelConfig) -> list[str]:
-    """`model.rope.theta: found A, expected B` for every field of the model that differs, those of its records too.
-
-    A record that is None has None for each of its fields.
-    """
-    a, b = dict(_flat(found.to_dict())), dict(_flat(expected.to_dict()))
-    return [
-        f"model.{path}: found {a.get(path)!r}, expected {b.get(path)!r}"
-        for path in {**b, **a}
-        if path.partition(".")[0] not in BOOKKEEPING and a.get(path) != b.get(path)
-    ]
-
-
-def _flat(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value
 
 
 def _changed(config: ModelConfig, name: str) -> Iterator[tuple[str, ModelConfig]]:

@@ -109,9 +109,10 @@ def global_heads(hf: ForeignConfig, values: dict[str, Any], layers: list[int]) -
     if each is None:
         return told
     hf.assumed.pop("global_head_dim", None)
-    alike = [each.get(str(i)) for i in layers]
-    first = alike[0] or {}
-    if set(each) != set(map(str, layers)) or any(one != first for one in alike) or not {"head_dim"} <= set(first) <= {
+    numbers = [int(name) if name.isdecimal() else -1 for name in each]  # written as 07 where there are ten layers
+    alike = [*each.values()]
+    first = alike[0] if alike else {}
+    if sorted(numbers) != layers or any(one != first for one in alike) or not {"head_dim"} <= set(first) <= {
         "head_dim", "num_key_value_heads"
     }:  # fmt: skip
         expected = "the same head_dim, and num_key_value_heads, for each layer that is full_attention and no other"
