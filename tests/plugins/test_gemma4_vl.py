@@ -15,10 +15,10 @@ from torch import Tensor
 
 import zoo
 from zoo import presets
+from zoo.anatomy.differing import BOOKKEEPING
 from zoo.errors import CheckpointError, ConfigError, UsageError
 from zoo.registry import installed
 from zoo.testing.subject import peaked
-from zoo.testing.variants import BOOKKEEPING
 from zoo.weights import ForeignConfig
 
 TOWERS = {  # millions of parameters, learned positions aside, as the model cards say in tens
