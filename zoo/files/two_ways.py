@@ -6,6 +6,7 @@ with the bytes. And what is read past it comes from the disk, whatever was writt
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 from contextlib import suppress
@@ -20,7 +21,7 @@ class TwoWays:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         self.direct = _open_direct(path)  # None: there is no such way
-        self._is_past: bool | None = None  # the memory; None: not known before the first block was written
+        self._is_past: bool | None = None  # whether it is true of the direct way; None: no block was written yet
 
     def is_written_past(self, at: int, block: memoryview) -> bool:
         """Write pages of the file past the system's memory; whether that was possible, and all of them were."""
@@ -28,9 +29,9 @@ class TwoWays:
             return False
         with suppress(OSError):  # the usual way says what is wrong, or does without
             if os.pwrite(self.direct, block, at) == len(block):
-                if self._is_past is None:
-                    self._is_past = not self._is_in_memory(at)
-                return self._is_past
+                if (is_past := self._is_past) is None:
+                    self._is_past = is_past = not _is_held(self._fd, at, len(block))
+                return is_past
         return False
 
     def came_back(self, at: int, block: memoryview, buffer: memoryview) -> bool | None:
@@ -73,21 +74,24 @@ class TwoWays:
                 os.close(fd)
         self._fd, self.direct = -1, None
 
-    def _is_in_memory(self, at: int) -> bool:
-        """Whether the system holds what lies there, as file systems do that take the direct way for the usual one."""
-        if not hasattr(os, "RWF_NOWAIT"):
-            return True
-        try:
-            return bool(os.preadv(self._fd, [bytearray(1)], at, os.RWF_NOWAIT))
-        except BlockingIOError:  # it would have to ask the disk
-            return False
-        except OSError:  # it does not say
-            return True
-
 
 def pages(nbytes: int) -> memoryview:
     """Memory that begins at a page, as the direct way wants it."""
     return memoryview(mmap.mmap(-1, nbytes))
+
+
+def _is_held(fd: int, at: int, nbytes: int) -> bool:
+    """Whether the system holds pages of a file, as file systems do that take the direct way for the usual one."""
+    system = ctypes.CDLL(None, use_errno=True)
+    told = (ctypes.c_ubyte * -(-nbytes // mmap.PAGESIZE))()
+    try:
+        with mmap.mmap(fd, nbytes, offset=at) as view:
+            first = ctypes.c_char.from_buffer(view)
+            failed = system.mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(nbytes), told)
+            del first  # the view cannot be closed before
+    except (OSError, ValueError, AttributeError):  # it does not say
+        return True
+    return bool(failed) or any(page & 1 for page in told)
 
 
 def _same(one: memoryview, other: memoryview) -> bool:
