@@ -142,7 +142,7 @@ def test_a_file_system_that_takes_the_direct_way_through_its_memory_is_read_at_t
 
     def held(fd: int, nbytes: int, **options: Any) -> mmap.mmap:
         if fd == -1:
-            return honest(fd, nbytes)
+            return honest(fd, nbytes, **options)
         if fault == "not told":
             raise OSError(errno.ENODEV, "no mapping of these")
         view = honest(fd, nbytes, **options)
