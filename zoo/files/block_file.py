@@ -3,7 +3,7 @@
 Blocks lie at whole multiples of their size, as the disk wants them, and each is read back as soon as it is written and
 compared with what is still in memory. What does not fill one, as at the end of a file, goes the usual way, as all does
 where the file system has no other: reading that asks the disk only after the end of all writing, so it is known by a
-checksum until then.
+checksum until then. So is what does not come in the order of the file, which must be read once more to be hashed.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class _Begun:
 class BlockFile:
     """A new file of a known size, whose bytes come in any order, each once.
 
-    `hashed` is called with the blocks, in their order and in a thread, for as long as they come in their order: what it
-    has not seen in the end, `unseen` says. Close it when all is done, or nothing will be. Errors of the disk are raised
-    late: by a later call, at the latest by `finish`.
+    `hashed` is called with all of them in their order, in a thread: with what comes in their order at once, and with
+    the rest, which are `unseen` then, as `wrong` reads it back. Close it when all is done, or nothing will be. Errors
+    of the disk are raised late: by a later call, at the latest by `finish`.
     """
 
     def __init__(self, path: Path, size: int, hashed: Callable[[memoryview], object]) -> None:
@@ -70,7 +70,7 @@ class BlockFile:
 
     @property
     def unseen(self) -> int:
-        """How many bytes `hashed` was not called with."""
+        """How many bytes `hashed` was not called with yet."""
         return self.size - self._seen
 
     def put(self, at: int, data: memoryview) -> None:
@@ -102,41 +102,38 @@ class BlockFile:
         self.settle()
         self._file.flush()
 
-    def wrong(
-        self, advance: Callable[[int], object], hashed: Callable[[memoryview], object] | None
-    ) -> tuple[int, int] | None:
+    def wrong(self, advance: Callable[[int], object]) -> tuple[int, int] | None:
         """The first run of bytes that the disk gave back as others than it was given: where it begins, and its length.
 
-        What was not read back yet is read now, of the finished file, or all of it where `hashed` is given, which is
-        called with all bytes in their order. Raises OSError where they cannot be read.
+        What was not read back yet is read now, of the finished file. Raises OSError where it cannot be read.
         """
         if self._wrong:
             return min(self._wrong)
         unread = {block: [*runs] for block, runs in groupby(sorted(self.segments), lambda run: run.at // BLOCK)}
-        blocks = range(-(-self.size // BLOCK)) if hashed is not None else [*unread]
-        advance(self.size - sum(min(BLOCK, self.size - block * BLOCK) for block in blocks))
+        advance(self.size - sum(min(BLOCK, self.size - block * BLOCK) for block in unread))
 
         def read(block: int, buffer: memoryview) -> tuple[memoryview, Segment | None]:
-            begin, runs = block * BLOCK, unread.get(block, [])
+            begin, runs = block * BLOCK, unread[block]
             data = self._file.read(begin, buffer, min(BLOCK, self.size - begin))
             sums = (zlib.crc32(data[run.at - begin : run.at - begin + run.nbytes]) for run in runs)
             return data, next((run for run, found in zip(runs, sums, strict=True) if found != run.checksum), None)
 
         buffers = deque(pages(BLOCK) for _ in range(THREADS + 1))
-        running: deque[tuple[memoryview, Future[tuple[memoryview, Segment | None]]]] = deque()
-        for block in [*blocks, None]:
+        running: deque[tuple[int, memoryview, Future[tuple[memoryview, Segment | None]]]] = deque()
+        for block in [*unread, None]:
             while running and (block is None or not buffers):
-                buffer, reading = running.popleft()
+                number, buffer, reading = running.popleft()
                 data, wrong = reading.result()
                 if wrong is not None:
                     return wrong.at, wrong.nbytes
-                if hashed is not None:
-                    self._hashing.submit(hashed, data).result()
+                if unseen := data[max(0, self._seen - number * BLOCK) :]:
+                    self._hashing.submit(self._hashed, unseen).result()
+                    self._seen += len(unseen)
                 buffers.append(buffer)
                 advance(len(data))
             if block is not None:
                 buffer = buffers.popleft()
-                running.append((buffer, self._threads.submit(read, block, buffer)))
+                running.append((block, buffer, self._threads.submit(read, block, buffer)))
         return None
 
     def close(self) -> None:
@@ -158,17 +155,17 @@ class BlockFile:
         futures: list[Future[object]] = []
         for at, end in block.runs:
             data = block.memory[at:end]
-            if begin + at == self._seen:
+            if is_seen := begin + at == self._seen:
                 futures.append(self._hashing.submit(self._hashed, data))
                 self._seen += len(data)
-            futures.append(self._threads.submit(self._write, begin + at, data))
+            futures.append(self._threads.submit(self._write, begin + at, data, is_seen))
         self._waiting.append((block, futures))
         self.settle(WAITING)
 
-    def _write(self, at: int, data: memoryview) -> None:
+    def _write(self, at: int, data: memoryview, is_seen: bool) -> None:
         if len(data) < BLOCK or not self._file.is_written_past(at, data):
             self._file.write(at, data)
-        elif (came_back := self._compared(at, data)) is not None:
+        elif is_seen and (came_back := self._compared(at, data)) is not None:
             self._wrong += [] if came_back else [(at, len(data))]
             return
         self.segments.append(Segment(at, len(data), zlib.crc32(data)))
