@@ -87,14 +87,16 @@ def pages(nbytes: int) -> memoryview:
 
 def _is_held(fd: int, at: int, nbytes: int) -> bool:
     """Whether the system holds pages of a file, as file systems do that take the direct way for the usual one."""
-    system = ctypes.CDLL(None, use_errno=True)
+    mincore = getattr(ctypes.CDLL(None), "mincore", None)
+    if mincore is None:
+        return True
     told = (ctypes.c_ubyte * -(-nbytes // mmap.PAGESIZE))()
     try:
         with mmap.mmap(fd, nbytes, offset=at) as view:
             first = ctypes.c_char.from_buffer(view)
-            failed = system.mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(nbytes), told)
+            failed = mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(nbytes), told)
             del first  # the view cannot be closed before
-    except (OSError, ValueError, AttributeError):  # it does not say
+    except (OSError, ValueError):  # it does not say
         return True
     return bool(failed) or any(page & 1 for page in told)
 
