@@ -187,17 +187,20 @@ def test_a_stream_that_is_not_what_was_announced_leaves_nothing(
     assert not os.listdir(tmp_path)
 
 
-def test_bytes_that_come_back_other_than_written_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("beyond", "told"), [(3, "u, v"), (4, "v, w")], ids=["block", "end"])
+def test_bytes_that_come_back_other_than_written_are_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beyond: int, told: str
+) -> None:
     honest = os.preadv
 
-    def failing(fd: int, buffers: list[memoryview], offset: int) -> int:
-        count = honest(fd, buffers, offset)
-        if offset + count > (4 << 20):
+    def failing(fd: int, buffers: list[memoryview], offset: int, *flags: int) -> int:
+        count = honest(fd, buffers, offset, *flags)
+        if offset + count > (beyond << 20):
             buffers[0][count - 1] ^= 4
         return count
 
     monkeypatch.setattr(os, "preadv", failing)
-    with pytest.raises(CheckpointError, match=r"safetensors: v, w: has different bytes"):
+    with pytest.raises(CheckpointError, match=rf"safetensors: {told}: has different bytes"):
         write(tmp_path / "out", {"u": torch.ones(1 << 19), "v": torch.ones(1 << 19), "w": torch.ones(3)})
     assert not os.listdir(tmp_path)
 

@@ -1,25 +1,26 @@
 """A file that is written in blocks, past the system's memory where it can be, and read back from the disk.
 
-What goes through that memory is copied once more on its way in and out, which takes longer than all else that is done
-with the bytes. Blocks lie at whole multiples of their size, as the disk wants them; what does not fill one, as at the
-end of a file, goes the usual way.
+Blocks lie at whole multiples of their size, as the disk wants them, and each is read back as soon as it is written and
+compared with what is still in memory. What does not fill one, as at the end of a file, goes the usual way, as all does
+where the file system has no other: reading that asks the disk only after the end of all writing, so it is known by a
+checksum until then. So is what does not come in the order of the file, which must be read once more to be hashed.
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import zlib
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
+from zoo.files.two_ways import TwoWays, pages
+
 BLOCK = 2 << 20  # bytes
-WAITING = 4  # blocks that are on their way to the disk, or to `hashed`, at once
+THREADS = 3  # that wait for the disk
+WAITING = 6  # blocks that are on their way to the disk and back, or to `hashed`, at once
 OPEN = 4  # blocks that are begun and not full; the oldest goes as it is where a further one is begun
 
 
@@ -35,7 +36,7 @@ class _Begun:
     """A block in memory, and the runs of bytes that have come for it."""
 
     def __init__(self) -> None:
-        self.memory = memoryview(mmap.mmap(-1, BLOCK))  # of pages of its own, as the disk wants it
+        self.memory = pages(BLOCK)
         self.runs: list[tuple[int, int]] = []
 
     def put(self, at: int, data: memoryview) -> None:
@@ -51,24 +52,25 @@ class _Begun:
 class BlockFile:
     """A new file of a known size, whose bytes come in any order, each once.
 
-    `hashed` is called with the blocks, in their order and in a thread, for as long as they come in their order: what it
-    has not seen in the end, `unseen` says. Close it when all is done, or nothing will be. Errors of the disk are raised
-    late: by a later call, at the latest by `finish`.
+    `hashed` is called with all of them in their order, in a thread: with what comes in their order at once, and with
+    the rest, which are `unseen` then, as `wrong` reads it back. Close it when all is done, or nothing will be. Errors
+    of the disk are raised late: by a later call, at the latest by `finish`.
     """
 
     def __init__(self, path: Path, size: int, hashed: Callable[[memoryview], object]) -> None:
         self.size, self._hashed, self._seen = size, hashed, 0
-        self.segments: list[Segment] = []
+        self.segments: list[Segment] = []  # what is still to be read back
+        self._wrong: list[tuple[int, int]] = []  # blocks that came back otherwise, and their bytes
         self._begun: dict[int, _Begun] = {}
         self._free: list[_Begun] = []
         self._waiting: deque[tuple[_Begun, list[Future[object]]]] = deque()
-        self._disk, self._hashing = ThreadPoolExecutor(2), ThreadPoolExecutor(1)
-        self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        self._direct = _open_direct(path)
+        self._buffers: deque[memoryview] = deque()
+        self._threads, self._hashing = ThreadPoolExecutor(THREADS), ThreadPoolExecutor(1)
+        self._file = TwoWays(path)
 
     @property
     def unseen(self) -> int:
-        """How many bytes `hashed` was not called with."""
+        """How many bytes `hashed` was not called with yet."""
         return self.size - self._seen
 
     def put(self, at: int, data: memoryview) -> None:
@@ -91,53 +93,54 @@ class BlockFile:
             self._free.append(block)
         if not most:
             self._free.clear()
+            self._buffers.clear()
 
     def finish(self) -> None:
         """Bring everything to the disk."""
         for number in sorted(self._begun):
             self._send(number)
         self.settle()
-        os.fsync(self._fd)
-        _forget(self._fd)
+        self._file.flush()
 
-    def wrong(self, advance: Callable[[int], object], hashed: Callable[[memoryview], object] | None) -> Segment | None:
-        """Read the finished file back from the disk; the first run of bytes whose checksum is another than it was.
+    def wrong(self, advance: Callable[[int], object]) -> tuple[int, int] | None:
+        """The first run of bytes that the disk gave back as others than it was given: where it begins, and its length.
 
-        `hashed` is called with all bytes in their order, where it is given. Raises OSError where they cannot be read.
+        What was not read back yet is read now, of the finished file. Raises OSError where it cannot be read.
         """
-        blocks = [[*runs] for _, runs in groupby(sorted(self.segments), lambda run: run.at // BLOCK)]
-        buffers = deque(memoryview(mmap.mmap(-1, BLOCK)) for _ in range(4))
+        if self._wrong:
+            return min(self._wrong)
+        unread = {block: [*runs] for block, runs in groupby(sorted(self.segments), lambda run: run.at // BLOCK)}
+        advance(self.size - sum(min(BLOCK, self.size - block * BLOCK) for block in unread))
 
-        def read(runs: list[Segment], buffer: memoryview) -> tuple[memoryview, Segment | None]:
-            begin = runs[0].at // BLOCK * BLOCK
-            data = self._read(begin, buffer)
+        def read(block: int, buffer: memoryview) -> tuple[memoryview, Segment | None]:
+            begin, runs = block * BLOCK, unread[block]
+            data = self._file.read(begin, buffer, min(BLOCK, self.size - begin))
             sums = (zlib.crc32(data[run.at - begin : run.at - begin + run.nbytes]) for run in runs)
             return data, next((run for run, found in zip(runs, sums, strict=True) if found != run.checksum), None)
 
-        running: deque[tuple[memoryview, Future[tuple[memoryview, Segment | None]]]] = deque()
-        for runs in [*blocks, None]:
-            while running and (runs is None or not buffers):
-                buffer, reading = running.popleft()
+        buffers = deque(pages(BLOCK) for _ in range(THREADS + 1))
+        running: deque[tuple[int, memoryview, Future[tuple[memoryview, Segment | None]]]] = deque()
+        for block in [*unread, None]:
+            while running and (block is None or not buffers):
+                number, buffer, reading = running.popleft()
                 data, wrong = reading.result()
                 if wrong is not None:
-                    return wrong
-                if hashed is not None:
-                    self._hashing.submit(hashed, data).result()
+                    return wrong.at, wrong.nbytes
+                if unseen := data[max(0, self._seen - number * BLOCK) :]:
+                    self._hashing.submit(self._hashed, unseen).result()
+                    self._seen += len(unseen)
                 buffers.append(buffer)
                 advance(len(data))
-            if runs is not None:
+            if block is not None:
                 buffer = buffers.popleft()
-                running.append((buffer, self._disk.submit(read, runs, buffer)))
+                running.append((block, buffer, self._threads.submit(read, block, buffer)))
         return None
 
     def close(self) -> None:
         """Let go of the file, finished or not."""
-        self._disk.shutdown(cancel_futures=True)  # first: a number that is closed may be another file's next
+        self._threads.shutdown(cancel_futures=True)  # first: a number that is closed may be another file's next
         self._hashing.shutdown(cancel_futures=True)
-        for fd in (self._fd, self._direct):
-            if fd is not None and fd >= 0:
-                os.close(fd)
-        self._fd, self._direct = -1, None
+        self._file.close()
 
     def _block(self, number: int) -> _Begun:
         if number not in self._begun:
@@ -152,48 +155,24 @@ class BlockFile:
         futures: list[Future[object]] = []
         for at, end in block.runs:
             data = block.memory[at:end]
-            if begin + at == self._seen:
+            if is_seen := begin + at == self._seen:
                 futures.append(self._hashing.submit(self._hashed, data))
                 self._seen += len(data)
-            futures.append(self._disk.submit(self._write, begin + at, data))
+            futures.append(self._threads.submit(self._write, begin + at, data, is_seen))
         self._waiting.append((block, futures))
         self.settle(WAITING)
 
-    def _write(self, at: int, data: memoryview) -> None:
+    def _write(self, at: int, data: memoryview, is_seen: bool) -> None:
+        if len(data) < BLOCK or not self._file.is_written_past(at, data):
+            self._file.write(at, data)
+        elif is_seen and (came_back := self._compared(at, data)) is not None:
+            self._wrong += [] if came_back else [(at, len(data))]
+            return
         self.segments.append(Segment(at, len(data), zlib.crc32(data)))
-        if self._direct is not None and len(data) == BLOCK:
-            with suppress(OSError):  # the usual way says what is wrong, or does without
-                if os.pwrite(self._direct, data, at) == BLOCK:
-                    return
-        while data:
-            written = os.pwrite(self._fd, data, at)
-            data, at = data[written:], at + written
 
-    def _read(self, begin: int, buffer: memoryview) -> memoryview:
-        """The bytes of the block that begins there, in a buffer for a whole one."""
-        wanted, done = min(BLOCK, self.size - begin), 0
-        if self._direct is not None:
-            with suppress(OSError):
-                done = os.preadv(self._direct, [buffer], begin)
-        while done < wanted:
-            count = os.preadv(self._fd, [buffer[done:wanted]], begin + done)
-            if not count:
-                raise OSError(f"the file ends at byte {begin + done:,}, not {begin + wanted:,}")
-            done += count
-        return buffer[:wanted]
-
-
-def _open_direct(path: Path) -> int | None:
-    """The file for writing past the system's memory; None where it has no such way."""
-    if not hasattr(os, "O_DIRECT"):
-        return None
-    try:
-        return os.open(path, os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC)
-    except OSError:
-        return None
-
-
-def _forget(fd: int) -> None:
-    """Let the system forget what it holds of a file, so that reading it asks the disk."""
-    if hasattr(os, "posix_fadvise"):
-        os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    def _compared(self, at: int, block: memoryview) -> bool | None:
+        """Whether a block that was written comes back from the disk as it is; None where that cannot be asked yet."""
+        buffer = self._buffers.pop() if self._buffers else pages(BLOCK)
+        came_back = self._file.came_back(at, block, buffer)
+        self._buffers.append(buffer)
+        return came_back

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.anatomy.records import Shape
 from zoo.errors import CheckpointError, ZooError, some
-from zoo.files.block_file import BlockFile, Segment
+from zoo.files.block_file import BlockFile
 from zoo.files.moved import TensorPart
 from zoo.files.safetensors_file import DTYPES, HEADER_BYTES, read_header
 from zoo.files.tensor_info import TensorInfo
@@ -89,24 +89,23 @@ class SafetensorsWriter:
         size = self._file.size
         if read_header(self._path).tensors != self._infos:  # its bytes are compared below, with all others
             raise CheckpointError(self._path, "", "has a different header after writing")
-        again = hashlib.sha256() if self._file.unseen else None  # of what did not come in the order of the file
         with progress(f"read {self._path.name} back", size) as advance:
-            wrong = self._file.wrong(advance, again.update if again else None)
+            wrong = self._file.wrong(advance)
         if wrong is not None:
-            names = some([*self._within(wrong)])
+            names = some([*self._within(*wrong)])
             raise CheckpointError(self._path, names, "has different bytes after writing: is the disk failing?")
         self.close()
-        return Digest((again or self._sha256).hexdigest(), size)
+        return Digest(self._sha256.hexdigest(), size)
 
     def close(self) -> None:
         """Let go of the file, finished or not."""
         self._file.close()
 
-    def _within(self, run: Segment) -> Iterator[str]:
+    def _within(self, at: int, nbytes: int) -> Iterator[str]:
         """The tensors that have bytes in a run of them."""
         for name, info in self._infos.items():
             assert info.offset is not None
-            if info.offset < run.at + run.nbytes and run.at < info.offset + info.nbytes:
+            if info.offset < at + nbytes and at < info.offset + info.nbytes:
                 yield name
 
 

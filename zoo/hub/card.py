@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from zoo.errors import ZooError, clean
 from zoo.files.regular import size_of
 
@@ -42,6 +40,8 @@ class Facts:
 
 def card_text(facts: Facts) -> str:
     """A card that says what is known and nothing else."""
+    import yaml
+
     head = yaml.safe_dump(_metadata(facts), sort_keys=False, allow_unicode=True).strip()
     rows = {
         "Family": f"{facts.family}: {facts.summary}" if facts.summary else facts.family,
@@ -83,11 +83,20 @@ def metadata_in(card: Path) -> Mapping[str, Any]:
     """The metadata at the head of a card; nothing where there is none that can be read."""
     try:
         text = card.read_bytes().decode() if size_of(card) <= MAX_CARD else ""
-        head = _HEAD.match(text)
+    except (ZooError, OSError, UnicodeDecodeError):
+        return {}
+    head = _HEAD.match(text)
+    return {} if head is None else _parsed(head[1])
+
+
+def _parsed(head: str) -> Mapping[str, Any]:
+    import yaml  # most folders have no card, and need not wait for it
+
+    try:
         # Anchors and tags have no place in a card, and anchors could make a few lines grow to gigabytes.
-        is_plain = head is not None and not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(head[1]))
-        found = yaml.safe_load(head[1]) if head is not None and is_plain else {}
-    except (ZooError, OSError, UnicodeDecodeError, yaml.YAMLError, ValueError):
+        is_plain = not any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(head))
+        found = yaml.safe_load(head) if is_plain else {}
+    except (yaml.YAMLError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
