@@ -28,12 +28,8 @@ KEYS = (
     key("decoder_start_token_id", default=0),
 )
 ACTIVATIONS = {
-    "relu": "relu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "silu": "silu",
-    "gelu_pytorch_tanh": "gelu_tanh",
-}
+    "relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "silu": "silu", "gelu_pytorch_tanh": "gelu_tanh",
+}  # fmt: skip
 INERT = (
     "dropout_rate", "n_positions", "output_past", "classifier_dropout", "scalable_attention", "max_new_tokens",
 )  # fmt: skip
