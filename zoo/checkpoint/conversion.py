@@ -70,6 +70,12 @@ def convert(
     )  # fmt: skip
 
 
+def check_format(ledger: Ledger, format: str) -> None:
+    """Raise UsageError for a format that the family is not written in."""
+    if format not in (formats := [*OURS, *ledger.family.formats]):
+        raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
+
+
 def convert_ledger(
     ledger: Ledger,
     folder: str | Path,
@@ -87,8 +93,7 @@ def convert_ledger(
     check_to_write(ledger)
     if fit is not None:
         fit.check()
-    if format not in (formats := [*OURS, *ledger.family.formats]):
-        raise UsageError(f"{ledger.family.name} has no {clean(format)!r} format", why=f"it has: {', '.join(formats)}")
+    check_format(ledger, format)
     if type is not None and format != "gguf":
         raise UsageError(f"the type {clean(type)!r} is for GGUF files", hint="add format='gguf' (--to gguf)")
     shard_bytes = parse_bytes(max_shard_size)

@@ -100,6 +100,9 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path: Path) -> N
     zoo.save(zoo.build(installed()["gpt2"].config_class.tiny(), device="cpu"), tmp_path / "gpt2")
     with pytest.raises(UsageError, match="rows and columns exchanged"):
         quantised(tmp_path / "gpt2", tmp_path / "b")
+    zoo.save(zoo.build(installed()["gptj"].config_class.tiny(), device="cpu"), tmp_path / "gptj")
+    with pytest.raises(UsageError, match="gptj has no 'gguf' format"):  # whatever its blocks would be
+        quantised(tmp_path / "gptj", tmp_path / "b.gguf", form="q8_0")
     spoilt = tiny.weights()
     spoilt[f"{tiny.UP}.weight"][0, 0] = float("nan")
     with pytest.raises(ZooError, match="NaN"):

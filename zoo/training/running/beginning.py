@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from zoo.address_space import memory_bytes
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.loading import load
 from zoo.errors import CheckpointError, UsageError
@@ -162,7 +163,7 @@ def made(
     copies = int(getattr(learnt, "reference", None) is not None)
     layout = Layout() if job.division is None else job.division.layout
     if (need := needed(model, recipe, over.length, copies=copies, layout=layout)) is not None:
-        tell(need.in_words(layout))
+        tell(need.in_words(layout, memory_bytes() if job.device == "cpu" else None))
     facts = {
         "words": list(job.words), "recipe": recipe.to_dict(), "data": learnt.fingerprint, "length": over.length,
         "layout": vars(layout),
