@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 from zoo.anatomy.config import ModelConfig
@@ -120,8 +120,8 @@ def fewer(config: ModelConfig) -> list[str]:
     """Overrides that leave a few layers of a model, and of its lists of layers those; none where that is no model."""
     import shlex
 
-    listed = {f.name: getattr(config, f.name) for f in fields(config) if f.name.endswith("_layers")}
-    listed = {name: layers for name, layers in listed.items() if isinstance(layers, list)}
+    held = vars(config).items()
+    listed = {name: layers for name, layers in held if name.endswith("_layers") and isinstance(layers, list)}
     for count in FEW:
         kept = {name: [i for i in layers if i < count] for name, layers in listed.items()}
         cut = {name: layers for name, layers in kept.items() if layers != listed[name]}
