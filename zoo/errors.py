@@ -83,7 +83,7 @@ def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
     import difflib  # slow to import and seldom needed
 
     known = sorted(known)
-    begun = [other for other in known if len(name) > 2 and other.rpartition("/")[2].startswith(name)]
+    begun = [other for other in reversed(known) if len(name) > 2 and other.rpartition("/")[2].startswith(name)]
     close = difflib.get_close_matches(name, known, n=12, cutoff=0.5)
     near = sorted(sorted(close, reverse=True), key=lambda other: distance(name, other))
     return [*dict.fromkeys([*sorted(begun, key=len), *near])][:most]
