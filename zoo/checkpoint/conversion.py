@@ -100,16 +100,17 @@ def convert_ledger(
     from zoo.checkpoint.target import Target
 
     tell(ledger)
+    to = Path(folder).expanduser()
     plan = ExportPlan.of(ledger, format, dtype, shard_bytes)
     with Way(plan, fit) as way:
         merged = {} if fit is None else {"adapter": str(fit.adapter.path)}
         target = Target(
-            Path(folder), ledger.family, format, plan.config, plan.foreign,
+            to, ledger.family, format, plan.config, plan.foreign,
             lambda: provenance(ledger, format, plan.dtype, allow, {} if dry_run else way.hashes()) | merged,
             ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
         )  # fmt: skip
         done = Conversion(
-            ledger, Path(folder), format, target.num_tensors, target.nbytes, plan.dtype, target.notes, target.written
+            ledger, to, format, target.num_tensors, target.nbytes, plan.dtype, target.notes, target.written
         )  # fmt: skip
         if dry_run:
             target.check()

@@ -115,7 +115,7 @@ def _lines(file: str) -> list[str]:
 def _npy(out: str | None) -> Path | None:
     if out is None:
         return None
-    file = Path(out)
+    file = Path(out).expanduser()
     if file.suffix != ".npy" or not file.parent.is_dir():
         raise UsageError(
             f"--out {clean(out)!r} is no .npy file in a folder that is there", hint="type: --out vectors.npy"

@@ -74,7 +74,7 @@ def note(text: str) -> None:
 
 def html_file(text: str) -> Path:
     """Where the page goes: a file that ends as such do, so that a slip overwrites nothing else."""
-    file = Path(text)
+    file = Path(text).expanduser()
     if file.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--html {clean(text)!r} does not end in .html", hint="type: --html report.html")
     if not file.parent.is_dir():
