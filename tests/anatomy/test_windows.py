@@ -43,6 +43,8 @@ def test_the_advice_for_a_model_cut_short_is_a_list_that_it_takes() -> None:
         config(sliding_window=3, sliding_layers=[0, 2, 4, 6])
     assert error.value.hint == "those of the 4 layers: 'model.sliding_layers=[0,2]'"
     assert config(sliding_window=3, sliding_layers=[0, 2]).sliding_layers == [0, 2]
+    with pytest.raises(ConfigError, match=r"'model.sliding_layers=\[1\]'"):
+        config(sliding_window=3, sliding_layers=[1, "x"])
 
 
 @pytest.mark.parametrize("name", ["cohere", "exaone4", "olmo2", "smollm3"])
