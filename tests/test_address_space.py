@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+import zoo
 from zoo import address_space as room
 from zoo.cli.failures import tell
-from zoo.errors import ZooError
+from zoo.errors import UsageError, ZooError
+from zoo.models import construction
 
 SMALL = 512 << 20  # bytes: torch takes some 620 MB where this was written, its smallest build
 
@@ -76,3 +78,32 @@ def test_each_library_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_lack_of_memory_is_no_bug(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
     assert tell(error) == 1
     assert capsys.readouterr().err.startswith("error: there is not enough memory")
+
+
+GIB = 1 << 30
+
+
+def test_memory_is_that_of_the_machine_with_swap_or_less_of_a_container(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meminfo, limit = tmp_path / "meminfo", tmp_path / "memory.max"
+    meminfo.write_text(f"MemTotal: {GIB >> 10} kB\nMemFree: 5 kB\nHugePages_Total:       0\nSwapTotal: 1024 kB\n")
+    monkeypatch.setattr(room, "MEMINFO", meminfo)
+    monkeypatch.setattr(room, "CONTAINER", (limit,))
+    assert room.memory_bytes() == GIB + (1 << 20)
+    limit.write_text("max\n")
+    assert room.memory_bytes() == GIB + (1 << 20)
+    limit.write_text("12345\n")
+    assert room.memory_bytes() == 12345
+
+
+def test_weights_that_memory_cannot_hold_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, needed = zoo.compose("tiny"), 4 * 1_062_272  # the parameters that zoo list tells, in float32
+    monkeypatch.setattr(construction, "memory_bytes", lambda: needed - 1)
+    with pytest.raises(UsageError, match=r"random weights of 4.05 MiB do not fit into the .* of this machine's memory"):
+        zoo.build(config, device="cpu")
+    assert next(zoo.build(config, device="meta").parameters()).is_meta
+    monkeypatch.setattr(construction, "memory_bytes", lambda: needed)
+    zoo.build(config, device="cpu")
+    monkeypatch.setattr(construction, "memory_bytes", lambda: None)
+    zoo.build(config, device="cpu")

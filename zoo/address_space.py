@@ -1,15 +1,22 @@
-"""Whether a large library starts where the address space is limited: one that does not may end the process unasked."""
+"""What room this process has: memory, and whether a large library starts where the address space is limited.
+
+Who has too little of either may be ended by the system, without a word.
+"""
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
+from pathlib import Path
 from typing import Any
 
 from zoo.errors import ZooError
 
 LARGE = ("numpy", "torch")  # each needs those before it
 ENOUGH = 16 << 30  # bytes, in which the largest build of torch starts
+MEMINFO = Path("/proc/meminfo")
+CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 TRY = "import os, sys; __import__(sys.argv[1]); os._exit(0)"
 
 
@@ -18,6 +25,27 @@ def watch() -> None:
     if 0 <= resource.getrlimit(resource.RLIMIT_AS)[0] < ENOUGH:
         finder: Any = Room()
         sys.meta_path.insert(0, finder)
+
+
+def memory_bytes() -> int | None:
+    """Bytes that all processes here may fill together, with swap; None where the system does not tell."""
+    try:
+        lines = MEMINFO.read_text(encoding="ascii").splitlines()
+        told = {name: int(rest.split()[0]) * 1024 for name, _, rest in (line.partition(":") for line in lines)}
+        found = told["MemTotal"] + told["SwapTotal"]
+    except (OSError, ValueError, KeyError, IndexError):
+        try:
+            found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        except (AttributeError, ValueError, OSError):
+            return None
+    return min([found, *(limit for path in CONTAINER if (limit := _limit(path)) is not None)])
+
+
+def _limit(path: Path) -> int | None:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):  # `max`: none
+        return None
 
 
 class Room:

@@ -76,11 +76,17 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 3) -> str:
 
 
 def nearest(name: str, known: Iterable[str], most: int = 3) -> list[str]:
-    """The names of `known` that a typo is likely to have meant, by the fewest letters to change."""
+    """The names of `known` that a typo is likely to have meant: those it begins, then by the fewest letters to change.
+
+    A name begins another that goes on behind it, also behind a group: `glm-130b` begins `decoder/glm-130b`.
+    """
     import difflib  # slow to import and seldom needed
 
-    close = difflib.get_close_matches(name, sorted(known), n=12, cutoff=0.5)
-    return sorted(sorted(close, reverse=True), key=lambda other: distance(name, other))[:most]
+    known = sorted(known)
+    begun = [other for other in reversed(known) if len(name) > 2 and other.rpartition("/")[2].startswith(name)]
+    close = difflib.get_close_matches(name, known, n=12, cutoff=0.5)
+    near = sorted(sorted(close, reverse=True), key=lambda other: distance(name, other))
+    return [*dict.fromkeys([*sorted(begun, key=len), *near])][:most]
 
 
 def distance(a: str, b: str) -> int:

@@ -73,7 +73,8 @@ class SandboxFields(ModelConfig):
 
     def _check_prefix(self, token: int) -> None:
         if token >= self.vocab_size:
-            raise ConfigError(f"model.attention.prefix_token={token} is not below model.vocab_size={self.vocab_size}")
+            what = f"model.attention.prefix_token={token} is not below model.vocab_size={self.vocab_size}"
+            raise ConfigError(what, hint="name the token behind a prefix in this vocabulary; null: no prefix")
         if self.position.kind in ("alibi", "t5"):
             raise ConfigError(
                 f"model.attention.prefix_token cannot be used with model.position.kind={self.position.kind}",

@@ -38,6 +38,15 @@ def test_numbers_of_no_layer_are_refused(layers: list[int]) -> None:
         config(sliding_window=3, sliding_layers=layers)
 
 
+def test_the_advice_for_a_model_cut_short_is_a_list_that_it_takes() -> None:
+    with pytest.raises(ConfigError) as error:
+        config(sliding_window=3, sliding_layers=[0, 2, 4, 6])
+    assert error.value.hint == "those of the 4 layers: 'model.sliding_layers=[0,2]'"
+    assert config(sliding_window=3, sliding_layers=[0, 2]).sliding_layers == [0, 2]
+    with pytest.raises(ConfigError, match=r"'model.sliding_layers=\[1\]'"):
+        config(sliding_window=3, sliding_layers=[1, "x"])
+
+
 @pytest.mark.parametrize("name", ["cohere", "exaone4", "olmo2", "smollm3"])
 def test_a_window_of_unnamed_layers_is_refused_where_the_format_names_them(name: str) -> None:
     with pytest.raises(ConfigError, match="need each other"):

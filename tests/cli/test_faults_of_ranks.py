@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import socket
 import sys
 import time
@@ -13,8 +14,11 @@ from typing import Any
 
 import pytest
 import torch.distributed as dist
+from click.testing import CliRunner
+from torch.distributed.elastic.multiprocessing import SignalException
 
 from tests.cli.test_over_ranks import GREEDY, run
+from zoo.cli import main
 from zoo.parallel.layout import Layout
 from zoo.parallel.processes import Seat, joined, seat
 from zoo.parallel.slurm import of_slurm
@@ -127,3 +131,15 @@ def test_one_process_of_slurm_is_alone(where: dict[str, str], monkeypatch: pytes
     assert of_slurm(where) == {}
     assert seat() is None
     assert of_slurm({**where, "SLURM_STEP_NUM_TASKS": "", "SLURM_NTASKS": "4", "MASTER_ADDR": "a"})["WORLD_SIZE"] == "4"
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_the_one_who_started_them_is_no_bug(
+    sent: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def launch(*args: object) -> Any:
+        raise SignalException(f"Process 1 got signal: {sent}", sent)  # as the launcher's own handler does
+
+    monkeypatch.setattr("torch.distributed.launcher.api.elastic_launch", lambda *args: launch)
+    told = CliRunner().invoke(main, ["generate", "tiny", *GREEDY, "parallel.tp=2"])
+    assert (told.exit_code, told.stderr.strip()) == (code, "")

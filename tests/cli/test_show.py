@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 
 import pytest
 
@@ -151,3 +152,15 @@ def test_training_is_told_without_recomputation_and_with():
 def test_two_towers_show_the_shape_of_the_one_for_texts():
     assert "Shape\ttext: 12 layers × 512 · heads 8 · vocab 49,408 · context 77\n" in zoo("show", "clip-vit-b32").stdout
     assert "Shape\t\n" not in zoo("show", "clip-vit-b32").stdout
+
+
+@pytest.mark.parametrize("model", ["gpt2", "llama4-maverick", "glm-5.2", "qwen3-vl-2b", "command-a", "clip-vit-b16"])
+def test_what_is_told_to_try_works(model):
+    words = shlex.split(lines(model)["Try"])
+    done = zoo(*words[1:])
+    assert (words[:3], done.returncode) == (["zoo", "build", model], 0), done.stderr
+
+
+def test_bytes_without_a_unit_are_told_of():
+    done = zoo("show", "llama3", "--fits", "80")
+    assert (done.returncode, done.stderr.splitlines()[1]) == (2, "a number without a unit is bytes: 80GiB, 24GB")

@@ -296,3 +296,9 @@ def test_a_model_without_the_tokenizers_second_type_is_refused(tmp_path: Path) -
         CheckpointError, match="type_vocab_size: 1, but the tokenizer gives a token of a pair the type 1"
     ):
         zoo.classify(folder, pairs=("a dog", "a cat"))
+
+
+@pytest.mark.parametrize("word", ["nofile.txt", "~/nofile.txt", "hello"])
+def test_a_file_that_is_not_there_is_said_to_be_none(word: str) -> None:
+    done = CliRunner().invoke(main, ["classify", "tiny", word])
+    assert (done.exit_code, done.stderr) == (2, f"error: {word}: is no file\na text itself stands behind -p\n")

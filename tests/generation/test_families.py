@@ -159,6 +159,8 @@ def test_a_model_on_meta_has_nothing_to_say():
 
 def test_a_model_that_continues_no_text_is_told_from_one_that_does():
     model = build(installed()["bert"].config_class.tiny(), device="cpu")
+    with pytest.raises(UsageError, match=r"'tiny' is a name, not a model\nzoo.load\('tiny'\) loads it"):
+        generate("tiny", "One day")  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="a bert does not generate text"):
         generate(model, [3], max_new_tokens=2)
     bare = installed()["headed"].config_class(trunk=installed()["qwen3"].config_class.tiny())

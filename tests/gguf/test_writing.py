@@ -122,6 +122,10 @@ def test_a_file_is_replaced_only_where_zoo_wrote_it(tmp_path: Path) -> None:
         zoo.save(model, tmp_path / "other.gguf", format="gguf", force=True)
     with pytest.raises(UsageError, match="not the name of a GGUF file"):
         zoo.save(model, tmp_path / "folder", format="gguf")
+    with pytest.raises(UsageError, match="is the name of a GGUF file, and a folder would be written"):
+        zoo.save(model, tmp_path / "new.gguf")
+    with pytest.raises(UsageError, match="is the name of a GGUF file, and a folder would be written"):
+        zoo.convert(file, tmp_path / "new.gguf", format="zoo")
 
 
 def test_a_writer_that_gets_something_else_leaves_nothing(tmp_path: Path) -> None:

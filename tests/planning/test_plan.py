@@ -81,6 +81,7 @@ WRONG = [
     ("FLOPS=1e22 FLOPS=2e22", "once"), ("FLOPS=1e22 gpu=3", "did you mean: gpus"), ("days=3", "days= needs gpus="),
     ("FLOPS=1e22 gpus=10 tensor=4", "does not divide gpus=10"), ("gpus=2.5 days=1", "not a whole number"),
     ("FLOPS=1e22 gpus=4 days=1", "two budgets"), ("FLOPS=1e22 tensor=4", "cuts a model over processors"),
+    ("llama3 FLOPS=1e22", "a model: model=llama3"),
     ("gpus=8 days=3 mfu=40", "mfu=40"), ("FLOPS=1e22 model=lama3", "llama3"), ("FLOPS=nan", "not a number above 0"),
     ("gpus=8 days=3 sharded=yes", "neither true nor false"),
 ]  # fmt: skip

@@ -108,3 +108,10 @@ def test_the_nearest_name_needs_the_fewest_changes():
     assert nearest("lama3", known) == ["llama3", "llama2", "llama1"]
     assert nearest("llama-3.1-8b", known, 1) == ["llama3.1-8b"]
     assert suggest("zzzzzz", ["a", "b"]) == "known: a, b"
+
+
+def test_a_name_that_was_not_typed_to_its_end_is_found_before_one_that_differs():
+    known = ["llama1", "llama2", "llama4-scout", "llama4-maverick", "decoder/glm-130b", "glm-5.1"]
+    assert nearest("llama4", known) == ["llama4-scout", "llama4-maverick", "llama2"]
+    assert nearest("glm-130b", known, 1) == ["decoder/glm-130b"]
+    assert nearest("gl", ["glm-5.1"]) == []  # two letters begin too much

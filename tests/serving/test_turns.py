@@ -48,6 +48,10 @@ def test_both_stay_where_they_fit(server):
     for name in ("tiny", "talker"):
         assert client.post("/v1/completions", json={**GOOD, "model": name}).status_code == 200
     assert len(running.shelf.engines) == 2
+    told = client.post("/v1/completions", json={"prompt": "She said"})
+    assert (told.status_code, told.json()["error"]["message"]) == (
+        400, "model is not said, and there are several\nknown: tiny, talker",
+    )  # fmt: skip
 
 
 def test_models_of_one_name_and_addresses_that_are_taken_are_refused(tmp_path, server):

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.training.runs import job, token_file
 from zoo.errors import ZooError
+from zoo.files.staging import held
 from zoo.training.running.beginning import begun, train
 
 
@@ -55,3 +56,15 @@ def test_a_run_does_not_go_on_with_other_rows_or_another_mean(tmp_path: Path) ->
     for name, sections in RESUMED.items():
         told = refused(lambda sections=sections: train(job(tmp_path / "run", file, **sections), resume=True))
         assert f"was begun with {name}=" in told, name
+
+
+def test_a_folder_that_another_process_trains_is_left_to_it(tmp_path: Path) -> None:
+    """Two runs would write their checkpoints over one another's, and their records into one file."""
+    asked = job(tmp_path / "run", token_file(tmp_path), train={"steps": 2})
+    with held(Path(asked.save)):
+        assert "another zoo process is writing it" in refused(lambda: train(asked))
+    assert not Path(asked.save).exists()
+    train(asked)
+    with held(Path(asked.save)):
+        assert "another zoo process is writing it" in refused(lambda: train(asked, resume=True))
+    train(asked, resume=True)

@@ -38,7 +38,7 @@ def save_adapter(model: nn.Module, folder: str | Path, *, format: str = "hf", fo
     As hf it is read by transformers with peft, vLLM and zoo; as zoo by zoo, and by peft beside the same model of zoo.
     Raises UsageError for a model without an adapter, and for one that the format cannot hold.
     """
-    return write_adapter(model, Path(folder), format, force=force)
+    return write_adapter(model, Path(folder).expanduser(), format, force=force)
 
 
 def write_adapter(

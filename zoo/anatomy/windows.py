@@ -48,7 +48,10 @@ def layers_in_order(name: str, layers: Sequence[int] | None, num_layers: int) ->
     """Raise ConfigError unless a field's numbers are those of layers, each once, the lowest first."""
     if layers is not None and (not {*layers} <= {*range(num_layers)} or list(layers) != sorted({*layers})):
         what = f"model.{name}={list(layers)} must be numbers of layers, from 0 to {num_layers - 1}, each once, in order"
-        raise ConfigError(what)
+        named = {*layers}  # numbers, and whatever else a file lists
+        kept = [i for i in range(num_layers) if i in named]
+        listed = ",".join(map(str, kept))
+        raise ConfigError(what, hint=f"those of the {num_layers} layers: 'model.{name}=[{listed}]'")
 
 
 def all_but_every(period: int, num_layers: int) -> list[int]:

@@ -70,6 +70,13 @@ def convert(
     )  # fmt: skip
 
 
+def check_format(ledger: Ledger, format: str) -> None:
+    """Raise UsageError for a format that the family is not written in."""
+    if format not in (formats := [*OURS, *ledger.family.formats]):
+        what = f"{ledger.family.name} has no {clean(format)!r} format"
+        raise UsageError(what, why=f"it has: {', '.join(formats)}", hint=_other_reading(ledger, format))
+
+
 def convert_ledger(
     ledger: Ledger,
     folder: str | Path,
@@ -87,25 +94,24 @@ def convert_ledger(
     check_to_write(ledger)
     if fit is not None:
         fit.check()
-    if format not in (formats := [*OURS, *ledger.family.formats]):
-        what = f"{ledger.family.name} has no {clean(format)!r} format"
-        raise UsageError(what, why=f"it has: {', '.join(formats)}", hint=_other_reading(ledger, format))
+    check_format(ledger, format)
     if type is not None and format != "gguf":
         raise UsageError(f"the type {clean(type)!r} is for GGUF files", hint="add format='gguf' (--to gguf)")
     shard_bytes = parse_bytes(max_shard_size)
     from zoo.checkpoint.target import Target
 
     tell(ledger)
+    to = Path(folder).expanduser()
     plan = ExportPlan.of(ledger, format, dtype, shard_bytes)
     with Way(plan, fit) as way:
         merged = {} if fit is None else {"adapter": str(fit.adapter.path)}
         target = Target(
-            Path(folder), ledger.family, format, plan.config, plan.foreign,
+            to, ledger.family, format, plan.config, plan.foreign,
             lambda: provenance(ledger, format, plan.dtype, allow, {} if dry_run else way.hashes()) | merged,
             ledger=ledger, max_shard_size=shard_bytes, force=force, encoding=type,
         )  # fmt: skip
         done = Conversion(
-            ledger, Path(folder), format, target.num_tensors, target.nbytes, plan.dtype, target.notes, target.written
+            ledger, to, format, target.num_tensors, target.nbytes, plan.dtype, target.notes, target.written
         )  # fmt: skip
         if dry_run:
             target.check()

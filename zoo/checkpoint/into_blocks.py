@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from zoo.checkpoint.conversion import Conversion, convert_ledger
+from zoo.checkpoint.conversion import Conversion, check_format, convert_ledger
 from zoo.checkpoint.export_plan import ExportPlan, reader
 from zoo.checkpoint.quantising import Quantised
 from zoo.errors import UsageError
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 def into_blocks(ledger: Ledger, file: Any, form: str, **options: Any) -> Quantised:
     """Write `file` as `zoo.convert` does (`options` are its), and read it back for the errors."""
+    check_format(ledger, "gguf")
     if not any(len(shape) > 1 and shape[-1] % BLOCK == 0 for shape in ledger.shapes.values()):
         hint = "zoo convert --to gguf --type bf16 writes it unpacked"
         raise UsageError(f"no matrix has whole multiples of {BLOCK} columns, which a block of {form} has", hint=hint)

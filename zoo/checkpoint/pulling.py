@@ -88,8 +88,8 @@ def pull(
     here = here if here.is_dir() else here.parent
     _check_manifest(here)
     if folder is not None:
-        _copy(found, snapshot, here, Path(folder), force)
-    return replace(found, folder=Path(folder) if folder is not None else here)
+        _copy(found, snapshot, here, Path(folder).expanduser(), force)
+    return replace(found, folder=Path(folder).expanduser() if folder is not None else here)
 
 
 def _check_manifest(folder: Path) -> None:

@@ -78,7 +78,7 @@ def push(
     publish are never touched. `announce` is told what will be sent before it is; a `dry_run` connects to nothing.
     Raises CheckpointError for a folder that is not right, NetworkError where the hub refuses.
     """
-    folder, (repo, branch) = Path(folder), _target(repo, revision)
+    folder, (repo, branch) = Path(folder).expanduser(), _target(repo, revision)
     ledger = check_folder(folder, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
     if not dry_run:
         from zoo.hub.upload import full_name

@@ -82,9 +82,9 @@ def quantize(
     one GGUF file, in which embedding and head are rounded too, as llama.cpp has it. Raises UsageError for a form
     or a source that cannot be, UnknownName for a form that is not known, and what `convert` raises.
     """
-    is_file = form in OF_LLAMA_CPP
+    is_file, folder = form in OF_LLAMA_CPP, Path(folder).expanduser()
     chosen = None if is_file and group is None else _form(form, group)
-    if chosen is not None and Path(folder).suffix == ".gguf":
+    if chosen is not None and folder.suffix == ".gguf":
         what = f"{folder} is the name of a GGUF file, and {form} is written as a folder"
         raise UsageError(what, hint=f"give a name without .gguf, or --to {' or '.join(OF_LLAMA_CPP)}")
     ledger = inspect(source, *overrides, family=family, allow=allow, allow_pickle=allow_pickle)
@@ -109,16 +109,16 @@ def quantize(
     written = plan.specs()
     kept = [n for n, (_, shape) in plain.items() if len(shape) > 1 and n not in plan.names]
     done = Quantised(
-        ledger, Path(folder), form, chosen.words, sum(map(bytes_of, written.values())), plan.nbytes(written),
+        ledger, folder, form, chosen.words, sum(map(bytes_of, written.values())), plan.nbytes(written),
         sum(prod(plain[name][1]) for name in plan.names), kept,
     )  # fmt: skip
     if dry_run:
-        check_target(Path(folder), [ledger.checkpoint.path], force)
+        check_target(folder, [ledger.checkpoint.path], force)
         return done
     ignored = dict.fromkeys([*(n.removesuffix(".weight") for n in kept if n.endswith(".weight")), "lm_head"])
     with Way(export, is_moved=False) as way, way.tensors() as tensors:
         write_folder(
-            Path(folder),
+            folder,
             written,
             plan.stream(tensors, done.errors),
             config=foreign_config(ledger.family, "hf", config)

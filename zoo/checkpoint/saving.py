@@ -68,7 +68,7 @@ def save(
         provenance |= origin(ledger, is_packed=bool(packed))
     beside = {name: (dtype_name(t), tuple(t.shape)) for name, t in parts.items()}
     target = Target(
-        Path(folder), family, format, config, foreign_specs(steps, specs) | beside, provenance,
+        Path(folder).expanduser(), family, format, config, foreign_specs(steps, specs) | beside, provenance,
         ledger=ledger, max_shard_size=parse_bytes(max_shard_size), force=force, encoding=type,
         settings=settings_of(model) if packed else {},
     )  # fmt: skip

@@ -123,7 +123,7 @@ class Conversation:
             said += piece
             click.echo(piece, nl=False)
         click.echo()
-        speed = len(pieces.new_tokens) / (time.perf_counter() - start)
+        speed = len(pieces.new_tokens) / (time.perf_counter() - start - (getattr(pieces, "compile_seconds", None) or 0))
         click.echo(f"[{len(pieces.new_tokens)} tok, {speed:.0f} tok/s]", err=True)
         tell_ways(pieces)
         self.messages.append({"role": "assistant", "content": said})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from zoo.anatomy.config import ModelConfig
@@ -9,11 +10,12 @@ from zoo.anatomy.costs import cache_in_words, compute_in_words, costs
 from zoo.anatomy.quantisation import quantisation
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache
-from zoo.errors import ZooError, clean
+from zoo.errors import ConfigError, ZooError, clean
 from zoo.presets import in_the_box
 from zoo.units import human_bytes, human_count
 
 LABELS = {"attention": "Attention", "position": "Position", "norm": "Norm", "mlp": "MLP", "block": "Block"}
+FEW = (2, 3, 4)  # layers to try a model with: some have a least number
 
 
 def rows(config: ModelConfig, quantize: str | None = None) -> list[tuple[str, str]]:
@@ -112,3 +114,21 @@ def _cached(c: ModelConfig) -> str:
         return f"not in the cache, {human_bytes(Size.of(c).weight_bytes())}"
     except ZooError:
         return "not in the cache"
+
+
+def fewer(config: ModelConfig) -> list[str]:
+    """Overrides that leave a few layers of a model, and of its lists of layers those; none where that is no model."""
+    import shlex
+
+    held = vars(config).items()
+    listed = {name: layers for name, layers in held if name.endswith("_layers") and isinstance(layers, list)}
+    for count in FEW:
+        kept = {name: [i for i in layers if i < count] for name, layers in listed.items()}
+        cut = {name: layers for name, layers in kept.items() if layers != listed[name]}
+        try:
+            replace(config, num_layers=count, **cut)  # type: ignore[call-arg]  # not every config has them: TypeError
+        except (ConfigError, TypeError):
+            continue
+        lists = [f"model.{name}=[{','.join(map(str, layers))}]" for name, layers in cut.items()]
+        return [f"model.num_layers={count}", *(shlex.quote(word) for word in lists)]
+    return []

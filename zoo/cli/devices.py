@@ -82,7 +82,8 @@ def smallest(config: ModelConfig, nbytes: int, quantize: str | None = None) -> L
         told = facts(config, layout, quantize)
         if told["weight_bytes"] + told["cache_bytes"] <= nbytes:
             return layout
-    raise UsageError(f"no layout of up to {MOST} devices of {human_bytes(nbytes)} holds this model")
+    hint = "a number without a unit is bytes: 80GiB, 24GB" if nbytes < 1 << 20 else ""
+    raise UsageError(f"no layout of up to {MOST} devices of {human_bytes(nbytes)} holds this model", hint=hint)
 
 
 def _weights(parts: Sequence[Size], quantize: str | None) -> dict[str, Any]:

@@ -94,8 +94,14 @@ def command(
 
 
 def texts_of(prompts: tuple[str, ...], words: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
-    """The texts of -p and of the lines of files, and the words that are no file."""
+    """The texts of -p and of the lines of files, and the words that are no file.
+
+    Raises UsageError for a word that can only be meant as one, and is not there.
+    """
     files = [word for word in words if "=" not in word and Path(word).is_file()]
+    others = [word for word in words if word not in files and "=" not in word]
+    if absent := [word for word in others if not word.startswith("~") or "/" in word]:  # ~KEY takes something away
+        raise UsageError(f"{clean(absent[0])}: is no file", hint="a text itself stands behind -p")
     return [*prompts, *(line for file in files for line in _lines(file))], tuple(w for w in words if w not in files)
 
 
@@ -109,7 +115,7 @@ def _lines(file: str) -> list[str]:
 def _npy(out: str | None) -> Path | None:
     if out is None:
         return None
-    file = Path(out)
+    file = Path(out).expanduser()
     if file.suffix != ".npy" or not file.parent.is_dir():
         raise UsageError(
             f"--out {clean(out)!r} is no .npy file in a folder that is there", hint="type: --out vectors.npy"

@@ -121,7 +121,7 @@ def _stream(speaker: Speaker, prompt: str, config: GenerationConfig) -> None:
     for piece in pieces:
         click.echo(piece, nl=False)
     click.echo()
-    seconds = time.perf_counter() - start
+    seconds = time.perf_counter() - start - (getattr(pieces, "compile_seconds", None) or 0)
     count = len(pieces.new_tokens)
     click.echo(f"[{count} tok, {count / seconds:.0f} tok/s, {pieces.finish_reason}]", err=True)
     tell_ways(pieces)

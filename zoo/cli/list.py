@@ -22,7 +22,7 @@ COLUMNS = (
     output.Column("family"),
     output.Column("params", human_count, is_number=True),
     output.Column("layers", is_number=True),
-    output.Column("attention"),
+    output.Column("attention", is_cut=True),
     output.Column("position", is_cut=True),
     output.Column("context", lambda tokens: f"{tokens:,}", is_number=True),
     output.Column("weights", is_cut=True),

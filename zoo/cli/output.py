@@ -14,6 +14,7 @@ import click
 from zoo.errors import UsageError, clean
 
 NARROW = 24  # columns that a text has at least beside its name
+LEAST = 12  # that a column of a table keeps which gives way
 
 
 class Column(NamedTuple):
@@ -73,7 +74,7 @@ def note(text: str) -> None:
 
 def html_file(text: str) -> Path:
     """Where the page goes: a file that ends as such do, so that a slip overwrites nothing else."""
-    file = Path(text)
+    file = Path(text).expanduser()
     if file.suffix.lower() not in (".html", ".htm"):
         raise UsageError(f"--html {clean(text)!r} does not end in .html", hint="type: --html report.html")
     if not file.parent.is_dir():
@@ -113,13 +114,30 @@ def _rich_table(columns: Sequence[Column], rows: Iterable[Sequence[Any]], trunca
 
     rows = [*rows]
     told = [i for i in range(len(columns)) if not rows or any(_is_told(columns[i], row[i]) for row in rows)]
-    columns, rows = [columns[i] for i in told], [[row[i] for i in told] for row in rows]
+    console = Console() if truncate else Console(width=10_000)
+    cells = [[_cell(c, row[i]) for c, i in zip((columns[i] for i in told), told, strict=True)] for row in rows]
+    fits = _fitting([columns[i] for i in told], cells, console.width)
+    if missing := [columns[told[i]].title for i in range(len(told)) if i not in fits]:
+        note(f"left out: {', '.join(missing)}. A wider terminal or a pipe shows all")
+    columns, cells = [columns[told[i]] for i in fits], [[row[i] for i in fits] for row in cells]
     shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         # A column that may wrap is the first to be narrowed; its cells are cut all the same.
         shown.add_column(Text(column.title), justify="right" if column.is_number else "left", no_wrap=not column.is_cut)
-    for row in rows:
-        cells = ("-" if v is None or v == "" else c.show(v) for c, v in zip(columns, row, strict=True))
-        shown.add_row(*(Text(clean(cell, 1000), no_wrap=True, overflow="ellipsis") for cell in cells))
-    console = Console() if truncate else Console(width=10_000)
+    for line in cells:
+        shown.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in line))
     console.print(Padding(shown, (0, 0, 0, 2), expand=False))
+
+
+def _cell(column: Column, value: Any) -> str:
+    return clean("-" if value is None or value == "" else column.show(value), 1000)
+
+
+def _fitting(columns: Sequence[Column], cells: Sequence[Sequence[str]], width: int) -> list[int]:
+    """The columns that a terminal has room for: the first, and not in part what does not give way, as a number."""
+    widths = [max([len(c.title), *(len(row[i]) for row in cells)]) for i, c in enumerate(columns)]
+    least = [min(w, LEAST) if c.is_cut else w for c, w in zip(columns, widths, strict=True)]
+    kept = [*range(len(columns))]
+    while len(kept) > 1 and sum(2 + least[i] for i in kept) > width:
+        kept.remove(max(kept[1:], key=lambda i: (columns[i].is_cut, i)))
+    return kept

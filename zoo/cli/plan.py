@@ -10,6 +10,7 @@ from zoo.cli import output
 from zoo.errors import UnknownName, UsageError, clean
 from zoo.planning.cluster import MFU, PEAK, Cluster, Parallelism
 from zoo.planning.record import LENGTH, Plan, plan
+from zoo.registry import installed
 from zoo.units import human_bytes, human_count
 
 EPILOG = """\b
@@ -69,7 +70,8 @@ def _asked(words: tuple[str, ...]) -> dict[str, Any]:
         key, equals, value = word.partition("=")
         key = key.upper() if key.lower() == "flops" else key
         if not equals or not value or key in given:
-            raise UsageError(f"{clean(word)!r} is not KEY=VALUE, once", hint="try FLOPS=3.8e25")
+            hint = f"a model: model={clean(word)}" if word in installed().presets() else "try FLOPS=3.8e25"
+            raise UsageError(f"{clean(word)!r} is not KEY=VALUE, once", hint=hint)
         if key not in KNOWN:
             raise UnknownName(f"zoo plan knows no {clean(key)!r}", key, KNOWN)
         given[key] = value

@@ -13,7 +13,7 @@ from zoo.anatomy.costs import costs
 from zoo.anatomy.glossary import meanings
 from zoo.anatomy.size import Size
 from zoo.cli import hub_cache, output
-from zoo.cli.datasheet import rows, weights
+from zoo.cli.datasheet import fewer, rows, weights
 from zoo.errors import UsageError, ZooError, clean
 from zoo.presets import config as read_preset
 from zoo.presets.hub_ids import preset_of
@@ -202,5 +202,4 @@ def _words(config: ModelConfig) -> list[tuple[str, str]]:
 
 def _ends(model: str, config: ModelConfig) -> list[tuple[str, str]]:
     source = [("Source", clean(config.source, 200))] if config.source else []
-    fewer = " model.num_layers=2" if hasattr(config, "num_layers") else ""
-    return [*source, ("Weights", weights(model, config)), ("Try", f"zoo build {model}{fewer}")]
+    return [*source, ("Weights", weights(model, config)), ("Try", " ".join(["zoo build", model, *fewer(config)]))]

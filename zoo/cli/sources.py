@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ def sourced(command: str, words: Sequence[str], keys: Collection[str]) -> list[s
     """
     from zoo.measurement.speed.benchmark import is_source
 
+    # A folder at home that the shell left as it was: ~KEY, without a slash, takes something away.
+    words = [os.path.expanduser(word) if word.startswith("~/") else word for word in words]
     bare = [word for word in words if "=" not in word and not word.startswith("~")]
     named = [word.removeprefix("model=") for word in words if word.startswith("model=")] + bare
     if not named and not any(word.startswith("source=") for word in words):

@@ -196,11 +196,13 @@ def settings(speaker: Speaker, **chosen: Any) -> GenerationConfig:
 
 
 def tell_notes(speaker: Speaker) -> None:
-    """Say on stderr what of the checkpoint's settings was assumed or left out."""
+    """Say on stderr what of the checkpoint's settings was assumed or left out, and what takes long."""
     file = speaker.ledger.checkpoint.folder / "generation_config.json"
     name = file.name if file.is_file() else speaker.ledger.checkpoint.config_name
     for note in speaker.notes:
         click.echo(f"note: {name}: {note}", err=True)
+    if speaker.is_compiled:
+        click.echo("note: the first tokens wait for the compiler, for seconds to minutes", err=True)
 
 
 def _read_schema(file: str) -> str:

@@ -142,7 +142,7 @@ def _with_earlier(words: Sequence[str]) -> list[str]:
     saves = [word.removeprefix("save=").strip("'\"") for word in words if word.startswith("save=")]
     if not saves:
         raise UsageError("--resume: which run?", hint="type save=FOLDER")
-    earlier: list[str] = read_facts(Path(saves[-1]))["words"]
+    earlier: list[str] = read_facts(Path(saves[-1]).expanduser())["words"]
     _check_fixed(words, earlier)
     given = {word.partition("=")[0] for word in words}
     is_named = any("=" not in word or word.startswith(("model=", "source=")) for word in words)

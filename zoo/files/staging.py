@@ -46,6 +46,14 @@ def staged(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
 
 
 @contextmanager
+def held(target: Path) -> Iterator[None]:
+    """Keep other runs away from a folder that this one writes again and again. Raises ZooError where one is at it."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(target, "run.lock"):  # not the lock of a single writing, which is taken meanwhile
+        yield
+
+
+@contextmanager
 def staged_file(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
     """As `staged`, of a file: yield a path that is free, whose file becomes `target` when the block ends well."""
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -77,9 +85,9 @@ def _sibling(target: Path, state: str) -> Path:
 
 
 @contextmanager
-def _locked(target: Path) -> Iterator[bool]:
+def _locked(target: Path, kind: str = "lock") -> Iterator[bool]:
     """Hold the target's lock; False where the file system has none."""
-    path = target.with_name(f".{target.name}.lock")
+    path = target.with_name(f".{target.name}.{kind}")
     fd = _open_locked(path, target)
     try:
         yield fd is not None

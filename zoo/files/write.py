@@ -102,6 +102,9 @@ def copy_folder(target: Path, files: Mapping[str, Path], *, provenance: Mapping[
 def check_target(target: Path, sources: Sequence[Path], force: bool, unlisted: Collection[str] = ()) -> None:
     """Raise ZooError unless `write_folder` may write there."""
     target = Path(os.path.abspath(target))
+    if target.suffix == ".gguf":
+        hint = "give a name without .gguf, or the format gguf: --to gguf, format='gguf'"
+        raise UsageError(f"{target} is the name of a GGUF file, and a folder would be written", hint=hint)
     _check_free(target, force, unlisted)
     if not force:
         _check_apart(target, sources)

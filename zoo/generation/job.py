@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, clean
 from zoo.generation.compilation import compiled
 from zoo.generation.config import GenerationConfig
 from zoo.generation.decoding.beams import beam_search
@@ -181,6 +181,8 @@ def open_job(
 
 
 def _check_model(model: Any) -> None:
+    if isinstance(model, str):
+        raise UsageError(f"{clean(model)!r} is a name, not a model", hint=f"zoo.load({clean(model)!r}) loads it")
     if device_of(model).type == "meta":
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
     if not hasattr(model, "new_cache") and not hasattr(model, "conditioned"):

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from zoo.address_space import memory_bytes
 from zoo.anatomy.config import ModelConfig
 from zoo.errors import ConfigError, UsageError, clean
 from zoo.models.pretrained import equip
 from zoo.nn.side_by_side import lay_side_by_side
 from zoo.registry import installed
-from zoo.units import SHORT_NAMES
+from zoo.units import SHORT_NAMES, human_bytes
 
 if TYPE_CHECKING:
     from torch.distributed.device_mesh import DeviceMesh
@@ -100,10 +101,15 @@ class Uninitialised(TorchFunctionMode):
 
 
 def materialise(model: nn.Module, *, device: str | torch.device, seed: int = 0) -> nn.Module:
-    """Give a module on meta random weights on `device`; the same seed gives the same weights."""
+    """Give a module on meta random weights on `device`; the same seed gives the same weights.
+
+    Raises UsageError for more of them than the machine has memory, before the system ends a process that fills it.
+    """
     device = as_device(device)
     if device.type == "meta":
         return model
+    if device.type == "cpu":
+        _check_room(model)
     if not -(2**63) <= seed < 2**64:
         raise UsageError(f"seed={seed} is not a number of 64 bits")
     if any(True for _ in model.buffers()):
@@ -115,6 +121,16 @@ def materialise(model: nn.Module, *, device: str | torch.device, seed: int = 0) 
         torch.manual_seed(seed)
         reset(model)
     return model
+
+
+def _check_room(model: nn.Module) -> None:
+    needed, room = sum(p.nbytes for p in model.parameters()), memory_bytes()
+    if room is not None and needed > room:
+        what = (
+            f"random weights of {human_bytes(needed)} do not fit into the {human_bytes(room)} of this machine's memory"
+        )
+        hint = "fewer layers (model.num_layers=2) or half the bytes (dtype=bfloat16); on device=meta it takes none"
+        raise UsageError(what, hint=hint)
 
 
 def reset(model: nn.Module) -> None:

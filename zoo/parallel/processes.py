@@ -78,8 +78,10 @@ def joined(
 def launched(words: Sequence[str], layout: Layout) -> int:
     """Run `zoo` with these words in every process of a layout on this machine; the exit code.
 
-    Raises ZooError, once, with what went wrong on the rank that it went wrong on.
+    Raises ZooError, once, with what went wrong on the rank that it went wrong on. A signal ends it as it ends one
+    process, when the ranks have ended.
     """
+    from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -96,6 +98,10 @@ def launched(words: Sequence[str], layout: Layout) -> int:
             elastic_launch(config, sys.executable)("-m", "zoo", *words)
         except ChildFailedError as error:
             raise _cause(error, Path(folder)) from None
+        except SignalException as error:
+            if error.sigval == signal.SIGINT:
+                raise KeyboardInterrupt from None
+            raise SystemExit(128 + error.sigval) from None
         finally:
             del os.environ[FOLDER]
     return 0
@@ -147,7 +153,9 @@ def _quiet() -> None:
     """Let torch's launcher log nothing: what it knows, we tell."""
     import logging
 
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)
+    for name in ("torch.distributed", *logging.root.manager.loggerDict):  # some of which have a level of their own
+        if name.startswith("torch.distributed"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def refuse_others(layout: Layout, command: str, known: Sequence[str] = CUTS) -> None:

@@ -57,6 +57,8 @@ class Roster:
             return next(iter(self.volumes.values()))
         if isinstance(name, str) and name in self.volumes:
             return self.volumes[name]
+        if name is None:
+            raise Refusal(400, "model is not said, and there are several", hint=f"known: {', '.join(self.volumes)}")
         shown = name[:80] if isinstance(name, str) else name
         why = did_you_mean(str(shown), self.volumes)
         raise Refusal(404, f"there is no model {shown!r} here", code="model_not_found", hint=why)

@@ -41,7 +41,8 @@ def load_in_transformers(
         except ImportError as error:
             raise _refusal(error) from None
         except Exception as error:  # a third party's, which may raise anything at a config it does not like
-            raise ZooError(f"transformers cannot read it: {first_line(error)}") from None
+            hint = "" if gguf_file is None else "--against FOLDER compares it with a folder, in zoo"
+            raise ZooError(f"transformers cannot read it: {first_line(error)}", hint=hint) from None
     _undo_known_faults(model, folder)
     missing, wrong = sorted(info["missing_keys"]), sorted(map(str, info["mismatched_keys"]))
     if wrong or info["unexpected_keys"]:

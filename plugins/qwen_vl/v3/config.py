@@ -37,10 +37,9 @@ class Qwen3VLConfig(Qwen2VLConfig):
                 raise ConfigError(
                     f"model.rope_sections={self.rope_sections}: {count} pairs, every third one, do not fit in {pairs}"
                 )
-        if len(self.vision.deep_layers) > self.num_layers:
-            raise ConfigError(
-                f"model.vision.deep_layers has {len(self.vision.deep_layers)} layers, the decoder {self.num_layers}"
-            )
+        if (depth := len(self.vision.deep_layers)) > self.num_layers:
+            what = f"model.vision.deep_layers has {depth} layers, the decoder {self.num_layers}"
+            raise ConfigError(what, hint=f"each goes to a layer of the decoder: model.num_layers={depth} or more")
 
     @property
     def biases(self) -> tuple[bool, bool]:

@@ -100,6 +100,9 @@ def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path: Path) -> N
     zoo.save(zoo.build(installed()["gpt2"].config_class.tiny(), device="cpu"), tmp_path / "gpt2")
     with pytest.raises(UsageError, match="rows and columns exchanged"):
         quantised(tmp_path / "gpt2", tmp_path / "b")
+    zoo.save(zoo.build(installed()["gptj"].config_class.tiny(), device="cpu"), tmp_path / "gptj")
+    with pytest.raises(UsageError, match="gptj has no 'gguf' format"):  # whatever its blocks would be
+        quantised(tmp_path / "gptj", tmp_path / "b.gguf", form="q8_0")
     spoilt = tiny.weights()
     spoilt[f"{tiny.UP}.weight"][0, 0] = float("nan")
     with pytest.raises(ZooError, match="NaN"):
@@ -156,3 +159,16 @@ def test_the_command_tells_bits_errors_and_what_a_text_says(tmp_path: Path) -> N
     assert "text       perplexity" in told
     assert "KL" in told
     assert {"tokenizer.json", "zoo.json", "config.json"} <= {f.name for f in (tmp_path / "b").iterdir()}
+
+
+def test_a_folder_at_home_is_there_and_not_in_one_called_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir(), here.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    model = zoo.load(source(tmp_path / "a"))
+    assert zoo.save(model, "~/saved") == home / "saved"
+    assert zoo.convert("~/saved", "~/converted", format="zoo").folder == home / "converted"
+    quantised(Path("~/saved"), Path("~/rounded"), form="int8")
+    assert {*home.iterdir()} == {home / "saved", home / "converted", home / "rounded"}
+    assert not [*here.iterdir()]

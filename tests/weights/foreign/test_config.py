@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.anatomy.config import ModelConfig
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, UsageError
+from zoo.registry import installed
 from zoo.weights import ForeignConfig, group, key, write_keys, write_tokens
 from zoo.weights.foreign.bookkeeping import BOOKKEEPING, UNSLOTH
+from zoo.weights.foreign.config import must_be
 
 KEYS = (
     key("hidden_size", "n_embd", also=("d_model",)),
@@ -238,3 +240,13 @@ def test_an_unknown_key_that_is_null_sets_nothing() -> None:
         hf.check()
     assert "twist" not in str(refused.value)
     assert hf.inert == {"quantization_config", "twist"}
+
+
+def test_a_part_beside_the_model_may_be_left_out_and_no_other_value_is_advised() -> None:
+    base = installed()["deepseek"].config_class.tiny()
+    with pytest.raises(UsageError) as error:
+        must_be(replace(base, num_mtp_layers=1), "a GGUF file", num_mtp_layers=0)
+    assert error.value.hint == "leave that part out: model.num_mtp_layers=0"
+    with pytest.raises(UsageError) as error:
+        must_be(base, "a GGUF file", num_layers=base.num_layers + 1)
+    assert error.value.hint == ""  # it would be another model

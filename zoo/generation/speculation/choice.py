@@ -54,7 +54,7 @@ def _own(model: Any, config: GenerationConfig) -> Draft:
     if not getattr(model, "num_ahead", 0):
         raise UsageError(
             "draft='mtp' needs a model with multi-token prediction modules, and this one has none",
-            hint="zoo.load(source, 'model.num_mtp_layers=1') loads those of DeepSeek-V3 and V3.2, GLM-4.5 and 5, "
-            "Qwen3-Next and Qwen3.5; draft='ngram' needs none",
+            hint="model.num_mtp_layers=1 behind the source loads those that the files of DeepSeek-V3 and V3.2, GLM-4.5 "
+            "and 5, Qwen3-Next and Qwen3.5 have; the draft ngram needs none",
         )
     return ModulesDraft(model, config.num_draft_tokens)

@@ -43,7 +43,7 @@ def read_records(files: Sequence[str], settings: DataSettings) -> Iterator[Recor
     """
     is_empty = True
     for name in files:
-        for record in _records(Path(name), settings):
+        for record in _records(Path(name).expanduser(), settings):
             is_empty = False
             yield record
     if is_empty:

@@ -52,7 +52,7 @@ def token_corpus(files: Sequence[str], settings: DataSettings, *, end: int | Non
     """
     if len(files) > 1:
         raise UsageError(f"{len(files)} token files", hint="join them to one: each is mapped as a whole")
-    file = Path(files[0])
+    file = Path(files[0]).expanduser()
     ids = _mapped(file, settings.token_dtype)
     if not len(ids):
         raise UsageError(f"{file}: no token in it, nothing to learn from")

@@ -69,4 +69,4 @@ def pictured_answers(ground: Ground, rows: Sequence[Record], field: str) -> Pict
     seeing(installed()[ground.config.family])
     end = [] if ground.end is None else [ground.end]
     answers = [[*ground.words.encode(record.text(field), add_special_tokens=False), *end] for record in rows]
-    return PicturedAnswers(rows, Path(ground.files[0]).parent, ground.words, answers, ground.length)
+    return PicturedAnswers(rows, Path(ground.files[0]).expanduser().parent, ground.words, answers, ground.length)

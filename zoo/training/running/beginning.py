@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from zoo.address_space import memory_bytes
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.loading import load
 from zoo.errors import CheckpointError, UsageError
+from zoo.files.staging import held
 from zoo.models.construction import build
 from zoo.parallel.agreement import of_first, together
 from zoo.parallel.layout import Layout
@@ -46,9 +49,20 @@ def train(
 ) -> tuple[Run, Update]:
     """Begin a run, or go on with the one in the folder; the run, and the record of its last step.
 
-    Raises UsageError or ZooError for what cannot be trained, before anything is written.
+    Raises UsageError or ZooError, before anything is written, for what cannot be trained or another process trains.
     """
-    run, done = resumed(job, tell) if resume else begun(job, tell, force=force)
+    with ExitStack() as stack:
+        hold = partial(_hold, stack, job)
+        hold() if job.division is None else together(hold)
+        return _trained(job, *(resumed(job, tell) if resume else begun(job, tell, force=force)), tell)
+
+
+def _hold(stack: ExitStack, job: TrainingJob) -> None:
+    if job.division is None or job.division.is_first:
+        stack.enter_context(held(Path(job.save).absolute()))
+
+
+def _trained(job: TrainingJob, run: Run, done: int, tell: Callable[[str], None]) -> tuple[Run, Update]:
     while True:
         record = go(run, done=done)
         t, number = run.recipe.train, run.stage + 1
@@ -162,7 +176,7 @@ def made(
     copies = int(getattr(learnt, "reference", None) is not None)
     layout = Layout() if job.division is None else job.division.layout
     if (need := needed(model, recipe, over.length, copies=copies, layout=layout)) is not None:
-        tell(need.in_words(layout))
+        tell(need.in_words(layout, memory_bytes() if job.device == "cpu" else None))
     facts = {
         "words": list(job.words), "recipe": recipe.to_dict(), "data": learnt.fingerprint, "length": over.length,
         "layout": vars(layout),

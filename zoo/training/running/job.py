@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ class TrainingJob:
     mesh: DeviceMesh | None = None  # of dp and tp: the ranks that train one model together
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "save", os.path.expanduser(self.save))
         is_adapter, is_packed = self.recipe.lora.rank is not None, self.quantize is not None or self.keep_packed
         if is_packed and not is_adapter:
             raise UsageError("packed weights do not learn", hint="type lora=16 for an adapter beside them")

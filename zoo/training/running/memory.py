@@ -42,12 +42,15 @@ class Footprint:
         backward = self.activations + (self.gradients if self.is_accumulated else 0)
         return self.weights + self.optimizer + max(backward, self.gradients + self.scratch)
 
-    def in_words(self, layout: Layout = ALONE) -> str:
-        """A line."""
+    def in_words(self, layout: Layout = ALONE, room: int | None = None) -> str:
+        """A line, with the bytes of `room` where they are too few."""
         parts = {name: getattr(self, name) for name in ("weights", "gradients", "optimizer", "activations")}
         told = " · ".join(f"{name} {human_bytes(value)}" for name, value in parts.items())
         each = f" on each of {layout.num_ranks} ranks" if layout.num_ranks > 1 else ""
-        return f"memory: {human_bytes(self.peak)} at most{each}: {told} (not all at once)"
+        line = f"memory: {human_bytes(self.peak)} at most{each}: {told} (not all at once)"
+        if room is None or self.peak * layout.num_ranks <= room:
+            return line
+        return f"{line}\nthis machine has {human_bytes(room)}: the system may end the run without a word"
 
 
 def needed(

@@ -202,11 +202,17 @@ def write_tokens(config: ModelConfig) -> dict[str, Any]:
     }
 
 
+# Counts and claims of parts beside a model, without which it computes what it did.
+BESIDE = ("has_pooler", "num_mtp_layers")
+
+
 def must_be(config: ModelConfig, where: str, **values: Any) -> None:
     """Refuse to write a config whose fields have other values than these, the only ones that `where` can mean."""
     for name, value in values.items():
         if (found := getattr(config, name)) != value:
-            raise UsageError(f"{where} cannot store model.{name}={found!r}", why=f"it can store only {value!r}")
+            hint = f"leave that part out: model.{name}={str(value).lower()}" if name in BESIDE and not value else ""
+            what = f"{where} cannot store model.{name}={found!r}"
+            raise UsageError(what, why=f"it can store only {value!r}", hint=hint)
 
 
 def _is_missing(value: Any) -> bool:
