@@ -65,13 +65,42 @@ def test_what_is_not_one_row_of_numbers_stays_a_product() -> None:
         torch.testing.assert_close(found, expected)
 
 
-def test_a_matrix_that_lies_the_other_way_stays_a_product() -> None:
-    """GPT-2's: its columns, which a sum would run along, lie apart."""
-    row, matrix = torch.randn(1, 8), torch.randn(8, 5)
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_of_a_matrix_that_lies_the_other_way_each_thread_has_a_part(
+    monkeypatch: pytest.MonkeyPatch, count: int, has_bias: bool
+) -> None:
+    """GPT-2's, whose columns lie apart. 96 numbers are 2 or 3 equal parts, and 4 for five threads."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: count)
+    row, matrix, bias = (torch.randn(shape, dtype=torch.float64) for shape in ((1, 96), (96, 5), (5,)))
+
+    def product(row: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+        return torch.addmm(bias, row, matrix) if has_bias else row @ matrix
+
+    module = traced(product, row, matrix, bias)
+    assert products(module) == (count == 1)
+    parts = [n.meta["val"].shape[0] for n in module.graph.nodes if n.target is torch.ops.aten.bmm.default]
+    assert parts == {1: [], 5: [4]}.get(count, [count])
+    torch.testing.assert_close(module(row, matrix, bias), product(row, matrix, bias), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("row", "matrix"),
+    [
+        (torch.randn(1, 7), torch.randn(7, 5)),  # no equal parts for two threads
+        (torch.randn(1, 8).bfloat16(), torch.randn(8, 5).bfloat16()),  # parts would be rounded
+        (torch.randn(1, 8), torch.randn(8, 10)[:, ::2]),
+    ],
+)
+def test_what_cannot_be_parted_stays_a_product(monkeypatch: pytest.MonkeyPatch, row: Tensor, matrix: Tensor) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
     assert products(traced(torch.mm, row, matrix)) == 1
     assert products(traced(torch.mm, row, matrix.T.contiguous().T)) == 0
 
 
-def test_graphs_in_files_are_told_apart_by_what_the_pass_does() -> None:
-    assert OneRow().uuid() == OneRow().uuid()
-    assert OneRow().uuid()
+def test_graphs_in_files_are_told_apart_by_what_the_pass_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_one_process = OneRow().uuid()
+    assert of_one_process
+    assert of_one_process == OneRow().uuid()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: torch.get_num_interop_threads() + 17)
+    assert of_one_process != OneRow().uuid()

@@ -2,7 +2,8 @@
 
 A library's product of one row reads a matrix at a part of the rate that memory has, and costs a call. What is compiled
 from a sum reads it as fast as any other pass over it, if what is summed lies end to end. Where it does not, as in
-GPT-2, whose matrices lie the other way, and where there are several rows, the library is the faster.
+GPT-2, whose matrices lie the other way, the library is the faster, but gives one thread the whole matrix: there each
+has its share of D. Products of several rows are left to the library.
 
 Shapes: D inner, R rows of the matrix as a layer holds it.
 """
@@ -21,26 +22,29 @@ SUMMED_IN = {torch.bfloat16: torch.float32, torch.float16: torch.float32}  # as 
 
 
 class OneRow(CustomGraphPass):
-    """Writes each product [1, D] x [D, R] of floating-point numbers on a CPU as a sum over D, which lies end to end."""
+    """Writes each product [1, D] x [D, R] of floating-point numbers on a CPU as a sum over D, or in parts of D."""
 
     def __call__(self, graph: fx.Graph) -> None:
         for node in [*graph.nodes]:
             if node.op == "call_function" and node.target in PRODUCTS and not node.kwargs and _is_of_one_row(node):
                 with graph.inserting_before(node):
-                    made = _sum(graph, node)
-                node.replace_all_uses_with(made)
-                graph.erase_node(node)
+                    made = _sum(graph, node) if _lies_end_to_end(node) else _parted(graph, node)
+                if made is not None:
+                    node.replace_all_uses_with(made)
+                    graph.erase_node(node)
 
     def uuid(self) -> Any:
         """What torch tells graphs apart by that it keeps in files."""
-        return get_hash_for_files((__file__,))
+        return get_hash_for_files((__file__,), extra=f"{torch.get_num_threads()} threads")
 
 
 def _is_of_one_row(node: fx.Node) -> bool:
     out: Tensor = node.meta["val"]
     size: Any = out.shape[0]  # a size that may change is no int
-    if not (isinstance(size, int) and size == 1 and out.device.type == "cpu" and out.is_floating_point()):
-        return False
+    return isinstance(size, int) and size == 1 and out.device.type == "cpu" and out.is_floating_point()
+
+
+def _lies_end_to_end(node: fx.Node) -> bool:
     *_, matrix = node.args
     return matrix.meta["val"].stride(0) == 1  # pyrefly: ignore[missing-attribute]
 
@@ -50,17 +54,36 @@ def _sum(graph: fx.Graph, node: fx.Node) -> fx.Node:
     dtype = node.meta["val"].dtype
     wide = SUMMED_IN.get(dtype, dtype)
 
-    def call(target: Any, *args: Any) -> fx.Node:
-        made = graph.call_function(target, args)
-        made.meta["val"] = target(*(arg.meta["val"] if isinstance(arg, fx.Node) else arg for arg in args))
-        return made
-
     def widened(number: Any) -> Any:
-        return number if wide is dtype else call(cast, number, wide)
+        return number if wide is dtype else _call(graph, cast, number, wide)
 
-    as_held = call(aten.permute.default, matrix, [1, 0])  # [R, D]
-    out = call(aten.sum.dim_IntList, call(aten.mul.Tensor, widened(as_held), widened(row)), [1])
-    out = call(aten.unsqueeze.default, out, 0)
+    as_held = _call(graph, aten.permute.default, matrix, [1, 0])  # [R, D]
+    out = _call(graph, aten.sum.dim_IntList, _call(graph, aten.mul.Tensor, widened(as_held), widened(row)), [1])
+    out = _call(graph, aten.unsqueeze.default, out, 0)
     if bias:
-        out = call(aten.add.Tensor, out, widened(bias[0]))
-    return out if wide is dtype else call(cast, out, dtype)
+        out = _call(graph, aten.add.Tensor, out, widened(bias[0]))
+    return out if wide is dtype else _call(graph, cast, out, dtype)
+
+
+def _parted(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """The sum of a product of each thread; None where that is one, or in a type whose sums would be rounded twice."""
+    *bias, row, matrix = node.args
+    held: Tensor = matrix.meta["val"]  # pyrefly: ignore[missing-attribute]
+    length, rows = held.shape
+    parts = next((n for n in range(torch.get_num_threads(), 1, -1) if length % n == 0), 1)
+    if parts == 1 or held.dtype in SUMMED_IN or not held.is_contiguous():
+        return None
+    each = length // parts
+    out = _call(
+        graph, aten.bmm.default,
+        _call(graph, aten.view.default, row, [parts, 1, each]),
+        _call(graph, aten.view.default, matrix, [parts, each, rows]),
+    )  # fmt: skip
+    out = _call(graph, aten.sum.dim_IntList, out, [0])
+    return _call(graph, aten.add.Tensor, out, bias[0]) if bias else out
+
+
+def _call(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:
+    made = graph.call_function(target, args)
+    made.meta["val"] = target(*(arg.meta["val"] if isinstance(arg, fx.Node) else arg for arg in args))
+    return made
