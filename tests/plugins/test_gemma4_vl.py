@@ -129,6 +129,43 @@ def test_impossible_towers_are_refused(fields: dict[str, Any], message: str) -> 
         tiny(vision=replace(tiny().vision, **fields))
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pad_token_id": 61}, r"model\.pad_token_id=61, .*, is not in a vocabulary of 61"),
+        ({"pad_token_id": -1}, "is not in a vocabulary"),
+        ({"video_token_id": 61}, r"model\.image_token_id=61, model\.video_token_id=61, .* are not three tokens"),
+        ({"audio_token_id": 64}, "are not three tokens"),
+    ],
+)
+def test_tokens_that_cannot_stand_for_what_they_say_are_refused(fields: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny(**fields)
+
+
+def test_what_a_text_turns_by_is_told_where_its_file_says_nothing() -> None:
+    raw = whole()
+    del raw["text_config"]["rope_parameters"]
+    hf = ForeignConfig(raw)
+    config = installed()["gemma4_vl"].dialect("hf").from_config(hf)
+    assert hf.groups[0].assumed["rope_parameters"]["full_attention"] == {"rope_theta": config.rope.theta}
+
+
+def test_a_tower_s_own_scales_are_not_taken_for_those_of_packed_weights(tmp_path: Path) -> None:
+    zoo.save(zoo.build(tiny(), device="cpu"), tmp_path / "m")
+    file = tmp_path / "m" / "config.json"
+    raw = json.loads(file.read_text())
+    raw["vision_config"]["standardize"] = False
+    file.write_text(json.dumps(raw))
+    with pytest.raises(CheckpointError, match="std_scale") as refused:
+        zoo.load(tmp_path / "m")
+    assert "packed" not in str(refused.value)
+    raw["vision_config"] |= {"standardize": True, "rms_norm_eps": 1.5}
+    file.write_text(json.dumps(raw))
+    with pytest.raises(CheckpointError, match=r"json: vision_config\.rms_norm_eps: model\.vision\.norm_eps=1\.5"):
+        zoo.load(tmp_path / "m")
+
+
 def test_a_file_with_a_tower_is_this_family_and_one_without_is_the_text() -> None:
     for raw, name in ((whole(), "gemma4_vl"), (whole() | {"vision_config": None}, "gemma4")):
         assert [family.name for family, _ in installed().detect(raw, "hf")] == [name]
