@@ -166,6 +166,29 @@ def test_a_tower_s_own_scales_are_not_taken_for_those_of_packed_weights(tmp_path
         zoo.load(tmp_path / "m")
 
 
+@torch.inference_mode()
+def test_documents_in_a_row_see_their_own_pictures_as_alone(model: Any) -> None:
+    """The second's picture ends at an earlier position than the first's; then they touch."""
+    shown = seen((2, 4), (2, 6), padding=4)
+    for one, other in ((prompt(3, -2, 2), prompt(1, -3, 1)), (prompt(3, -2), prompt(-3, 2))):
+        numbers = torch.tensor([[1] * one.shape[1] + [2] * other.shape[1]])
+        found = model(torch.cat((one, other), 1), attention_mask=numbers, **shown)
+        alone = [
+            model(row, pixels=shown["pixels"][i : i + 1], shapes=shown["shapes"][i : i + 1])
+            for i, row in enumerate((one, other))
+        ]
+        assert (found - torch.cat(alone, 1)).abs().max() < 1e-12  # the order of sums
+
+
+@torch.inference_mode()
+def test_no_picture_is_none_and_counts_are_integers(model: Any) -> None:
+    row, none = prompt(4), {"pixels": torch.zeros(0, 8, 12), "shapes": torch.zeros(0, 2, dtype=torch.long)}
+    assert torch.equal(model(row, **none), model(row))
+    shown = seen((2, 4))
+    with pytest.raises(UsageError, match=r"shapes of torch\.float32 are not integers"):
+        model(prompt(2, -2), pixels=shown["pixels"], shapes=shown["shapes"].float())
+
+
 def test_a_file_with_a_tower_is_this_family_and_one_without_is_the_text() -> None:
     for raw, name in ((whole(), "gemma4_vl"), (whole() | {"vision_config": None}, "gemma4")):
         assert [family.name for family, _ in installed().detect(raw, "hf")] == [name]
