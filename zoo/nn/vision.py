@@ -29,8 +29,8 @@ from zoo.nn.rope_grid import AxialRope
 from zoo.nn.span import Span
 
 __all__ = [
-    "ImageEmbeddings", "PartAttention", "Parts", "VisionLayers", "VisionTower", "check_pixels", "interpolated",
-    "vision_layer",
+    "ImageEmbeddings", "PartAttention", "Parts", "VisionLayers", "VisionTower", "as_numbers", "check_pixels",
+    "interpolated", "vision_layer",
 ]  # fmt: skip
 
 
