@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from zoo.errors import UsageError
 from zoo.nn import ACTIVATIONS, MLP, Attention, GatedMLP, ImageOutput, PreNormLayer, Span, everything, initialise
-from zoo.nn.vision import check_pixels, interpolated
+from zoo.nn.vision import as_numbers, check_pixels, interpolated
 
 from .config import Dinov2Config
 
@@ -74,7 +74,7 @@ class Dinov2Embeddings(nn.Module):
     def forward(self, pixels: Tensor, masked: Tensor | None = None) -> Tensor:
         """pixels [I, C, H, W] to [I, S, D]. Raises UsageError for sizes that are no whole patches."""
         sides = check_pixels(pixels, self.patches.in_channels, self.patch_size, trained=self.image_size)
-        x = self.patches(pixels.to(self.patches.weight.dtype)).flatten(2).mT
+        x = self.patches(as_numbers(pixels, self.patches.weight.dtype)).flatten(2).mT
         if masked is not None:
             if self.mask_token is None:
                 raise UsageError("this DINOv2 model has no mask token", hint="leave masked out")

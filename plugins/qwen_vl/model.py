@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from zoo.errors import UsageError
 from zoo.nn import Attention, Cache, Decoder, GatedMLP, MRope, PreNormLayer, RMSNorm, Span, has_values
+from zoo.nn.vision import as_numbers
 
 from .config import Qwen2VLConfig
 from .positions import Seen, place
@@ -160,9 +161,9 @@ class Qwen2VL(Decoder):
         """x [B, T, D] with the tower's tokens in the places `where` [B, T]."""
         if (patches is None) != (grid is None):
             raise UsageError("pixels and their grid go together", hint="give both or neither")
-        if patches is None or grid is None:
+        if patches is None or grid is None or not len(grid):
             return x
-        return self._looked(x, where, patches, grid, span)
+        return self._looked(x, where, as_numbers(patches, patches.dtype), grid, span)
 
     def _looked(self, x: Tensor, where: Tensor, patches: Tensor, grid: Tensor, span: SeeingSpan) -> Tensor:
         """x with what the tower makes of these patches in the places `where`."""

@@ -20,13 +20,13 @@ def test_padding_is_no_place() -> None:
     assert found.nonzero().tolist() == [[0, 2], [0, 4], [1, 0], [1, 1], [1, 2]]
 
 
-@pytest.mark.parametrize("counts", [[2, 1, 3], [3, 3], [1, 1, 1, 3]])
-def test_whole_pictures_in_each_row_are_taken(counts: list[int]) -> None:
+@pytest.mark.parametrize("counts", [[2, 1, 3], [1, 1, 1, 3], [2, 1, 1, 1, 1]])
+def test_whole_pictures_in_each_run_are_taken(counts: list[int]) -> None:
     check_places(TOKENS == SOFT, counts, of="an image", given="")
 
 
-@pytest.mark.parametrize("counts", [[2, 2, 2], [2, 1], [2, 1, 3, 1], [6], []])
-def test_a_picture_over_two_rows_or_another_number_is_refused(counts: list[int]) -> None:
+@pytest.mark.parametrize("counts", [[2, 2, 2], [2, 1], [2, 1, 3, 1], [6], [], [3, 3], [1, 2, 3]])
+def test_a_picture_over_two_runs_or_another_number_is_refused(counts: list[int]) -> None:
     with pytest.raises(UsageError, match=r"the texts have \[3, 3\] places for tiles, some are given"):
         check_places(TOKENS == SOFT, counts, of="a tile", given="some")
 
@@ -45,3 +45,11 @@ def test_states_take_the_places_in_order() -> None:
 def test_each_of_a_run_sees_as_far_as_its_last() -> None:
     found = ends_of_runs(TOKENS == SOFT, torch.arange(10, 15)[None])
     assert found.tolist() == [[10, 12, 12, 13, 14], [12, 12, 12, 13, 14]]
+
+
+def test_a_run_ends_where_a_document_does() -> None:
+    """Positions begin anew there."""
+    found = ends_of_runs(torch.tensor([[False, True, True, True, True]]), torch.tensor([[0, 1, 2, 0, 1]]))
+    assert found.tolist() == [[0, 2, 2, 1, 1]]
+    found = ends_of_runs(torch.tensor([[False, True, True, False, True]]), torch.tensor([[0, 1, 2, 0, 1]]))
+    assert found.tolist() == [[0, 2, 2, 0, 1]]

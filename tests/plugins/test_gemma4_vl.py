@@ -129,6 +129,66 @@ def test_impossible_towers_are_refused(fields: dict[str, Any], message: str) -> 
         tiny(vision=replace(tiny().vision, **fields))
 
 
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"pad_token_id": 61}, r"model\.pad_token_id=61, .*, is not in a vocabulary of 61"),
+        ({"pad_token_id": -1}, "is not in a vocabulary"),
+        ({"video_token_id": 61}, r"model\.image_token_id=61, model\.video_token_id=61, .* are not three tokens"),
+        ({"audio_token_id": 64}, "are not three tokens"),
+    ],
+)
+def test_tokens_that_cannot_stand_for_what_they_say_are_refused(fields: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        tiny(**fields)
+
+
+def test_what_a_text_turns_by_is_told_where_its_file_says_nothing() -> None:
+    raw = whole()
+    del raw["text_config"]["rope_parameters"]
+    hf = ForeignConfig(raw)
+    config = installed()["gemma4_vl"].dialect("hf").from_config(hf)
+    assert hf.groups[0].assumed["rope_parameters"]["full_attention"] == {"rope_theta": config.rope.theta}
+
+
+def test_a_tower_s_own_scales_are_not_taken_for_those_of_packed_weights(tmp_path: Path) -> None:
+    zoo.save(zoo.build(tiny(), device="cpu"), tmp_path / "m")
+    file = tmp_path / "m" / "config.json"
+    raw = json.loads(file.read_text())
+    raw["vision_config"]["standardize"] = False
+    file.write_text(json.dumps(raw))
+    with pytest.raises(CheckpointError, match="std_scale") as refused:
+        zoo.load(tmp_path / "m")
+    assert "packed" not in str(refused.value)
+    raw["vision_config"] |= {"standardize": True, "rms_norm_eps": 1.5}
+    file.write_text(json.dumps(raw))
+    with pytest.raises(CheckpointError, match=r"json: vision_config\.rms_norm_eps: model\.vision\.norm_eps=1\.5"):
+        zoo.load(tmp_path / "m")
+
+
+@torch.inference_mode()
+def test_documents_in_a_row_see_their_own_pictures_as_alone(model: Any) -> None:
+    """The second's picture ends at an earlier position than the first's; then they touch."""
+    shown = seen((2, 4), (2, 6), padding=4)
+    for one, other in ((prompt(3, -2, 2), prompt(1, -3, 1)), (prompt(3, -2), prompt(-3, 2))):
+        numbers = torch.tensor([[1] * one.shape[1] + [2] * other.shape[1]])
+        found = model(torch.cat((one, other), 1), attention_mask=numbers, **shown)
+        alone = [
+            model(row, pixels=shown["pixels"][i : i + 1], shapes=shown["shapes"][i : i + 1])
+            for i, row in enumerate((one, other))
+        ]
+        assert (found - torch.cat(alone, 1)).abs().max() < 1e-12  # the order of sums
+
+
+@torch.inference_mode()
+def test_no_picture_is_none_and_counts_are_integers(model: Any) -> None:
+    row, none = prompt(4), {"pixels": torch.zeros(0, 8, 12), "shapes": torch.zeros(0, 2, dtype=torch.long)}
+    assert torch.equal(model(row, **none), model(row))
+    shown = seen((2, 4))
+    with pytest.raises(UsageError, match=r"shapes of torch\.float32 are not integers"):
+        model(prompt(2, -2), pixels=shown["pixels"], shapes=shown["shapes"].float())
+
+
 def test_a_file_with_a_tower_is_this_family_and_one_without_is_the_text() -> None:
     for raw, name in ((whole(), "gemma4_vl"), (whole() | {"vision_config": None}, "gemma4")):
         assert [family.name for family, _ in installed().detect(raw, "hf")] == [name]

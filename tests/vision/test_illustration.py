@@ -265,3 +265,12 @@ def test_a_tokenizer_without_a_token_of_tiles_is_refused(tmp_path: Path) -> None
         write(folder, tokenizer)
         with pytest.raises(UsageError, match=f"the tokenizer has no token '{re.escape(left)}'"):
             zoo.illustrate(model, "hi", [Image.new("RGB", (30, 9))], tokenizer=Tokenizer.from_folder(folder))
+
+
+def test_bytes_are_no_pixels(folder: Path) -> None:
+    """They were read as numbers hundreds of times as large as those of a picture."""
+    model, tokenizer = zoo.load(folder), Tokenizer.from_folder(folder)
+    made = zoo.illustrate(model, "hi", pictures(folder, "cat"), tokenizer=tokenizer)
+    pixels = (made.inputs["pixels"] * 255).byte()
+    with pytest.raises(UsageError, match="pixels are uint8, and not the numbers that are made of a picture's bytes"):
+        model(torch.tensor([made.tokens]), **made.inputs | {"pixels": pixels})

@@ -144,6 +144,8 @@ def test_values_of_another_form_are_refused_by_name(kind: str, keys: dict[str, A
         ("CLIP", {"do_center_crop": False}, {"crop": None}),
         ("CLIP", {"do_resize": False, "do_rescale": False}, {"is_resized": False, "scale": None}),
         ("CLIP", {"do_normalize": False}, {"mean": None, "std": None}),
+        ("CLIP", {"do_rescale": False, "rescale_factor": 0.5}, {"scale": None}),  # as transformers writes it
+        ("Gemma4", {"image_mean": None, "image_std": None}, {"mean": None, "std": None}),  # which it does not norm by
         ("Siglip", {"do_resize": None, "size": None}, {"is_resized": False, "scale": 1 / 255}),  # null is no
         (
             "Bit",
@@ -238,6 +240,26 @@ def test_a_null_that_a_step_would_read_is_refused(kind: str, name: str) -> None:
     """As by transformers, which takes its class's default where a key is absent alone."""
     with pytest.raises(CheckpointError, match=rf"{name}: null is not supported where do_\w+ is true"):
         Processing.of({"image_processor_type": f"{kind}ImageProcessor", name: None})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("Gemma4", "max_soft_tokens"), ("Gemma4", "patch_size"), ("Gemma4", "pooling_kernel_size"),
+        ("Siglip2", "max_num_patches"), ("Siglip2", "patch_size"), ("Qwen2VL", "merge_size"),
+        ("Qwen2VL", "temporal_patch_size"),
+    ],
+)  # fmt: skip
+def test_a_null_for_a_count_is_refused(kind: str, name: str) -> None:
+    """transformers stops at each of these, and takes its class's default where the key is absent alone."""
+    with pytest.raises(CheckpointError, match=rf"{name}: null is not supported"):
+        Processing.of({"image_processor_type": f"{kind}ImageProcessor", name: None})
+
+
+def test_unknown_keys_are_listed() -> None:
+    for more, told in (({"a": 1}, "a: the key is not known"), ({"a": 1, "b": 2}, "not known, and neither are b")):
+        with pytest.raises(CheckpointError, match=f"{told}$"):
+            Processing.of(GEMMA4 | more)
 
 
 def test_a_picture_that_is_not_resized_and_no_whole_patches_is_refused() -> None:

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from zoo.hub.place import Place
 
 
+PACKED = ("float8", "float4", "int", "uint")  # what the numbers of packed weights are stored as
 UNPACKED = "packed weights need their scales, and --allow cannot skip them: use the checkpoint in 16 bits"
 
 
@@ -125,7 +126,8 @@ class Ledger(Accompanied, Carried):
 
     def _advice(self) -> str:
         """What was tried and settles; nothing is offered that was not, and nothing that loses numbers."""
-        lines = [f"  {UNPACKED}"] if any(map(unpacks, self.account.unexpected)) else []
+        is_packed = any(dtype.startswith(PACKED) for dtype in self.dtypes)
+        lines = [f"  {UNPACKED}"] if is_packed and any(map(unpacks, self.account.unexpected)) else []
         lines += [f"  {offer(self.looks_like)}"] if self.looks_like else []
         lines += [str(self.repair)] if self.repair and not self.looks_like else []
         lines += [f"  {self.names_say}"] if self.names_say else []

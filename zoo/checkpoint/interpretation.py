@@ -56,7 +56,8 @@ def in_their_words(keys: ForeignConfig, what: str) -> str:
         *above, name = path.split(".")
         if above and above[0].endswith("rope"):
             return "rope_parameters"
-        for group in [*(keys.groups if above else ()), keys, *keys.groups]:
+        near = sorted(keys.groups, key=lambda group: not group.name.startswith(above[0])) if above else []
+        for group in [*near, keys, *keys.groups]:
             if name in group.spelt:
                 return f"{group.name}.{group.spelt[name]}".removeprefix(".")
     return ""

@@ -95,16 +95,21 @@ def filled(row: list[int], length: int, ledger: Ledger) -> list[int]:
 
     transformers' classes for SigLIP 2 pad on the left unless the files say otherwise; the released ones do.
     """
+    pad = ledger.tokenizer.token_to_id(ledger.tokenizer.special_tokens.get("pad_token", ""))
+    pad = ledger.config.pad_token_id or 0 if pad is None else pad
+    padding = [pad] * (length - len(row))
+    return padding + row if pads_left(ledger) else row + padding
+
+
+def pads_left(ledger: Ledger) -> bool:
+    """On which side a checkpoint's files say that texts are filled. Raises UsageError for neither."""
     settings = ledger.checkpoint.folder / "tokenizer_config.json"
     said = read_json(settings) if settings.is_file() else {}
     is_left = said.get("tokenizer_class") in PADDED_LEFT or ledger.family.name == "siglip2"
     side = said.get("padding_side") or ("left" if is_left else "right")
     if side not in ("left", "right"):
         raise UsageError(f"{clean(settings)}: padding_side={clean(repr(side))} is neither left nor right")
-    pad = ledger.tokenizer.token_to_id(ledger.tokenizer.special_tokens.get("pad_token", ""))
-    pad = ledger.config.pad_token_id or 0 if pad is None else pad
-    padding = [pad] * (length - len(row))
-    return row + padding if side == "right" else padding + row
+    return side == "left"
 
 
 def open_reader(

@@ -24,7 +24,7 @@ def places_of(token: int, tokens: Tensor, span: Places) -> Tensor:
 
 
 def check_places(where: Tensor, counts: Sequence[int], *, of: str, given: str) -> None:
-    """Raise UsageError unless the places [B, T] are those of so many states each, whole ones in each row.
+    """Raise UsageError unless the places [B, T] are those of so many states each, each in one run of places.
 
     `of` is a picture, as "an image" in words, and `given` says how many there are and of what size. A single token
     that stands there without a picture is one that the model itself wrote.
@@ -32,8 +32,9 @@ def check_places(where: Tensor, counts: Sequence[int], *, of: str, given: str) -
     if not counts and (where.shape[1] == 1 or not has_values(where)):
         return
     found, ends = where.sum(1), torch.tensor([0, *counts]).cumsum(0)
-    rows = found.cumsum(0)
-    if int(rows[-1]) != int(ends[-1]) or not torch.isin(rows.cpu(), ends).all():
+    last = where & ~F.pad(where[:, 1:], (0, 1))
+    runs = where.flatten().cumsum(0).view_as(where)[last].cpu()  # how many places there are up to the end of each
+    if int(found.sum()) != int(ends[-1]) or not torch.isin(runs, ends).all():
         noun = of.split()[1]
         raise UsageError(
             f"the texts have {found.tolist()} places for {noun}s, {given} are given",
@@ -48,6 +49,8 @@ def put(x: Tensor, where: Tensor, states: Tensor) -> Tensor:
 
 def ends_of_runs(where: Tensor, positions: Tensor) -> Tensor:
     """For tokens [B, T] the position of the last of the run of True that each is in; its own where False."""
-    is_last = where & ~F.pad(where[:, 1:], (0, 1))
-    far = torch.where(is_last, positions, torch.iinfo(positions.dtype).max)
-    return torch.where(where, far.flip(1).cummin(1).values.flip(1), positions)
+    goes_on = where[:, 1:] & (positions[:, 1:] > positions[:, :-1])  # and no other document begins
+    is_last = where & ~F.pad(goes_on, (0, 1))
+    columns = torch.arange(where.shape[1], device=where.device)
+    ends = torch.where(is_last, columns, columns[-1]).flip(1).cummin(1).values.flip(1)  # a later position may be less
+    return torch.where(where, positions.expand(where.shape).gather(1, ends), positions)

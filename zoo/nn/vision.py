@@ -29,8 +29,8 @@ from zoo.nn.rope_grid import AxialRope
 from zoo.nn.span import Span
 
 __all__ = [
-    "ImageEmbeddings", "PartAttention", "Parts", "VisionLayers", "VisionTower", "check_pixels", "interpolated",
-    "vision_layer",
+    "ImageEmbeddings", "PartAttention", "Parts", "VisionLayers", "VisionTower", "as_numbers", "check_pixels",
+    "interpolated", "vision_layer",
 ]  # fmt: skip
 
 
@@ -67,7 +67,7 @@ class ImageEmbeddings(nn.Module):
         Of images of the size of training what lies beyond the last whole patch is not read.
         """
         sides = check_pixels(pixels, self.patches.in_channels, self.patch_size, trained=self.image_size)
-        x = self.patches(pixels.to(self.patches.weight.dtype)).flatten(2).mT
+        x = self.patches(as_numbers(pixels, self.patches.weight.dtype)).flatten(2).mT
         table, alone = self.positions.weight, int(self.class_token is not None)
         if self.class_token is not None:
             x = torch.cat((self.class_token.expand(x.shape[0], 1, -1), x), 1)
@@ -187,6 +187,15 @@ def interpolated(table: Tensor, side: int, sides: tuple[int, int], *, is_smooth:
     square = at_least_float32(table).T.unflatten(1, (side, side))[None]
     found = F.interpolate(square, sides, mode="bicubic", align_corners=False, antialias=is_smooth)
     return found[0].flatten(1).T.to(table.dtype)
+
+
+def as_numbers(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pixels in the type of a tower. Raises UsageError for bytes and other integers: no tower was trained on them."""
+    if not pixels.is_floating_point():
+        kind = str(pixels.dtype).removeprefix("torch.")
+        what = f"pixels are {kind}, and not the numbers that are made of a picture's bytes"
+        raise UsageError(what, hint="zoo.illustrate and zoo.vision.pixels_of make them")
+    return pixels.to(dtype)
 
 
 def check_pixels(pixels: Tensor, num_channels: int, patch_size: int, *, trained: int | None = None) -> tuple[int, int]:

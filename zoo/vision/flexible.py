@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import UsageError
-from zoo.vision.processing import Processing, numbers_of
+from zoo.vision.processing import Processing, numbers_of, uncut
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -42,8 +42,7 @@ def _cut(images: Sequence[Image], how: Processing, unit: int, sized: Sized) -> t
     for image in images:
         height, width = sized(image.height, image.width) if how.is_resized else (image.height, image.width)
         if height % unit or width % unit:
-            found = f"a picture of {height} x {width} pixels, which do_resize=false leaves as it is,"
-            raise UsageError(f"{found} cannot be cut into patches of {unit}")
+            raise UsageError(f"{uncut(height, width)} cannot be cut into patches of {unit}")
         x = torch.from_numpy(numbers_of(image, replace(how, height=height, width=width)))
         rows, columns = height // size, width // size
         x = x.reshape(len(x), rows, size, columns, size).permute(1, 3, 2, 4, 0)

@@ -23,12 +23,23 @@ STEPS = {  # what each step reads, which is there or the step is not taken
     "do_rescale": ("rescale_factor",),
     "do_normalize": ("image_mean", "image_std"),
 }
+COUNTS = {  # what each kind reads whatever its steps
+    "Qwen2VL": ("patch_size", "temporal_patch_size", "merge_size"),
+    "Siglip2": ("patch_size", "max_num_patches"),
+    "Gemma4": ("patch_size", "pooling_kernel_size", "max_soft_tokens"),
+}
 
 
-def check_nulls(raw: Mapping[str, Any], kind: str, file: object) -> None:
-    """Raise CheckpointError for a null that a step would read: no default stands for it, as one does for no key."""
+def check_nulls(raw: Mapping[str, Any], kind: str, file: object, usual: Mapping[str, Any]) -> None:
+    """Raise CheckpointError for a null that a step would read: no default stands for it, as one does for no key.
+
+    `usual` is what the processor takes where the file is silent, steps among it.
+    """
+    for name in COUNTS.get(kind, ()):
+        if name in raw and raw[name] is None:
+            raise CheckpointError(file, name, "null is not supported", why="transformers takes no default for it")
     for step, names in STEPS.items():
-        is_taken = raw.get(step, True) and (step != "do_center_crop" or kind in CROPPING)
+        is_taken = raw.get(step, usual.get(step, True)) and (step != "do_center_crop" or kind in CROPPING)
         nulls = [name for name in names if is_taken and name in raw and raw[name] is None]
         if nulls and not (nulls[0] == "size" and raw.keys() >= AREA):
             what = f"null is not supported where {step} is true"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from zoo.errors import CheckpointError, UsageError, clean, did_you_mean, some
-from zoo.vision.forms import CROPPING, check_forms, check_nulls, check_tiles
+from zoo.vision.forms import CROPPING, MOST_AREA, check_forms, check_nulls, check_tiles
 from zoo.vision.images import centre, on_white
 from zoo.vision.kinds import CLIP_MEAN, CLIP_STD, INERT, KINDS, SIZED, SUFFIXES
 
@@ -58,7 +58,7 @@ class Processing:
             )
         values = {**KINDS[kind], **{k: v for k, v in raw.items() if v is not None}}
         check_forms(values, kind, file)
-        check_nulls(raw, kind, file)
+        check_nulls(raw, kind, file, KINDS[kind])
         size: Any = values.pop("size", {}) if kind in SIZED else {}
         crop = values.pop("crop_size", None)
         if isinstance(size, int):
@@ -86,14 +86,16 @@ class Processing:
                 "max_pixels": raw.get("max_pixels") or size["longest_edge"],
             }
         mean, std = tuple(values.pop("image_mean")), tuple(values.pop("image_std"))
+        scale = values.pop("rescale_factor", 1 / 255)
         made = cls(
             **size, **known, resample=int(values.pop("resample")), is_resized=does["resize"],
-            scale=values.pop("rescale_factor", 1 / 255) if does["rescale"] else None,
+            scale=scale if does["rescale"] else None,
             mean=mean if does["normalize"] else None, std=std if does["normalize"] else None,
             crop=_sides(crop) if crop is not None and does["center_crop"] and kind in CROPPING else None,
         )  # fmt: skip
         if unknown := sorted(values.keys() - INERT):
-            raise CheckpointError(file, unknown[0], f"the key is not known, and neither are {clean(some(unknown[1:]))}")
+            more = f", and neither are {clean(some(unknown[1:]))}" if unknown[1:] else ""
+            raise CheckpointError(file, unknown[0], f"the key is not known{more}")
         return made
 
     @classmethod
@@ -103,8 +105,15 @@ class Processing:
 
 
 def pixels_of(images: Sequence[Image], how: Processing) -> Tensor:
-    """Pictures as pixels [I, C, H, W], float32, for towers that read images of one size."""
-    return torch.stack([torch.from_numpy(numbers_of(image, how)) for image in images])
+    """Pictures as pixels [I, C, H, W], float32, for towers that read images of one size.
+
+    Raises UsageError where the settings leave them in several sizes.
+    """
+    made = [torch.from_numpy(numbers_of(image, how)) for image in images]
+    if len(sizes := {tuple(x.shape[1:]) for x in made}) > 1:
+        found = " and ".join(f"{height} x {width}" for height, width in sorted(sizes)[:2])
+        raise UsageError(f"these settings leave pictures in several sizes: {found} pixels")
+    return torch.stack(made)
 
 
 def patches_of(images: Sequence[Image], how: Processing, *, is_video: bool = False) -> tuple[Tensor, Tensor]:
@@ -121,9 +130,7 @@ def patches_of(images: Sequence[Image], how: Processing, *, is_video: bool = Fal
 def smart_size(height: int, width: int, factor: int, min_pixels: int, max_pixels: int) -> tuple[int, int]:
     """Sides that are multiples of `factor`, nearly in proportion, with an area between the bounds."""
     if max(height, width) > MOST_ASPECT * min(height, width):
-        raise UsageError(
-            f"a picture of {height} x {width} pixels is too long and narrow", why=f"at most {MOST_ASPECT} to 1"
-        )
+        raise too_narrow(height, width, f"at most {MOST_ASPECT} to 1")
     rows, columns = round(height / factor) * factor, round(width / factor) * factor
     if rows * columns > max_pixels:
         shrink = math.sqrt(height * width / max_pixels)
@@ -132,6 +139,16 @@ def smart_size(height: int, width: int, factor: int, min_pixels: int, max_pixels
         stretch = math.sqrt(min_pixels / (height * width))
         return tuple(math.ceil(x * stretch / factor) * factor for x in (height, width))  # type: ignore[return-value]
     return rows, columns
+
+
+def too_narrow(height: int, width: int, why: str) -> UsageError:
+    """What is raised for a picture that no size of suits."""
+    return UsageError(f"a picture of {height} x {width} pixels is too long and narrow", why=why)
+
+
+def uncut(height: int, width: int) -> str:
+    """In words, a picture of sides that nobody has chosen."""
+    return f"a picture of {height} x {width} pixels, which do_resize=false leaves as it is,"
 
 
 def numbers_of(image: Image, how: Processing) -> np.ndarray:
@@ -151,6 +168,8 @@ def _resized(image: Image, how: Processing) -> Image:
     elif how.shortest_edge is not None:
         short, long = sorted(image.size)
         longer = int(how.shortest_edge * long / short)
+        if how.is_resized and longer * how.shortest_edge > MOST_AREA:
+            raise too_narrow(image.height, image.width, f"with {how.shortest_edge} pixels across it has {longer} along")
         size = (longer, how.shortest_edge) if image.width <= image.height else (how.shortest_edge, longer)
     if size is not None and how.is_resized:
         image = image.resize((size[1], size[0]), resample=how.resample)
@@ -173,6 +192,8 @@ def cut_patches(frames: list[np.ndarray], how: Processing) -> tuple[Tensor, list
     frames = frames + frames[-1:] * (-len(frames) % how.temporal_patch_size)
     channels, height, width = frames[0].shape
     m, p = how.merge_size, how.patch_size
+    if height % (m * p) or width % (m * p):
+        raise UsageError(f"{uncut(height, width)} cannot be cut into squares of {m} x {m} patches of {p} pixels")
     sides = [len(frames) // how.temporal_patch_size, height // p, width // p]
     x = torch.from_numpy(np.stack(frames))
     x = x.reshape(sides[0], -1, channels, sides[1] // m, m, p, sides[2] // m, m, p)

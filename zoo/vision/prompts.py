@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from zoo.errors import CheckpointError, UsageError
 from zoo.files.json_file import read_json
@@ -30,6 +32,18 @@ class Pictures:
     leads: list[str]  # per picture what stands before a prompt that has no markers; contains the marker
     inputs: dict[str, Tensor]  # further arguments of the model's first pass
     words: tuple[str, ...] = ()  # in spans, what the vocabulary must have as a token though no id is known of it
+
+
+def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The inputs of several prompts as those of one batch: pictures in a row, those of few patches padded."""
+    found = {}
+    for name in parts[0] if parts else ():
+        tensors = [part[name] for part in parts]
+        if len({tensor.shape[1:] for tensor in tensors}) > 1:  # patches [I, S, R], whose `shapes` tell the padding
+            most = max(tensor.shape[1] for tensor in tensors)
+            tensors = [F.pad(tensor, (0, 0, 0, most - tensor.shape[1])) for tensor in tensors]
+        found[name] = torch.cat(tensors)
+    return found
 
 
 def settings_of(folder: Path) -> Mapping[str, Any] | None:

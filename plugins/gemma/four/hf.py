@@ -127,8 +127,9 @@ def ropes(hf: ForeignConfig) -> dict[str, Any]:
     """Rotary positions of either kind of layer."""
     name = "rope_parameters"
     if hf.raw.get(name) is None:
-        hf.get(name)
-        return {"rope": RopeConfig(theta=1_000_000.0), "local_rope": RopeConfig()}
+        globe, local = RopeConfig(theta=1_000_000.0), RopeConfig()
+        hf.get(name, {GLOBAL: {"rope_theta": globe.theta}, LOCAL: {"rope_theta": local.theta}})
+        return {"rope": globe, "local_rope": local}
     local = hf.rope(layer_type=LOCAL)
     found = hf.as_type(dict[str, dict[str, Any] | None], hf[name], name).get(GLOBAL) or {}
     kind, factor = found.get("rope_type"), found.get("factor", 1.0)

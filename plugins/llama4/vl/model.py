@@ -13,7 +13,7 @@ from zoo.anatomy import RopeConfig
 from zoo.errors import UsageError
 from zoo.nn import MLP, Attention, Cache, PreNormLayer, Span, at_least_float32, everything
 from zoo.nn.stand_ins import check_places, places_of, put
-from zoo.nn.vision import VisionTower
+from zoo.nn.vision import VisionTower, as_numbers
 
 from ..model import ExactRope, Llama4
 from .config import Llama4VLConfig, TileTowerConfig
@@ -99,7 +99,7 @@ class TileEmbeddings(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """pixels [I, C, H, H] to [I, P + 1, V]."""
-        x = self.patches(pixels.to(self.patches.weight.dtype)).flatten(2).mT
+        x = self.patches(as_numbers(pixels, self.patches.weight.dtype)).flatten(2).mT
         return torch.cat((x, self.class_token.expand(len(x), 1, -1)), 1) + self.positions.weight
 
 

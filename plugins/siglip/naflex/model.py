@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from zoo.errors import UsageError
 from zoo.nn import ACTIVATIONS, PairOutput, Span, at_least_float32
-from zoo.nn.vision import check_pixels, vision_layer
+from zoo.nn.vision import as_numbers, check_pixels, vision_layer
 
 from ..config import SiglipVisionConfig
 from ..model import Siglip, attention_pool
@@ -98,7 +98,7 @@ class FlexibleEmbeddings(nn.Module):
         if patches.ndim != 3 or patches.shape[2] != self.patches.in_features or shapes.shape != (len(patches), 2):
             found = f"patches {list(patches.shape)} with shapes {list(shapes.shape)}"
             raise UsageError(f"{found} are not [images, patches, {self.patches.in_features}] with [images, 2]")
-        x = self.patches(patches.to(self.patches.weight.dtype))
+        x = self.patches(as_numbers(patches, self.patches.weight.dtype))
         square = at_least_float32(self.positions.weight).T.unflatten(1, (self.side, self.side))[None]
         return x + torch.stack([self._of_one(square, sides, x) for sides in shapes.tolist()])
 

@@ -202,6 +202,9 @@ def test_prompts_are_drawn_from_the_seed_alone() -> None:
     assert not torch.equal(one, other)
     assert int(one.max()) < 50
     assert Job("x", prompt=7, new=3).total == 10
+    none = prompt_of(Job("x", prompt=99, seed=1), 5, {0, 3, 77})
+    assert {*none.flatten().tolist()} == {1, 2, 4}
+    assert int(none[none != 1].bincount()[2]) == int((prompt_of(Job("x", prompt=99, seed=1), 5) == 2).sum())
     for wrong in ({"prompt": 0}, {"new": 0}, {"batch": 0}, {"engine": "vllm"}):
         with pytest.raises(UsageError):
             Job("x", **wrong)  # type: ignore[arg-type]

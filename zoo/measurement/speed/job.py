@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol, Self
 
@@ -115,12 +116,14 @@ def run(runner: Runner, prompt: Any, num_new: int) -> Timing:
     return Timing(read - start, end - read, said, runner.cache_bytes(cache))
 
 
-def prompt_of(job: Job, vocab_size: int) -> Any:
-    """Random tokens [B, T], the same for every engine."""
+def prompt_of(job: Job, vocab_size: int, markers: Collection[int] = ()) -> Any:
+    """Random tokens [B, T], the same for every engine: none of `markers`, which stand for pictures, videos or sound."""
     import torch
 
     generator = torch.Generator().manual_seed(job.seed)
-    return torch.randint(vocab_size, (job.batch, job.prompt), generator=generator).to(job.device)
+    tokens = torch.randint(vocab_size, (job.batch, job.prompt), generator=generator)
+    plain = next(token for token in range(vocab_size) if token not in markers)
+    return tokens.masked_fill(torch.isin(tokens, torch.tensor([*markers])), plain).to(job.device)
 
 
 def _nothing() -> None:

@@ -65,6 +65,11 @@ class ZooRunner:
         return int(self.model.config.vocab_size)
 
     @property
+    def markers(self) -> frozenset[int]:
+        """Tokens that stand for something else, of which a prompt holds none."""
+        return getattr(self.model, "markers", frozenset())
+
+    @property
     def parameters(self) -> int:
         """Those of the whole model, tied ones once."""
         if self._ranks > 1 and type(self.config).anatomy is not ModelConfig.anatomy:

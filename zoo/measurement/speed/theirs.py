@@ -53,6 +53,12 @@ class TransformersRunner:
         return int(self.model.get_input_embeddings().weight.shape[0])
 
     @property
+    def markers(self) -> frozenset[int]:
+        """Tokens that stand for something else, of which a prompt holds none."""
+        names = (f"{what}_token_{end}" for what in ("image", "video", "audio") for end in ("id", "index"))
+        return frozenset(found for name in names if (found := getattr(self.model.config, name, None)) is not None)
+
+    @property
     def parameters(self) -> int:
         """Tied ones once."""
         return sum(p.numel() for p in self.model.parameters())

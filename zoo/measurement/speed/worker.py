@@ -50,7 +50,7 @@ def _serve(answers: IO[str]) -> None:
         warnings.simplefilter("always", ZooWarning)
         runner = kind(job)
     notes = [str(w.message) for w in caught if issubclass(w.category, ZooWarning)]
-    prompt = prompt_of(job, runner.vocab_size)
+    prompt = prompt_of(job, runner.vocab_size, runner.markers)
     _say(
         answers,
         {

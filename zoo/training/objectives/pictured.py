@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Generator, Tensor
 
 from zoo.errors import UsageError
@@ -18,6 +17,7 @@ from zoo.training.objectives.batch import Facts, Microbatch
 from zoo.training.objectives.ground import Ground
 from zoo.training.objectives.pairs import answer_batch
 from zoo.vision.illustration import illustrate, seeing
+from zoo.vision.prompts import joined
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ class PicturedAnswers:
     def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         found = [self._row(model, i) for i in rows]
         batch = answer_batch([(ids, prompt) for ids, prompt, _ in found])
-        seen = [inputs for _, _, inputs in found if inputs]
-        pictures = {name: torch.cat([inputs[name].cpu() for inputs in seen]) for name in (seen[0] if seen else ())}
+        pictures = joined([{name: x.cpu() for name, x in inputs.items()} for _, _, inputs in found if inputs])
         return replace(batch, kwargs={**batch.kwargs, **pictures})
 
     def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:

@@ -12,14 +12,15 @@ from typing import Any
 
 import torch
 from torch import Generator, Tensor
-from torch.nn import functional as F
 
+from zoo.embedding.reading import pads_left
 from zoo.errors import UsageError
 from zoo.training.corpus import text_corpus
 from zoo.training.losses import contrastive_loss, sigmoid_loss
 from zoo.training.objectives.batch import Facts, Microbatch, padded
 from zoo.training.objectives.ground import Ground
-from zoo.vision import Processing, pixels_of, read_image
+from zoo.vision import Processing, flexible_patches_of, pixels_of, read_image
+from zoo.vision.prompts import settings_of
 
 MOST_SCALE = 100.0  # of the learned scale (arXiv:2103.00020, 2.5)
 
@@ -34,6 +35,7 @@ class PicturesAndTexts:
     rows: Sequence[tuple[Path, list[int]]]
     how: Processing
     pad: int
+    is_left: bool = False  # where a model that reads its padding has it
 
     @property
     def fingerprint(self) -> str:
@@ -42,13 +44,20 @@ class PicturesAndTexts:
     def batch(self, model: Any, rows: Sequence[int], generator: Generator) -> Microbatch:
         chosen = [self.rows[i] for i in rows]
         like = next(model.parameters())
-        pixels = pixels_of([read_image(path) for path, _ in chosen], self.how).to(like.dtype)
+        images, shapes = [read_image(path) for path, _ in chosen], {}
+        if self.how.max_patches is None:
+            pixels = pixels_of(images, self.how).to(like.dtype)
+        else:
+            patches, shapes["shapes"] = flexible_patches_of(images, self.how)
+            pixels = patches.to(like.dtype)
         tokens = padded([ids for _, ids in chosen], self.pad)
         kwargs = {"attention_mask": padded([torch.ones(len(ids)) for _, ids in chosen], 0).bool()}
-        if (row_len := getattr(model, "row_len", None)) is not None:  # its padding is read: see zoo.embedding.reading
-            tokens, kwargs = F.pad(tokens, (0, row_len - tokens.shape[1]), value=self.pad), {}
+        if (row_len := getattr(model, "row_len", None)) is not None:  # its padding is read
+            fills, kwargs = [[self.pad] * (row_len - len(ids)) for _, ids in chosen], {}
+            filled = [f + ids if self.is_left else ids + f for f, (_, ids) in zip(fills, chosen, strict=True)]
+            tokens = torch.tensor(filled)
         count = sum(len(ids) for _, ids in chosen)
-        return Microbatch((tokens, pixels), torch.arange(len(chosen)), len(chosen), count, kwargs)
+        return Microbatch((tokens, pixels), torch.arange(len(chosen)), len(chosen), count, kwargs | shapes)
 
     def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         out = model(*batch.args, **batch.kwargs)
@@ -76,8 +85,17 @@ def pictures_and_texts(ground: Ground) -> PicturesAndTexts:
         if len(ids) > length:
             ids = [*ids[: length - 1], ids[-1]]  # as the released code cuts captions
         rows.append((path, ids))
-    side = config.vision.image_size
+    ledger = getattr(ground.model, "ledger", None)
+    how = _processing(ground.model, config.vision.image_size)
+    return PicturesAndTexts(rows, how, ground.pad, ledger is not None and pads_left(ledger))
+
+
+def _processing(model: Any, side: int) -> Processing:
+    """As the file beside the weights says, with which the model is used; else as CLIP or SigLIP was released."""
+    ledger = getattr(model, "ledger", None)
+    if ledger is not None and (found := settings_of(ledger.checkpoint.folder)) is not None:
+        return Processing.of(found)
     settings: dict[str, Any] = {"image_processor_type": "CLIPImageProcessor", "size": side, "crop_size": side}
-    if getattr(ground.model, "logit_bias", None) is not None:
+    if getattr(model, "logit_bias", None) is not None:
         settings = {"image_processor_type": "SiglipImageProcessor", "size": {"height": side, "width": side}}
-    return PicturesAndTexts(rows, Processing.of(settings), ground.pad)
+    return Processing.of(settings)

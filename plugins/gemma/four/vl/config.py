@@ -92,6 +92,13 @@ class Gemma4VLConfig(Gemma4Config):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.vision.check("model.vision")
+        markers = {name: getattr(self, name) for name in ("image_token_id", "video_token_id", "audio_token_id")}
+        if len({*markers.values()}) < len(markers):
+            told = ", ".join(f"model.{name}={value}" for name, value in markers.items())
+            raise ConfigError(f"{told} are not three tokens")
+        if self.pad_token_id is not None and not 0 <= self.pad_token_id < self.vocab_size:
+            what = f"model.pad_token_id={self.pad_token_id}, whose embedding is read where pictures are,"
+            raise ConfigError(f"{what} is not in a vocabulary of {self.vocab_size}")
 
     def anatomy(self) -> Anatomy:
         a, v = super().anatomy(), self.vision

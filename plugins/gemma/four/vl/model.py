@@ -61,7 +61,7 @@ class Gemma4VL(Gemma4):
         self._refuse_unread(tokens, span)
         plain = self._plain(tokens)
         x = self.scaled(plain)
-        if pixels is not None and shapes is not None:
+        if pixels is not None and shapes is not None and counts:
             x = put(x, where, self.visual(pixels, shapes))
             if self.config.sees_whole_images:
                 span.reach = ends_of_runs(where, span.positions)

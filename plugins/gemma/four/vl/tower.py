@@ -20,6 +20,7 @@ from torch.nn import functional as F
 from zoo.anatomy import RopeConfig
 from zoo.errors import UsageError
 from zoo.nn import Attend, LateCastRMSNorm, Rope, SandwichLayer, Span, at_least_float32, everything, gelu_tanh
+from zoo.nn.vision import as_numbers
 
 from .config import PoolingTowerConfig
 
@@ -53,6 +54,8 @@ class PoolingTower(nn.Module):
         """How many states images of `shapes` [I, 2] rows and columns become. Raises UsageError for cut squares."""
         if shapes.ndim != 2 or shapes.shape[1] != 2:
             raise UsageError(f"shapes {list(shapes.shape)} are not [images, 2]: rows and columns of patches")
+        if shapes.is_floating_point():
+            raise UsageError(f"shapes of {shapes.dtype} are not integers: rows and columns of patches")
         for rows, columns in (sides := shapes.tolist()):
             if min(rows, columns) < 1 or rows % self.pool or columns % self.pool:
                 what = f"{rows} rows of {columns} patches are no whole squares of {self.pool} x {self.pool}"
@@ -112,7 +115,7 @@ class PatchEmbeddings(nn.Module):
             if rows * columns > pixels.shape[1] or max(rows, columns) > most:
                 limit = f"the {pixels.shape[1]} patches given, or {most} a side"
                 raise UsageError(f"{rows} rows of {columns} patches are not within {limit}")
-        x = self.patches((2 * (pixels - 0.5)).to(self.patches.weight.dtype))
+        x = self.patches((2 * (as_numbers(pixels, pixels.dtype) - 0.5)).to(self.patches.weight.dtype))
         number = torch.arange(pixels.shape[1], device=pixels.device)
         shapes = torch.tensor(sides, device=pixels.device)
         row, column = number // shapes[:, 1:], number % shapes[:, 1:]
