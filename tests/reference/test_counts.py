@@ -40,6 +40,9 @@ OTHERS = ("decoder/", "transformer-")
 NAMES = [n for n, p in installed().presets().items() if p.plugin == DISTRIBUTION and not n.startswith(OTHERS)]
 # Buffers of theirs that are weights of ours: what steers the choice of experts, Marian's bias of the logits.
 BUFFERS = ("e_score_correction_bias", "final_logits_bias")
+OF_GEMMA_4 = (  # in its files, and no parameters there: a number for each layer, and of its tower for each matrix
+    "layer_scalar", "input_min", "input_max", "output_min", "output_max", "std_bias", "std_scale",
+)  # fmt: skip
 TABLES = "embed_positions.weight"  # Marian's sinusoids, which are computed here
 counted: dict[str, int] = {}  # what presets have in common is built once
 
@@ -57,8 +60,7 @@ def counted_by_the_reference(config: Any) -> int:
             model = kind(transformers.AutoConfig.for_model(**keys))
         model.tie_weights()
         counted[key] = sum(x.numel() for x in weights_of(model, is_tied=bool(keys.get("tie_word_embeddings"))))
-        # Gemma 4 learns a number for each layer, which is in its files and no parameter there.
-        counted[key] += sum(x.numel() for name, x in model.named_buffers() if name.endswith(".layer_scalar"))
+        counted[key] += sum(x.numel() for name, x in model.named_buffers() if name.endswith(OF_GEMMA_4))
     return counted[key]
 
 
