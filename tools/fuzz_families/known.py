@@ -79,7 +79,7 @@ KNOWN = (
         "it stops without a layer of attention: its cache has no length then",
     ),
     Known(
-        ("gemma4",), lambda c: c["layer_embed_dim"] is None, {"sharing_from": None},
+        ("gemma4", "gemma4_vl"), lambda c: c["layer_embed_dim"] is None, {"sharing_from": None},
         "it stops where layers share keys and have no embeddings",
     ),
 )  # fmt: skip
