@@ -129,7 +129,7 @@ def _handed_flops(size: Size) -> int:
 
 
 def _widened_flops(size: Size) -> int:
-    """Products with the zeros that fill narrower values up to the width of the keys, for a kernel: no part of a model."""
+    """Products with the zeros that fill values up to the width of the keys, for a kernel: no part of a model."""
     layers = ((a, len(a.layers) * a.num_heads * _handed(a)) for a in size.anatomy.attention)
     return sum(2 * max(0, a.qk_dim - a.v_dim) * count for a, count in layers)
 

@@ -52,7 +52,7 @@ def test_no_family_lists_its_layers_before_it_counts_them() -> None:
     for name in installed().families:
         tiny = installed()[name].config_class.tiny()
         if hasattr(tiny, "num_layers"):
-            with pytest.raises(ConfigError, match="num_layers.*more than 10,000 are refused"):
+            with pytest.raises(ConfigError, match=r"num_layers.*more than 10,000 are refused"):
                 tiny.from_dict(tiny.to_dict() | {"num_layers": 2**70})
 
 

@@ -44,7 +44,7 @@ class TwoWays:
         return None
 
     def write(self, at: int, data: memoryview) -> None:
-        """Write through the system's memory. Raises OSError where the system takes nothing more and does not say why."""
+        """Write through the system's memory. Raises OSError where the system takes nothing, and says nothing."""
         while data:
             if not (written := os.pwrite(self._fd, data, at)):
                 raise OSError(errno.EIO, f"nothing was written at byte {at:,}")
