@@ -75,7 +75,7 @@ def read_class(hf: ForeignConfig) -> str:
     """The one class of MODELS that the file is of; any other, a classifier say, is refused."""
     kind = str(hf.get("model_type", "clip"))
     named = hf.get("architectures") or [PLAIN.get(kind, "")]
-    if not isinstance(named, list) or named[0] not in MODELS or (kind == "clip") != (named[0] == "CLIPModel"):
+    if not isinstance(named, list) or named[0] not in [*MODELS] or (kind == "clip") != (named[0] == "CLIPModel"):
         why = did_you_mean(str(named), MODELS)
         raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is not supported", why=why)
     return named[0]

@@ -57,7 +57,7 @@ BACKBONE = (  # which states a detector takes of it, and its dropout and initial
 def from_config(hf: ForeignConfig) -> Dinov2Config:
     kind = str(hf.get("model_type", "dinov2"))
     named = hf.get("architectures") or [next((name for name, (its, _) in MODELS.items() if its == kind), "")]
-    if not isinstance(named, list) or len(named) != 1 or named[0] not in MODELS or MODELS[named[0]][0] != kind:
+    if not isinstance(named, list) or len(named) != 1 or named[0] not in [*MODELS] or MODELS[named[0]][0] != kind:
         why = did_you_mean(str(named), MODELS)
         raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is not supported", why=why)
     head, has_registers = MODELS[named[0]][1], kind == "dinov2_with_registers"

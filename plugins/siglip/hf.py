@@ -104,7 +104,7 @@ def read_class(hf: ForeignConfig, models: Models) -> str:
     kind = str(hf.get("model_type", next(iter(models.values()))[0]))
     plain = next((name for name, (its, *_) in models.items() if its == kind), "")
     named = hf.get("architectures") or [plain]
-    if not isinstance(named, list) or named[0] not in models or models[named[0]][0] != kind:
+    if not isinstance(named, list) or named[0] not in [*models] or models[named[0]][0] != kind:
         why = did_you_mean(str(named), models)
         raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is not supported", why=why)
     return named[0]

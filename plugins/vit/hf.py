@@ -44,7 +44,7 @@ KEYS = (
 
 def from_config(hf: ForeignConfig) -> ViTConfig:
     named = hf.get("architectures", ["ViTModel"])
-    if not isinstance(named, list) or len(named) != 1 or named[0] not in HEADS:
+    if not isinstance(named, list) or len(named) != 1 or named[0] not in [*HEADS]:
         why = did_you_mean(str(named), HEADS)
         raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is not supported", why=why)
     head, values = HEADS[named[0]], hf.read(ViTConfig, KEYS)

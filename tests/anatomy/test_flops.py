@@ -125,7 +125,13 @@ def _handed_flops(size: Size) -> int:
     told = size.prefill_flops(LENGTH) + _masked_flops(size) + sum(2 * w.numel for w in once)
     # DeBERTa's table of distances is projected once for a text, however long: for each layer and each term.
     tables = [w for w in size.anatomy.weights if w.name == "distances.table.weight"]
-    return told + sum(round(2 * w.numel * w.used * w.shape[1]) for w in tables)
+    return told + sum(round(2 * w.numel * w.used * w.shape[1]) for w in tables) + _widened_flops(size)
+
+
+def _widened_flops(size: Size) -> int:
+    """Products with the zeros that fill values up to the width of the keys, for a kernel: no part of a model."""
+    layers = ((a, len(a.layers) * a.num_heads * _handed(a)) for a in size.anatomy.attention)
+    return sum(2 * max(0, a.qk_dim - a.v_dim) * count for a, count in layers)
 
 
 def _of_delta_nets(config: ModelConfig, tokens: int) -> int:

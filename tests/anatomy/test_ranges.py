@@ -47,6 +47,15 @@ def test_the_largest_size_is_allowed() -> None:
         refuse_absurd(replace(LLAMA, vocab_size=MAX_SIZE + 1))
 
 
+def test_no_family_lists_its_layers_before_it_counts_them() -> None:
+    """A list of so many would take all memory; a range of more than 2**63 has no length."""
+    for name in installed().families:
+        tiny = installed()[name].config_class.tiny()
+        if hasattr(tiny, "num_layers"):
+            with pytest.raises(ConfigError, match=r"num_layers.*more than 10,000 are refused"):
+                tiny.from_dict(tiny.to_dict() | {"num_layers": 2**70})
+
+
 def longrope(num_factors: int, partial: float) -> Any:
     factors = [1.0] * num_factors
     rope = RopeConfig(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import zoo
+from zoo.anatomy.config import RopeConfig
 from zoo.checkpoint.target import foreign_config
 from zoo.errors import UsageError
 from zoo.registry import installed
@@ -66,3 +67,11 @@ def test_all_layers_with_a_window_are_written_as_one_that_names_none() -> None:
 
 def test_a_period_longer_than_the_model_is_read() -> None:
     assert said("exaone4", num_layers=2, sliding_window=5, sliding_layers=[0, 1])["layer_types"]
+
+
+def test_a_context_that_was_not_stretched_is_written_as_the_length_that_it_means() -> None:
+    tiny: Any = installed()["phi3"].config_class.tiny()
+    factors = [1.5] * (tiny.head_dim // 2)
+    rope = RopeConfig(scaling="longrope", short_factor=factors, long_factor=factors, original_max_seq_len=None)
+    raw = said("phi3", rope=rope)
+    assert raw["original_max_position_embeddings"] == raw["max_position_embeddings"] == tiny.max_seq_len

@@ -213,6 +213,24 @@ def test_an_error_of_the_disk_is_raised_though_a_thread_met_it(
     file.close()
 
 
+def test_a_file_system_that_takes_nothing_and_says_nothing_is_not_asked_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = list[int]()
+
+    def none(fd: int, data: object, at: int) -> int:
+        asked.append(at)
+        assert len(asked) < 100
+        return 0
+
+    file = BlockFile(tmp_path / "x", 5000, lambda data: None)
+    monkeypatch.setattr(os, "pwrite", none)
+    file.put(0, memoryview(bytes(5000)))
+    with pytest.raises(OSError, match="nothing was written at byte"):
+        file.finish()
+    file.close()
+
+
 def test_nothing_is_read_before_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     called: list[tuple[str, Any]] = []
     for name in ("pwrite", "fsync", "preadv"):

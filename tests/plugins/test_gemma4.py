@@ -107,10 +107,24 @@ def test_heads_told_layer_by_layer_are_those_of_the_released_spelling(number: st
 
 
 @pytest.mark.parametrize(
+    ("head_dim", "heads", "said"),
+    [(512, 2, {"num_key_value_heads": 2}), (256, 8, {"head_dim": 512}), (512, 8, {}), (512, 8, None)],
+)
+def test_heads_that_are_those_of_all_layers_are_not_told_again(head_dim: int, heads: int, said: Any) -> None:
+    """transformers 5 leaves out what a layer shares with the others, and the layer where nothing is left."""
+    text = {key: value for key, value in TEXT.items() if "global" not in key} | {"head_dim": head_dim}
+    layers = {} if said is None else {f"{i:02}": said for i in range(5, 30, 6)}
+    config = read(text | {"per_layer_config": layers})
+    assert (config.heads_of(False), config.heads_of(True)) == ((16, 8, head_dim), (16, heads, 512))
+
+
+@pytest.mark.parametrize(
     ("keys", "message"),
     [
         ({"per_layer_config": {"5": {"head_dim": 512}}}, "per_layer_config: it is not read"),
-        ({"per_layer_config": {}}, "per_layer_config: it is not read"),
+        ({"per_layer_config": {}}, "'global_head_dim': 256.*, and the other keys say"),
+        ({"per_layer_config": {str(i): FULL for i in range(6)}}, "it is not read"),
+        ({"per_layer_config": {str(i): FULL | {"sliding_window": 9} for i in range(5, 30, 6)}}, "it is not read"),
         ({"per_layer_config": {"5": FULL} | {f"{i:02}": FULL for i in range(5, 30, 6)}}, "it is not read"),
         ({"per_layer_config": {"five": FULL} | {str(i): FULL for i in range(11, 30, 6)}}, "it is not read"),
         ({"per_layer_config": {str(i): {"head_dim": 128} for i in range(5, 30, 6)}}, "and the other keys say"),

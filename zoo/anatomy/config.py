@@ -130,6 +130,7 @@ class DecoderConfig(ModelConfig):
     rope: RopeConfig = field(default_factory=RopeConfig)  # rotary positions
 
     def __post_init__(self) -> None:
+        refuse_absurd(self)  # before a family lists its layers
         sizes = "vocab_size hidden_size intermediate_size num_heads num_kv_heads head_dim max_seq_len".split()
         at_least(1, **{name: getattr(self, name) for name in sizes})
         at_least(1, num_layers=self.num_layers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from zoo.anatomy.config import DecoderConfig
+from zoo.anatomy.config import MAX_LAYERS, DecoderConfig
 from zoo.anatomy.limits import at_least
 from zoo.errors import ConfigError
 
@@ -46,6 +46,8 @@ class PartlyWindowedConfig(WindowedConfig):
 
 def layers_in_order(name: str, layers: Sequence[int] | None, num_layers: int) -> None:
     """Raise ConfigError unless a field's numbers are those of layers, each once, the lowest first."""
+    if num_layers > MAX_LAYERS:  # of which no list can be made
+        raise ConfigError(f"model.num_layers={num_layers}: more than {MAX_LAYERS:,} are refused")
     if layers is not None and (not {*layers} <= {*range(num_layers)} or list(layers) != sorted({*layers})):
         what = f"model.{name}={list(layers)} must be numbers of layers, from 0 to {num_layers - 1}, each once, in order"
         named = {*layers}  # numbers, and whatever else a file lists

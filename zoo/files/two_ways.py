@@ -7,6 +7,7 @@ with the bytes. And what is read past it comes from the disk, whatever was writt
 from __future__ import annotations
 
 import ctypes
+import errno
 import mmap
 import os
 from contextlib import suppress
@@ -43,9 +44,10 @@ class TwoWays:
         return None
 
     def write(self, at: int, data: memoryview) -> None:
-        """Write through the system's memory."""
+        """Write through the system's memory. Raises OSError where the system takes nothing, and says nothing."""
         while data:
-            written = os.pwrite(self._fd, data, at)
+            if not (written := os.pwrite(self._fd, data, at)):
+                raise OSError(errno.EIO, f"nothing was written at byte {at:,}")
             data, at = data[written:], at + written
 
     def read(self, begin: int, buffer: memoryview, wanted: int) -> memoryview:

@@ -44,7 +44,7 @@ def read_head(hf: ForeignConfig, heads: Mapping[str, str], *pretrained: str) -> 
     `pretrained`, is not in their files: these hold the trunk alone, and so it is told.
     """
     named = hf.get("architectures", [next(iter(heads))])
-    if not isinstance(named, list) or len(named) != 1 or named[0] not in heads:
+    if not isinstance(named, list) or len(named) != 1 or named[0] not in [*heads]:
         why = did_you_mean(str(named), heads)
         raise CheckpointError(hf.file, "architectures", f"{clean(repr(named))} is not supported", why=why)
     head = heads[named[0]]

@@ -109,15 +109,21 @@ def global_heads(hf: ForeignConfig, values: dict[str, Any], layers: list[int]) -
     if each is None:
         return told
     hf.assumed.pop("global_head_dim", None)
-    numbers = [int(name) if name.isdecimal() else -1 for name in each]  # written as 07 where there are ten layers
-    alike = [*each.values()]
-    first = alike[0] if alike else {}
-    if sorted(numbers) != layers or any(one != first for one in alike) or not {"head_dim"} <= set(first) <= {
-        "head_dim", "num_key_value_heads"
-    }:  # fmt: skip
-        expected = "the same head_dim, and num_key_value_heads, for each layer that is full_attention and no other"
-        raise CheckpointError(hf.file, "per_layer_config", "it is not read", why=f"expected {expected}")
-    found = {"global_head_dim": first["head_dim"], "global_kv_heads": first.get("num_key_value_heads")}
+    usual = {"head_dim": values["head_dim"], "num_key_value_heads": values["num_kv_heads"]}  # which need not be said
+    said = {int(name) if name.isdecimal() else -1: one for name, one in each.items()}  # 07 where there are ten layers
+    full = [usual | said.get(i, {}) for i in range(values["num_layers"])]
+    first = full[layers[0]]
+    expected = [first if i in layers else usual for i in range(len(full))]
+    if (
+        len(said) < len(each)
+        or not said.keys() <= {*range(len(full))}
+        or full != expected
+        or first.keys() != usual.keys()
+    ):
+        why = "expected the same head_dim, and num_key_value_heads, for each layer that is full_attention and no other"
+        raise CheckpointError(hf.file, "per_layer_config", "it is not read", why=why)
+    found = {"global_head_dim": first["head_dim"], "global_kv_heads": first["num_key_value_heads"]}
+    told["global_kv_heads"] = told["global_kv_heads"] or values["num_kv_heads"]
     if dim is not None and found != told:
         raise CheckpointError(hf.file, "per_layer_config", f"it says {found}, and the other keys say {told}")
     return found
