@@ -60,9 +60,8 @@ class Attend:
             out = F.scaled_dot_product_attention(q, k, v, mask, scale=self.scale)
             return out.reshape(out.shape[0], -1, 1, out.shape[-1])
         width = v.shape[-1]
-        if q.shape[2] > 1 and width < q.shape[-1] and not q.is_meta:
+        if q.shape[2] > 1 and width < q.shape[-1]:
             # torch's kernels that hold no scores for all keys want one width: two and a half times as fast on a CPU.
-            # On meta there are none, and what is counted there is what the model needs.
             v = F.pad(v, (0, q.shape[-1] - width))
         # Apart: in a graph compiled for all sizes a comparison is no bool, which enable_gqa has to be.
         grouped = {"enable_gqa": True} if groups > 1 else {}
