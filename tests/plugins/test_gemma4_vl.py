@@ -167,6 +167,19 @@ def test_a_tower_s_own_scales_are_not_taken_for_those_of_packed_weights(tmp_path
 
 
 @torch.inference_mode()
+def test_the_text_is_not_offered_for_a_file_whose_tower_is_wrong(tmp_path: Path) -> None:
+    """It fits, since it leaves the tower out: the picture would not be seen."""
+    folder = zoo.save(zoo.build(tiny(), device="cpu"), tmp_path / "wrong", format="hf")
+    tensors = load_file(folder / "model.safetensors")
+    name = "model.vision_tower.patch_embedder.input_proj.weight"
+    save_file(tensors | {name: tensors[name][:, :-1].contiguous()}, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match="input_proj") as caught:
+        zoo.load(folder)
+    assert "gemma4." not in f"{caught.value} {caught.value.hint}"
+    assert "family=" not in f"{caught.value} {caught.value.hint}"
+    assert zoo.load(folder, family="gemma4").config.family == "gemma4"  # as the reader may decide
+
+
 def test_documents_in_a_row_see_their_own_pictures_as_alone(model: Any) -> None:
     """The second's picture ends at an earlier position than the first's; then they touch."""
     shown = seen((2, 4), (2, 6), padding=4)

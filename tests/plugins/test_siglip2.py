@@ -27,6 +27,9 @@ def test_patches_and_shapes_that_do_not_fit_are_refused() -> None:
     ):
         with pytest.raises(UsageError, match=message):
             model(pixels=patches, shapes=torch.tensor(shapes))
+    for none in (torch.zeros(0, 3, 16, 16), torch.zeros(0, 4, 48)):
+        with pytest.raises(UsageError, match="there are no pictures"):
+            model(pixels=none, shapes=None if none.ndim == 4 else torch.zeros(0, 2, dtype=torch.long))
     with pytest.raises(UsageError, match="no text tower"):
         model(torch.zeros(1, 2, dtype=torch.long))
 

@@ -106,9 +106,10 @@ def look_alike(
         account = own.account if own else None
     if account is not None and account.is_settled:
         return None, ""  # a key is the trouble, and no other family is
-    fits = _fitting(checkpoint, chosen, ("*",))
-    is_left_over = account is not None and bool(account.unexpected or account.mismatched)
-    if is_left_over and len(fits) == 1 and _is_sure(fits[0], checkpoint, tuple(allow)):
+    left = set() if account is None else {*account.unexpected, *account.mismatched}
+    # A family that leaves out what is wrong, as one of texts does with a tower, reads another model.
+    fits = [f for f in _fitting(checkpoint, chosen, ("*",)) if not left & f.account.ignored.keys()]
+    if left and len(fits) == 1 and _is_sure(fits[0], checkpoint, tuple(allow)):
         return (fits[0].family.name, fits[0].account.fit), ""
     return None, _same_names([reading.family for reading in fits])
 

@@ -45,6 +45,8 @@ class Siglip2(Siglip):
             return out
         if self.vision is None:
             raise UsageError("this SigLIP model has no image tower")
+        if not len(pixels):
+            raise UsageError("there are no pictures: pixels is empty", hint="leave pixels out to read text alone")
         patches, shapes = self.patched(pixels) if shapes is None else (pixels, shapes)
         hidden, image, is_real = self.vision(patches, shapes)
         if self.classifier is not None:
