@@ -9,7 +9,7 @@ from zoo.weights import Dialect, ForeignConfig, Table, key, must_be, rename, wri
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table
 
 from .config import GemmaConfig
-from .hf_layers import global_rope, local_per_global, local_rope
+from .hf_layers import USUAL, global_rope, local_per_global, local_rope
 
 KEYS = decoder_keys(head_dim=256, tie_embeddings=True)
 SLIDING_KEYS = (key("sliding_window", also=("sliding_window_size",), default=4096), key("query_pre_attn_scalar"))
@@ -61,7 +61,7 @@ def read_text(hf: ForeignConfig, generation: int, **defaults: Any) -> dict[str, 
     else:
         values |= hf.read(GemmaConfig, sliding)
         hf.require(sliding_window_size=values["sliding_window"])
-        values["local_per_global"] = local_per_global(hf, values["num_layers"], 1 if generation == 2 else 5)
+        values["local_per_global"] = local_per_global(hf, values["num_layers"], USUAL[generation])
     rope = hf.rope() if generation < 3 else global_rope(hf)
     return {**values, "generation": generation, "rope": rope, "local_rope": local_rope(hf, generation, rope)}
 
@@ -87,7 +87,7 @@ def write_text(c: GemmaConfig) -> dict[str, Any]:
         return out | {"rope_parameters": write_rope(c.rope)}
     kinds = ["full_attention" if c.window_of(i) is None else "sliding_attention" for i in range(c.num_layers)]
     out |= {**write_keys(c, (*SLIDING_KEYS, *SOFTCAP_KEYS)), "layer_types": kinds}
-    if c.generation == 3 and c.num_layers <= c.local_per_global != 5:  # no layer sees all: types do not tell the period
+    if c.generation == 3 and c.num_layers <= c.local_per_global != USUAL[3]:  # types do not tell the period then
         out["sliding_window_pattern"] = c.local_per_global + 1
     if c.query_pre_attn_scalar.is_integer():
         out["query_pre_attn_scalar"] = int(c.query_pre_attn_scalar)  # transformers 5 refuses 256.0

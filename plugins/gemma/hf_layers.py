@@ -6,6 +6,8 @@ from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError
 from zoo.weights import ForeignConfig
 
+USUAL = {2: 1, 3: 5}  # local layers before each global one, by generation, where a file does not say
+
 
 def local_per_global(hf: ForeignConfig, num_layers: int, default: int) -> int:
     """How many local layers stand before each global one, from `layer_types` or `sliding_window_pattern`."""

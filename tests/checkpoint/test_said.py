@@ -75,3 +75,24 @@ def test_a_context_that_was_not_stretched_is_written_as_the_length_that_it_means
     rope = RopeConfig(scaling="longrope", short_factor=factors, long_factor=factors, original_max_seq_len=None)
     raw = said("phi3", rope=rope)
     assert raw["original_max_position_embeddings"] == raw["max_position_embeddings"] == tiny.max_seq_len
+
+
+def test_a_context_that_none_means_is_the_same_for_a_rotation_and_not_for_chunks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A rotation is stretched from the model's own context where none is said; chunks then have no temperature."""
+    family = installed()["qwen2"]
+    dialect, tiny = family.dialect("hf"), family.config_class.tiny()
+    chunks = replace(tiny.dual_chunk, chunk_size=6, local_size=2)
+    plain: dict[str, Any] = {"sliding_window": None, "sliding_layers": None}
+    assert said("qwen2", **plain, rope=replace(tiny.rope, scaling="yarn", factor=4.0))
+    assert said("qwen2", **plain, dual_chunk=chunks)
+
+    def with_a_length(c: Any) -> dict[str, Any]:
+        raw = dialect.to_config(c)
+        raw["dual_chunk_attention_config"]["original_max_position_embeddings"] = c.max_seq_len
+        return raw
+
+    monkeypatch.setattr(type(family), "dialect", lambda self, format: replace(dialect, to_config=with_a_length))
+    with pytest.raises(UsageError, match=r"model\.dual_chunk\.original_max_seq_len: found 64, expected None"):
+        said("qwen2", **plain, dual_chunk=chunks)

@@ -25,7 +25,8 @@ def test_what_is_not_drawn_has_its_reason_in_the_docs() -> None:
     """Or transformers stops, where docs/deviations.md has nothing to compare."""
     told = (Path(zoo.__file__).parents[1] / "docs" / "deviations.md").read_text(encoding="utf-8")
     for known in KNOWN:
-        assert known.why.startswith(("it stops", "an encoder alone")) or f"- **{known.why}**" in told, known.why
+        is_theirs = known.why.startswith(("it stops", "it writes", "an encoder alone"))
+        assert is_theirs or f"- **{known.why}**" in told, known.why
         for name in known.families:
             assert known.instead.keys() <= vars(installed()[name].config_class.tiny()).keys()
 

@@ -57,12 +57,16 @@ KNOWN = (
         "Gemma 3, YaRN's `truncate`.",
     ),
     Known(
-        ("qwen3_vl_moe",), lambda c: 2 * c["moe_intermediate_size"] == c["hidden_size"], {"moe_intermediate_size": 11},
-        "Qwen3-VL-MoE, square stacks.",
+        ("qwen3_vl_moe",), lambda c: 2 * c["moe_intermediate_size"] == c["hidden_size"],
+        {"moe_intermediate_size": lambda width: width + 2}, "Qwen3-VL-MoE, square stacks.",
     ),
     Known(
-        ("t5",), lambda c: c["flavour"] == "umt5" or not c["tie_embeddings"],
-        {"tie_embeddings": True, "scale_outputs": True}, "UMT5, a head of its own.",
+        ("t5",), lambda c: c["flavour"] == "umt5", {"tie_embeddings": True, "scale_outputs": True},
+        "UMT5, a head of its own.",
+    ),
+    Known(
+        ("t5",), lambda c: c["flavour"] == "t5" and not c["tie_embeddings"], {"scale_outputs": False},
+        "it writes a head of its own that scales as a tied one with a copy beside, which zoo refuses",
     ),
     Known(
         ("t5",), lambda c: c["num_decoder_layers"] is None, {"num_decoder_layers": 2},

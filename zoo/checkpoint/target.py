@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from warnings import warn
 
-from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.config import ModelConfig, RopeConfig
 from zoo.anatomy.differing import TOKENS, differences
 from zoo.checkpoint.gguf import GGUFPlan, check_file, planned, put, words_of
 from zoo.checkpoint.interpretation import second_names
@@ -28,6 +28,8 @@ from zoo.weights.foreign.inert import OF_SCORES
 
 if TYPE_CHECKING:
     from zoo.checkpoint.inspection import Ledger
+
+C = TypeVar("C", bound=ModelConfig)
 
 
 @dataclass(frozen=True)
@@ -149,10 +151,20 @@ def _check_said(family: Family, raw: Mapping[str, Any], config: ModelConfig) -> 
         back = family.dialect("hf").from_config(keys)
     except CheckpointError as error:
         raise UsageError(where, why=f"zoo would refuse it: {str(error).splitlines()[0]}") from None
-    length = f".original_max_seq_len: found {getattr(config, 'max_seq_len', None)}, expected None"  # which None means
-    lines = [line for line in differences(back, config) if not line.endswith(length)]
+    lines = differences(_spelled_out(back), _spelled_out(config))
     if lost := [line for line in lines if line.split(":")[0].removeprefix("model.") not in TOKENS]:
         raise UsageError(where, why=f"read again, it says another: {some(lost)}")
+
+
+def _spelled_out(config: C) -> C:
+    """A config in which None no longer stands for the model's own context, where a rotation is stretched from it."""
+    changed: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        if isinstance(value, ModelConfig):
+            changed[name] = _spelled_out(value)
+        elif isinstance(value, RopeConfig) and value.scaling != "none" and value.original_max_seq_len is None:
+            changed[name] = replace(value, original_max_seq_len=vars(config).get("max_seq_len"))
+    return replace(config, **changed) if changed else config
 
 
 def kept_settings(ledger: Ledger | None, format: str) -> dict[str, Any]:

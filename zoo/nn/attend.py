@@ -61,7 +61,7 @@ class Attend:
             return out.reshape(out.shape[0], -1, 1, out.shape[-1])
         width = v.shape[-1]
         if q.shape[2] > 1 and width < q.shape[-1]:
-            # torch's kernels that hold no scores for all keys want one width: two and a half times as fast on a CPU.
+            # torch's kernels that hold no scores for all keys want one width: twice as fast on a CPU.
             v = F.pad(v, (0, q.shape[-1] - width))
         # Apart: in a graph compiled for all sizes a comparison is no bool, which enable_gqa has to be.
         grouped = {"enable_gqa": True} if groups > 1 else {}
