@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from zoo.anatomy import TRUNK
-from zoo.nn import Alibi, Attention, Decoder, GatedMLP, PreNormLayer, RMSNorm, Rope
+from zoo.nn import Alibi, Attention, Decoder, GatedMLP, PreNormLayer, RMSNorm, Rope, linear
 
 from .config import BaichuanConfig
 
@@ -34,4 +34,4 @@ class Baichuan(Decoder):
         """Logits [B, T, V] of x [B, T, D]."""
         if not self.config.has_normed_head:
             return self.lm_head(x)
-        return F.linear(x, F.normalize(self.lm_head.weight))
+        return linear(x, F.normalize(self.lm_head.weight))

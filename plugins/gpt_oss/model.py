@@ -24,6 +24,7 @@ from zoo.nn import (
     at_least_float32,
     causal,
     sliding,
+    times,
 )
 
 from .config import GptOssConfig
@@ -93,6 +94,6 @@ class ClampedExperts(Experts):
 
     def _expert(self, x: Tensor, gate: Tensor, up: Tensor, down: Tensor, *biases: Tensor) -> Tensor:
         gate_bias, up_bias, down_bias = (bias.unsqueeze(-2) for bias in biases)
-        g = (x @ gate.mT + gate_bias).clamp(max=self.limit)
-        u = (x @ up.mT + up_bias).clamp(-self.limit, self.limit)
-        return ((u + 1) * (g * torch.sigmoid(self.alpha * g))) @ down.mT + down_bias
+        g = (times(x, gate) + gate_bias).clamp(max=self.limit)
+        u = (times(x, up) + up_bias).clamp(-self.limit, self.limit)
+        return times((u + 1) * (g * torch.sigmoid(self.alpha * g)), down) + down_bias

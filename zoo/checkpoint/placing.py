@@ -13,7 +13,7 @@ from zoo.checkpoint.inspection import Ledger
 from zoo.errors import CheckpointError
 from zoo.models.buffers import fill_buffers
 from zoo.models.construction import assign, shared_parameters
-from zoo.nn.side_by_side import lay_side_by_side
+from zoo.nn.arrangement import arrange
 
 if TYPE_CHECKING:
     from zoo.parallel.plans import RankPlan
@@ -61,7 +61,7 @@ class Placer:
             widen()
         if self.plan is None:
             made = {id(self.model.get_parameter(name)) for name in self._made}
-            lay_side_by_side(self.model, lambda parameter: id(parameter) in made)
+            arrange(self.model, lambda parameter: id(parameter) in made)
         else:
             self.plan.install()
             self.ledger.made.append(str(self.plan))

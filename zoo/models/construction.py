@@ -15,7 +15,7 @@ from zoo.address_space import memory_bytes
 from zoo.anatomy.config import ModelConfig
 from zoo.errors import ConfigError, UsageError, clean
 from zoo.models.pretrained import equip
-from zoo.nn.side_by_side import lay_side_by_side
+from zoo.nn.arrangement import arrange
 from zoo.registry import installed
 from zoo.units import SHORT_NAMES, human_bytes
 
@@ -116,7 +116,7 @@ def materialise(model: nn.Module, *, device: str | torch.device, seed: int = 0) 
         return _rebuilt(model, device, seed)
     for names, parameter in shared_parameters(model):
         assign(model, names, torch.empty_like(parameter, device=device))
-    lay_side_by_side(model)
+    arrange(model)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         reset(model)
@@ -151,7 +151,7 @@ def _rebuilt(model: nn.Module, device: torch.device, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), device, default_dtype(dtype):
         torch.manual_seed(seed)
         built = installed()[config.family].build(config)
-    lay_side_by_side(built)
+    arrange(built)
     return built
 
 

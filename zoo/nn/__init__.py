@@ -28,6 +28,7 @@ from zoo.nn.outputs import ImageOutput, PairOutput
 from zoo.nn.places import Places, has_values
 from zoo.nn.pool import AttentionPool
 from zoo.nn.position import Alibi, LearnedPositions, RelativeBias, sinusoids
+from zoo.nn.products import linear, times
 from zoo.nn.retraced import RetracedCache
 from zoo.nn.rope import Rope
 from zoo.nn.rope_grid import AxialRope, InterleavedMRope, MRope
@@ -48,5 +49,6 @@ __all__ = [
     "TwinNormLayer", "UnitOffsetRMSNorm", "WholeAttention", "as_rows", "at_least_float32", "balancing_losses",
     "can_join", "can_share", "causal", "chunked", "computed_by", "delta_chunks", "delta_step", "everything",
     "gelu_bloom", "gelu_tanh", "has_values", "hidden_states", "in_int8", "initialise", "layer_of",
-    "load_balancing_loss", "matrix_of", "questions_of", "quick_gelu", "sinusoids", "sliding", "traced",
+    "linear", "load_balancing_loss", "matrix_of", "questions_of", "quick_gelu", "sinusoids", "sliding", "times",
+    "traced",
 ]  # fmt: skip

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.nn.products import goes_to_onednn
+
 GROUPED_PRODUCT: Any = getattr(F, "grouped_mm", None)
 
 
@@ -34,5 +36,6 @@ def can_group(x: Tensor, stacks: Sequence[Tensor]) -> bool:
     if x.dtype != torch.bfloat16 and (x.is_cuda or x.dtype != torch.float32):
         return False
     # Rows of 16 bytes, or multiples of that, are what its kernels read.
-    return all(isinstance(s, Tensor) and s.ndim == 3 and s.dtype == x.dtype and not s.shape[1] * s.itemsize % 16
-               and not s.shape[2] * s.itemsize % 16 for s in stacks)  # fmt: skip
+    can = all(isinstance(s, Tensor) and s.ndim == 3 and s.dtype == x.dtype and not s.shape[1] * s.itemsize % 16
+              and not s.shape[2] * s.itemsize % 16 for s in stacks)  # fmt: skip
+    return can and not goes_to_onednn(x, stacks[0][0])

@@ -18,6 +18,7 @@ from zoo.nn.grouped import Grouped, can_group
 from zoo.nn.mlp import Activation
 from zoo.nn.norm import at_least_float32
 from zoo.nn.places import has_values
+from zoo.nn.products import times
 
 Route = tuple[Tensor, Tensor]  # chosen experts [M, k] and their weights [M, k]
 
@@ -96,8 +97,7 @@ class Experts(nn.Module):
         tokens = order // chosen.shape[1]
         inputs, scale = x[tokens], weights.flatten()[order, None].to(x.dtype)
         experts, counts = torch.unique_consecutive(chosen.flatten()[order], return_counts=True)
-        out = torch.zeros_like(x)
-        start = 0
+        out, start = torch.zeros_like(x), 0
         for e, count in zip(experts.tolist(), counts.tolist(), strict=True):
             end = start + count
             h = self._expert(inputs[start:end], *(stack[e] for stack in self.stacks()))
@@ -116,7 +116,7 @@ class Experts(nn.Module):
         return self.gate_proj, self.up_proj, self.down_proj
 
     def _expert(self, x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
-        return (self.act(x @ gate.mT) * (x @ up.mT)) @ down.mT
+        return times(self.act(times(x, gate)) * times(x, up), down)
 
 
 class SoftmaxRouter(nn.Module):

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.modules import module as of_all
+
+from zoo.nn.products import is_linear, linear
 
 LARGEST = 1 << 20  # numbers of a matrix: a larger one is read for much longer than it takes to ask for its product
 ALIGNED = 64  # bytes: processors read vectors of so many
@@ -40,7 +41,7 @@ class Laid(NamedTuple):
         layer, own = self.layer, self.layer.__dict__
         is_hooked = layer._forward_hooks or layer._forward_pre_hooks
         is_other = "forward" in own or "_call_impl" in own or "_compiled_call_impl" in own
-        return type(layer) is nn.Linear and not is_hooked and not is_other
+        return is_linear(layer) and not is_hooked and not is_other
 
     @property
     def is_there(self) -> bool:
@@ -76,13 +77,13 @@ class SideBySide:
                 return None
             if not laid.is_plain:
                 return None
-        return F.linear(x, whole, self._bias)
+        return linear(x, whole, self._bias)
 
     def lay(self, owner: nn.Module, is_free: Free) -> None:
         """Put the layers' weights behind one another, if they are small and plain and each `is_free` to be moved."""
         self.forget()
         layers: list[Any] = [owner._modules.get(name) for name in self.names]
-        if any(type(layer) is not nn.Linear for layer in layers):
+        if not all(map(is_linear, layers)):
             return
         weights, biases = ([layer._parameters.get(name) for layer in layers] for name in ("weight", "bias"))
         parts = weights if all(bias is None for bias in biases) else weights + biases

@@ -10,8 +10,8 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn import functional as F
 
+from zoo.nn.products import linear
 from zoo.parallel.exchange import joined_parts
 from zoo.parallel.sums import Ranks
 
@@ -45,7 +45,7 @@ def rows_of(anew: Anew, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`whole` [B, T, D] times weight [F, D]."""
     x = anew.whole
     if not (torch.is_grad_enabled() and weight.requires_grad) or torch.is_autocast_enabled(x.device.type):
-        return F.linear(x, weight, bias)
+        return linear(x, weight, bias)
     anew.back.users += 1
     return cast(Tensor, _Rows.apply(x, anew.part.detach(), weight, bias, anew.back))
 
@@ -55,7 +55,7 @@ class _Rows(Function):
     def forward(ctx: Any, x: Tensor, part: Tensor, weight: Tensor, bias: Tensor | None, back: _Back) -> Tensor:
         ctx.save_for_backward(part, weight)
         ctx.back = back
-        return F.linear(x, weight, bias)
+        return linear(x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # pyrefly: ignore[bad-override]

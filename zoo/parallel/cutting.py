@@ -16,6 +16,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn import functional as F
 
 from zoo.anatomy.cuts import COLUMNS, ROWS, VOCABULARY
+from zoo.nn.products import linear
 from zoo.parallel.shares import bounds
 from zoo.parallel.sums import Ranks, SharedInput
 
@@ -60,7 +61,7 @@ class _ByRows:
     """A rank gives some of what the matrix gives."""
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        return F.linear(self.held.entry(x), self.weight, self.bias)
+        return linear(self.held.entry(x), self.weight, self.bias)
 
 
 class _ByColumns:
@@ -74,9 +75,9 @@ class _ByColumns:
 def in_full(x: Tensor, weight: Tensor) -> Tensor:
     """x times a matrix, of 16-bit numbers in float32: one process rounds the sum of all columns, not each part."""
     if x.dtype in (torch.float32, torch.float64) or torch.is_grad_enabled():
-        return F.linear(x, weight)
+        return linear(x, weight)
     if x.device.type == "cpu":
-        return F.linear(x.float(), weight.float())
+        return linear(x.float(), weight.float())
     return torch.mm(x.flatten(0, -2), weight.mT, out_dtype=torch.float32).unflatten(0, x.shape[:-1])
 
 
@@ -84,7 +85,7 @@ class _ByTokens:
     """A rank gives the logits of some tokens, which are then laid end to end."""
 
     def forward(self: Any, x: Tensor) -> Tensor:
-        out = F.linear(self.held.entry(x), self.weight, self.bias)
+        out = linear(self.held.entry(x), self.weight, self.bias)
         return self.held.ranks.joined(out, self.out_features)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from zoo.nn.packed import kernels
 from zoo.nn.packed.kernels import Kernel
+from zoo.nn.products import linear
 
 BAND = 1 << 18  # numbers that are unpacked at a time: in float32 1 MiB, what a core has for itself
 
@@ -114,7 +115,7 @@ class PackedLinear(nn.Module):
                 return self.kernel(flat, parts).to(x.dtype).view(*x.shape[:-1], self.out_features)
         out = torch.empty(flat.shape[0], self.out_features, dtype=x.dtype, device=x.device)
         for band in self._bands(0, self.out_features):
-            out[:, band] = flat @ self.scheme.dequantise(parts, band).to(flat).mT
+            out[:, band] = linear(flat, self.scheme.dequantise(parts, band).to(flat))
         return out.reshape(*x.shape[:-1], self.out_features)
 
     def _times_in_full(self, x: Tensor, *, is_narrow: bool) -> Tensor:
@@ -124,7 +125,7 @@ class PackedLinear(nn.Module):
         out = torch.empty(flat.shape[0], self.out_features, dtype=wide, device=x.device)
         for band in self._bands(0, self.out_features):
             numbers = self.scheme.dequantise(self.parts, band)
-            out[:, band] = flat.to(wide) @ (numbers if is_exact else numbers.to(flat)).to(wide).mT
+            out[:, band] = linear(flat.to(wide), (numbers if is_exact else numbers.to(flat)).to(wide))
         return out.reshape(*x.shape[:-1], self.out_features)
 
     def times_transposed(self, y: Tensor) -> Tensor:

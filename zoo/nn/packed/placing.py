@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zoo.nn.packed.linear import PackedLinear, PackingScheme
+from zoo.nn.products import is_linear
 
 TABLES = ("embed.weight", "embed.tokens.weight")  # of decoders and encoder-decoders, and of encoders
 
@@ -58,7 +59,7 @@ def can_be_packed(model: nn.Module, name: str) -> bool:
     weight = owner._parameters.get(leaf)
     if weight is None or len(_homes(model, weight)) > 1:
         return False
-    return weight.ndim == 3 if type(owner) is not nn.Linear else leaf == "weight"
+    return weight.ndim == 3 if not is_linear(owner) else leaf == "weight"
 
 
 def is_packable_table(model: nn.Module, name: str) -> bool:
@@ -70,7 +71,7 @@ def is_packable_table(model: nn.Module, name: str) -> bool:
     if type(table) is not nn.Embedding or table.padding_idx is not None or table.max_norm is not None:
         return False
     heads = [model.get_submodule(other) for other in _homes(model, table.weight) if other != home]
-    return len(heads) < 2 and all(type(head) is nn.Linear for head in heads)
+    return len(heads) < 2 and all(map(is_linear, heads))
 
 
 def _put_table(

@@ -1,0 +1,238 @@
+"""Large products in float32 by oneDNN: the same numbers within rounding, and torch's own for all who follow them."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import warnings
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+import zoo
+from zoo.nn import linear, products, times
+from zoo.nn.products import Linear, multiply_by_onednn
+
+pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
+D, R = 256, 512
+EPS = torch.finfo(torch.float32).eps
+drawn = partial(torch.randn, dtype=torch.float32)
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of rows of which oneDNN is asked for products, on any processor."""
+    found: list[int] = []
+
+    def product(x: Tensor, *others: Any) -> Any:
+        found.append(len(x))
+        return torch.ops.mkldnn._linear_pointwise(x, *others)
+
+    monkeypatch.setattr(products, "onednn_product", lambda: product)
+    return found
+
+
+def large(rows: int = R) -> Tensor:
+    return drawn(rows, D)
+
+
+def check(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> None:
+    """Against float64, by the bound of a sum of D products of which each step is rounded."""
+    with torch.no_grad():
+        found = linear(x, weight, bias)
+    wide, most = x.double() @ weight.double().mT, x.double().abs() @ weight.double().abs().mT
+    if bias is not None:
+        wide, most = wide + bias, most + bias.abs()
+    assert found.dtype == torch.float32
+    assert found.shape == wide.shape
+    assert ((found - wide).abs() <= (D + 2) * EPS * most).all()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 16, 17, 65, 130])
+@pytest.mark.parametrize("bias", [None, drawn(R)], ids=["plain", "biased"])
+def test_a_product_has_its_numbers_for_any_number_of_rows(asked: list[int], rows: int, bias: Tensor | None) -> None:
+    check(drawn(rows, D), large(), bias)
+    assert asked == [{17: 18, 65: 72, 130: 144}.get(rows, rows)]
+
+
+@pytest.mark.parametrize(
+    ("x", "weight"),
+    [
+        (drawn(2, 3, D), large()),
+        (drawn(D), large()),
+        (drawn(5, 2 * D)[:, :D], large()),
+        (drawn(D, 5).mT, large()),
+        (drawn(3, 1, D).expand(3, 4, D), large()),
+        (drawn(5, D), drawn(D, R).mT),
+        (drawn(5, D), drawn(R, D + 8)[:, :D]),
+        (drawn(5, D), drawn(3, R, D)[1]),
+        (drawn(5, D), nn.Parameter(large())),
+    ],
+    ids=["3d", "1d", "part", "turned", "spread", "weight turned", "weight part", "weight of a stack", "parameter"],
+)
+def test_a_product_has_its_numbers_however_they_lie(asked: list[int], x: Tensor, weight: Tensor) -> None:
+    check(x, weight)
+    assert asked
+    with torch.no_grad():
+        assert times(x, weight).equal(linear(x, weight))
+
+
+def test_texts_of_all_lengths_make_few_products_ready() -> None:
+    ready = {products._as_ready(count) for count in range(1, 4097)}
+    assert len(ready) == 16 + 8 * 8
+    assert all(count <= products._as_ready(count) <= max(count, 1.125 * count) for count in range(1, 4097))
+
+
+OTHERS = {
+    "small": (drawn(3, D), large(R - 1)),
+    "float64": (drawn(3, D).double(), large().double()),
+    "bfloat16": (drawn(3, D).bfloat16(), large().bfloat16()),
+    "no rows": (drawn(0, D), large()),
+    "one row spread": (drawn(3, D), drawn(1, 1).expand(R, D)),
+    "meta": (drawn(3, D, device="meta"), large().to("meta")),
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+@torch.no_grad()
+def test_what_is_no_large_product_in_float32_on_a_cpu_is_torchs_own(asked: list[int], case: str) -> None:
+    x, weight = OTHERS[case]
+    found, own = linear(x, weight), F.linear(x, weight)
+    assert found.shape == own.shape
+    assert found.is_meta or found.equal(own)
+    assert not asked
+
+
+@pytest.mark.parametrize(
+    ("x", "weight", "bias"),
+    [
+        (drawn(3, D + 1), large(), None),
+        (drawn(3, D), large(), drawn(R + 1)),
+        (drawn(3, D).double(), large(), None),
+        (drawn(3, D), large(), drawn(R).double()),
+    ],
+    ids=["columns", "bias", "type", "type of the bias"],
+)
+@torch.no_grad()
+def test_what_does_not_fit_is_refused_as_torch_refuses_it(
+    asked: list[int], x: Tensor, weight: Tensor, bias: Tensor | None
+) -> None:
+    with pytest.raises(RuntimeError) as own:
+        F.linear(x, weight, bias)
+    with pytest.raises(RuntimeError) as found:
+        linear(x, weight, bias)
+    assert str(found.value) == str(own.value)
+    assert not asked
+
+
+def test_gradients_go_through_torchs_own(asked: list[int]) -> None:
+    x, weight = drawn(3, D, requires_grad=True), nn.Parameter(large())
+    linear(x, weight).sum().backward()
+    assert x.grad is not None
+    assert torch.allclose(x.grad, weight.detach().sum(0).expand(3, D), rtol=1e-4, atol=1e-4)  # a sum of 512 in float32
+    assert not asked
+
+
+@torch.no_grad()
+def test_who_counts_or_casts_or_transforms_sees_torchs_own(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = drawn(3, D), large()
+    with FlopCounterMode(display=False) as counter:
+        linear(x, weight)
+    assert counter.get_total_flops() == 2 * 3 * D * R
+    with torch.autocast("cpu", torch.bfloat16):
+        assert linear(x, weight).dtype == torch.bfloat16
+    each = torch.vmap(lambda row: linear(row, weight))(x)
+    assert torch.allclose(each, F.linear(x, weight), rtol=0, atol=1e-3)
+    _, change = torch.func.jvp(partial(linear, weight=weight), (x,), (torch.ones_like(x),))
+    assert torch.allclose(change, weight.sum(1).expand(3, R), rtol=0, atol=1e-3)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.backends.mkldnn, "enabled", False)
+        linear(x, weight)
+    assert torch.backends.mkldnn.enabled
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        traced: Any = torch.jit.trace(lambda x: linear(x, weight), (x,), check_trace=False)
+    assert "mkldnn" not in str(traced.graph)
+    assert not asked
+
+
+class Own(nn.Linear):
+    """A stranger's."""
+
+
+def replaced(layer: nn.Linear) -> nn.Linear:
+    layer.forward = F.relu
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("make", "is_ours"),
+    [
+        (lambda: nn.Linear(D, R, dtype=torch.float32), True),
+        (lambda: nn.Linear(D, R - 1, dtype=torch.float32), False),
+        (lambda: Own(D, R, dtype=torch.float32), False),
+        (lambda: replaced(nn.Linear(D, R, dtype=torch.float32)), False),
+    ],
+    ids=["large", "small", "a stranger's", "replaced"],
+)
+@torch.no_grad()
+def test_only_large_layers_of_torchs_own_multiply_so(
+    asked: list[int], make: Callable[[], nn.Linear], *, is_ours: bool
+) -> None:
+    model = nn.Sequential(make())
+    names, text, x = [*model.state_dict()], str(model), drawn(3, D)
+    before = model(x)
+    multiply_by_onednn(model)
+    assert (type(model[0]) is Linear) == is_ours
+    for each in (model, copy.deepcopy(model)):
+        assert [*each.state_dict()] == names
+        assert str(each) == text
+        assert torch.allclose(each(x), before, rtol=0, atol=1e-4)
+    assert bool(asked) == is_ours
+
+
+def test_a_processor_for_which_mkl_was_made_keeps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def product(**about: object) -> Any:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: about, raising=False)
+        return products.onednn_product.__wrapped__()
+
+    assert product(cpu_name="Intel(R) Xeon(R) Platinum 8488C", avx512_f=True) is None
+    assert product(cpu_name="AMD EPYC 7763", avx512_f=False) is None
+    assert product() is None
+    if torch.backends.mkl.is_available():
+        assert product(cpu_name="AMD EPYC 9755", avx512_f=True) is torch.ops.mkldnn._linear_pointwise
+    model = nn.Sequential(nn.Linear(D, R, dtype=torch.float32))
+    monkeypatch.setattr(products, "onednn_product", lambda: None)
+    multiply_by_onednn(model)
+    assert type(model[0]) is nn.Linear
+
+
+@pytest.mark.parametrize("family", ["llama1", "gpt2"])
+def test_a_model_says_the_same_by_either(asked: list[int], monkeypatch: pytest.MonkeyPatch, family: str) -> None:
+    """Its logits differ by rounding, and not more, in a pass, in steps, and after it was kept and read."""
+    sizes = ["model.hidden_size=512", "model.num_layers=2", "model.num_heads=8", "model.vocab_size=300"]
+    more = {"llama1": ["model.intermediate_size=1024", "model.num_kv_heads=8", "model.head_dim=64"], "gpt2": []}[family]
+    model: Any = zoo.build(family, *sizes, *more, "model.max_seq_len=64", device="cpu", dtype="float32").eval()
+    assert sum(type(layer) is Linear for layer in model.modules()) >= 8
+    tokens = torch.arange(5, 25)[None]
+    with torch.inference_mode():
+        found = model(tokens)
+        cache = model.new_cache(1, 32)
+        model(tokens[:, :-1], cache=cache)
+        step = model(tokens[:, -1:], cache=cache)
+        assert asked
+        again = pickle.loads(pickle.dumps(model))
+        assert again(tokens).equal(found)
+        monkeypatch.setattr(products, "onednn_product", lambda: None)
+        own = model(tokens)
+        exact = model.double()(tokens)
+    scale = exact.abs().max()
+    for each in (found, own):
+        assert (each - exact).abs().max() <= 1e-5 * scale  # some hundred roundings of 6e-8
+    assert (step[:, -1] - exact[:, -1]).abs().max() <= 1e-5 * scale

@@ -1,0 +1,112 @@
+"""Linear layers, and the library that multiplies for them on a CPU.
+
+For numbers of 32 bits torch asks MKL, which on processors with AVX-512 that Intel did not make takes half of what they
+can, and gives one thread the whole product of a single row. There large matrices are multiplied by oneDNN, which torch
+comes with as well: twice as fast for a prompt, and nearer to what memory can bring for a token. Whoever follows what is
+computed, as gradients, compilers, counters of operations and autocast do, sees torch's own product as before.
+
+Shapes: D inner, R rows of the matrix.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+from torch.nn import functional as F
+
+SMALLEST = 1 << 17  # numbers of a matrix: a smaller one is multiplied in the time that oneDNN takes to be called
+AN_OCTAVE = 8  # numbers of rows between a power of two and the next for which oneDNN makes a product ready
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [..., D] times weight [R, D], plus bias [R]: [..., R], as `torch.nn.functional.linear` gives it."""
+    if not goes_to_onednn(x, weight, bias):
+        return F.linear(x, weight, bias)
+    rows = x.reshape(-1, x.shape[-1])
+    count = len(rows)
+    if (ready := _as_ready(count)) > count:
+        rows = torch.cat((rows, rows.new_zeros(ready - count, rows.shape[1])))
+    return onednn_product()(rows, weight, bias, "none", [], "")[:count].view(*x.shape[:-1], -1)
+
+
+def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> bool:
+    """Whether oneDNN multiplies these, and the faster, and nobody would miss torch's own product."""
+    return (
+        not torch.compiler.is_compiling()
+        and torch._C._get_tracing_state() is None
+        and weight.numel() >= SMALLEST
+        and onednn_product() is not None
+        and _is_plain(x)
+        and _is_plain(weight)
+        and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1]))
+        and x.numel() > 0
+        and x.shape[-1:] == weight.shape[1:]
+        and 1 in weight.stride()
+        and torch.backends.mkldnn.enabled
+        and not _is_followed()
+    )
+
+
+def times(x: Tensor, matrix: Any) -> Tensor:
+    """x [M, D] times a matrix [R, D], or times what stands for one, or for one of each row: x @ matrix.mT."""
+    return linear(x, matrix) if isinstance(matrix, Tensor) and matrix.ndim == 2 else x @ matrix.mT
+
+
+class Linear(nn.Linear):
+    """torch's layer, which multiplies by `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [..., D] to [..., R]."""
+        return linear(x, self.weight, self.bias)
+
+
+def is_linear(module: object) -> bool:
+    """Whether a module is torch's layer and nothing more, whoever multiplies for it."""
+    return type(module) in (nn.Linear, Linear)
+
+
+def multiply_by_onednn(model: nn.Module) -> None:
+    """Let the large linear layers of a model, a stranger's too, multiply by `linear` where that is the faster."""
+    if onednn_product() is not None:
+        for module in model.modules():
+            if type(module) is nn.Linear and "forward" not in vars(module) and module.weight.numel() >= SMALLEST:
+                module.__class__ = Linear
+
+
+@cache
+def onednn_product() -> Any:
+    """oneDNN's product (x, weight, bias, what follows it: nothing), where MKL has half the processor; else None."""
+    about = getattr(torch.cpu, "get_capabilities", dict)()  # not every release of torch tells
+    is_halved = about.get("avx512_f", False) and "Intel" not in about.get("cpu_name", "Intel")
+    if not (is_halved and torch.backends.mkl.is_available() and torch.backends.mkldnn.is_available()):
+        return None
+    return getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+
+
+def _as_ready(count: int) -> int:
+    """The least of the numbers of rows with a product ready that `count` fits: at most an eighth more.
+
+    To make one ready takes longer than to compute it, and memory that is kept; texts are of all lengths.
+    """
+    step = max(1, (1 << (count - 1).bit_length()) // (2 * AN_OCTAVE))
+    return -(-count // step) * step
+
+
+def _is_plain(part: Tensor) -> bool:
+    """Whether these are 32-bit numbers in the machine's memory, and not what computes in a way of its own."""
+    return type(part) in (Tensor, nn.Parameter) and part.dtype is torch.float32 and part.device.type == "cpu"
+
+
+def _is_followed() -> bool:
+    return bool(
+        torch.is_grad_enabled()
+        or torch.is_autocast_enabled("cpu")
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
+    )
