@@ -70,11 +70,10 @@ def test_a_product_has_its_numbers_for_any_number_of_rows(asked: list[int], rows
         (drawn(D, 5).mT, large()),
         (drawn(3, 1, D).expand(3, 4, D), large()),
         (drawn(5, D), drawn(D, R).mT),
-        (drawn(5, D), drawn(R, D + 8)[:, :D]),
         (drawn(5, D), drawn(3, R, D)[1]),
         (drawn(5, D), nn.Parameter(large())),
     ],
-    ids=["3d", "1d", "part", "turned", "spread", "weight turned", "weight part", "weight of a stack", "parameter"],
+    ids=["3d", "1d", "part", "turned", "spread", "weight turned", "weight of a stack", "parameter"],
 )
 def test_a_product_has_its_numbers_however_they_lie(asked: list[int], x: Tensor, weight: Tensor) -> None:
     check(x, weight)
@@ -90,7 +89,9 @@ def test_texts_of_all_lengths_make_few_products_ready() -> None:
 
 
 OTHERS = {
-    "small": (drawn(3, D), large(R - 1)),
+    "small": (drawn(32, D), large(R // 2 - 1)),
+    "a few rows": (drawn(31, D), large(R - 1)),
+    "part of a weight": (drawn(3, D), drawn(R, D + 8)[:, :D]),  # oneDNN multiplies, and takes a thousand times as long
     "float64": (drawn(3, D).double(), large().double()),
     "bfloat16": (drawn(3, D).bfloat16(), large().bfloat16()),
     "no rows": (drawn(0, D), large()),
@@ -175,7 +176,7 @@ def replaced(layer: nn.Linear) -> nn.Linear:
     ("make", "is_ours"),
     [
         (lambda: nn.Linear(D, R, dtype=torch.float32), True),
-        (lambda: nn.Linear(D, R - 1, dtype=torch.float32), False),
+        (lambda: nn.Linear(D, R // 2 - 1, dtype=torch.float32), False),
         (lambda: Own(D, R, dtype=torch.float32), False),
         (lambda: replaced(nn.Linear(D, R, dtype=torch.float32)), False),
     ],

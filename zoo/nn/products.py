@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-SMALLEST = 1 << 17  # numbers of a matrix: a smaller one is multiplied in the time that oneDNN takes to be called
+SMALLEST = 1 << 16  # numbers of a matrix: a smaller one is multiplied in the time that oneDNN takes to be called
+SMALLEST_OF_FEW, FEW = 1 << 17, 32  # the same for fewer rows than so many
 AN_OCTAVE = 8  # numbers of rows between a power of two and the next for which oneDNN makes a product ready
 
 
@@ -42,12 +43,13 @@ def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
         and onednn_product() is not None
         and _is_plain(x)
         and _is_plain(weight)
-        and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1]))
+        and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1] and bias.is_contiguous()))
         and x.numel() > 0
         and x.shape[-1:] == weight.shape[1:]
-        and 1 in weight.stride()
+        and (weight.numel() >= SMALLEST_OF_FEW or x.numel() >= FEW * x.shape[-1])
+        and (weight.is_contiguous() or weight.mT.is_contiguous())  # other strides take a thousand times as long
         and torch.backends.mkldnn.enabled
-        and not _is_followed()
+        and not is_followed()
     )
 
 
@@ -101,7 +103,8 @@ def _is_plain(part: Tensor) -> bool:
     return type(part) in (Tensor, nn.Parameter) and part.dtype is torch.float32 and part.device.type == "cpu"
 
 
-def _is_followed() -> bool:
+def is_followed() -> bool:
+    """Whether gradients, autocast, modes or transforms are on, which know torch's own operations alone."""
     return bool(
         torch.is_grad_enabled()
         or torch.is_autocast_enabled("cpu")
