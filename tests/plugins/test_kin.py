@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.reference.more import CONFIGS
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ConfigError
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 
@@ -70,6 +70,14 @@ def test_what_would_be_another_model_is_refused(what: str) -> None:
 def test_an_original_context_inside_the_group_alone_is_refused() -> None:
     with pytest.raises(CheckpointError, match="it stands beside the group, or is 4096"):
         read("phi4-mini", "original_max_position_embeddings", rope_scaling=INSIDE)
+
+
+@pytest.mark.parametrize("name", ["OPTModel", "OPTForSequenceClassification"])
+def test_states_that_are_projected_for_a_head_are_not_read_without_it(name: str) -> None:
+    """The bare model of transformers projects them, to fewer channels than leave the stack."""
+    assert read("opt", architectures=[name], pad_token_id=0).hidden_size == 64
+    with pytest.raises(ConfigError, match="this opt projects its states for its head"):
+        read("opt-350m", architectures=[name], pad_token_id=0)
 
 
 def test_what_a_file_leaves_out_is_what_its_makers_code_takes() -> None:
