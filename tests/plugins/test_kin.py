@@ -31,6 +31,14 @@ def test_every_key_of_the_released_spelling_is_known(case: str) -> None:
 INSIDE = {**CONFIGS["phi4-mini"][2]["rope_scaling"], "original_max_position_embeddings": 32}
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a base beside OLMo 3's groups": ("olmo3", {"rope_theta": 10000}, "rope_theta: 10000 is not supported"),
+    "a scaling of no kind of OLMo 3's layers": (
+        "olmo3", {"rope_scaling": None, "rope_parameters": {"rope_type": "linear", "factor": 2.0}},
+        "neither a group full_attention",
+    ),
+    "a context beside OLMo 3's groups": ("olmo3", {
+        "rope_scaling": None, "original_max_position_embeddings": 8,
+        "rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 2.0}},
+    }, "8 stands beside the groups"),
     "an OLMo 3 without window": ("olmo3", {"sliding_window": None}, "null is not the window"),
     "two original contexts": ("phi4-mini", {"rope_scaling": INSIDE}, "but outside the group it is 64"),
     "YaRN in a Phi-3": ("phi3", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "stretched by longrope alone"),
