@@ -29,12 +29,7 @@ def local_per_global(hf: ForeignConfig, num_layers: int, default: int) -> int:
 
 
 def global_rope(hf: ForeignConfig) -> RopeConfig:
-    """Gemma 3's, which the new spelling has under the layers' type; without types transformers ignores the group."""
-    group = hf.raw.get("rope_parameters")
-    if isinstance(group, dict) and group and not group.keys() & {"full_attention", "sliding_attention"}:
-        raise CheckpointError(
-            hf.file, "rope_parameters", "it has neither a group full_attention nor a group sliding_attention"
-        )
+    """Gemma 3's, which the new spelling has under the layers' type."""
     return hf.rope(theta=1_000_000.0, layer_type="full_attention")
 
 

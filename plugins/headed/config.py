@@ -35,6 +35,7 @@ class HeadedConfig(ModelConfig):
         check_labels(self.head, CLASSIFIERS, self.num_labels, self.labels)
         if self.has_bias and self.head != "token_classification":
             raise ConfigError(f"model.head={self.head!r} adds no bias: set model.has_bias=false")
+        self._check_trunk()
 
     @property
     def family_in_words(self) -> str:
@@ -58,6 +59,15 @@ class HeadedConfig(ModelConfig):
             trunk, dtype=self.dtype, bos_token_id=self.bos_token_id, eos_token_id=list(self.eos_token_id),
             pad_token_id=self.pad_token_id,
         )  # fmt: skip
+
+    def _check_trunk(self) -> None:
+        """Refuse a decoder that stores more of its head than the matrix which is left out: an OPT-350M's projection."""
+        if not isinstance(self.trunk, ModelConfig):
+            return
+        kept = [w.name for w in self.trunk.anatomy().weights if w.role == "head" and not is_of_head(w.name)]
+        if kept:
+            what = f"this {self.trunk.family} projects its states for its head ({kept[0]})"
+            raise ConfigError(what, why="zoo reads such a model with its own head only, not bare or with classes")
 
     def anatomy(self) -> Anatomy:
         inner = self.trunk.anatomy()

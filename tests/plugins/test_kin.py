@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.reference.more import CONFIGS
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, ConfigError
 from zoo.registry import installed
 from zoo.weights import ForeignConfig
 
@@ -31,6 +31,14 @@ def test_every_key_of_the_released_spelling_is_known(case: str) -> None:
 INSIDE = {**CONFIGS["phi4-mini"][2]["rope_scaling"], "original_max_position_embeddings": 32}
 REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
     "a base beside OLMo 3's groups": ("olmo3", {"rope_theta": 10000}, "rope_theta: 10000 is not supported"),
+    "a scaling of no kind of OLMo 3's layers": (
+        "olmo3", {"rope_scaling": None, "rope_parameters": {"rope_type": "linear", "factor": 2.0}},
+        "neither a group full_attention",
+    ),
+    "a context beside OLMo 3's groups": ("olmo3", {
+        "rope_scaling": None, "original_max_position_embeddings": 8,
+        "rope_parameters": {"full_attention": {"rope_type": "yarn", "factor": 2.0}},
+    }, "8 stands beside the groups"),
     "an OLMo 3 without window": ("olmo3", {"sliding_window": None}, "null is not the window"),
     "two original contexts": ("phi4-mini", {"rope_scaling": INSIDE}, "but outside the group it is 64"),
     "YaRN in a Phi-3": ("phi3", {"rope_scaling": {"type": "yarn", "factor": 2.0}}, "stretched by longrope alone"),
@@ -70,6 +78,14 @@ def test_what_would_be_another_model_is_refused(what: str) -> None:
 def test_an_original_context_inside_the_group_alone_is_refused() -> None:
     with pytest.raises(CheckpointError, match="it stands beside the group, or is 4096"):
         read("phi4-mini", "original_max_position_embeddings", rope_scaling=INSIDE)
+
+
+@pytest.mark.parametrize("name", ["OPTModel", "OPTForSequenceClassification"])
+def test_states_that_are_projected_for_a_head_are_not_read_without_it(name: str) -> None:
+    """The bare model of transformers projects them, to fewer channels than leave the stack."""
+    assert read("opt", architectures=[name], pad_token_id=0).hidden_size == 64
+    with pytest.raises(ConfigError, match="this opt projects its states for its head"):
+        read("opt-350m", architectures=[name], pad_token_id=0)
 
 
 def test_what_a_file_leaves_out_is_what_its_makers_code_takes() -> None:

@@ -71,6 +71,8 @@ def repair_of(
         other = reading_of(refused.family, changed, allow, overrides)
         if other is None or not other.account.is_settled or _lacking(refused.account) & _ours(other.account):
             continue  # what had no tensor before would be filled from another's
+        if not refused.account.mismatched.keys() <= {*other.account.loaded}:
+            continue  # nor is a tensor mended that nothing reads: loading would find that it is no copy
         words = _spelt(refused.config, replace(other.config, dtype=refused.config.dtype))
         if words is not None and all(known != other.config for known, _ in found):
             found.append((other.config, Remedy(words, ".".join(path), value, tuple(refused.account.missing))))

@@ -106,9 +106,7 @@ def test_a_model_in_another_type_has_the_numbers_rounded_once_more(tmp_path: Pat
 
 
 def test_a_zero_point_that_tools_read_differently_is_refused(tmp_path: Path) -> None:
-    folder = tiny.packed(tmp_path / "f", by_hand.gptq(4, 32, v2=True), dtype="float16", quantization_config=GPTQ)
-    assert open_checkpoint(folder.path).packing is not None  # all zero points are 8: read as 9
-    with_zero = tiny.packed(tmp_path / "g", lowest_zero, dtype="float16", quantization_config=GPTQ)
+    with_zero = tiny.packed(tmp_path / "g", lowest_zero, dtype="float16", quantization_config=GPTQ | {"sym": False})
     with (
         open_checkpoint(with_zero.path).open() as tensors,
         pytest.raises(CheckpointError, match=r"qzeros: has a stored zero point of 15, which no two tools read alike"),
@@ -153,6 +151,21 @@ def test_auto_rounds_layouts_are_not_taken_for_each_other(v2: bool, layout: str,
         pytest.raises(CheckpointError, match="has zero points beside the middle, and the config says symmetric"),
     ):
         tensors[f"{tiny.UP}.weight"]
+
+
+@pytest.mark.parametrize(("v2", "format"), [(True, "gptq"), (False, "gptq_v2")])
+def test_GPTQs_two_formats_are_not_taken_for_each_other(v2: bool, format: str, tmp_path: Path) -> None:
+    """Other programs take symmetric codes about their middle, whatever the file says, or follow the file."""
+    pack, config = by_hand.gptq(4, 32, v2=v2), GPTQ | {"checkpoint_format": format}
+    folder = tiny.packed(tmp_path / "f", pack, dtype="float16", quantization_config=config)
+    with (
+        open_checkpoint(folder.path).open() as tensors,
+        pytest.raises(CheckpointError, match="has zero points beside the middle, and the config says symmetric"),
+    ):
+        tensors[f"{tiny.UP}.weight"]
+    others = GPTQ | {"checkpoint_format": "gptq_v2" if v2 else "gptq", "dynamic": {"+:.*up.*": {"sym": False}}}
+    pack = by_hand.gptq(4, 32, symmetric=False, v2=v2)
+    tiny.check(tiny.packed(tmp_path / "g", pack, dtype="float16", quantization_config=others))
 
 
 def test_modules_that_the_config_excepts_are_known_by_parts_of_their_path_and_by_patterns(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from zoo.errors import clean
 from zoo.files.packed import awq, gptq
@@ -19,9 +19,6 @@ from zoo.files.packed.keys import HINT, PackingKeys, excepted, matches
 from zoo.files.packed.parts import PartsOfFile
 from zoo.files.packed.record import PackedMatrix, Packing
 from zoo.files.tensor_info import TensorInfo
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 LAYOUT_KEYS = ("packing_format", "backend")
 # What a name of a layout is made of; those behind the first five are ways to run it.
@@ -106,10 +103,4 @@ def _matrix(
     else:
         found = gptq.matrix(file, module, said, config)
     encoding = replace(found.encoding, words=f"AutoRound in the layout of {found.encoding.words}")
-    return replace(found, encoding=encoding, band=_checked if said.symmetric and layout != "awq" else found.band)
-
-
-def _checked(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> Tensor:
-    """As GPTQ's, where zero points are the middle of the codes, as `sym` says: a wrong layout is off by one."""
-    gptq.check_middle(matrix, parts, rows)
-    return gptq.band_of_words(matrix, parts, rows)
+    return replace(found, encoding=encoding)

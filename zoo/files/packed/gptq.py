@@ -76,7 +76,9 @@ def _settings(keys: PackingKeys) -> GroupedIntegers:
             keys.word(key, only, among=(only,))
     ordered = keys.flag("desc_act", False)
     keys.pass_over(*WITHOUT_EFFECT)
-    own = bool(keys.get("dynamic"))
+    own = keys.get("dynamic")
+    each = own.values() if isinstance(own, dict) else ()
+    symmetric = symmetric and not any(isinstance(one, dict) and "sym" in one for one in each)
     keys.check()
     return GroupedIntegers(None if own else bits, None if own else size, symmetric, format, ordered)
 
@@ -104,7 +106,8 @@ def matrix(file: PartsOfFile, module: str, said: GroupedIntegers, config: Mappin
         raise CheckpointError(codes.file, codes.name, f"{what} does not fill words of 32 bits")
     parts = {"codes": codes, "zeros": zeros, "scales": scales, **({"order": order} if order else {})}
     encoding = _encoding(said, bits, size, is_whole=size == columns, has_order=order is not None)
-    return PackedMatrix(name, (rows, columns), shown_dtype(config, scales.dtype), encoding, parts, band_of_words)
+    band = band_of_middle if said.symmetric else band_of_words
+    return PackedMatrix(name, (rows, columns), shown_dtype(config, scales.dtype), encoding, parts, band)
 
 
 def _columns(codes: TensorInfo, order: TensorInfo | None, said: GroupedIntegers) -> int:
@@ -130,15 +133,6 @@ def _encoding(said: GroupedIntegers, bits: int, size: int, *, is_whole: bool, ha
     return Encoding("gptq", "int", bits, (1, size), said.symmetric, has_order, words, settings)
 
 
-def check_middle(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> None:
-    """Raise CheckpointError where the zero points of some rows are not the middle of the codes."""
-    bits, offset = matrix.encoding.bits, int(matrix.encoding.settings["zero_offset"])
-    zeros = fields(parts["zeros"], bits)[:, rows]
-    if bool((zeros.float() + offset != 1 << (bits - 1)).any()):
-        why = f"in {bits} bits it is {1 << (bits - 1)}, and the layout that the config names stores it minus {offset}"
-        raise matrix.refuse("zeros", "has zero points beside the middle, and the config says symmetric", why=why)
-
-
 def band_of_words(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> Tensor:
     """Some rows of [out, in], which are columns of the parts. [R, C]"""
     bits, offset = matrix.encoding.bits, int(matrix.encoding.settings["zero_offset"])
@@ -151,3 +145,13 @@ def band_of_words(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice
         )
     turned = {**parts, "scales": parts["scales"].T}
     return integers(matrix, turned, rows, codes=codes, zeros=zeros.float() + offset)
+
+
+def band_of_middle(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slice) -> Tensor:
+    """As `band_of_words`, of symmetric codes: their zero points are the middle, and in a wrong format beside it."""
+    bits, offset = matrix.encoding.bits, int(matrix.encoding.settings["zero_offset"])
+    zeros = fields(parts["zeros"], bits)[:, rows]
+    if bool((zeros.float() + offset != 1 << (bits - 1)).any()):
+        why = f"in {bits} bits it is {1 << (bits - 1)}, and the layout that the config names stores it minus {offset}"
+        raise matrix.refuse("zeros", "has zero points beside the middle, and the config says symmetric", why=why)
+    return band_of_words(matrix, parts, rows)

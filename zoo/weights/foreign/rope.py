@@ -54,10 +54,7 @@ def read_rope(hf: ForeignConfig, theta: float, partial: float | None, layer_type
         raise _bad(
             hf, f"a partial_rotary_factor of {clean(repr(values['partial']))} is not supported: all channels rotate"
         )
-    if (name := "original_max_position_embeddings") in hf:  # Phi-3 keeps it beside the group
-        values["original_max_seq_len"] = hf[name]
-        if group.get(name) not in (None, hf[name]):
-            raise _bad(hf, f"{name} is {clean(repr(group[name]))}, but outside the group it is {clean(repr(hf[name]))}")
+    values |= _context_beside(hf, group, kind, layer_type)
     known = KEYS.get(kind, ())
     if group.get("truncate", True) is None and kind == "yarn":  # a key that is there counts for them: as false
         raise _bad(hf, "truncate is null, which is neither true nor false")
@@ -87,6 +84,21 @@ def write_rope(rope: RopeConfig, *, partial: float | None = None) -> dict[str, A
     if rope.scaling == "longrope" and rope.factor == 1.0:
         del values["factor"]  # ours means the stretch that the lengths show, as theirs does where it is absent
     return out | {name: value for name, value in values.items() if value is not None}
+
+
+def _context_beside(hf: ForeignConfig, group: dict[str, Any], kind: str, layer_type: str) -> dict[str, Any]:
+    """The context before stretching where it stands beside the group, as Phi-3's; nothing reads it beside several."""
+    if (name := "original_max_position_embeddings") not in hf:
+        return {}
+    beside, inside = hf[name], group.get(name)
+    if inside not in (None, beside):
+        raise _bad(hf, f"{name} is {clean(repr(inside))}, but outside the group it is {clean(repr(beside))}")
+    if not layer_type:
+        return {"original_max_seq_len": beside}
+    if inside is None and kind in KEYS and beside != (usual := hf.raw.get("max_position_embeddings")):
+        why = f"for kinds of layers transformers passes over it, and takes max_position_embeddings={clean(repr(usual))}"
+        raise CheckpointError(hf.file, name, f"{clean(repr(beside))} stands beside the groups, not in them", why=why)
+    return {}
 
 
 def _pass_over(hf: ForeignConfig, group: dict[str, Any], kind: str) -> None:
@@ -139,6 +151,10 @@ def _partial(hf: ForeignConfig, group: dict[str, Any], default: float | None, la
 def _group(hf: ForeignConfig, layer_type: str) -> dict[str, Any]:
     group = hf.get("rope_parameters", also=("rope_scaling",))
     group = {} if group is None else group
+    has_types = isinstance(group, dict) and bool(group.keys() & {"full_attention", "sliding_attention"})
+    if layer_type and hf.raw.get("rope_parameters") and not has_types:
+        what = "it has neither a group full_attention nor a group sliding_attention"
+        raise CheckpointError(hf.file, "rope_parameters", what, why="transformers passes over what is in neither")
     if group == {} and hf.raw.get("rope_theta") is None and "rope_scaling" not in hf.raw:
         hf.assumed["rope_parameters"] = {"rope_type": "default"}  # nothing speaks of rotation at all
     if isinstance(group, dict) and layer_type and layer_type in group and hf.raw.get("rope_parameters"):
