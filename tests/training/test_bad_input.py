@@ -61,6 +61,8 @@ def test_a_row_without_its_field_says_what_it_has(tmp_path: Path) -> None:
     assert refused(lambda: record.text("text")) == (
         f"{file}: line 1 has no text in 'text'\nit has: txt, id\nname the field: data.field=NAME"
     )
+    told = refused(lambda: record.text("prompt", row='{"prompt": "…"}'))
+    assert told.endswith('it has: txt, id\ngive rows such as {"prompt": "…"}')  # data.field names no such field
 
 
 @pytest.mark.parametrize(

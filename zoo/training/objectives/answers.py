@@ -16,6 +16,7 @@ from zoo.training.objectives.ground import Ground
 from zoo.training.objectives.pictured import PicturedAnswers, pictured_answers
 
 Told = tuple[list[int], list[bool]]  # token ids, and whether each is to be predicted
+ROWS = '{"prompt": "…", "answer": "…"} or {"messages": […]}'
 ANSWERS = ("answer", "completion", "response", "output")
 
 
@@ -61,7 +62,7 @@ def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> list[Told
     """
     if "messages" in record.values:
         return _conversation(record, tokenizer)
-    prompt, answer = record.text("prompt"), record.text(answer_field(record))
+    prompt, answer = record.text("prompt", row=ROWS), record.text(answer_field(record), row=ROWS)
     before = tokenizer.encode(prompt)
     behind = tokenizer.encode(answer, add_special_tokens=False)
     if end is not None:
@@ -82,7 +83,7 @@ def answer_field(record: Record) -> str:
         raise UsageError(
             f"{record.place} has no answer",
             why=f"it has: {has}",
-            hint='{"prompt": "…", "answer": "…"} or {"messages": […]}',
+            hint=f"give rows such as {ROWS}",
         )
     return found
 
