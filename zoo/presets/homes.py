@@ -56,9 +56,19 @@ def _tell_hidden(name: str) -> None:
     """Say that a folder or file here has the name of a preset; raise where it cannot be what was meant."""
     path, home = Path(name), _home(name)
     other = f"the preset {name!r} is " + (f"{home if '://' in home else f'hf://{home}'}" if home else "without weights")
-    checkpoint = ("config.json", "params.json", "adapter_config.json")
-    if path.is_dir() and not any((path / file).exists() for file in checkpoint) and not any(path.glob("*.gguf")):
+    if not _has_checkpoint(path):
         what = f"is a folder here, without a checkpoint, that hides the preset {name!r}"
         raise CheckpointError(name, "", what, hint=f"{other}; for the folder, name what is in it: ./{name}/...")
     what = f"{name} is what lies here under this name: ./{name}. {other[0].upper()}{other[1:]}"
     warnings.warn(what, ZooWarning, stacklevel=4)
+
+
+def tell_preset(name: str) -> None:
+    """Say that the preset of a name is taken, where a checkpoint lies here that has the name too."""
+    if name in installed().presets() and Path(name).exists() and _has_checkpoint(Path(name)):
+        warnings.warn(f"{name} is the preset here; the checkpoint that lies here is ./{name}", ZooWarning, stacklevel=3)
+
+
+def _has_checkpoint(path: Path) -> bool:
+    files = ("config.json", "params.json", "adapter_config.json")
+    return not path.is_dir() or any((path / file).exists() for file in files) or any(path.glob("*.gguf"))
