@@ -40,7 +40,8 @@ def home_of(source: str | Path) -> str | Path:
         if source.endswith((".gguf", ".safetensors", ".bin")):
             return source
         known = [*presets, *near_names(Path(source))]
-        raise UnknownName(f"{clean(source)!r} is neither a folder, a file nor a preset", source, known)
+        what = f"{clean(source)!r} is neither a folder, a file nor a preset{installed().not_loaded}"
+        raise UnknownName(what, source, known)
     if not (home := _home(source)):
         raise UsageError(
             f"the preset {source!r} does not say where its weights are", hint="give a folder or hf://org/name"
