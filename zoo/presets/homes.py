@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from zoo.errors import CheckpointError, NetworkError, UnknownName, UsageError, ZooWarning, clean
+from zoo.errors import CheckpointError, NetworkError, UnknownName, UsageError, WrongType, ZooWarning, clean
 from zoo.files.folders import near_names
 from zoo.presets.catalogue import config, in_the_box
 from zoo.presets.hub_ids import with_preset
@@ -29,6 +29,8 @@ def located(source: str | Path, *, allow_pickle: bool = False) -> Place:
 
 def home_of(source: str | Path) -> str | Path:
     """Where the weights of a preset live, if `source` is a preset's name and no path; else `source` itself."""
+    if not isinstance(source, str | Path):
+        raise WrongType("the source", source, "a name or a path of a checkpoint")
     if isinstance(source, Path) or "/" in source:
         return source
     presets = installed().presets()
