@@ -104,6 +104,9 @@ def embedder_of(
     if own:
         if recipe is not None:
             raise UsageError(f"{clean(ledger.source)} has vectors of its own", hint="leave pooling out")
+    elif "tokens" not in wanted(model):
+        what = f"{clean(ledger.source)} is a {ledger.config.family_in_words}, which gives no vectors"
+        raise UsageError(what, hint="of pictures CLIP, SigLIP and DINOv2 give them; zoo classify gives classes")
     elif recipe is None:
         recipe = recipe_of(home, pooling)
     return Embedder(ledger, recipe, allow_pickle, own, wanted(model) if own else ("tokens",))
