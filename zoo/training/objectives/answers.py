@@ -11,7 +11,7 @@ import numpy as np
 from zoo.errors import UsageError, ZooWarning, some
 from zoo.text import Tokenizer
 from zoo.training.corpus import Record, pieces, shared_rows, text_corpus
-from zoo.training.objectives.causal import NextToken, next_token
+from zoo.training.objectives.causal import NextToken, check_decoder, next_token
 from zoo.training.objectives.ground import Ground
 from zoo.training.objectives.pictured import PicturedAnswers, pictured_answers
 
@@ -28,6 +28,7 @@ def answers(ground: Ground) -> NextToken | PicturedAnswers:
     records = [*ground.records()]
     if any(record.values.get("images") for record in records):
         return pictured_answers(ground, records, answer_field(records[0]))
+    check_decoder(ground)
     rows = whole([told for record in records for told in answered(record, ground.words, ground.end)], ground)
     corpus = text_corpus(ids for ids, _ in rows)
     told = np.concatenate([np.asarray(wanted, dtype=bool) for _, wanted in rows])
