@@ -31,7 +31,7 @@ def refuse_edited(config: ModelConfig, built_from: Mapping[str, Any] | None) -> 
         path, now, before = changes[0]
         what = f"model.config says {path}={now!r}, and the model was built with {before!r}"
         more = f"changed too: {some([path for path, *_ in changes[1:]])}" if changes[1:] else ""
-        hint = f"change a model where it is made: zoo.load(source, '{path}={now}'), zoo.build(name, '{path}={now}')"
+        hint = f"build it so, zoo.build(NAME, '{path}={now}', device='cpu'), and give it the weights: load_state_dict"
         raise UsageError(what, why=more, hint=hint)
 
 
