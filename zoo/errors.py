@@ -36,6 +36,13 @@ class UnknownName(UsageError):
         super().__init__(what, why=did_you_mean(name, known), hint=hint)
 
 
+class WrongType(UsageError):
+    """A value that is not of the types that a function takes."""
+
+    def __init__(self, name: str, value: object, wanted: str, *, hint: str = "") -> None:
+        super().__init__(f"{name} is of type {type(value).__name__}, not {wanted}", hint=hint)
+
+
 class ConfigError(UsageError):
     """A config whose fields contradict each other or hold a value that does not exist."""
 

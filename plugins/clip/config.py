@@ -67,7 +67,7 @@ class CLIPConfig(ModelConfig):
         with a.under("text"):
             a.embedding("embed", t.vocab_size, t.hidden_size)
             a.embedding("positions", t.max_seq_len, t.hidden_size, role="position")
-            describe_layers(a, t, role="attention")
+            describe_layers(a, t, is_vision=False)
             a.norm("norm", t.hidden_size, bias=True)
             if self.projection_size is not None:
                 a.weight("projection.weight", (self.projection_size, t.hidden_size), "head")

@@ -129,7 +129,7 @@ def describe_text(a: Anatomy, t: SiglipTextConfig) -> None:
     with a.under("text"):
         a.embedding("embed", t.vocab_size, t.hidden_size)
         a.embedding("positions", t.max_seq_len, t.hidden_size, role="position")
-        describe_layers(a, t, role="attention")
+        describe_layers(a, t, is_vision=False)
         a.norm("norm", t.hidden_size, bias=True)
         a.weight("projection.weight", (t.projection_size, t.hidden_size), "head")
         a.weight("projection.bias", (t.projection_size,), "head")

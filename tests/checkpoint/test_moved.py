@@ -150,6 +150,23 @@ def test_pickles_are_moved_too(source: Path, tmp_path: Path) -> None:
     assert contents(tmp_path / "a")[FILE] == contents(tmp_path / "b")[FILE]
 
 
+def test_tensors_of_gguf_are_moved_too_and_refused_where_the_file_was_written_anew(tmp_path: Path) -> None:
+    """Qwen 2's table to llama.cpp changes names alone."""
+    source = zoo.save(zoo.build("qwen2-0.5b", *SMALL, "model.sliding_window=null", device="cpu"), tmp_path / "a")
+    convert(source, file := tmp_path / "a.gguf", format="gguf")
+    ledger = inspect(file)
+    assert ExportPlan.of(ledger, "hf", None).moves()
+    convert(file, tmp_path / "b", format="hf")
+    theirs = load_file(source / FILE)
+    assert all(torch.equal(value, theirs[name]) for name, value in load_file(tmp_path / "b" / FILE).items())
+    other = zoo.save(zoo.build("qwen2-0.5b", *SMALL, "model.num_layers=3", device="cpu"), tmp_path / "c")
+    convert(other, tmp_path / "c.gguf", format="gguf")
+    (tmp_path / "c.gguf").replace(file)
+    with pytest.raises(CheckpointError, match="changed since its header was read"):
+        convert_ledger(ledger, tmp_path / "out", format="hf")
+    assert not (tmp_path / "out").exists()
+
+
 def test_nan_is_refused_by_the_tensor_s_name_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
     def spoil(tensors: dict[str, torch.Tensor]) -> None:
         tensors["model.layers.1.self_attn.q_proj.weight"][3, 3] = torch.inf

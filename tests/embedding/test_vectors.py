@@ -24,6 +24,7 @@ from tests.embedding.folders import KIND, MODES, sentence_folder, write
 from tests.some import some
 from zoo.cli import main
 from zoo.errors import CheckpointError, UsageError
+from zoo.registry import installed
 
 TEXTS = ["One day a girl went to the park.", "The dog", "She was very happy, for her mother gave her a big red ball."]
 ARITHMETIC: dict[str, Callable[[Tensor], Tensor]] = {  # states [T, D] of one text to a vector
@@ -180,6 +181,13 @@ def test_what_is_said_in_older_names_counts_and_no_end_is_cut_for_a_beginning(fo
 def test_a_projection_that_does_not_fit_is_refused(dense: dict[str, Any], tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="2_Dense"):
         zoo.embed(sentence_folder(tmp_path / "a", "mean", dense=dense), texts="A")
+
+
+def test_a_model_of_pictures_without_vectors_is_not_asked_how(tmp_path: Path) -> None:
+    vit = zoo.save(zoo.build(installed()["vit"].config_class.tiny(), device="cpu"), tmp_path / "vit")
+    for pooling in (None, "cls"):
+        with pytest.raises(UsageError, match="is a vit, which gives no vectors"):
+            zoo.embed(vit, images="cat.png", pooling=pooling)
 
 
 def test_what_cannot_be_asked_for_is_refused(folder: Path) -> None:

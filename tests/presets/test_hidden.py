@@ -35,6 +35,20 @@ def test_a_folder_with_one_is_read_and_says_so() -> None:
         assert zoo.load("gpt2").config.family == "llama"
 
 
+@pytest.mark.slow
+def test_where_the_preset_is_taken_it_says_so_and_numbers_are_never_of_one_beside_weights_of_the_other() -> None:
+    shutil.copytree(TINY, "gpt2")
+    told = "note: gpt2 is the preset here; the checkpoint that lies here is ./gpt2"
+    shown = run("show", "gpt2")
+    assert (shown.stderr.strip(), "124M" in shown.stdout) == (told, True)
+    with pytest.warns(ZooWarning, match="gpt2 is the preset here"):
+        found = zoo.compare("gpt2", TINY)
+    assert [s.config.family for s in found.subjects] == ["gpt2", "llama"]
+    with pytest.warns(ZooWarning, match="gpt2 is what lies here"):
+        measured = zoo.compare("gpt2", TINY, text="sample")
+    assert [s.config.family for s in measured.subjects] == ["llama", "llama"]
+
+
 def test_a_mistyped_name_is_answered_with_what_lies_here_too() -> None:
     Path("my-model").mkdir()
     with pytest.raises(UnknownName, match="did you mean: my-model"):

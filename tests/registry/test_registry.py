@@ -94,6 +94,13 @@ def test_a_broken_plugin_is_listed_with_its_reason(listed, name, reason):
     assert listed[name]["families"] == []
 
 
+@pytest.mark.parametrize("words", [["show", "absent-7b"], ["list", "absent"], ["inspect", "absent-7b"]], ids=" ".join)
+def test_a_name_that_is_not_known_may_be_of_a_plugin_that_is_not_loaded(site, words):
+    told = zoo(*words, site=site).stderr.splitlines()[0]
+    assert "absent" in told.partition("(plugins that are not loaded: ")[2]
+    assert told.endswith("; see zoo plugins)")
+
+
 def test_a_plugin_that_wants_another_zoo_is_refused_before_it_is_imported(listed):
     assert listed["newer"]["state"] == "refused"
     assert listed["newer"]["reason"].startswith("requires zoo-lm>=9, this is zoo-lm ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from resource import RUSAGE_SELF, getrusage
 from typing import Any
@@ -17,6 +18,7 @@ from tokenizers import Tokenizer as Backend
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
+import zoo
 from tests.training.runs import job, tiny, token_file
 from zoo.errors import UsageError, ZooError
 from zoo.files import write
@@ -61,6 +63,8 @@ def test_a_row_without_its_field_says_what_it_has(tmp_path: Path) -> None:
     assert refused(lambda: record.text("text")) == (
         f"{file}: line 1 has no text in 'text'\nit has: txt, id\nname the field: data.field=NAME"
     )
+    told = refused(lambda: record.text("prompt", row='{"prompt": "…"}'))
+    assert told.endswith('it has: txt, id\ngive rows such as {"prompt": "…"}')  # data.field names no such field
 
 
 @pytest.mark.parametrize(
@@ -188,3 +192,17 @@ def test_frozen_parameters_do_not_move_and_have_no_state(tmp_path: Path) -> None
     assert all(".attn." in name for name in moved)
     stored = load_file(tmp_path / "run" / "optimizer.safetensors")
     assert all(".attn." in name for name in stored if name.startswith("optimizer/"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "objective", "told"),
+    [("t5", "span", "put the tokenizer that the weights were trained with beside them"),
+     ("bert", "mlm", "take a checkpoint that has one, or objective=causal")],
+)  # fmt: skip
+def test_loaded_weights_are_not_told_to_change(tmp_path: Path, family: str, objective: str, told: str) -> None:
+    (file := tmp_path / "a.txt").write_text("a b c")
+    config = replace(tiny(family), **({"head": "none"} if family == "bert" else {}))
+    source = zoo.save(zoo.build(config, device="cpu"), tmp_path / family)
+    made = job(tmp_path / "run", file, source=str(source), objective={"name": objective})
+    assert told in refused(lambda: train(made))

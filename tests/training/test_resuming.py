@@ -41,6 +41,17 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path: Path) -> None:
         assert told in refused(lambda: train(same, resume=True))
 
 
+def test_a_run_that_is_at_its_end_says_what_goes_on(tmp_path: Path) -> None:
+    file, told = token_file(tmp_path), []
+    train(job(tmp_path / "run", file, train={"steps": 2, "stop": 1}))
+    train(job(tmp_path / "run", file, train={"steps": 2, "stop": 1}), resume=True, tell=told.append)
+    assert "going on after step 1: train.stop=1 leaves no more; train.stop=null goes on to step 2" in told
+    train(job(tmp_path / "run", file, train={"steps": 2}), resume=True, tell=told.append)
+    assert told.count("going on after step 1") == 1
+    train(job(tmp_path / "run", file, train={"steps": 2}), resume=True, tell=told.append)
+    assert "going on after step 2: train.steps=2 leaves no more; a larger number goes on" in told
+
+
 RESUMED = {
     "data.length": {"data": {"length": 8}},
     "data.packing": {"data": {"packing": "plain"}},

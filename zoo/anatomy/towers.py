@@ -109,11 +109,12 @@ def describe_embeddings(a: Anatomy, c: Patched, *, has_class_token: bool, has_bi
         a.embedding("positions", c.num_patches + has_class_token, c.hidden_size, role="vision")
 
 
-def describe_layers(a: Anatomy, c: Layered, *, has_qkv_bias: bool = True, role: str = "vision") -> None:
+def describe_layers(a: Anatomy, c: Layered, *, has_qkv_bias: bool = True, is_vision: bool = True) -> None:
     """The weights of `num_layers` of zoo.nn.vision.vision_layer, below `layers`; a text tower has such layers too."""
     heads = c.num_heads, c.num_heads, c.hidden_size // c.num_heads
+    norm, attn, mlp = ["vision"] * 3 if is_vision else ("norm", "attention", "mlp")
     with a.under("layers.{i}", range(c.num_layers)):
-        a.norm("attn_norm", c.hidden_size, bias=True, role=role)
-        a.attn(c.hidden_size, *heads, bias=has_qkv_bias, out_bias=True, role=role)
-        a.norm("mlp_norm", c.hidden_size, bias=True, role=role)
-        a.mlp(c.hidden_size, c.intermediate_size, role=role)
+        a.norm("attn_norm", c.hidden_size, bias=True, role=norm)
+        a.attn(c.hidden_size, *heads, bias=has_qkv_bias, out_bias=True, role=attn)
+        a.norm("mlp_norm", c.hidden_size, bias=True, role=norm)
+        a.mlp(c.hidden_size, c.intermediate_size, role=mlp)

@@ -143,7 +143,8 @@ def _form(name: str, group: int | None) -> WrittenForm:
     from zoo.checkpoint.forms import FORMS
 
     if name not in FORMS:
-        raise UnknownName(f"form={name!r} is not known", name, [*FORMS, *OF_LLAMA_CPP])
+        hint = "AWQ and GPTQ are read, and not written: zoo calibrates nothing" if name in ("awq", "gptq") else ""
+        raise UnknownName(f"zoo rounds to no form {name!r}", name, [*FORMS, *OF_LLAMA_CPP], hint=hint)
     chosen = FORMS[name]
     if group is not None and group not in chosen.groups:
         sizes = f"{name} has groups of {some([str(size) for size in chosen.groups])}" if chosen.groups else ""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from zoo.adapters.peft_library import is_adapted
 from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.edited import refuse_edited
 from zoo.checkpoint.announced import check_written, export_steps, foreign_specs
 from zoo.checkpoint.as_it_lay import as_it_lay, check_dtype, settings_of
 from zoo.checkpoint.over_ranks import written
@@ -46,6 +47,7 @@ def save(
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
         raise UsageError("the model has no zoo config", hint="save a model that zoo.build or zoo.load made")
+    refuse_edited(config, getattr(model, "built_from", None))
     if is_adapted(model):
         hint = "zoo.adapters.save_adapter(model, folder) writes it, zoo.adapters.merge(model) takes it in"
         raise UsageError("zoo.save: an adapter stands beside the weights", hint=hint)

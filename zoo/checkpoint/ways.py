@@ -17,6 +17,7 @@ from zoo.checkpoint.places import in_file
 from zoo.checkpoint.ties import check_moved
 from zoo.errors import CheckpointError
 from zoo.files.bits import all_finite
+from zoo.files.gguf_file import read_gguf_header
 from zoo.files.hashing import Hashing
 from zoo.files.moved import moved
 from zoo.files.pickle_file import read_pickle_header
@@ -79,11 +80,17 @@ def moves_of(plan: ExportPlan) -> dict[str, TensorInfo] | None:
 
 def _check_places(moves: Mapping[str, TensorInfo], file: Path) -> None:
     """Refuse a file that was written anew since its header was read: its tensors may lie elsewhere."""
-    found = read_header(file).tensors if file.suffix == ".safetensors" else read_pickle_header(file)
+    found = _header_of(file)
     places = {info.offset: info for info in found.values()}
     for info in moves.values():
         if info.file == file and not _is_there(info, found.get(info.name) or places.get(info.offset)):
             raise CheckpointError(file, info.name, "changed since its header was read")
+
+
+def _header_of(file: Path) -> Mapping[str, TensorInfo]:
+    if file.suffix == ".gguf":
+        return read_gguf_header(file).tensors
+    return read_header(file).tensors if file.suffix == ".safetensors" else read_pickle_header(file)
 
 
 def _is_there(info: TensorInfo, found: TensorInfo | None) -> bool:

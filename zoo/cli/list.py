@@ -81,7 +81,7 @@ def _nothing(pattern: str, family: str | None) -> UnknownName:
     hidden = [name for name in installed().presets() if matches(name, pattern)]
     hint = f"of other families, or of a plugin that is not loaded: {some(hidden)}" if hidden else ""
     within = f" of the family {family}" if family else ""
-    return UnknownName(f"no model{within} matches {pattern!r}", pattern, known, hint=hint)
+    return UnknownName(f"no model{within} matches {pattern!r}{installed().not_loaded}", pattern, known, hint=hint)
 
 
 def _row(r: ModelRecord, boxed: frozenset[str]) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from zoo.cli import hub_cache, output
 from zoo.cli.datasheet import fewer, rows, weights
 from zoo.errors import UsageError, ZooError, clean
 from zoo.presets import config as read_preset
+from zoo.presets.homes import tell_preset
 from zoo.presets.hub_ids import preset_of
 from zoo.presets.named import FILES, is_path, rounding_of
 from zoo.registry import Plugin, find_preset, installed
@@ -60,6 +61,7 @@ def command(model: str, overrides: tuple[str, ...], fits: str | None, is_json: b
         return
     if "/" in model and model not in installed().presets():
         raise UsageError(f"{model!r} is not a model that zoo list shows", hint=f"a checkpoint: zoo inspect {model}")
+    tell_preset(model)
     overrides, form = _parted(overrides)
     ways, overrides = _over_devices(overrides)
     config = _composed(model, overrides)

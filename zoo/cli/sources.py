@@ -16,6 +16,7 @@ def sourced(command: str, words: Sequence[str], keys: Collection[str]) -> list[s
     Raises UsageError where no model is named, or two.
     """
     from zoo.measurement.speed.benchmark import is_source
+    from zoo.presets.homes import tell_preset
 
     # A folder at home that the shell left as it was: ~KEY, without a slash, takes something away.
     words = [os.path.expanduser(word) if word.startswith("~/") else word for word in words]
@@ -30,6 +31,9 @@ def sourced(command: str, words: Sequence[str], keys: Collection[str]) -> list[s
     shaping = [word for word in words if word not in bare and head(word) not in {"hydra", *keys}]
     models = bare[0].split(",") if not Path(bare[0]).exists() else [bare[0]]
     have_weights = [is_source(model, shaping) for model in models]
+    for model, has in zip(models, have_weights, strict=True):
+        if not has:
+            tell_preset(model)
     if not any(have_weights):
         return list(words)
     if not all(have_weights):

@@ -158,7 +158,7 @@ def compare(
         item_bytes(bytes_dtype)
     if text is None and measuring:
         raise UsageError(f"{min(measuring)} needs a text on which the weights are measured", hint='add text="sample"')
-    found = distinct([ComparedModel.of(what) for what in subjects])
+    found = distinct([ComparedModel.of(what, is_measured=text is not None) for what in subjects])
     told = rows(found, Terms(length, lora_rank, bytes_dtype))
     numbers = None
     if text is not None:

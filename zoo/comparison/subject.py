@@ -12,6 +12,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.quantisation import quantisation, quantised_bytes
 from zoo.anatomy.size import Size
 from zoo.errors import UsageError, ZooError, clean
+from zoo.presets.homes import tell_preset
 from zoo.presets.hub_ids import preset_of
 from zoo.presets.named import FILES, NamedModel, is_path, named
 from zoo.registry import installed
@@ -34,8 +35,8 @@ class ComparedModel:
     rounded: int | None = None  # bytes of the weights in memory, where they are rounded on the way in
 
     @classmethod
-    def of(cls, what: str | Path | ModelConfig) -> ComparedModel:
-        """The subject that `what` names.
+    def of(cls, what: str | Path | ModelConfig, *, is_measured: bool = False) -> ComparedModel:
+        """The subject that `what` names; where its weights `is_measured` too, what they lie beside.
 
         A name of `zoo list`, overrides behind it ("llama3 model.num_kv_heads=4"), a folder, a file, org/name,
         hf://org/name@rev or pkg://package/path. Of a checkpoint the headers are read, and all of it must be accounted
@@ -46,10 +47,12 @@ class ComparedModel:
         model = named(what)
         name = preset_of(model.name)
         is_file = isinstance(what, Path) or is_path(what) or "/" in name or name.endswith(FILES) or Path(name).exists()
-        if model.adapter is not None or (is_file and name not in installed().presets()):
+        is_weights = model.adapter is not None or (is_measured and Path(name).exists())
+        if is_weights or (is_file and name not in installed().presets()):
             ledger = _ledger_of(model)
             found = replace(cls._sized(str(what), ledger.config), stored=ledger.nbytes)
         else:
+            tell_preset(name)
             words = [*model.overrides, *([f"family={model.family}"] if model.family else [])]
             found = cls._sized(str(what), _of_preset(name, words), _description(name))
         return found if model.quantize is None else found._rounded(model.quantize)

@@ -51,7 +51,7 @@ def classify(
     """
     texts, images, labels, two = as_list(texts), as_list(images), as_list(labels), as_pairs(pairs)
     if not texts and not images and not two:
-        raise UsageError("there is nothing to classify", hint="give texts, pairs or images")
+        raise UsageError("there is nothing to classify", hint="give texts (-p), pairs (--pair) or images (--image)")
     if len(set(labels)) < len(labels) or not all(label.strip() for label in labels):
         raise UsageError("labels are words that differ, and one is empty or stands there twice")
     opened = open_reader(

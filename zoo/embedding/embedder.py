@@ -18,7 +18,7 @@ from zoo.checkpoint.inspection import Ledger
 from zoo.embedding.pooling import pooled, projected
 from zoo.embedding.reading import Opened, ledger_of
 from zoo.embedding.recipe import VectorRecipe, recipe_of
-from zoo.errors import UsageError, clean
+from zoo.errors import UsageError, WrongType, clean
 from zoo.models.construction import on_meta
 from zoo.models.trial import wanted
 from zoo.presets.homes import located
@@ -51,6 +51,8 @@ class Embedder:
         reading = Opened(None, self.ledger, self.max_len)
         if self.recipe is None:
             return reading.rows(texts)
+        if wrong := [text for text in texts if not isinstance(text, str)]:
+            raise WrongType("what is to be read", wrong[0], "a text")
         words = [self.recipe.prompt(prompt_name) + text for text in texts]
         return reading.rows([text.lower() for text in words] if self.recipe.is_lower else words)
 
@@ -102,6 +104,9 @@ def embedder_of(
     if own:
         if recipe is not None:
             raise UsageError(f"{clean(ledger.source)} has vectors of its own", hint="leave pooling out")
+    elif "tokens" not in wanted(model):
+        what = f"{clean(ledger.source)} is a {ledger.config.family_in_words}, which gives no vectors"
+        raise UsageError(what, hint="of pictures CLIP, SigLIP and DINOv2 give them; zoo classify gives classes")
     elif recipe is None:
         recipe = recipe_of(home, pooling)
     return Embedder(ledger, recipe, allow_pickle, own, wanted(model) if own else ("tokens",))

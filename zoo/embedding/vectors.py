@@ -78,7 +78,7 @@ def embed(
     """
     texts, images = as_list(texts), as_list(images)
     if not texts and not images:
-        raise UsageError("there is nothing to embed", hint="give texts or images")
+        raise UsageError("there is nothing to embed", hint="give texts (-p) or images (--image)")
     embedder = embedder_of(source, *overrides, pooling=pooling, family=family, allow=allow, allow_pickle=allow_pickle)
     ledger = embedder.ledger
     if images and (embedder.recipe is not None or "pixels" not in embedder.reads):

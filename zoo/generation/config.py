@@ -63,6 +63,14 @@ class GenerationSettings(TypedDict, total=False):
     json_schema: dict[str, Any] | str | None
 
 
+ELSEWHERE = {  # words of other libraries, and what says the same here
+    "do_sample": "temperature=0 takes the likeliest token; above 0 tokens are drawn",
+    "streamer": "zoo.stream(model, prompt) gives the text in pieces",
+    "stream": "zoo.stream(model, prompt) gives the text in pieces",
+    "max_tokens": "max_new_tokens counts the tokens that are added",
+}
+
+
 @dataclass(frozen=True)
 class GenerationConfig:
     """Settings of one generation; as it stands it is greedy. `None` means absent."""
@@ -134,6 +142,8 @@ class GenerationConfig:
         """A copy with these settings, None among them as the default. Raises UnknownName for one that there is not."""
         known = {f.name for f in dataclasses.fields(self)}
         if wrong := next((name for name in settings if name not in known), None):
+            if wrong in ELSEWHERE:
+                raise UsageError(f"there is no setting {wrong!r} of generation", hint=ELSEWHERE[wrong])
             raise UnknownName(f"there is no setting {wrong!r} of generation", wrong, known)
         changes = {name: _listed(name, value) for name, value in settings.items()}
         return dataclasses.replace(self, **changes)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, WrongType
 from zoo.generation.protocols import TokenizerLike
 
 Prompts = str | Tensor | Sequence[str] | Sequence[int] | Sequence[Sequence[int]]
@@ -63,12 +63,20 @@ def batch_of(
 
 
 def has_text(prompts: Prompts) -> bool:
-    """Whether any prompt is a text, for which a tokenizer is needed."""
+    """Whether any prompt is a text, for which a tokenizer is needed. Raises UsageError for what holds no prompts."""
+    _check(prompts)
     return isinstance(prompts, str) or (not isinstance(prompts, Tensor) and any(isinstance(p, str) for p in prompts))
+
+
+def _check(prompts: object) -> None:
+    if isinstance(prompts, bytes | bytearray) or not isinstance(prompts, Sequence | Tensor):  # a generator is read once
+        hint = "prompts.tolist() are token ids" if hasattr(prompts, "tolist") else ""
+        raise WrongType("the prompt", prompts, "a text, token ids, or a list of either", hint=hint)
 
 
 def rows_of(prompts: Prompts, tokenizer: TokenizerLike | None, attention_mask: Tensor | None) -> list[list[int]]:
     """The real token ids of every prompt."""
+    _check(prompts)
     if isinstance(prompts, Tensor):
         return _tensor_rows(prompts, attention_mask)
     if attention_mask is not None:
@@ -96,5 +104,6 @@ def _row(prompt: object, number: int, tokenizer: TokenizerLike | None) -> list[i
         return tokenizer.encode(prompt)
     ids = prompt.tolist() if isinstance(prompt, Tensor) else prompt
     if not isinstance(ids, Sequence) or not all(type(token) is int for token in ids):
-        raise UsageError(f"prompt {number} is {type(prompt).__name__}, not a text or a list of token ids")
+        hint = "tokenizer.encode_chat(messages) gives the tokens of a conversation" if isinstance(prompt, dict) else ""
+        raise UsageError(f"prompt {number} is {type(prompt).__name__}, not a text or a list of token ids", hint=hint)
     return list(ids)

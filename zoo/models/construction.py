@@ -13,7 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from zoo.address_space import memory_bytes
 from zoo.anatomy.config import ModelConfig
-from zoo.errors import ConfigError, UsageError, clean
+from zoo.errors import ConfigError, UsageError, WrongType, clean
 from zoo.models.pretrained import equip
 from zoo.nn.arrangement import arrange
 from zoo.registry import installed
@@ -46,6 +46,8 @@ def build(
         from zoo.presets.composition import compose
 
         model = compose(model, *overrides)
+    elif not isinstance(model, ModelConfig):
+        raise WrongType("the model to build", model, "a preset's name or a config")
     elif overrides:
         raise UsageError("overrides are for a preset's name, not for a config")
     bare = on_meta(model, dtype=dtype)
@@ -76,9 +78,7 @@ def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> n
     except (RuntimeError, TypeError) as error:
         if "overflow" not in str(error).lower():
             raise
-        raise ConfigError(
-            "the product of the sizes is more bytes than can be counted", why=clean(error, 200)
-        ) from error
+        raise ConfigError("the product of the sizes is more bytes than can be counted", why=clean(error)) from error
 
 
 def model_class(family: str) -> type[nn.Module]:
@@ -178,8 +178,8 @@ def as_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     """
     if dtype is None:
         return None
-    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, SHORT_NAMES.get(dtype, dtype), None)
-    told = repr(dtype) if isinstance(dtype, str) else str(dtype)
+    found = dtype if isinstance(dtype, torch.dtype) else getattr(torch, SHORT_NAMES.get(str(dtype), str(dtype)), None)
+    told = repr(dtype) if isinstance(dtype, str) else clean(dtype)
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
         raise UsageError(f"dtype={told} is not a floating-point type", hint="try float32, bfloat16 or float16")
     if found.itemsize < 2:
@@ -193,11 +193,11 @@ def as_device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
         if found.type != "meta":
             torch.empty(0, device=found)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, TypeError) as error:
         reason = clean(str(error).partition("\n")[0], 240) or "it is not there"
         others = [name for name in ("cpu", "cuda", "meta") if name != str(device).partition(":")[0]]
         hint = f"try {', '.join(others[:-1])} or {others[-1]}"
-        raise UsageError(f"device={device!r} cannot be used", why=reason, hint=hint) from None
+        raise UsageError(f"device={clean(repr(device))} cannot be used", why=reason, hint=hint) from None
     return found
 
 

@@ -26,7 +26,7 @@ from omegaconf import DictConfig, OmegaConf, errors
 
 from zoo.anatomy.config import ModelConfig, refuse_absurd
 from zoo.anatomy.ranges import refuse_out_of_range
-from zoo.errors import ConfigError, UsageError, ZooError, ZooWarning, clean
+from zoo.errors import ConfigError, UsageError, WrongType, ZooError, ZooWarning, clean
 from zoo.presets.catalogue import config as read_preset
 from zoo.presets.hydra_source import CheckedPresets, Schemas, ZooSearchPath
 from zoo.presets.mistakes import hidden_preset, no_field
@@ -46,6 +46,9 @@ def compose(model: str, *overrides: str) -> ModelConfig:
 
     Raises UsageError for a name, key or value that is not known, ConfigError for values that contradict each other.
     """
+    for word in (model, *overrides):
+        if not isinstance(word, str):
+            raise WrongType("a preset or override", word, "a text, such as llama3 or model.num_layers=4")
     config = _as_it_stands(model) if not overrides else None
     if config is None:
         config = by_hydra(model, *overrides)

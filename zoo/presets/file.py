@@ -16,7 +16,7 @@ from zoo.errors import ConfigError, UnknownName, ZooError, clean
 from zoo.presets.fields import too_much
 from zoo.presets.values import parsed
 from zoo.registry import OURS, Preset
-from zoo.registry.plugins import no_such
+from zoo.registry.finding import no_such
 
 MAX_FILES = 8  # that a preset and all it extends may be
 MAX_ENTRIES = 10_000  # of those of strangers, one by one and in all

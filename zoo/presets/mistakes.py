@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from zoo.errors import UsageError, clean, did_you_mean, nearest, some
-from zoo.registry.plugins import no_such
+from zoo.registry.finding import no_such
 
 NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from zoo.anatomy.quantisation import quantisation
-from zoo.errors import UsageError, clean
+from zoo.errors import UsageError, WrongType, clean
 from zoo.registry import installed
 
 FILES = (".gguf", ".safetensors", ".bin", ".pth")  # how the name of a checkpoint's file may end
@@ -30,6 +30,9 @@ def named(what: str | Path) -> NamedModel:
 
     Raises UsageError for quotes that do not close and for no name, UnknownName for a rounding that there is not.
     """
+    if not isinstance(what, str | Path):
+        hint = "zoo.verify(model, against=...) compares models that are there" if hasattr(what, "forward") else ""
+        raise WrongType("the model", what, "a name or a path of one", hint=hint)
     if isinstance(what, Path) or is_path(what):
         return NamedModel(str(what))
     name, *words = words_of(what)

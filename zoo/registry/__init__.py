@@ -2,9 +2,10 @@
 
 from zoo.registry.additions import Command, Format
 from zoo.registry.family import Family
+from zoo.registry.finding import find_preset
 from zoo.registry.hookspecs import hookimpl
 from zoo.registry.metadata import DISTRIBUTION, GROUP
-from zoo.registry.plugins import Registry, find_preset, installed
+from zoo.registry.plugins import Registry, installed
 from zoo.registry.records import Plugin, Preset
 from zoo.registry.shelf import OURS
 

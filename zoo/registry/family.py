@@ -77,8 +77,17 @@ class Family:
         return self._imported(self.model)
 
     def build(self, config: ModelConfig) -> Any:
-        """The module, on the current default device and dtype."""
-        return self.model_class(config)
+        """The module, on the current default device and dtype, which knows what it was built from.
+
+        Raises ConfigError for a config with an attribute that is no field.
+        """
+        from zoo.anatomy.edited import refuse_strays
+
+        refuse_strays(config)
+        model = self.model_class(config)
+        if (told := getattr(model, "config", None)) is not None:
+            model.__dict__["built_from"] = told.to_dict()
+        return model
 
     def dialect(self, name: str) -> Dialect[Any]:
         """What translates one foreign format. Raises ZooError for a reference that leads to no Dialect."""

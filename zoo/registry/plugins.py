@@ -13,7 +13,7 @@ from functools import cache
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from zoo.errors import UnknownName, ZooError, ZooWarning, clean
+from zoo.errors import UnknownName, ZooError, ZooWarning, clean, some
 from zoo.registry import hookspecs
 from zoo.registry.additions import Command, Format, check_additions
 from zoo.registry.claims import checked_match, ranked
@@ -22,7 +22,7 @@ from zoo.registry.family import OURS, Family
 from zoo.registry.hooks import HookManager
 from zoo.registry.isolation import isolated, reason_of
 from zoo.registry.metadata import DISTRIBUTION, GROUP, entry_points_of, identity, loading_order, unmet_requirement
-from zoo.registry.records import Plugin, Preset
+from zoo.registry.records import Plugin
 from zoo.registry.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -68,7 +68,13 @@ class Registry(Shelf):
             if plugin.reason and name in (plugin.name, *plugin.lost):
                 what = f"the plugin {plugin.name!r} of {plugin.distribution} is {plugin.state}"
                 raise ZooError(what, why=plugin.reason)
-        raise UnknownName(f"no family is called {name!r}", name, self.families)
+        raise UnknownName(f"no family is called {name!r}{self.not_loaded}", name, self.families)
+
+    @property
+    def not_loaded(self) -> str:
+        """What is said behind a name that is not known, for it may be of a plugin that is not loaded."""
+        names = [clean(plugin.name) for plugin in self.plugins if plugin.state not in ("built in", "loaded")]
+        return f" (plugins that are not loaded: {some(names)}; see zoo plugins)" if names else ""
 
     def detect(self, raw: Mapping[str, Any], dialect: str = "hf") -> list[tuple[Family, Match]]:
         """The families that a foreign config may belong to, the surest first; what none claims, transformers may."""
@@ -198,21 +204,6 @@ class Registry(Shelf):
 def installed() -> Registry:
     """The registry of this process, made from metadata alone on first use."""
     return Registry()
-
-
-def find_preset(name: str) -> Preset:
-    """The preset called `name`. Raises UnknownName with the nearest."""
-    presets = installed().presets()
-    if name not in presets:
-        raise UnknownName(no_such(name), clean(name), presets)
-    return presets[name]
-
-
-def no_such(name: str, group: str = "model") -> str:
-    """What is said of a name that no model has, or of an option that a part of models has not."""
-    return (
-        f"no model is called {clean(name)!r}" if group == "model" else f"{clean(group)} has no option {clean(name)!r}"
-    )
 
 
 def _words(text: str) -> set[str]:

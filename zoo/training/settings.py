@@ -36,6 +36,11 @@ class TrainSettings:
     patience: int | None = None  # looks without a better one before training ends; the best weights are kept
     callback: str | None = None  # MODULE:FUNCTION or FILE.py:FUNCTION of yours, called with each record
 
+    @property
+    def last(self) -> int:
+        """The step after which this ends."""
+        return min(self.stop or self.steps, self.steps)
+
 
 @dataclass(frozen=True)
 class OptimizerSettings:

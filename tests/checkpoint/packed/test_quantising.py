@@ -88,7 +88,8 @@ def test_what_is_packed_already_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_written_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     folder = source(tmp_path / "a")
     for options, error, told in (
-        ({"form": "int3"}, UnknownName, "form='int3' is not known"),
+        ({"form": "int3"}, UnknownName, "rounds to no form 'int3'"),
+        ({"form": "gptq"}, UnknownName, "are read, and not written"),
         ({"form": "q4_0", "group": 64}, UsageError, "a block of q4_0 has 32 columns"),
         ({"form": "q4_0"}, UsageError, "not the name of a GGUF file"),
         ({"form": "int4", "group": 0}, UsageError, "group=0 is not a size"),

@@ -80,9 +80,12 @@ def test_a_short_text_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         encode(grows, "aa", False, limits=Limits(40), file="x")
 
 
-@pytest.mark.parametrize("text", [5, None, b"a", "\ud800"])
-def test_what_is_no_text_is_not_encoded(text: Any) -> None:
-    with pytest.raises(UsageError, match="UTF-8"):
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [(5, "is of type int, not a text"), (None, "of type NoneType"), (b"a", "of type bytes"), ("\ud800", "UTF-8")],
+)
+def test_what_is_no_text_is_not_encoded(text: Any, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
         encode(backend(), text, False, limits=Limits(), file="x")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer as Backend
 
-from zoo.errors import CheckpointError, UsageError, ZooError, clean
+from zoo.errors import CheckpointError, UsageError, WrongType, ZooError, clean
 from zoo.text.bounds.apart import Stopped, apart
 from zoo.text.bounds.patterns import PatternCost
 
@@ -48,7 +48,9 @@ def encode(
 
     Raises UsageError for what is no text, CheckpointError for a tokenizer out of bounds.
     """
-    if not isinstance(text, str) or not _is_utf8(text):
+    if not isinstance(text, str):
+        raise WrongType("what is to be read", text, "a text")
+    if not _is_utf8(text):
         raise UsageError(f"{clean(repr(text)[:200])} cannot be written as UTF-8")
 
     def work() -> list[list]:

@@ -24,16 +24,22 @@ class Record:
     place: str
     values: dict[str, Any]
 
-    def text(self, field: str) -> str:
-        """The text in a field. Raises UsageError where there is none."""
+    def text(self, field: str, *, row: str = "") -> str:
+        """The text in a field. Raises UsageError where there is none, with what a `row` is where it is known."""
         found = self.values.get(field)
         if not isinstance(found, str):
             what = (
                 f"{self.place} has no text in {field!r}" if found is None else f"{self.place}: {field!r} is not a text"
             )
             has = some([clean(key) for key in self.values], 6) or "nothing"
-            raise UsageError(what, why=f"it has: {has}", hint="name the field: data.field=NAME")
+            raise UsageError(what, why=f"it has: {has}", hint=self._advice(row))
         return found
+
+    def _advice(self, row: str) -> str:
+        if row:
+            return f"give rows such as {row}"
+        named = "name the field: data.field=NAME"
+        return f"conversations are for objective=sft; or {named}" if "messages" in self.values else named
 
 
 def read_records(files: Sequence[str], settings: DataSettings) -> Iterator[Record]:

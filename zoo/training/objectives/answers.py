@@ -11,11 +11,12 @@ import numpy as np
 from zoo.errors import UsageError, ZooWarning, some
 from zoo.text import Tokenizer
 from zoo.training.corpus import Record, pieces, shared_rows, text_corpus
-from zoo.training.objectives.causal import NextToken, next_token
+from zoo.training.objectives.causal import NextToken, check_decoder, next_token
 from zoo.training.objectives.ground import Ground
 from zoo.training.objectives.pictured import PicturedAnswers, pictured_answers
 
 Told = tuple[list[int], list[bool]]  # token ids, and whether each is to be predicted
+ROWS = '{"prompt": "…", "answer": "…"} or {"messages": […]}'
 ANSWERS = ("answer", "completion", "response", "output")
 
 
@@ -27,6 +28,7 @@ def answers(ground: Ground) -> NextToken | PicturedAnswers:
     records = [*ground.records()]
     if any(record.values.get("images") for record in records):
         return pictured_answers(ground, records, answer_field(records[0]))
+    check_decoder(ground)
     rows = whole([told for record in records for told in answered(record, ground.words, ground.end)], ground)
     corpus = text_corpus(ids for ids, _ in rows)
     told = np.concatenate([np.asarray(wanted, dtype=bool) for _, wanted in rows])
@@ -61,7 +63,7 @@ def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> list[Told
     """
     if "messages" in record.values:
         return _conversation(record, tokenizer)
-    prompt, answer = record.text("prompt"), record.text(answer_field(record))
+    prompt, answer = record.text("prompt", row=ROWS), record.text(answer_field(record), row=ROWS)
     before = tokenizer.encode(prompt)
     behind = tokenizer.encode(answer, add_special_tokens=False)
     if end is not None:
@@ -82,7 +84,7 @@ def answer_field(record: Record) -> str:
         raise UsageError(
             f"{record.place} has no answer",
             why=f"it has: {has}",
-            hint='{"prompt": "…", "answer": "…"} or {"messages": […]}',
+            hint=f"give rows such as {ROWS}",
         )
     return found
 

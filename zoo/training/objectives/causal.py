@@ -112,6 +112,7 @@ def drawn(ground: Ground, corpus: Corpus) -> Drawn:
 
 def causal(ground: Ground) -> NextToken:
     """The next token of texts, or of a token file. Raises UsageError for a model that is no decoder."""
+    check_decoder(ground)
     if any(name.endswith(TOKEN_FILES) for name in ground.files):
         size = getattr(ground.config, "vocab_size", 1 << 31)
         corpus = token_corpus(ground.files, ground.data, end=ground.end, vocab_size=size)
@@ -127,12 +128,17 @@ def causal(ground: Ground) -> NextToken:
     return replace(found, drawn=drawn(ground, corpus)) if ground.data.order == "random" else found
 
 
-def next_token(ground: Ground, corpus: Corpus, rows: Rows) -> NextToken:
-    """The objective over these rows, with its settings."""
-    ground.check("smoothing", "z", "chunk")
+def check_decoder(ground: Ground) -> None:
+    """Raise UsageError for a model that is no decoder, before a text is read."""
     if not isinstance(ground.model, Decoder):
         what = f"objective={ground.settings['name']} trains decoders, and {ground.config.family_in_words} is none"
         raise UsageError(what, hint="objective=mlm is for encoders, objective=span for encoder-decoders")
+
+
+def next_token(ground: Ground, corpus: Corpus, rows: Rows) -> NextToken:
+    """The objective over these rows, with its settings."""
+    ground.check("smoothing", "z", "chunk")
+    check_decoder(ground)
     is_masked = ground.data.packing == "masked"
     if is_masked and any(len(rows[i]) > 1 for i in range(len(rows))):
         check_documents(ground.model, ground.config.family)

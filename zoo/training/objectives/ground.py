@@ -42,11 +42,16 @@ class Ground:
             raise UsageError(f"data.length={self.data.length} is more than model.max_seq_len={most}")
         return self.data.length
 
+    def of_words(self, hint: str) -> str:
+        """What to type for other words, which weights that were loaded cannot have."""
+        is_loaded = getattr(self.model, "ledger", None) is not None
+        return "put the tokenizer that the weights were trained with beside them" if is_loaded else hint
+
     @property
     def words(self) -> Tokenizer:
         """The tokenizer. Raises UsageError where there is none."""
         if self.tokenizer is None:
-            hint = "type tokenizer=SOURCE, or tokenizer.train=bpe to learn one from the data"
+            hint = self.of_words("type tokenizer=SOURCE, or tokenizer.train=bpe to learn one from the data")
             raise UsageError("texts need a tokenizer, and the model brings none", hint=hint)
         return self.tokenizer
 

@@ -105,12 +105,13 @@ def masked_tokens(ground: Ground) -> MaskedTokens:
         or not _is_encoder(ground.model)
     ):
         what = f"objective=mlm trains encoders with a head for tokens, and this {ground.config.family_in_words} is none"
-        raise UsageError(what, hint="type model.head=masked_lm, or objective=causal for a decoder")
+        is_loaded = getattr(ground.model, "ledger", None) is not None
+        head = "take a checkpoint that has one" if is_loaded else "type model.head=masked_lm"
+        raise UsageError(what, hint=f"{head}, or objective=causal for a decoder")
     mask_id = ground.words.token_to_id(ground.token("mask_token") or "")
     if mask_id is None:
-        raise UsageError(
-            "objective=mlm needs a mask token, and the tokenizer has none", hint="tokenizer.train=wordpiece"
-        )
+        hint = ground.of_words("tokenizer.train=wordpiece learns one that has it")
+        raise UsageError("objective=mlm needs a mask token, and the tokenizer has none", hint=hint)
     around = ground.around()
     corpus = _without_specials(ground)
     rows = cuts(corpus, ground.length - sum(map(len, around)))
@@ -126,7 +127,7 @@ def hidden_spans(ground: Ground) -> HiddenSpans:
         raise UsageError(f"objective=span trains encoder-decoders, and {ground.config.family_in_words} is none")
     first = ground.words.token_to_id("<extra_id_0>")
     if first is None or ground.end is None:
-        hint = "tokenizer.train=unigram learns one that has them"
+        hint = ground.of_words("tokenizer.train=unigram learns one that has them")
         raise UsageError("objective=span needs </s> and <extra_id_0> in the tokenizer", hint=hint)
     share, mean = ground.setting("share", float), ground.setting("mean_span", float)
     corpus = _without_specials(ground)

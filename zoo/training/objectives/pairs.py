@@ -22,6 +22,7 @@ from zoo.training.objectives.batch import Facts, Microbatch, token_batch
 from zoo.training.objectives.ground import Ground
 from zoo.training.settings import one_of
 
+PAIRS = '{"prompt": "…", "chosen": "…", "rejected": "…"}'
 Answer = tuple[list[int], int]  # prompt and answer in one, and how many of them are the prompt's
 
 
@@ -138,12 +139,12 @@ def before_training(model: nn.Module, reference: nn.Module | None) -> Iterator[n
         yield found
 
 
-def prompt_ids(record: Record, ground: Ground) -> list[int]:
-    """The prompt of a row: a text, or messages for the chat template."""
+def prompt_ids(record: Record, ground: Ground, row: str = '{"prompt": "…"}') -> list[int]:
+    """The prompt of a row, such as `row`: a text, or messages for the chat template."""
     prompt = record.values.get("prompt")
     if isinstance(prompt, list):
         return ground.words.encode_chat(prompt)
-    found = ground.words.encode(record.text("prompt"))
+    found = ground.words.encode(record.text("prompt", row=row))
     return found[:-1] if ground.end is not None and found[-1:] == [ground.end] else found
 
 
@@ -154,10 +155,10 @@ def _pairs(ground: Ground) -> list[tuple[Answer, Answer]]:
         )
     found = []
     for record in ground.records():
-        prompt = prompt_ids(record, ground)
+        prompt = prompt_ids(record, ground, PAIRS)
         pair = []
         for name in ("chosen", "rejected"):
-            ids = [*prompt, *ground.words.encode(record.text(name), add_special_tokens=False)]
+            ids = [*prompt, *ground.words.encode(record.text(name, row=PAIRS), add_special_tokens=False)]
             ids += [] if ground.end is None else [ground.end]
             if len(ids) > ground.length:
                 what = (

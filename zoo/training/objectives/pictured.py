@@ -19,6 +19,8 @@ from zoo.training.objectives.pairs import answer_batch
 from zoo.vision.illustration import illustrate, seeing
 from zoo.vision.prompts import joined
 
+ROWS = '{"images": ["a.png"], "prompt": "…", "answer": "…"}'
+
 
 @dataclass(frozen=True)
 class PicturedAnswers:
@@ -67,5 +69,8 @@ def pictured_answers(ground: Ground, rows: Sequence[Record], field: str) -> Pict
 
     seeing(installed()[ground.config.family])
     end = [] if ground.end is None else [ground.end]
-    answers = [[*ground.words.encode(record.text(field), add_special_tokens=False), *end] for record in rows]
+    answers = []
+    for record in rows:
+        record.text("prompt", row=ROWS)  # read when its turn comes, and refused now
+        answers.append([*ground.words.encode(record.text(field, row=ROWS), add_special_tokens=False), *end])
     return PicturedAnswers(rows, Path(ground.files[0]).expanduser().parent, ground.words, answers, ground.length)

@@ -32,7 +32,7 @@ from zoo.training.running.calling import named_function
 from zoo.training.running.job import TrainingJob
 from zoo.training.running.memory import needed
 from zoo.training.running.page import page
-from zoo.training.running.resuming import check_same, other_layout
+from zoo.training.running.resuming import check_same, nothing_left, other_layout
 from zoo.training.running.rewarding import reward_format, trunk_of
 from zoo.training.running.run import Run, go, save
 from zoo.training.running.snapshot import RunFolder, read_facts
@@ -66,8 +66,7 @@ def _trained(job: TrainingJob, run: Run, done: int, tell: Callable[[str], None])
     while True:
         record = go(run, done=done)
         t, number = run.recipe.train, run.stage + 1
-        is_stopped = t.stop is not None and t.stop < t.steps
-        if is_stopped or number >= len(job.stages):
+        if t.last < t.steps or number >= len(job.stages):
             return run, record
         tell(f"stage {number + 1} of {len(job.stages)}")
         run, done = following(job, run, tell), 0
@@ -110,7 +109,8 @@ def resumed(job: TrainingJob, tell: Callable[[str], None]) -> tuple[Run, int]:
     restore(run.trainee, folder, facts)
     run.best = None if facts["best"] is None else tuple(facts["best"])
     run.folder.drop_records(run.offset + facts["step"])
-    tell(f"going on after step {run.offset + facts['step']}{other_layout(facts, run.facts)}")
+    left = nothing_left(run.recipe.train, facts["step"], is_last=run.stage + 1 >= len(job.stages))
+    tell(f"going on after step {run.offset + facts['step']}{other_layout(facts, run.facts)}{left}")
     return run, facts["step"]
 
 

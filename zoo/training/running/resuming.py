@@ -7,6 +7,7 @@ from typing import Any
 
 from zoo.errors import UsageError, clean
 from zoo.parallel.layout import Layout
+from zoo.training.settings import TrainSettings
 
 ROWS = ("packing", "order", "separator", "field", "token_dtype", "row_starts")  # of data: how they become rows
 
@@ -38,6 +39,15 @@ def other_layout(begun: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     if before == after:
         return ""
     return f", over {after} instead of {before}: the same run up to rounding, not to the bit"
+
+
+def nothing_left(t: TrainSettings, done: int, *, is_last: bool) -> str:
+    """What is told where a run goes on that has come to its end, in the last of its stages."""
+    if done < t.last or (t.last == t.steps and not is_last):
+        return ""
+    if t.last < t.steps:
+        return f": train.stop={t.stop} leaves no more; train.stop=null goes on to step {t.steps}"
+    return f": train.steps={t.steps} leaves no more; a larger number goes on"
 
 
 def _refuse(folder: object, name: str, before: Any, why: str) -> None:

@@ -46,7 +46,7 @@ def go(run: Run, *, done: int = 0) -> Update:
 
     Raises ZooError where a loss is no number or the disk refuses; the folder is then as the last checkpoint left it.
     """
-    t, last = run.recipe.train, min(run.recipe.train.stop or run.recipe.train.steps, run.recipe.train.steps)
+    t, last = run.recipe.train, run.recipe.train.last
     record: Update = {"step": run.offset + done}
     is_over = done >= last
     run.trainee.model.train()

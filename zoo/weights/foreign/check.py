@@ -52,7 +52,7 @@ def _read_classes(hf: ForeignConfig, names: set[str], *, is_asked: bool) -> None
             raise
         hf.told["architectures"] = error.what.removeprefix(f"{hf.file}: ")
     hf.inert |= names & {"architectures", "auto_map"}
-    if _is_decoder(hf) and hf.raw.get("is_decoder") is False:
+    if _is_decoder(hf) and hf.raw.get("is_decoder") is False and hf.raw.get("is_encoder_decoder") is not True:
         hf.told["is_decoder"] = "is_decoder=False: the model of this family is a decoder anyway"
 
 
