@@ -61,8 +61,7 @@ def test_no_more_than_so_many_bytes_are_ahead(ledger: Ledger, threads: int) -> N
         for _ in range(20):
             beside.check(NAMES[0], torch.ones(1000))
             assert beside._ahead <= beside.WAITING
-            assert sum(nbytes for _, nbytes, _ in beside._begun) == beside._ahead
-            assert bool(beside._begun) == (threads > 1)
+            assert sum(len(data) for _, data, _ in beside._waiting) == beside._ahead
 
 
 def test_of_two_the_first_is_told(ledger: Ledger, threads: int) -> None:
@@ -78,8 +77,7 @@ def test_of_two_the_first_is_told(ledger: Ledger, threads: int) -> None:
 def test_another_error_is_told_as_it_is_and_nothing_is_waited_for(ledger: Ledger, threads: int) -> None:
     def check() -> None:
         with FiniteBeside(ledger) as beside:
-            if threads > 1:  # with one it would be told already
-                beside.check(NAMES[0], torch.full((1,), torch.nan))
+            beside.check(NAMES[0], torch.full((1,), torch.nan))
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

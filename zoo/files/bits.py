@@ -7,6 +7,9 @@ number are positive ones; read as numbers without, the negative ones are at the 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
@@ -53,3 +56,23 @@ def all_finite(data: bytes | memoryview | NDArray[Any], dtype: str) -> bool:
         if negative is not None and largest(plain[at : at + count]) >= negative:
             return False
     return True
+
+
+def are_finite(pieces: Iterable[tuple[NDArray[Any], str]], num_threads: int) -> bool:
+    """Whether all numbers of all pieces are, each with its type, looked at by so many threads."""
+    left = deque(pieces)  # each thread takes the next: so memory is read from its front to its end
+
+    def look() -> bool:
+        while True:
+            try:
+                data, dtype = left.popleft()
+            except IndexError:  # none is left
+                return True
+            if not all_finite(data, dtype):
+                return False
+
+    if (others := min(num_threads, len(left)) - 1) < 1:
+        return look()
+    with ThreadPoolExecutor(others) as threads:
+        looking = [threads.submit(look) for _ in range(others)]
+        return all([look(), *(other.result() for other in looking)])

@@ -73,7 +73,7 @@ def on_meta(config: ModelConfig, *, dtype: str | torch.dtype | None = None) -> n
     family = installed()[config.family]
     model_class(config.family)
     try:
-        with Uninitialised(), torch.device("meta"), default_dtype(as_dtype(dtype) or torch.float32):
+        with torch.device("meta"), Uninitialised(), default_dtype(as_dtype(dtype) or torch.float32):
             return family.build(config)
     except (RuntimeError, TypeError) as error:
         if "overflow" not in str(error).lower():
