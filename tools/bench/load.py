@@ -91,8 +91,8 @@ def report(smollm2: Path | None) -> list[str]:
         "process that has imported its library and loaded `tiny` before, so that imports do not count. zoo reads every",
         "number once while it loads, to refuse NaN and infinity; transformers does not. *Mapped*: safetensors' own",
         "reader, its tensors put into a module whose shapes are known, and nothing read: what can be done at most.",
-        "The file has been read from front to end: so it lies in the page cache in pages of up to 2 MiB, as one that was",
-        "downloaded does. What was never read but through a mapping lies there in pages of 4 KiB, which take longer.",
+        "The file was read from front to end before: so the page cache has it in pages of up to 2 MiB, as it has what",
+        "was downloaded. What was never read but through a mapping it has in pages of 4 KiB, which take longer.",
     ]
     head = ["checkpoint", "", "zoo", "transformers", "times as fast", "mapped", "CPU: zoo", "transformers", "zoo takes"]
     return ["## Loading", "", *about, "", *table(head, rows)]
