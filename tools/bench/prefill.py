@@ -19,7 +19,7 @@ def report(smollm2: Path | None) -> list[str]:
         rows += pair.rows({"preset": "smollm2-135m", "dtype": dtype, "work": [work]})
     about = [
         "A pass over 512 tokens, logits of the last, without a cache. The limit is the time of the products with all",
-        "weights but the embedding's at the rate of a product of two matrices of 2048 x 2048 in the same type, by MKL or",
+        "weights but the embedding's at the rate of a product of two matrices of 2048 x 2048 in that type, by MKL or",
         "by oneDNN, whichever is the faster.",
     ]
     return ["## Reading 512 tokens", "", *about, "", *table(pair.HEAD, rows)]
