@@ -49,7 +49,7 @@ def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
         and x.shape[-1:] == weight.shape[1:]
         and (weight.numel() >= SMALLEST_OF_FEW or x.numel() >= FEW * x.shape[-1])
         and (weight.is_contiguous() or weight.mT.is_contiguous())  # other strides take a thousand times as long
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and not is_followed()
     )
 
