@@ -184,6 +184,19 @@ def test_the_middle_in_3_bits_is_known_as_GPTQModel_writes_it(tmp_path: Path) ->
     tiny.check(tiny.packed(tmp_path / "f", pack, dtype="float16", quantization_config=config))
 
 
+def test_zero_points_of_3_bits_that_GPTQModel_wrote_in_the_first_format_are_refused(tmp_path: Path) -> None:
+    """Where they are not the middle, nothing tells whether ones were taken from words or from codes."""
+    for name, more in (("f", {}), ("g", {"checkpoint_format": "gptq_v2"})):
+        config = GPTQ | {"bits": 3, "group_size": 16, "sym": False, "meta": {"quantizer": ["gptqmodel:4.0.0"]}} | more
+        pack = by_hand.gptq(3, 16, symmetric=False, v2=bool(more))
+        folder = tiny.packed(tmp_path / name, pack, dtype="float16", quantization_config=config)
+        if more:
+            tiny.check(folder)
+        else:
+            with pytest.raises(CheckpointError, match=r"qzeros.*not read the same by any two tools"):
+                open_checkpoint(folder.path)
+
+
 def test_zero_points_may_be_anywhere_where_nothing_is_said_of_them(tmp_path: Path) -> None:
     config = {key: value for key, value in GPTQ.items() if key != "sym"}
     pack = by_hand.gptq(4, 32, symmetric=False)

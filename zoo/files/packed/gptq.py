@@ -45,6 +45,7 @@ class GroupedIntegers:
     symmetric: bool
     format: str
     is_ordered: bool
+    is_of_gptqmodel: bool = False
 
 
 def recognise(keys: PackingKeys, config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Packing:
@@ -76,11 +77,13 @@ def _settings(keys: PackingKeys) -> GroupedIntegers:
             keys.word(key, only, among=(only,))
     ordered = keys.flag("desc_act", False)
     keys.pass_over(*WITHOUT_EFFECT)
+    is_of_gptqmodel = "gptqmodel" in f"{keys.get('meta')} {keys.get('quantizer')}".lower()
     own = keys.get("dynamic")
     each = own.values() if isinstance(own, dict) else ()
     symmetric = symmetric and not any(isinstance(one, dict) and "sym" in one for one in each)
     keys.check()
-    return GroupedIntegers(None if own else bits, None if own else size, symmetric, format, ordered)
+    sizes = (None, None) if own else (bits, size)
+    return GroupedIntegers(*sizes, symmetric, format, ordered, is_of_gptqmodel)
 
 
 def matrix(file: PartsOfFile, module: str, said: GroupedIntegers, config: Mapping[str, Any]) -> PackedMatrix:
@@ -102,6 +105,9 @@ def matrix(file: PartsOfFile, module: str, said: GroupedIntegers, config: Mappin
     expect(codes, ("int32",), (columns * bits // 32, rows), of=what)
     expect(scales, FLOATS, (ceil_div(columns, size) if size else 0, rows), of=what)
     expect(zeros, ("int32",), (groups, rows * bits // 32), of=what)
+    if bits == 3 and said.is_of_gptqmodel and not said.symmetric and said.format == "gptq":
+        why = "GPTQModel takes other numbers from the zero points of 3 bits than the first format says"
+        raise CheckpointError(zeros.file, zeros.name, "is not read the same by any two tools", why=why, hint=HINT)
     if columns * bits % 32 or rows * bits % 32:
         raise CheckpointError(codes.file, codes.name, f"{what} does not fill words of 32 bits")
     parts = {"codes": codes, "zeros": zeros, "scales": scales, **({"order": order} if order else {})}
