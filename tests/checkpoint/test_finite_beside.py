@@ -84,6 +84,18 @@ def test_another_error_is_told_as_it_is_and_nothing_is_waited_for(ledger: Ledger
         check()
 
 
+def test_what_was_not_finite_for_a_moment_is_refused(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Weights lie in the file's mapping, which another program may write to between the two looks."""
+    monkeypatch.setattr(checks, "are_finite", lambda pieces, num_threads: False)
+
+    def check() -> None:
+        with FiniteBeside(ledger) as beside:
+            beside.check(NAMES[0], torch.ones(3))
+
+    with pytest.raises(CheckpointError, match="it contains NaN or infinity"):
+        check()
+
+
 @pytest.mark.parametrize("what", [torch.zeros(0, 3), torch.arange(5), torch.tensor([True]), torch.ones(2, 2).T[:1]])
 def test_what_has_no_such_numbers_is_let_through(ledger: Ledger, threads: int, what: torch.Tensor) -> None:
     with FiniteBeside(ledger) as beside:

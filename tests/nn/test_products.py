@@ -16,8 +16,12 @@ from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 import zoo
+from zoo.adapters.places import Targets, targets_of
+from zoo.anatomy.cuts import ROWS, Cut
 from zoo.nn import linear, products, times
 from zoo.nn.products import Linear, multiply_by_onednn
+from zoo.parallel.declared import places_of
+from zoo.parallel.sequence import is_by_token
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
 D, R = 256, 512
@@ -108,6 +112,74 @@ def test_what_is_no_large_product_in_float32_on_a_cpu_is_torchs_own(asked: list[
     assert found.shape == own.shape
     assert found.is_meta or found.equal(own)
     assert not asked
+
+
+LAID = {
+    "sparse weight": (drawn(3, D), large().relu().to_sparse_csr()),
+    "blocks of a weight": (drawn(3, D), large().relu().to_sparse_bsr((16, 16))),
+    "sparse": (drawn(3, D).relu().to_sparse(), large()),
+    "sparse rows": (drawn(3, D).relu().to_sparse_csr(), large()),
+    "oneDNN's own": (drawn(3, D).to_mkldnn(), large().to_mkldnn()),
+    "nested": (torch.nested.nested_tensor([drawn(3, D), drawn(2, D)]), large()),
+}
+
+
+@pytest.mark.parametrize("case", LAID)
+@torch.no_grad()
+def test_what_lies_in_a_way_of_its_own_is_torchs_own(asked: list[int], case: str) -> None:
+    x, weight = LAID[case]
+    found, own = linear(x, weight), F.linear(x, weight)
+    parts = zip(found.unbind(), own.unbind(), strict=True) if own.is_nested else [(found.to_dense(), own.to_dense())]
+    assert all(one.equal(other) for one, other in parts)
+    assert not asked
+
+
+@torch.no_grad()
+def test_what_stands_in_the_place_of_torchs_is_asked(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counters and tracers put their own function there, and must see every product."""
+    model, x, seen = nn.Sequential(nn.Linear(D, R, dtype=torch.float32)), drawn(3, D), []
+    multiply_by_onednn(model)
+    for place, name in ((F, "linear"), (nn.Linear, "forward")):
+        own = getattr(place, name)
+        with monkeypatch.context() as patch:
+            patch.setattr(place, name, lambda *args, own=own: (seen.append(1), own(*args))[1])
+            model(x)
+    assert len(seen) == 2
+    assert not asked
+    model[0](input=x)  # as torch calls it
+    assert asked
+
+
+@torch.no_grad()
+def test_a_graph_of_symbols_and_a_script_have_torchs_own(asked: list[int]) -> None:
+    model, x = nn.Sequential(nn.Linear(D, R, dtype=torch.float32)).eval(), drawn(3, D)
+    multiply_by_onednn(model)
+    own = F.linear(x, model[0].weight, model[0].bias)
+    assert torch.fx.symbolic_trace(model)(x).equal(own)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        script: Any = torch.jit.script(model)
+    assert script(x).equal(own)
+    assert not asked
+
+
+def test_a_layer_whose_weight_was_taken_away_and_who_wants_mkl_keep_torchs_class(asked: list[int]) -> None:
+    model = nn.Sequential(*(nn.Linear(D, R, dtype=torch.float32) for _ in range(3)))
+    model[0].weight = None
+    del model[1].weight
+    multiply_by_onednn(model[:2])
+    with torch.backends.mkldnn.flags(enabled=False):
+        multiply_by_onednn(model)
+    assert {type(layer) for layer in model} == {nn.Linear}
+
+
+def test_who_looks_at_a_layers_class_takes_it_for_torchs() -> None:
+    model = nn.ModuleDict({"proj": Linear(2, 3)})
+    assert targets_of(model, ["proj.weight"]) == Targets(["proj"], [])
+    assert is_by_token(model["proj"])
+    block = nn.Module()
+    block.cuts, block.proj = (Cut("proj", ROWS),), model["proj"]
+    assert [place.name for place in places_of(block)] == ["weight", "bias"]
 
 
 @pytest.mark.parametrize(

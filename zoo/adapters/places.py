@@ -9,6 +9,7 @@ from torch import nn
 
 from zoo.errors import UsageError, some
 from zoo.nn.packed import PackedLinear
+from zoo.nn.products import is_linear
 
 
 class Targets(NamedTuple):
@@ -24,7 +25,7 @@ def targets_of(model: nn.Module, weights: Iterable[str]) -> Targets:
     for name in weights:
         path, _, leaf = name.rpartition(".")
         owner = model.get_submodule(path)
-        if leaf == "weight" and type(owner) in (nn.Linear, nn.Embedding, PackedLinear):
+        if leaf == "weight" and (is_linear(owner) or type(owner) in (nn.Embedding, PackedLinear)):
             modules.append(path)
         elif _is_used_whole(name, owner, leaf):
             parameters.append(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 from zoo.anatomy.config import ModelConfig
@@ -15,13 +15,17 @@ TOLD = frozenset(field.name for field in fields(ModelConfig)) - {"family"}  # of
 def refuse_strays(part: Any, path: str = "model") -> None:
     """Raise ConfigError for an attribute that is no field: nothing reads it, so a misspelt one would change nothing."""
     names = [field.name for field in fields(part)]
-    for name in vars(part):
-        if name not in names and not name.startswith("_") and not hasattr(type(part), name):
-            what = f"{path}.{name} is not a field of {type(part).__name__}, and nothing reads it"
-            raise ConfigError(what, why=did_you_mean(name, names))
+    strays = {name for name in getattr(part, "__dict__", ()) if _is_stray(name, names, type(part))}  # slots: none
+    for name in sorted(strays and strays - vars(replace(part)).keys()):  # what a class computes as it begins is its own
+        what = f"{path}.{name} is not a field of {type(part).__name__}, and nothing reads it"
+        raise ConfigError(what, why=did_you_mean(name, names))
     for name in names:
         if is_dataclass(value := getattr(part, name)):
             refuse_strays(value, f"{path}.{name}")
+
+
+def _is_stray(name: str, fields: list[str], kind: type) -> bool:
+    return name not in fields and not name.startswith("_") and not hasattr(kind, name)
 
 
 def refuse_edited(config: ModelConfig, built_from: Mapping[str, Any] | None) -> None:

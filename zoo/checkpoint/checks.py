@@ -107,8 +107,8 @@ class FiniteBeside:
         """Look at all that waits."""
         waiting, self._waiting, self._ahead = self._waiting, [], 0
         if not are_finite([(data, dtype) for _, data, dtype in waiting], self._num_threads):
-            first = next(name for name, data, dtype in waiting if not all_finite(data, dtype))
-            raise _not_finite(self._ledger, first)
+            found = (name for name, data, dtype in waiting if not all_finite(data, dtype))
+            raise _not_finite(self._ledger, next(found, waiting[0][0]))  # a mapped file may have changed meanwhile
 
 
 def _can_be_read(tensor: Tensor) -> bool:

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 SMALLEST = 1 << 16  # numbers of a matrix: a smaller one is multiplied in the time that oneDNN takes to be called
 SMALLEST_OF_FEW, FEW = 1 << 17, 32  # the same for fewer rows than so many
+OWN_PRODUCT, OWN_FORWARD = F.linear, nn.Linear.forward
 AN_OCTAVE = 8  # numbers of rows between a power of two and the next for which oneDNN makes a product ready
 
 
@@ -38,17 +39,17 @@ def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
     """Whether oneDNN multiplies these, and the faster, and nobody would miss torch's own product."""
     return (
         not torch.compiler.is_compiling()
+        and _is_plain(x)  # what stands for a tensor need not know what is asked next
+        and _is_plain(weight)
         and torch._C._get_tracing_state() is None
         and weight.numel() >= SMALLEST
         and onednn_product() is not None
-        and _is_plain(x)
-        and _is_plain(weight)
         and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1] and bias.is_contiguous()))
         and x.numel() > 0
         and x.shape[-1:] == weight.shape[1:]
         and (weight.numel() >= SMALLEST_OF_FEW or x.numel() >= FEW * x.shape[-1])
         and (weight.is_contiguous() or weight.mT.is_contiguous())  # other strides take a thousand times as long
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and not is_followed()
     )
 
@@ -61,9 +62,14 @@ def times(x: Tensor, matrix: Any) -> Tensor:
 class Linear(nn.Linear):
     """torch's layer, which multiplies by `linear`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """x [..., D] to [..., R]."""
-        return linear(x, self.weight, self.bias)
+    def forward(self, input: Tensor) -> Tensor:
+        """x [..., D] to [..., R], by torch's method in a script, and by another's that stands in its place."""
+        if torch.jit.is_scripting():
+            return F.linear(input, self.weight, self.bias)
+        else:  # which a script does not read
+            if nn.Linear.forward is not OWN_FORWARD:
+                return super().forward(input)
+            return linear(input, self.weight, self.bias)
 
 
 def is_linear(module: object) -> bool:
@@ -73,10 +79,15 @@ def is_linear(module: object) -> bool:
 
 def multiply_by_onednn(model: nn.Module) -> None:
     """Let the large linear layers of a model, a stranger's too, multiply by `linear` where that is the faster."""
-    if onednn_product() is not None:
+    if onednn_product() is not None and torch.backends.mkldnn.enabled:
         for module in model.modules():
-            if type(module) is nn.Linear and "forward" not in vars(module) and module.weight.numel() >= SMALLEST:
+            if type(module) is nn.Linear and "forward" not in vars(module) and _is_large(module):
                 module.__class__ = Linear
+
+
+def _is_large(layer: nn.Linear) -> bool:
+    weight = layer._parameters.get("weight")  # another may have taken it away
+    return weight is not None and weight.numel() >= SMALLEST
 
 
 @cache
@@ -99,14 +110,24 @@ def _as_ready(count: int) -> int:
 
 
 def _is_plain(part: Tensor) -> bool:
-    """Whether these are 32-bit numbers in the machine's memory, and not what computes in a way of its own."""
-    return type(part) in (Tensor, nn.Parameter) and part.dtype is torch.float32 and part.device.type == "cpu"
+    """Whether these are 32-bit numbers in the machine's memory, and not what computes or lies in a way of its own."""
+    return (
+        type(part) in (Tensor, nn.Parameter)
+        and part.dtype is torch.float32
+        and part.device.type == "cpu"
+        and part.layout is torch.strided
+        and not part.is_nested
+    )
 
 
 def is_followed() -> bool:
-    """Whether gradients, autocast, modes or transforms are on, which know torch's own operations alone."""
+    """Whether gradients, autocast, modes or transforms are on, which know torch's own operations alone.
+
+    Or another function stands in the place of torch's, to see what it is given.
+    """
     return bool(
-        torch.is_grad_enabled()
+        F.linear is not OWN_PRODUCT
+        or torch.is_grad_enabled()
         or torch.is_autocast_enabled("cpu")
         or torch._C._len_torch_dispatch_stack()
         or torch._C._len_torch_function_stack()

@@ -9,10 +9,15 @@ from torch import nn
 
 from zoo.anatomy.cuts import SHARED, Cut, Share, share_of
 from zoo.errors import UsageError
+from zoo.nn.products import Linear
 from zoo.parallel.shares import TENSOR, Need, need_of
 
 Kinds = tuple[str, ...]  # of cuts, of which zoo.anatomy.cuts names all
-KNOWN = (nn.Linear.forward, nn.Embedding.forward)  # what zoo.parallel.cutting puts another in the place of
+KNOWN = (
+    nn.Linear.forward,
+    Linear.forward,
+    nn.Embedding.forward,
+)  # what zoo.parallel.cutting puts another in the place of
 
 
 class CutWeight(NamedTuple):

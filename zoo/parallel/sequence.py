@@ -19,11 +19,12 @@ from zoo.anatomy.cuts import COLUMNS, ROWS
 from zoo.errors import UsageError
 from zoo.nn.decoder import Decoder
 from zoo.nn.encoder_decoder import EncoderDecoder
+from zoo.nn.products import is_linear
 from zoo.parallel.between import Between, give_all, part_layer
 from zoo.parallel.cutting import is_cut
 from zoo.parallel.plan import ShardingPlan
 
-ALONE = (nn.LayerNorm, nn.RMSNorm, nn.Linear, nn.Identity)  # of torch, that work on each token alone
+ALONE = (nn.LayerNorm, nn.RMSNorm, nn.Identity)  # of torch, that work on each token alone
 
 
 @dataclass
@@ -74,7 +75,7 @@ def is_by_token(module: nn.Module) -> bool:
     """Whether a module says so, or is one of torch's that are known; one that is cut itself is given all tokens."""
     if getattr(module, "cuts", ()):
         return False
-    return type(module) in ALONE or bool(says(module, "is_by_token"))
+    return is_linear(module) or type(module) in ALONE or bool(says(module, "is_by_token"))
 
 
 def stacks_of(model: nn.Module) -> Iterator[tuple[Any, bool]]:

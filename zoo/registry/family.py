@@ -81,11 +81,12 @@ class Family:
 
         Raises ConfigError for a config with an attribute that is no field.
         """
+        from zoo.anatomy.config import ModelConfig
         from zoo.anatomy.edited import refuse_strays
 
         refuse_strays(config)
         model = self.model_class(config)
-        if (told := getattr(model, "config", None)) is not None:
+        if isinstance(told := getattr(model, "config", None), ModelConfig):  # a stranger's may be anything
             model.__dict__["built_from"] = told.to_dict()
         return model
 

@@ -168,6 +168,41 @@ def test_GPTQs_two_formats_are_not_taken_for_each_other(v2: bool, format: str, t
     tiny.check(tiny.packed(tmp_path / "g", pack, dtype="float16", quantization_config=others))
 
 
+def test_the_middle_in_3_bits_is_known_as_GPTQModel_writes_it(tmp_path: Path) -> None:
+    """It takes these ones from each three words of zero points, and gives them back when it reads."""
+    ones = [0b00100100100100100100100100100100, 0b10010010010010010010010010010010, 0b01001001001001001001001001001001]
+    second = by_hand.gptq(3, 16, v2=True)
+
+    def pack(module: str, matrix: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        parts, numbers = second(module, matrix)
+        taken = torch.tensor(ones).repeat(parts["qzeros"].shape[1] // 3)
+        left = (parts["qzeros"].long() - taken) % 2**32
+        parts["qzeros"] = (left - (left >= 2**31) * 2**32).int()
+        return parts, numbers
+
+    config = GPTQ | {"bits": 3, "group_size": 16}
+    tiny.check(tiny.packed(tmp_path / "f", pack, dtype="float16", quantization_config=config))
+
+
+def test_zero_points_of_3_bits_that_GPTQModel_wrote_in_the_first_format_are_refused(tmp_path: Path) -> None:
+    """Where they are not the middle, nothing tells whether ones were taken from words or from codes."""
+    for name, more in (("f", {}), ("g", {"checkpoint_format": "gptq_v2"})):
+        config = GPTQ | {"bits": 3, "group_size": 16, "sym": False, "meta": {"quantizer": ["gptqmodel:4.0.0"]}} | more
+        pack = by_hand.gptq(3, 16, symmetric=False, v2=bool(more))
+        folder = tiny.packed(tmp_path / name, pack, dtype="float16", quantization_config=config)
+        if more:
+            tiny.check(folder)
+        else:
+            with pytest.raises(CheckpointError, match=r"qzeros.*not read the same by any two tools"):
+                open_checkpoint(folder.path)
+
+
+def test_zero_points_may_be_anywhere_where_nothing_is_said_of_them(tmp_path: Path) -> None:
+    config = {key: value for key, value in GPTQ.items() if key != "sym"}
+    pack = by_hand.gptq(4, 32, symmetric=False)
+    tiny.check(tiny.packed(tmp_path / "f", pack, dtype="float16", quantization_config=config))
+
+
 def test_modules_that_the_config_excepts_are_known_by_parts_of_their_path_and_by_patterns(tmp_path: Path) -> None:
     pack, config, _ = CASES["awq"]
     for i, (names, count) in enumerate(

@@ -45,6 +45,7 @@ class GroupedIntegers:
     symmetric: bool
     format: str
     is_ordered: bool
+    is_of_gptqmodel: bool = False
 
 
 def recognise(keys: PackingKeys, config: Mapping[str, Any], tensors: Mapping[str, TensorInfo]) -> Packing:
@@ -65,7 +66,7 @@ def _settings(keys: PackingKeys) -> GroupedIntegers:
     size = keys.get("group_size", 128)
     if size != -1:
         size = keys.number("group_size", 128)
-    symmetric = keys.flag("sym", True)
+    symmetric = keys.flag("sym", True) and keys.raw.get("sym") is not None  # files of old tools say nothing
     format = keys.word("checkpoint_format", "gptq", among=("gptq", "gptq_v2"))
     if keys.word("format", format, among=("gptq", "gptq_v2")) != format:
         raise keys.refuse("format", f"is not {format!r}, which checkpoint_format says")
@@ -76,11 +77,13 @@ def _settings(keys: PackingKeys) -> GroupedIntegers:
             keys.word(key, only, among=(only,))
     ordered = keys.flag("desc_act", False)
     keys.pass_over(*WITHOUT_EFFECT)
+    is_of_gptqmodel = "gptqmodel" in f"{keys.get('meta')} {keys.get('quantizer')}".lower()
     own = keys.get("dynamic")
     each = own.values() if isinstance(own, dict) else ()
     symmetric = symmetric and not any(isinstance(one, dict) and "sym" in one for one in each)
     keys.check()
-    return GroupedIntegers(None if own else bits, None if own else size, symmetric, format, ordered)
+    sizes = (None, None) if own else (bits, size)
+    return GroupedIntegers(*sizes, symmetric, format, ordered, is_of_gptqmodel)
 
 
 def matrix(file: PartsOfFile, module: str, said: GroupedIntegers, config: Mapping[str, Any]) -> PackedMatrix:
@@ -102,6 +105,9 @@ def matrix(file: PartsOfFile, module: str, said: GroupedIntegers, config: Mappin
     expect(codes, ("int32",), (columns * bits // 32, rows), of=what)
     expect(scales, FLOATS, (ceil_div(columns, size) if size else 0, rows), of=what)
     expect(zeros, ("int32",), (groups, rows * bits // 32), of=what)
+    if bits == 3 and said.is_of_gptqmodel and not said.symmetric and said.format == "gptq":
+        why = "GPTQModel takes other numbers from the zero points of 3 bits than the first format says"
+        raise CheckpointError(zeros.file, zeros.name, "is not read the same by any two tools", why=why, hint=HINT)
     if columns * bits % 32 or rows * bits % 32:
         raise CheckpointError(codes.file, codes.name, f"{what} does not fill words of 32 bits")
     parts = {"codes": codes, "zeros": zeros, "scales": scales, **({"order": order} if order else {})}
@@ -151,7 +157,22 @@ def band_of_middle(matrix: PackedMatrix, parts: Mapping[str, Tensor], rows: slic
     """As `band_of_words`, of symmetric codes: their zero points are the middle, and in a wrong format beside it."""
     bits, offset = matrix.encoding.bits, int(matrix.encoding.settings["zero_offset"])
     zeros = fields(parts["zeros"], bits)[:, rows]
+    if offset and bits == 3 and _is_middle_less_ones(zeros, rows.start):
+        turned = {**parts, "scales": parts["scales"].T}
+        return integers(matrix, turned, rows, codes=fields(parts["codes"][:, rows].T, bits), zeros=4)
     if bool((zeros.float() + offset != 1 << (bits - 1)).any()):
         why = f"in {bits} bits it is {1 << (bits - 1)}, and the layout that the config names stores it minus {offset}"
         raise matrix.refuse("zeros", "has zero points beside the middle, and the config says symmetric", why=why)
     return band_of_words(matrix, parts, rows)
+
+
+def _is_middle_less_ones(zeros: Tensor, first: int) -> bool:
+    """Whether these zero points [G, R], of the rows from `first`, are what GPTQModel writes for the middle in 3 bits.
+
+    For the first format it takes ones from three words that hold 32 codes, and few of them are the lowest of a code's
+    bits; reading, it gives them back. In 2, 4 and 8 bits each code is less by one, as the format says.
+    """
+    import torch
+
+    left = torch.tensor([0] * 10 + [4] + [3] * 11 + [2] * 10, device=zeros.device)
+    return bool((zeros == left[(torch.arange(zeros.shape[1], device=zeros.device) + first) % 32]).all())
