@@ -13,11 +13,8 @@ from zoo.nn.products import Linear
 from zoo.parallel.shares import TENSOR, Need, need_of
 
 Kinds = tuple[str, ...]  # of cuts, of which zoo.anatomy.cuts names all
-KNOWN = (
-    nn.Linear.forward,
-    Linear.forward,
-    nn.Embedding.forward,
-)  # what zoo.parallel.cutting puts another in the place of
+# What zoo.parallel.cutting puts another in the place of.
+KNOWN = nn.Linear.forward, Linear.forward, nn.Embedding.forward
 
 
 class CutWeight(NamedTuple):
