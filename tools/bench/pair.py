@@ -23,7 +23,7 @@ from typing import Any
 
 from turns import Clocked, clock, differences, ratio, spread, took
 
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE", "PYTHONDONTWRITEBYTECODE": ""}
+CACHING = {"PYTHONDONTWRITEBYTECODE": ""}  # what Python and torch compile is kept
 Action = Callable[[], Any]
 # How far the largest logit difference may be from the largest logit: rounding in the type, over some thirty layers.
 TOLERANCE = {"float32": 2e-4, "bfloat16": 6e-2}
@@ -35,7 +35,7 @@ def rows(case: dict[str, Any], *, threads: int = 2) -> list[list[str]]:
     """The rows of a case. Raises SystemExit where the two sides differ, or one cannot run."""
     pin = ["taskset", "-c", ",".join(map(str, range(threads)))] if shutil.which("taskset") else []
     words = [*pin, sys.executable, str(Path(__file__).resolve()), json.dumps(case | {"threads": threads})]
-    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | PATIENT, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, env=os.environ | CACHING, check=False)
     if done.returncode:
         raise SystemExit(f"{case['preset']}: {done.stderr[-2000:]}")
     return [shown(found) for found in json.loads(done.stdout.splitlines()[-1])]
