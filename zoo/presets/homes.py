@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zoo.errors import CheckpointError, NetworkError, UnknownName, UsageError, WrongType, ZooWarning, clean
-from zoo.files.folders import near_names
 from zoo.presets.catalogue import config, in_the_box
 from zoo.presets.hub_ids import with_preset
 from zoo.registry import installed
@@ -41,6 +40,8 @@ def home_of(source: str | Path) -> str | Path:
     if source not in presets:
         if source.endswith((".gguf", ".safetensors", ".bin")):
             return source
+        from zoo.files.folders import near_names  # which knows all formats of files
+
         known = [*presets, *near_names(Path(source))]
         what = f"{clean(source)!r} is neither a folder, a file nor a preset{installed().not_loaded}"
         raise UnknownName(what, source, known)
