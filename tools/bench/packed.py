@@ -32,7 +32,6 @@ FORMS: dict[str, dict[str, Any]] = {
     "int8, with the head": {"dtype": "bfloat16", "quantize": "int8"},
     "int4, the rest bfloat16": {"dtype": "bfloat16", "quantize": "int4"},
 }
-PATIENT = {"OMP_WAIT_POLICY": "PASSIVE"}  # threads that wait for each other leave the core to what else runs
 
 
 def report(smollm2: Path | None) -> list[str]:
@@ -76,7 +75,7 @@ def _on_cores(threads: int, plain: Path | None, files: dict[str, Path]) -> tuple
     pin = ["taskset", "-c", ",".join(map(str, range(threads)))] if shutil.which("taskset") else []
     words = [*pin, sys.executable, str(Path(__file__).resolve()), str(threads), str(plain or "")]
     words += [json.dumps({kind: str(file) for kind, file in files.items()})]
-    done = subprocess.run(words, check=True, capture_output=True, text=True, env=os.environ | PATIENT)
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
     rows, missing = json.loads(done.stdout.splitlines()[-1])
     return rows, missing
 
