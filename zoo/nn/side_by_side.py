@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.nn.modules import module as of_all
 
-from zoo.nn.products import is_linear, linear
+from zoo.nn.products import SMALLEST, is_linear, linear
 
 LARGEST = 1 << 20  # numbers of a matrix: a larger one is read for much longer than it takes to ask for its product
 ALIGNED = 64  # bytes: processors read vectors of so many
@@ -77,7 +78,8 @@ class SideBySide:
                 return None
             if not laid.is_plain:
                 return None
-        return linear(x, whole, self._bias)
+        multiply = linear if whole.numel() >= SMALLEST else F.linear  # to ask takes a twentieth of a step
+        return multiply(x, whole, self._bias)
 
     def lay(self, owner: nn.Module, is_free: Free) -> None:
         """Put the layers' weights behind one another, if they are small and plain and each `is_free` to be moved."""
