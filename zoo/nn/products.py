@@ -2,7 +2,7 @@
 
 For numbers of 32 bits torch asks MKL, which on processors with AVX-512 that Intel did not make takes half of what they
 can, and gives one thread the whole product of a single row. There large matrices are multiplied by oneDNN, which torch
-comes with as well: twice as fast for a prompt, and nearer to what memory can bring for a token. Whoever follows what is
+comes with as well: twice as fast for many rows, and nearer to what memory can bring for one. Whoever follows what is
 computed, as gradients, compilers, counters of operations and autocast do, sees torch's own product as before.
 
 Shapes: D inner, R rows of the matrix.
@@ -50,7 +50,7 @@ def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
         and (weight.numel() >= SMALLEST_OF_FEW or x.numel() >= FEW * x.shape[-1])
         and (weight.is_contiguous() or weight.mT.is_contiguous())  # other strides take a thousand times as long
         and bool(torch.backends.mkldnn.enabled)
-        and not is_followed()
+        and not _is_followed()
     )
 
 
@@ -120,7 +120,7 @@ def _is_plain(part: Tensor) -> bool:
     )
 
 
-def is_followed() -> bool:
+def _is_followed() -> bool:
     """Whether gradients, autocast, modes or transforms are on, which know torch's own operations alone.
 
     Or another function stands in the place of torch's, to see what it is given.
