@@ -144,8 +144,8 @@ def left_behind(rank: int, words: str, code: int, *, is_lost: bool) -> None:
 def _of_rank_0(value: int) -> int:
     import torch.distributed as dist
 
-    told = [value]
-    dist.broadcast_object_list(told, src=0)
+    told = [value] * dist.get_world_size()
+    dist.all_gather_object(told, value)  # not a broadcast: no rank goes on, and maybe ends, before all have joined
     return told[0]
 
 

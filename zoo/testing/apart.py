@@ -75,6 +75,7 @@ def _rank(rank: int, count: int, folder: str, answers: Connection, work: Callabl
     try:
         address = Path(folder, "store").as_uri()
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=count)
+        dist.barrier()  # or the work of one that is quick might end the group while another still joins it
         answers.send((True, work(rank, *given)))
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
