@@ -14,6 +14,7 @@ from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.edited import refuse_edited
 from zoo.checkpoint.announced import check_written, export_steps, foreign_specs
 from zoo.checkpoint.as_it_lay import as_it_lay, check_dtype, settings_of
+from zoo.checkpoint.described import refuse_replaced
 from zoo.checkpoint.over_ranks import written
 from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.target import Target, companions
@@ -41,8 +42,8 @@ def save(
 
     Files hold at most `max_shard_size`: bytes or 5GB, 200MB, 1GiB. As gguf it is one file, whose matrices are of the
     given `type` (q8_0, bf16, ...; None: as they are). Weights that were kept packed are written as they lay in their
-    file. Raises UsageError where they no longer are that, for a model on meta or of no family, ZooError if the folder
-    exists and zoo did not write it, or if the disk refuses.
+    file. Raises UsageError where they no longer are that, for a model on meta, of no family, or with weights that its
+    config does not describe, ZooError if the folder exists and zoo did not write it, or if the disk refuses.
     """
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
@@ -55,6 +56,8 @@ def save(
     parts = as_it_lay(model, format, packed) if packed else {}
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
+    if not packed:
+        refuse_replaced(model, config)
     family = installed()[config.family]
     ours, whole_of = weights_of(model)
     specs = {name: (dtype_name(t), tuple(t.shape)) for name, t in ours.items()}
