@@ -18,8 +18,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import zoo
 from zoo.adapters.places import Targets, targets_of
 from zoo.anatomy.cuts import ROWS, Cut
-from zoo.nn import linear, products, times
-from zoo.nn.products import Linear, multiply_by_onednn
+from zoo.nn import linear, products, single_row, times
+from zoo.nn.products import Linear, multiply_faster
 from zoo.parallel.declared import places_of
 from zoo.parallel.sequence import is_by_token
 
@@ -138,7 +138,7 @@ def test_what_lies_in_a_way_of_its_own_is_torchs_own(asked: list[int], case: str
 def test_what_stands_in_the_place_of_torchs_is_asked(asked: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Counters and tracers put their own function there, and must see every product."""
     model, x, seen = nn.Sequential(nn.Linear(D, R, dtype=torch.float32)), drawn(3, D), []
-    multiply_by_onednn(model)
+    multiply_faster(model)
     for place, name in ((F, "linear"), (nn.Linear, "forward")):
         own = getattr(place, name)
         with monkeypatch.context() as patch:
@@ -153,7 +153,7 @@ def test_what_stands_in_the_place_of_torchs_is_asked(asked: list[int], monkeypat
 @torch.no_grad()
 def test_a_graph_of_symbols_and_a_script_have_torchs_own(asked: list[int]) -> None:
     model, x = nn.Sequential(nn.Linear(D, R, dtype=torch.float32)).eval(), drawn(3, D)
-    multiply_by_onednn(model)
+    multiply_faster(model)
     own = F.linear(x, model[0].weight, model[0].bias)
     assert torch.fx.symbolic_trace(model)(x).equal(own)
     with warnings.catch_warnings():
@@ -167,9 +167,9 @@ def test_a_layer_whose_weight_was_taken_away_and_who_wants_mkl_keep_torchs_class
     model = nn.Sequential(*(nn.Linear(D, R, dtype=torch.float32) for _ in range(3)))
     model[0].weight = None
     del model[1].weight
-    multiply_by_onednn(model[:2])
+    multiply_faster(model[:2])
     with torch.backends.mkldnn.flags(enabled=False):
-        multiply_by_onednn(model)
+        multiply_faster(model)
     assert {type(layer) for layer in model} == {nn.Linear}
 
 
@@ -261,7 +261,7 @@ def test_only_large_layers_of_torchs_own_multiply_so(
     model = nn.Sequential(make())
     names, text, x = [*model.state_dict()], str(model), drawn(3, D)
     before = model(x)
-    multiply_by_onednn(model)
+    multiply_faster(model)
     assert (type(model[0]) is Linear) == is_ours
     for each in (model, copy.deepcopy(model)):
         assert [*each.state_dict()] == names
@@ -282,7 +282,8 @@ def test_a_processor_for_which_mkl_was_made_keeps_it(monkeypatch: pytest.MonkeyP
         assert product(cpu_name="AMD EPYC 9755", avx512_f=True) is torch.ops.mkldnn._linear_pointwise
     model = nn.Sequential(nn.Linear(D, R, dtype=torch.float32))
     monkeypatch.setattr(products, "onednn_product", lambda: None)
-    multiply_by_onednn(model)
+    monkeypatch.setattr(single_row, "is_by_onednn", lambda: False)
+    multiply_faster(model)
     assert type(model[0]) is nn.Linear
 
 

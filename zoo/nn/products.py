@@ -2,8 +2,9 @@
 
 For numbers of 32 bits torch asks MKL, which on processors with AVX-512 that Intel did not make takes half of what they
 can, and gives one thread the whole product of a single row. There large matrices are multiplied by oneDNN, which torch
-comes with as well: twice as fast for many rows, and nearer to what memory can bring for one. Whoever follows what is
-computed, as gradients, compilers, counters of operations and autocast do, sees torch's own product as before.
+comes with as well: twice as fast for many rows, and nearer to what memory can bring for one. For one row in bfloat16 it
+is the other way round (`zoo.nn.single_row`). Whoever follows what is computed, as gradients, compilers, counters of
+operations and autocast do, sees torch's own product as before.
 
 Shapes: D inner, R rows of the matrix.
 """
@@ -18,6 +19,8 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
+from zoo.nn import single_row
+
 SMALLEST = 1 << 16  # numbers of a matrix: a smaller one is multiplied in the time that oneDNN takes to be called
 SMALLEST_OF_FEW, FEW = 1 << 17, 32  # the same for fewer rows than so many
 OWN_PRODUCT, OWN_FORWARD = F.linear, nn.Linear.forward
@@ -27,6 +30,8 @@ AN_OCTAVE = 8  # numbers of rows between a power of two and the next for which o
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., D] times weight [R, D], plus bias [R]: [..., R], as `torch.nn.functional.linear` gives it."""
     if not goes_to_onednn(x, weight, bias):
+        if _is_in_bfloat16(x, weight, bias):
+            return single_row.product(x, weight, bias, is_followed=_is_followed())
         return F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
     count = len(rows)
@@ -49,8 +54,19 @@ def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
         and x.shape[-1:] == weight.shape[1:]
         and (weight.numel() >= SMALLEST_OF_FEW or x.numel() >= FEW * x.shape[-1])
         and (weight.is_contiguous() or weight.mT.is_contiguous())  # other strides take a thousand times as long
-        and bool(torch.backends.mkldnn.enabled)
+        and single_row.is_wanted()
         and not _is_followed()
+    )
+
+
+def _is_in_bfloat16(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether torch would ask oneDNN for a product in bfloat16."""
+    return (
+        not torch.compiler.is_compiling()
+        and all(part is None or _is_plain(part, torch.bfloat16) for part in (x, weight, bias))
+        and torch._C._get_tracing_state() is None
+        and weight.numel() >= SMALLEST
+        and single_row.is_by_onednn()
     )
 
 
@@ -77,9 +93,9 @@ def is_linear(module: object) -> bool:
     return type(module) in (nn.Linear, Linear)
 
 
-def multiply_by_onednn(model: nn.Module) -> None:
+def multiply_faster(model: nn.Module) -> None:
     """Let the large linear layers of a model, a stranger's too, multiply by `linear` where that is the faster."""
-    if onednn_product() is not None and torch.backends.mkldnn.enabled:
+    if (onednn_product() is not None or single_row.is_by_onednn()) and single_row.is_wanted():
         for module in model.modules():
             if type(module) is nn.Linear and "forward" not in vars(module) and _is_large(module):
                 module.__class__ = Linear
@@ -109,11 +125,11 @@ def _as_ready(count: int) -> int:
     return -(-count // step) * step
 
 
-def _is_plain(part: Tensor) -> bool:
-    """Whether these are 32-bit numbers in the machine's memory, and not what computes or lies in a way of its own."""
+def _is_plain(part: Tensor, dtype: torch.dtype = torch.float32) -> bool:
+    """Whether these are such numbers in the machine's memory, and not what computes or lies in a way of its own."""
     return (
         type(part) in (Tensor, nn.Parameter)
-        and part.dtype is torch.float32
+        and part.dtype is dtype
         and part.device.type == "cpu"
         and part.layout is torch.strided
         and not part.is_nested

@@ -1,0 +1,89 @@
+"""A single row times a matrix in bfloat16 on a CPU: by torch's own kernel, where torch would ask oneDNN.
+
+Where the processor multiplies in bfloat16, torch asks oneDNN for all but the smallest products. For one row, as each
+step of a text is, that takes 1.5 to 3 times as long as torch's own kernel, which sums in float32 and rounds once, too;
+for many rows it is the other way round, and more so. One switch of the whole process chooses, so threads must agree:
+it is off while single rows are multiplied, and nobody turns it off while others are under way.
+
+Shapes: D inner, R rows of the matrix.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import cache
+from threading import Condition
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_door = Condition()
+_single = _several = 0  # products under way: by torch's own kernel, and by oneDNN
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None, *, is_followed: bool) -> Tensor:
+    """x [..., D] times weight [R, D] plus bias [R], in bfloat16: by whichever is the faster.
+
+    Where others follow what is computed, and so may multiply meanwhile, by oneDNN.
+    """
+    if not is_followed and x.ndim and x.numel() == x.shape[-1] and weight.is_contiguous():
+        return _by_torch(x, weight, bias)
+    return _by_onednn(x, weight, bias)
+
+
+@cache
+def is_by_onednn() -> bool:
+    """Whether torch asks oneDNN for products in bfloat16 on this processor, and has a fast kernel of its own."""
+    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
+    return is_x86 and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def is_wanted() -> bool:
+    """Whether oneDNN is on, but for what this module does with the switch."""
+    return _single > 0 or torch._C._get_mkldnn_enabled()
+
+
+def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    global _single
+    is_off = False
+    try:
+        with _door:
+            if is_off := not _several and is_wanted():
+                _single += 1
+                torch._C._set_mkldnn_enabled(False)
+        return F.linear(x, weight, bias)
+    finally:
+        if is_off:
+            with _door:
+                _single -= 1
+                if not _single:
+                    torch._C._set_mkldnn_enabled(True)
+                    _door.notify_all()
+
+
+def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    global _several
+    with _door:
+        _several += 1  # and so no other begins
+    try:
+        if _single:
+            with _door:
+                _door.wait_for(lambda: not _single)
+        return F.linear(x, weight, bias)
+    finally:
+        with _door:
+            _several -= 1
+
+
+def _forked() -> None:
+    """In a child, which has none of the threads that were multiplying."""
+    global _door, _single, _several
+    if _single:
+        torch._C._set_mkldnn_enabled(True)
+    _door, _single, _several = Condition(), 0, 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)
