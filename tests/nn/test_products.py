@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 import zoo
 from zoo.adapters.places import Targets, targets_of
 from zoo.anatomy.cuts import ROWS, Cut
-from zoo.nn import linear, products, single_row, times
+from zoo.nn import halves, linear, products, times
 from zoo.nn.products import Linear, multiply_faster
 from zoo.parallel.declared import places_of
 from zoo.parallel.sequence import is_by_token
@@ -282,7 +282,7 @@ def test_a_processor_for_which_mkl_was_made_keeps_it(monkeypatch: pytest.MonkeyP
         assert product(cpu_name="AMD EPYC 9755", avx512_f=True) is torch.ops.mkldnn._linear_pointwise
     model = nn.Sequential(nn.Linear(D, R, dtype=torch.float32))
     monkeypatch.setattr(products, "onednn_product", lambda: None)
-    monkeypatch.setattr(single_row, "is_by_onednn", lambda: False)
+    monkeypatch.setattr(halves, "IS_X86", False)
     multiply_faster(model)
     assert type(model[0]) is nn.Linear
 

@@ -43,7 +43,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         return of_torch(x, *others)
 
     of_torch = F.linear
-    monkeypatch.setattr(single_row, "is_by_onednn", lambda: True)
+    monkeypatch.setattr(single_row, "is_by_onednn", lambda dtype: dtype is torch.bfloat16)
     monkeypatch.setattr(F, "linear", product)
     monkeypatch.setattr(products, "OWN_PRODUCT", product)
     return found

@@ -9,6 +9,7 @@ import pair
 from turns import table
 
 SHAPE: dict[str, Any] = {"what": "decode", "tokens": (1, 16), "limit": "bandwidth"}
+LATE = {**SHAPE, "tokens": (1, 1024), "new": 12, "repeats": 4}
 COMPILED = {"compile": True}
 TINY: dict[str, Any] = {"what": "decode", "tokens": (1, 16), "new": 64, "repeats": 9}
 
@@ -21,6 +22,9 @@ def report(smollm2: Path | None) -> list[str]:
             name = f"SmolLM2-135M's shape, {dtype}, {threads} thread{'s' * (threads > 1)}"
             work = [{**SHAPE, "name": name}, {**SHAPE, "name": f"{name}, compiled", "options": COMPILED}]
             rows += pair.rows({"preset": "smollm2-135m", "dtype": dtype, "work": work}, threads=threads)
+    for dtype in ("bfloat16", "float16"):
+        work = [{**LATE, "name": f"SmolLM2-135M's shape, {dtype}, 2 threads, after 1,024 tokens"}]
+        rows += pair.rows({"preset": "smollm2-135m", "dtype": dtype, "work": work}, threads=2)
     name = "tiny, float32, 1 thread"
     work = [{**TINY, "name": name}, {**TINY, "name": f"{name}, compiled", "options": COMPILED}]
     rows += pair.rows({"preset": "tiny", "work": work}, threads=1)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from zoo.nn import linear
+from zoo.nn.halves import is_slow
 
 READ = 1 << 29  # bytes, far more than any cache
 SIDE = 2048
@@ -26,8 +27,9 @@ def bandwidth() -> float:
 def gemm(dtype: torch.dtype) -> float:
     """Operations a second of a square product in a type, of the faster of torch's two libraries.
 
-    A multiplication and an addition are two operations.
+    A multiplication and an addition are two operations. A type that no library multiplies in is widened to float32.
     """
+    dtype = torch.float32 if is_slow(dtype) else dtype
     a, b = (torch.ones(SIDE, SIDE, dtype=dtype) for _ in range(2))
     with torch.inference_mode():
         return 2 * SIDE**3 / min(_least(lambda: a @ b), _least(lambda: linear(a, b)))

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from zoo.nn.halves import is_slow
 from zoo.nn.keys import Keys
 from zoo.nn.mask import Mask
 from zoo.nn.norm import at_least_float32
@@ -49,6 +50,9 @@ class Attend:
         bias: Tensor | None = None,
     ) -> Tensor:
         """The same for q [B, N, T, H], k [B, K, S, H], v [B, K, S, V] and mask [B or 1, 1, T, S]: [B, N, T, V]."""
+        if q.device.type == "cpu" and self._is_faster_in_float32(q, k):
+            out = self.heads_first(q.float(), k.float(), v.float(), mask, is_causal=is_causal, bias=bias)
+            return out.to(q.dtype)
         if self.softcap is not None or self.is_upcast or self.sinks is not None:
             return self._by_hand(q, k, v, mask, is_causal, bias)
         if bias is not None:
@@ -67,6 +71,15 @@ class Attend:
         grouped = {"enable_gqa": True} if groups > 1 else {}
         out = F.scaled_dot_product_attention(q, k, v, mask, is_causal=is_causal, scale=self.scale, **grouped)
         return out[..., :width]
+
+    def _is_faster_in_float32(self, q: Tensor, k: Tensor) -> bool:
+        """Whether numbers of 16 bits take longer on a CPU than to widen them: a single query of each key's head does.
+
+        torch's kernel takes it as the product of a vector, for which no library is asked.
+        """
+        is_by_hand = self.softcap is not None or self.is_upcast or self.sinks is not None
+        is_single = q.dtype is torch.bfloat16 and q.shape[2] == 1 and q.shape[1] == k.shape[1] and not is_by_hand
+        return is_single or is_slow(q.dtype)
 
     def banded(
         self, q: Tensor, k: Tensor, v: Tensor, span: Span, mask: Mask, keys: Keys, *, bias: Bias | None = None

@@ -3,8 +3,9 @@
 For numbers of 32 bits torch asks MKL, which on processors with AVX-512 that Intel did not make takes half of what they
 can, and gives one thread the whole product of a single row. There large matrices are multiplied by oneDNN, which torch
 comes with as well: twice as fast for many rows, and nearer to what memory can bring for one. For one row in bfloat16 it
-is the other way round (`zoo.nn.single_row`). Whoever follows what is computed, as gradients, compilers, counters of
-operations and autocast do, sees torch's own product as before.
+is the other way round (`zoo.nn.single_row`), and what no library multiplies in its own type is widened
+(`zoo.nn.halves`). Whoever follows what is computed, as gradients, compilers, counters of operations and autocast do,
+sees torch's own product as before.
 
 Shapes: D inner, R rows of the matrix.
 """
@@ -19,10 +20,11 @@ from torch import Tensor, nn
 from torch.autograd import forward_ad
 from torch.nn import functional as F
 
-from zoo.nn import single_row
+from zoo.nn import halves, single_row
 
 SMALLEST = 1 << 16  # numbers of a matrix: a smaller one is multiplied in the time that oneDNN takes to be called
 SMALLEST_OF_FEW, FEW = 1 << 17, 32  # the same for fewer rows than so many
+HALVES = torch.float16, torch.bfloat16
 OWN_PRODUCT, OWN_FORWARD = F.linear, nn.Linear.forward
 AN_OCTAVE = 8  # numbers of rows between a power of two and the next for which oneDNN makes a product ready
 
@@ -30,9 +32,7 @@ AN_OCTAVE = 8  # numbers of rows between a power of two and the next for which o
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., D] times weight [R, D], plus bias [R]: [..., R], as `torch.nn.functional.linear` gives it."""
     if not goes_to_onednn(x, weight, bias):
-        if _is_in_bfloat16(x, weight, bias):
-            return single_row.product(x, weight, bias, is_followed=_is_followed())
-        return F.linear(x, weight, bias)
+        return _of_halves(x, weight, bias) if _is_of_halves(x, weight, bias) else F.linear(x, weight, bias)
     rows = x.reshape(-1, x.shape[-1])
     count = len(rows)
     if (ready := _as_ready(count)) > count:
@@ -59,15 +59,26 @@ def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
     )
 
 
-def _is_in_bfloat16(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
-    """Whether torch would ask oneDNN for a product in bfloat16."""
+def _is_of_halves(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether these are numbers of 16 bits, of one type, and enough of them to ask who multiplies the faster."""
     return (
         not torch.compiler.is_compiling()
-        and all(part is None or _is_plain(part, torch.bfloat16) for part in (x, weight, bias))
+        and type(x) in (Tensor, nn.Parameter)
+        and x.dtype in HALVES
+        and all(part is None or _is_plain(part, x.dtype) for part in (x, weight, bias))
         and torch._C._get_tracing_state() is None
         and weight.numel() >= SMALLEST
-        and single_row.is_by_onednn()
+        and single_row.is_wanted()
     )
+
+
+def _of_halves(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    is_followed = _is_followed()
+    if single_row.is_by_onednn(x.dtype):
+        return single_row.product(x, weight, bias, is_followed=is_followed)
+    if not is_followed and halves.is_slow(x.dtype) and halves.is_many(x, weight, bias):
+        return halves.product(x, weight, bias, linear)
+    return F.linear(x, weight, bias)
 
 
 def times(x: Tensor, matrix: Any) -> Tensor:
@@ -95,7 +106,7 @@ def is_linear(module: object) -> bool:
 
 def multiply_faster(model: nn.Module) -> None:
     """Let the large linear layers of a model, a stranger's too, multiply by `linear` where that is the faster."""
-    if (onednn_product() is not None or single_row.is_by_onednn()) and single_row.is_wanted():
+    if halves.IS_X86 and single_row.is_wanted():
         for module in model.modules():
             if type(module) is nn.Linear and "forward" not in vars(module) and _is_large(module):
                 module.__class__ = Linear

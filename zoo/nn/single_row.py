@@ -11,13 +11,15 @@ Shapes: D inner, R rows of the matrix.
 from __future__ import annotations
 
 import os
-import platform
-from functools import cache
 from threading import Condition
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from zoo.nn.halves import IS_X86, is_slow
+
+IS_FAST = IS_X86 and torch.backends.mkldnn.is_available()
 
 _door = Condition()
 _single = _several = 0  # products under way: by torch's own kernel, and by oneDNN
@@ -33,11 +35,9 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None, *, is_followed: bool
     return _by_onednn(x, weight, bias)
 
 
-@cache
-def is_by_onednn() -> bool:
-    """Whether torch asks oneDNN for products in bfloat16 on this processor, and has a fast kernel of its own."""
-    is_x86 = platform.machine().lower() in ("x86_64", "amd64")
-    return is_x86 and torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+def is_by_onednn(dtype: torch.dtype) -> bool:
+    """Whether torch asks oneDNN for products in this type on this processor, and has a faster kernel for a row."""
+    return IS_FAST and dtype is torch.bfloat16 and not is_slow(dtype)
 
 
 def is_wanted() -> bool:
