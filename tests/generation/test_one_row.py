@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from zoo.generation.one_row import PRODUCTS, OneRow
+from zoo.nn import halves
 
 # Of the largest number: a sum of 96 in another order, and what its type rounds once.
 TOLERANCE = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11}
@@ -94,8 +95,33 @@ def test_of_a_matrix_that_lies_the_other_way_each_thread_has_a_part(
 )
 def test_what_cannot_be_parted_stays_a_product(monkeypatch: pytest.MonkeyPatch, row: Tensor, matrix: Tensor) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(halves, "IS_BFLOAT16_SLOW", False)
     assert products(traced(torch.mm, row, matrix)) == 1
     assert products(traced(torch.mm, row, matrix.T.contiguous().T)) == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_what_no_library_multiplies_is_widened_and_rounded_once(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, rows: int, has_bias: bool
+) -> None:
+    """GPT-2's matrices of one row, and of several rows all."""
+    monkeypatch.setattr(halves, "IS_FLOAT16_SLOW", dtype is torch.float16)
+    monkeypatch.setattr(halves, "IS_BFLOAT16_SLOW", dtype is torch.bfloat16)
+    x, matrix, bias = (torch.randn(shape).to(dtype) for shape in ((rows, 96), (96, 5), (5,)))
+
+    def product(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+        return torch.addmm(bias, x, matrix) if has_bias else x @ matrix
+
+    module = traced(product, x, matrix, bias)
+    found = [n.meta["val"].dtype for n in module.graph.nodes if n.target in PRODUCTS]
+    assert found == [torch.float32]
+    exact = x.double() @ matrix.double() + (bias.double() if has_bias else 0)
+    out = module(x, matrix, bias)
+    assert out.dtype == dtype
+    half_ulp, summed = torch.finfo(dtype).eps / 2, 100 * torch.finfo(torch.float32).eps * exact.abs().max()
+    assert ((out - exact).abs() <= half_ulp * exact.abs() + summed).all()
 
 
 def test_graphs_in_files_are_told_apart_by_what_the_pass_does(monkeypatch: pytest.MonkeyPatch) -> None:

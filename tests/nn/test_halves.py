@@ -82,10 +82,16 @@ def test_few_rows_gradients_and_small_matrices_have_torchs_own(dtype: torch.dtyp
     assert torchs == [(dtype, 3), (dtype, 5), (dtype, 5), (dtype, 5)]
 
 
-def test_a_matrix_that_lies_the_other_way_has_its_numbers() -> None:
-    x, matrix = torch.randn(9, D).half(), torch.randn(D, R).half()
+@pytest.mark.parametrize("rows", [1, 9])
+@pytest.mark.parametrize("band", [1 << 20, 100 * D])
+def test_a_matrix_that_lies_the_other_way_is_widened_for_one_row_too(
+    rows: int, band: int, torchs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halves, "BAND", band)
+    x, matrix = torch.randn(rows, D).half(), torch.randn(D, R).half()
     with torch.no_grad():
         found = linear(x, matrix.mT)
+    assert torchs == [(torch.float32, rows)] * -(-R * D // band)
     assert rounded_once(found, x.double() @ matrix.double(), x.double().abs() @ matrix.double().abs())
 
 

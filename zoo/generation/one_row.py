@@ -3,7 +3,8 @@
 A library's product of one row reads a matrix at a part of the rate that memory has, and costs a call. What is compiled
 from a sum reads it as fast as any other pass over it, if what is summed lies end to end. Where it does not, as in
 GPT-2, whose matrices lie the other way, the library is the faster, but gives one thread the whole matrix: there each
-has its share of D. Products of several rows are left to the library.
+has its share of D. Products of several rows are left to the library, and those in a type that no library multiplies in
+are widened to float32 for one.
 
 Shapes: D inner, R rows of the matrix as a layer holds it.
 """
@@ -16,6 +17,8 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
+from zoo.nn.halves import is_slow
+
 aten, cast = torch.ops.aten, torch.ops.prims.convert_element_type.default
 PRODUCTS = aten.mm.default, aten.addmm.default
 SUMMED_IN = {torch.bfloat16: torch.float32, torch.float16: torch.float32}  # as a library sums them
@@ -26,22 +29,36 @@ class OneRow(CustomGraphPass):
 
     def __call__(self, graph: fx.Graph) -> None:
         for node in [*graph.nodes]:
-            if node.op == "call_function" and node.target in PRODUCTS and not node.kwargs and _is_of_one_row(node):
+            if node.op == "call_function" and node.target in PRODUCTS and not node.kwargs and _is_on_cpu(node):
                 with graph.inserting_before(node):
-                    made = _sum(graph, node) if _lies_end_to_end(node) else _parted(graph, node)
+                    made = _otherwise(graph, node)
                 if made is not None:
                     node.replace_all_uses_with(made)
                     graph.erase_node(node)
 
     def uuid(self) -> Any:
         """What torch tells graphs apart by that it keeps in files."""
-        return get_hash_for_files((__file__,), extra=f"{torch.get_num_threads()} threads")
+        return get_hash_for_files((__file__,), extra=f"{torch.get_num_threads()} threads, {[*map(is_slow, SUMMED_IN)]}")
+
+
+def _otherwise(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
+    """What is to be computed in the place of a product; None: the product."""
+    is_of_one_row = _is_of_one_row(node)
+    if is_of_one_row and _lies_end_to_end(node):
+        return _sum(graph, node)
+    if is_slow(node.meta["val"].dtype):
+        return _widened(graph, node)
+    return _parted(graph, node) if is_of_one_row else None
+
+
+def _is_on_cpu(node: fx.Node) -> bool:
+    out: Tensor = node.meta["val"]
+    return out.device.type == "cpu" and out.is_floating_point()
 
 
 def _is_of_one_row(node: fx.Node) -> bool:
-    out: Tensor = node.meta["val"]
-    size: Any = out.shape[0]  # a size that may change is no int
-    return isinstance(size, int) and size == 1 and out.device.type == "cpu" and out.is_floating_point()
+    size: Any = node.meta["val"].shape[0]  # a size that may change is no int
+    return isinstance(size, int) and size == 1
 
 
 def _lies_end_to_end(node: fx.Node) -> bool:
@@ -81,6 +98,14 @@ def _parted(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
     )  # fmt: skip
     out = _call(graph, aten.sum.dim_IntList, out, [0])
     return _call(graph, aten.add.Tensor, out, bias[0]) if bias else out
+
+
+def _widened(graph: fx.Graph, node: fx.Node) -> fx.Node:
+    *bias, row, matrix = node.args
+    out = _call(graph, aten.mm.default, *(_call(graph, cast, each, torch.float32) for each in (row, matrix)))
+    if bias:
+        out = _call(graph, aten.add.Tensor, out, _call(graph, cast, bias[0], torch.float32))
+    return _call(graph, cast, out, node.meta["val"].dtype)
 
 
 def _call(graph: fx.Graph, target: Any, *args: Any) -> fx.Node:

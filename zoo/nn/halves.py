@@ -1,7 +1,7 @@
 """Numbers of 16 bits on a CPU where no library multiplies in their type: in float32, a band of the matrix at a time.
 
 Where the processor has no instructions for a type, as most have none for float16, torch multiplies by loops of its own.
-They are the fastest for a row or three; for more it takes a tenth of the time to widen the matrix and let a library
+They are the fastest for one to three rows; for more it takes a tenth of the time to widen the matrix and let a library
 multiply in float32. Sums are in float32 either way, and what comes back is rounded once.
 
 Shapes: D inner, R rows of the matrix.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 BAND = 1 << 20  # numbers that are widened at a time: 4 MiB
-FEW = 4  # rows from which on it is the faster
+FEW = 4  # rows from which on it is the faster; of a matrix that lies the other way, as GPT-2's do, one
 
 Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
@@ -41,7 +41,8 @@ def is_slow(dtype: torch.dtype) -> bool:
 def is_many(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether x [..., D] has rows enough, and can be multiplied by weight [R, D]."""
     is_row_of_each = bias is None or bias.shape == weight.shape[:1]
-    return x.numel() >= FEW * max(1, weight.shape[-1]) and x.shape[-1:] == weight.shape[1:] and is_row_of_each
+    few = FEW if weight.is_contiguous() else 1
+    return x.numel() >= few * max(1, weight.shape[-1]) and x.shape[-1:] == weight.shape[1:] and is_row_of_each
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None, multiply: Multiply) -> Tensor:
