@@ -24,6 +24,7 @@ from zoo.files.json_file import read_json
 from zoo.vision.forms import TORCH_MODES
 from zoo.vision.kinds import CLIP_MEAN, CLIP_STD, HALF
 from zoo.vision.processing import Processing, cut_patches, smart_size
+from zoo.vision.prompts import processor_group
 from zoo.vision.videos import Film, read_frames
 
 FPS = 2.0  # frames that are taken of a second where nothing says how many: the Qwen team's own code
@@ -170,12 +171,8 @@ class Moving:
 
 def video_settings_of(folder: Path) -> Mapping[str, Any] | None:
     """How videos become patches: where transformers looks for it, the settings of pictures being the last place."""
-    if (file := folder / "processor_config.json").is_file():
-        inner = read_json(file).get("video_processor")
-        if inner is not None:
-            if not isinstance(inner, dict):
-                raise CheckpointError(file, "video_processor", "is not a group of keys")
-            return inner
+    if (inner := processor_group(folder, "video_processor")) is not None:
+        return inner
     if (file := folder / "video_preprocessor_config.json").is_file():
         return read_json(file)
     if (file := folder / "preprocessor_config.json").is_file():

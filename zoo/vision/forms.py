@@ -90,7 +90,7 @@ def _form(name: str, kind: str, values: Mapping[str, Any]) -> Callable[[Any], bo
         return lambda v: _is_count(v) and v <= MOST_TILES
     if name == "rescale_factor":
         return _is_number
-    return (lambda v: isinstance(v, bool)) if name.startswith(("do_", "resize_to")) else None
+    return (lambda v: isinstance(v, bool)) if name.startswith(("do_", "resize_to", "default_to")) else None
 
 
 def _is_count(value: Any) -> bool:
