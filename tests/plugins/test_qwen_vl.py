@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo.errors import CheckpointError, ConfigError, UsageError
+from zoo.errors import CheckpointError, ConfigError, UsageError, WrongType
 from zoo.nn import Span
 from zoo.registry import installed
 from zoo.testing.subject import peaked
@@ -145,6 +145,22 @@ def test_pixels_without_grid_and_of_another_shape_are_refused(model: nn.Module) 
             model(torch.tensor(TEXT[:1]), pixels=images["pixels"], grid=torch.tensor(grid))
     with pytest.raises(UsageError, match="go together"):
         model(torch.tensor([[3, 4]]), pixels=images["pixels"])
+
+
+def test_grids_and_positions_of_another_form_are_refused(model: nn.Module) -> None:
+    """Four rows are what transformers has: positions in the text before the three, which are other numbers."""
+    images, text = patches([[1, 4, 6]]), torch.tensor([[3, *[IMAGE] * 6]])
+    grid = images["grid"]
+    for wrong, told in ((grid[0], r"\[3\] of int64"), (grid.float(), "of float32"), (grid[:, :2], r"\[1, 2\] of")):
+        with pytest.raises(UsageError, match=f"a grid .*{told}.* is not integers"):
+            model(text, pixels=images["pixels"], grid=wrong)
+    with pytest.raises(WrongType, match="grid"):
+        model(text, pixels=images["pixels"], grid=grid.tolist())
+    places = torch.arange(7).expand(4, 1, 7)
+    model(text, **images, positions=places[:3])
+    for wrong in (places, places[0], places[:3].double(), places[:3, :, :5]):
+        with pytest.raises(UsageError, match=r"are not integers \[3, 1, 7\]"):
+            model(text, **images, positions=wrong)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
