@@ -147,6 +147,14 @@ def test_pixels_without_grid_and_of_another_shape_are_refused(model: nn.Module) 
         model(torch.tensor([[3, 4]]), pixels=images["pixels"])
 
 
+def test_a_draft_that_would_read_the_pictures_too_is_refused_by_that_reason() -> None:
+    model = peaked(zoo.build(replace(tiny("qwen2_vl"), vocab_size=65), device="cpu"))
+    images, prompt = patches([[1, 4, 6]]), [3, *[IMAGE] * 6, 4]
+    zoo.generate(model, prompt, inputs=images, draft="ngram", max_new_tokens=2)
+    with pytest.raises(UsageError, match="the draft reads grid, pixels as well, and is given the text alone"):
+        zoo.generate(model, prompt, inputs=images, draft=model, max_new_tokens=2)
+
+
 def test_grids_and_positions_of_another_form_are_refused(model: nn.Module) -> None:
     """Four rows are what transformers has: positions in the text before the three, which are other numbers."""
     images, text = patches([[1, 4, 6]]), torch.tensor([[3, *[IMAGE] * 6]])
