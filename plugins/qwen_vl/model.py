@@ -22,7 +22,7 @@ from zoo.nn.vision import as_numbers
 from .config import Qwen2VLConfig
 from .positions import Seen, place
 from .seeing import PlaceCache, SeeingSpan, put
-from .tower import Tower, WindowedTower, check_squares
+from .tower import Tower, WindowedTower, sides_of
 from .vision import WindowedVisionConfig
 
 
@@ -67,7 +67,10 @@ class Qwen2VL(Decoder):
         """
         span = SeeingSpan(tokens.shape[0], tokens.shape[1], tokens.device, attention_mask=attention_mask, cache=cache)
         grids = {"grid": grid, "video_grid": video_grid, "seconds_per_grid": seconds_per_grid}
-        places, offsets = self.places(tokens, span, cache, **grids) if positions is None else _given(positions, span)
+        if positions is None:
+            places, offsets = self.places(tokens, span, cache, **grids)
+        else:
+            places, offsets = positions, _ahead(positions, tokens, span)
         span.rotary_positions = places
         x = self.embed(self._without_placeholders(tokens))
         for pixel, sides, token in (
@@ -124,10 +127,7 @@ class Qwen2VL(Decoder):
     ) -> dict[int, Iterator[Seen]]:
         """Images and videos in turn, by their placeholder."""
         c, merge = self.config, self.config.vision.merge_size
-        images, videos = (
-            [] if g is None else [(int(t), int(h), int(w)) for t, h, w in g.tolist()] for g in (grid, video_grid)
-        )
-        check_squares(images + videos, merge)
+        images, videos = (sides_of(g, merge) for g in (grid, video_grid))
         lasts = [1.0] * len(videos) if seconds is None else [float(x) for x in seconds]
         if len(lasts) != len(videos):
             raise UsageError(f"{len(lasts)} seconds_per_grid for {len(videos)} videos")
@@ -174,8 +174,14 @@ def _real(where: Tensor, span: Span) -> Tensor:
     return where if span.padding is None else where & span.padding
 
 
-def _given(positions: Tensor, span: Span) -> tuple[Tensor, Tensor]:
-    return positions, positions.amax((0, 2)) + 1 - span.lengths
+def _ahead(positions: Tensor, tokens: Tensor, span: Span) -> Tensor:
+    """How far given positions [3, B, T] are ahead of the number of tokens [B]. Raises UsageError for another form."""
+    expected = (3, *tokens.shape)
+    if tuple(positions.shape) != expected or positions.is_floating_point():
+        kind = str(positions.dtype).removeprefix("torch.")
+        what = f"positions {list(positions.shape)} of {kind} are not integers {list(expected)}: time, height and width"
+        raise UsageError(what)
+    return positions.amax((0, 2)) + 1 - span.lengths
 
 
 def _layer(c: Qwen2VLConfig, rope: MRope) -> PreNormLayer:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, WrongType
 from zoo.nn import ACTIVATIONS, MLP, AxialRope, GatedMLP, PreNormLayer, RMSNorm, computed_by
 from zoo.nn.vision import PartAttention, Parts
 
@@ -46,8 +46,7 @@ class Tower(nn.Module):
 
     def sides(self, patches: Tensor, grid: Tensor) -> list[tuple[int, int, int]]:
         """`grid` as numbers, checked against the patches."""
-        found = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
-        check_squares(found, self.merge_size)
+        found = sides_of(grid, self.merge_size)
         total = sum(t * h * w for t, h, w in found)
         if tuple(patches.shape) != (total, self.patch_dim):
             what = f"patches of shape {list(patches.shape)} do not fill grids of {found}"
@@ -92,10 +91,22 @@ class Merger(nn.Module):
         return self.down_proj(F.gelu(self.up_proj(self.norm(x).reshape(-1, self.merged_size))))
 
 
-def check_squares(sides: list[tuple[int, int, int]], merge: int) -> None:
-    """Raise UsageError for a grid without patches, and one that cannot be cut into squares of `merge` patches."""
+def sides_of(grid: Tensor | None, merge: int) -> list[tuple[int, int, int]]:
+    """The rows of `grid` [images, 3], which has their patches in time, height and width; None: no images.
+
+    Raises UsageError for anything else, a grid without patches, and one that cannot be cut into squares of `merge`.
+    """
+    if grid is None:
+        return []
+    if not isinstance(grid, Tensor):
+        raise WrongType("the grid", grid, "a tensor of integers [images, 3]", hint="torch.tensor(grid) makes one")
+    if grid.ndim != 2 or grid.shape[1] != 3 or grid.is_floating_point():
+        kind = str(grid.dtype).removeprefix("torch.")
+        raise UsageError(f"a grid {list(grid.shape)} of {kind} is not integers [images, 3]: time, height and width")
+    sides = [(int(t), int(h), int(w)) for t, h, w in grid.tolist()]
     if any(min(g) < 1 or g[1] % merge or g[2] % merge for g in sides):
         raise UsageError(f"a grid of {sides} patches cannot be cut into squares of {merge}")
+    return sides
 
 
 def frames(sides: list[tuple[int, int, int]]) -> list[int]:

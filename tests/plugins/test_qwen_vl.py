@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import zoo
-from zoo.errors import CheckpointError, ConfigError, UsageError
+from zoo.errors import CheckpointError, ConfigError, UsageError, WrongType
 from zoo.nn import Span
 from zoo.registry import installed
 from zoo.testing.subject import peaked
@@ -145,6 +145,30 @@ def test_pixels_without_grid_and_of_another_shape_are_refused(model: nn.Module) 
             model(torch.tensor(TEXT[:1]), pixels=images["pixels"], grid=torch.tensor(grid))
     with pytest.raises(UsageError, match="go together"):
         model(torch.tensor([[3, 4]]), pixels=images["pixels"])
+
+
+def test_a_draft_that_would_read_the_pictures_too_is_refused_by_that_reason() -> None:
+    model = peaked(zoo.build(replace(tiny("qwen2_vl"), vocab_size=65), device="cpu"))
+    images, prompt = patches([[1, 4, 6]]), [3, *[IMAGE] * 6, 4]
+    zoo.generate(model, prompt, inputs=images, draft="ngram", max_new_tokens=2)
+    with pytest.raises(UsageError, match="the draft reads grid, pixels as well, and is given the text alone"):
+        zoo.generate(model, prompt, inputs=images, draft=model, max_new_tokens=2)
+
+
+def test_grids_and_positions_of_another_form_are_refused(model: nn.Module) -> None:
+    """Four rows are what transformers has: positions in the text before the three, which are other numbers."""
+    images, text = patches([[1, 4, 6]]), torch.tensor([[3, *[IMAGE] * 6]])
+    grid = images["grid"]
+    for wrong, told in ((grid[0], r"\[3\] of int64"), (grid.float(), "of float32"), (grid[:, :2], r"\[1, 2\] of")):
+        with pytest.raises(UsageError, match=f"a grid .*{told}.* is not integers"):
+            model(text, pixels=images["pixels"], grid=wrong)
+    with pytest.raises(WrongType, match="grid"):
+        model(text, pixels=images["pixels"], grid=grid.tolist())
+    places = torch.arange(7).expand(4, 1, 7)
+    model(text, **images, positions=places[:3])
+    for wrong in (places, places[0], places[:3].double(), places[:3, :, :5]):
+        with pytest.raises(UsageError, match=r"are not integers \[3, 1, 7\]"):
+            model(text, **images, positions=wrong)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -24,6 +24,7 @@ def test_patches_and_shapes_that_do_not_fit_are_refused() -> None:
         (torch.zeros(1, 4, 48), [[2, 2], [1, 1]], "are not"),
         (torch.zeros(1, 4, 48), [[2, 3]], "2 rows of 3 patches are not within the 4"),
         (torch.zeros(1, 4, 48), [[0, 3]], "0 rows"),
+        (torch.zeros(1, 4, 48), [[2.0, 2.0]], "are not integers"),
     ):
         with pytest.raises(UsageError, match=message):
             model(pixels=patches, shapes=torch.tensor(shapes))

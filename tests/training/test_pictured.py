@@ -15,11 +15,12 @@ import zoo
 from tests.text.tiny import byte_level, write
 from tests.training.runs import job, jsonl
 from tests.vision.test_illustration import BELOW, BESIDE, END, GEMMA4, QWEN2, SOFT, START, WHOLE, config_of
+from zoo.errors import UsageError
 from zoo.registry import installed
 from zoo.testing.subject import peaked
 from zoo.text import Tokenizer
 from zoo.training.corpus import Record
-from zoo.training.objectives.pictured import PicturedAnswers
+from zoo.training.objectives.pictured import PicturedAnswers, have_pictures
 from zoo.training.running.beginning import begun
 from zoo.vision.prompts import joined
 
@@ -54,6 +55,23 @@ def test_the_loss_of_a_batch_is_that_of_its_rows(family: str, tmp_path: Path) ->
         other = task.loss(model, task.batch(model, [0, 1], draw), total)[0]
     assert whole.item() == pytest.approx(sum(single).item(), abs=1e-9)  # the order of sums
     assert abs(whole - other) > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("shown", "message"),
+    [
+        ({"image": "a.png"}, "row 1 has 'image', which objective=sft does not read"),
+        ({"videos": ["a.mkv"]}, "row 1 has 'videos', which objective=sft does not read"),
+        ({"images": "a.png"}, "row 1: 'images' is no list of names of files"),
+        ({"images": [None]}, "row 1: 'images' is no list of names of files"),
+    ],
+)
+def test_what_a_row_shows_in_another_way_is_refused_and_not_left_out(shown: dict[str, Any], message: str) -> None:
+    rows = [Record("row 0", {"prompt": "a", "answer": "b", "image": None, "images": []})]
+    assert not have_pictures(rows)
+    assert have_pictures([*rows, Record("row 1", {"images": ["a.png"]})])
+    with pytest.raises(UsageError, match=message):
+        have_pictures([*rows, Record("row 1", {"prompt": "a", "answer": "b", **shown})])
 
 
 def test_patches_of_several_pictures_are_padded_and_nothing_else_is() -> None:

@@ -18,7 +18,7 @@ from zoo.vision.videos import Film, read_frames
 from .films import write_film
 
 av = pytest.importorskip("av", reason="the video extra is not installed")
-SMALL = {"patch_size": 4, "min_pixels": 64, "max_pixels": 1024}
+SMALL: dict[str, Any] = {"patch_size": 4, "size": {"shortest_edge": 64, "longest_edge": 1024}}
 
 
 def read(path: Path, *numbers: int) -> list[np.ndarray]:
@@ -139,6 +139,10 @@ def test_settings_are_looked_for_where_transformers_does(tmp_path: Path) -> None
         ({"size": {"shortest_edge": 5}}, "size: "),
         ({"frame_rate": 3}, "frame_rate: the key is not known"),
         ({"patch_size": 0}, "patch_size: 0 is not supported"),
+        ({"rescale_factor": 0}, "rescale_factor: 0 is not supported"),
+        ({"fps": None}, "fps: null means every frame"),
+        ({"min_pixels": 64}, "min_pixels: 64 is not supported"),
+        ({"max_pixels": 4096}, "max_pixels: 4096 is not supported"),  # as transformers, by size alone
         ({"image_std": None}, "image_std: null is not supported where do_normalize is true"),
     ],
 )

@@ -15,6 +15,7 @@ from zoo.errors import CheckpointError, UsageError
 from zoo.vision import Processing, patches_of, pixels_of, read_image, smart_size
 from zoo.vision.flexible import flexible_patches_of, pooled_patches_of, squares_within
 from zoo.vision.kinds import CLIP_MEAN, CLIP_STD
+from zoo.vision.prompts import settings_of
 
 Image = pytest.importorskip("PIL.Image", reason="the vision extra is not installed")
 SHAPES = ((300, 200, 3), (97, 411, 3), (30, 31, 3), (240, 333, 4), (225, 224, 3))
@@ -126,6 +127,7 @@ def test_unknown_processors_and_keys_and_broken_files_are_refused(tmp_path: Path
         ("Qwen2VL", {"min_pixels": 1 << 60, "max_pixels": 1 << 61}),
         ("CLIP", {"rescale_factor": "1/255"}),
         ("CLIP", {"do_resize": "no"}),
+        ("CLIP", {"default_to_square": 1}),
     ],
     ids=str,
 )
@@ -140,6 +142,9 @@ def test_values_of_another_form_are_refused_by_name(kind: str, keys: dict[str, A
         ("ViT", {"size": 30}, {"height": 30, "width": 30, "shortest_edge": None, "crop": None}),
         ("ViT", {}, {"height": 224, "width": 224, "resample": 2, "mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}),
         ("CLIP", {"size": 30}, {"height": None, "shortest_edge": 30, "crop": (224, 224)}),
+        ("CLIP", {"size": 30, "default_to_square": True}, {"height": 30, "width": 30, "shortest_edge": None}),
+        ("ViT", {"size": 30, "default_to_square": False}, {"height": None, "shortest_edge": 30}),
+        ("ViT", {"size": 30, "default_to_square": None}, {"height": None, "shortest_edge": 30}),  # null is no
         ("CLIP", {"crop_size": {"height": 20, "width": 30}}, {"shortest_edge": 224, "crop": (20, 30), "resample": 3}),
         ("CLIP", {"do_center_crop": False}, {"crop": None}),
         ("CLIP", {"do_resize": False, "do_rescale": False}, {"is_resized": False, "scale": None}),
@@ -178,6 +183,17 @@ def test_a_file_says_how_or_the_processor_of_its_name(
     for suffix in ("ImageProcessor", "ImageProcessorFast", "FeatureExtractor"):
         how = Processing.of({"image_processor_type": kind + suffix, **keys})
         assert {name: getattr(how, name) for name in expected} == expected
+
+
+def test_the_group_in_processor_config_goes_before_preprocessor_config(tmp_path: Path) -> None:
+    """As in transformers 5, which writes the group alone; where it is null or absent the other file says how."""
+    (tmp_path / "preprocessor_config.json").write_text('{"size": 1}')
+    for group, expected in (('{"image_processor": {"size": 2}}', 2), ('{"image_processor": null}', 1), ("{}", 1)):
+        (tmp_path / "processor_config.json").write_text(group)
+        assert settings_of(tmp_path) == {"size": expected}
+    (tmp_path / "processor_config.json").write_text('{"image_processor": 2}')
+    with pytest.raises(CheckpointError, match="image_processor: is not a group of keys"):
+        settings_of(tmp_path)
 
 
 def test_areas_beside_a_size_count() -> None:

@@ -154,7 +154,8 @@ def open_job(
         raise UsageError("stop is text and needs a tokenizer", hint="give tokenizer=")
     vocab_size, device = getattr(model.config, "vocab_size", None), device_of(model)
     batch = batch_of(prompts, tokenizer=tokenizer, attention_mask=mask, vocab_size=vocab_size, device=device)
-    reader, begun = _begun(model, replace(batch, inputs=inputs or {}, chunk=config.prefill_chunk), config)
+    batch = replace(batch, inputs=inputs or {}, chunk=config.prefill_chunk)
+    reader, begun = _begun(model, batch, config)
     if compile and config.cache is not None:
         why = "a compiled step takes caches of plain tensors only"
         raise UsageError(f"compile=True and cache={config.cache} do not go together", why=why, hint="leave one out")

@@ -21,9 +21,10 @@ from torch.nn import functional as F
 
 from zoo.errors import CheckpointError, UsageError, clean
 from zoo.files.json_file import read_json
-from zoo.vision.forms import TORCH_MODES
+from zoo.vision.forms import TORCH_MODES, check_choice
 from zoo.vision.kinds import CLIP_MEAN, CLIP_STD, HALF
 from zoo.vision.processing import Processing, cut_patches, smart_size
+from zoo.vision.prompts import processor_group
 from zoo.vision.videos import Film, read_frames
 
 FPS = 2.0  # frames that are taken of a second where nothing says how many: the Qwen team's own code
@@ -63,11 +64,7 @@ class Cutting:
         if named != f"{kind}VideoProcessor":
             raise CheckpointError(file, "video_processor_type", f"{clean(repr(named))} is not {kind}VideoProcessor")
         given = {name: raw[name] for name in OURS if raw.get(name) is not None}
-        for name, value in given.items():
-            if not _is_fitting(name, value):
-                raise CheckpointError(file, name, f"{clean(repr(value))} is not supported")
-        if "num_frames" in given and "fps" in given:
-            raise CheckpointError(file, "fps", "it stands beside num_frames, and one of them must be null")
+        check_choice(raw, given, kind, file)
         values = {"max_video_tokens": KINDS[kind]["max_video_tokens"], **given}
         is_capped = values.pop("cap_pixels_per_frame", True)
         usual = {name: value for name, value in KINDS[kind].items() if name not in OURS}
@@ -170,12 +167,8 @@ class Moving:
 
 def video_settings_of(folder: Path) -> Mapping[str, Any] | None:
     """How videos become patches: where transformers looks for it, the settings of pictures being the last place."""
-    if (file := folder / "processor_config.json").is_file():
-        inner = read_json(file).get("video_processor")
-        if inner is not None:
-            if not isinstance(inner, dict):
-                raise CheckpointError(file, "video_processor", "is not a group of keys")
-            return inner
+    if (inner := processor_group(folder, "video_processor")) is not None:
+        return inner
     if (file := folder / "video_preprocessor_config.json").is_file():
         return read_json(file)
     if (file := folder / "preprocessor_config.json").is_file():
@@ -190,14 +183,6 @@ def cutting_of(settings: Mapping[str, Any] | None, kind: str, default: Mapping[s
         if (found := getattr(cutting.how, name)) != value:
             raise CheckpointError("the video settings", name, f"{found}, but the model is made for {value}")
     return cutting
-
-
-def _is_fitting(name: str, value: Any) -> bool:
-    if name == "cap_pixels_per_frame":
-        return isinstance(value, bool)
-    if name == "fps":
-        return type(value) in (int, float) and 0 < value < math.inf
-    return type(value) is int and value > 0
 
 
 def _size_over_time(

@@ -69,6 +69,32 @@ def check_tiles(size: Mapping[str, Any], does: Mapping[str, bool], file: object)
         raise CheckpointError(file, "max_patches", what, why=f"zoo makes up to {MOST_AREA:,} pixels of a picture")
 
 
+def check_choice(raw: Mapping[str, Any], given: Mapping[str, Any], kind: str, file: object) -> None:
+    """Raise CheckpointError for what no frames of a video can be chosen by, or not as transformers chooses them.
+
+    `given` are the keys of `raw` that say which frames are taken and how many pixels they share.
+    """
+    for name, value in given.items():
+        if not _is_of_video(name, value):
+            raise CheckpointError(file, name, f"{clean(repr(value))} is not supported")
+    if "num_frames" in given and "fps" in given:
+        raise CheckpointError(file, "fps", "it stands beside num_frames, and one of them must be null")
+    if kind != "Qwen3VL":
+        return
+    if "num_frames" not in given and "fps" in raw and raw["fps"] is None:
+        raise CheckpointError(file, "fps", "null means every frame, and zoo does not read a whole video")
+    for name in sorted(AREA):
+        if raw.get(name) is not None:
+            why = "transformers passes over it for these videos, whose bounds stand in size"
+            raise CheckpointError(file, name, f"{clean(repr(raw[name]))} is not supported", why=why)
+
+
+def _is_of_video(name: str, value: Any) -> bool:
+    if name == "cap_pixels_per_frame":
+        return isinstance(value, bool)
+    return _is_number(value) and value > 0 if name == "fps" else _is_count(value)
+
+
 def _form(name: str, kind: str, values: Mapping[str, Any]) -> Callable[[Any], bool] | None:
     if name == "size" and kind == "Qwen2VL":
         return None if values.keys() >= AREA else lambda v: _is_sized(v, EDGES) and v["shortest_edge"] <= MOST_AREA
@@ -89,8 +115,8 @@ def _form(name: str, kind: str, values: Mapping[str, Any]) -> Callable[[Any], bo
     if name == "max_patches":
         return lambda v: _is_count(v) and v <= MOST_TILES
     if name == "rescale_factor":
-        return _is_number
-    return (lambda v: isinstance(v, bool)) if name.startswith(("do_", "resize_to")) else None
+        return lambda v: _is_number(v) and v != 0
+    return (lambda v: isinstance(v, bool)) if name.startswith(("do_", "resize_to", "default_to")) else None
 
 
 def _is_count(value: Any) -> bool:

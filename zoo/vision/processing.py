@@ -61,8 +61,9 @@ class Processing:
         check_nulls(raw, kind, file, KINDS[kind])
         size: Any = values.pop("size", {}) if kind in SIZED else {}
         crop = values.pop("crop_size", None)
-        if isinstance(size, int):
-            size = {"shortest_edge": size} if kind in (*CROPPING, "Siglip") else {"height": size, "width": size}
+        if isinstance(size, int):  # both sides, or the shorter one
+            is_square = raw.get("default_to_square", kind not in (*CROPPING, "Siglip"))
+            size = {"height": size, "width": size} if is_square else {"shortest_edge": size}
         if values.pop("do_pan_and_scan", False):
             raise CheckpointError(file, "do_pan_and_scan", "zoo shows a whole picture and cannot cut it into parts")
         does = {

@@ -47,15 +47,21 @@ def joined(parts: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
 
 
 def settings_of(folder: Path) -> Mapping[str, Any] | None:
-    """How pictures become pixels, from preprocessor_config.json or, as transformers 5 has it, processor_config.json."""
-    if (file := folder / "preprocessor_config.json").is_file():
-        return read_json(file)
-    if (file := folder / "processor_config.json").is_file():
-        inner = read_json(file).get("image_processor")
-        if inner is not None and not isinstance(inner, dict):
-            raise CheckpointError(file, "image_processor", "is not a group of keys")
+    """How pictures become pixels: from the group in processor_config.json, where transformers 5 looks first and writes
+    it, else from preprocessor_config.json."""
+    if (inner := processor_group(folder, "image_processor")) is not None:
         return inner
-    return None
+    return read_json(file) if (file := folder / "preprocessor_config.json").is_file() else None
+
+
+def processor_group(folder: Path, name: str) -> Mapping[str, Any] | None:
+    """A group of keys of processor_config.json; None where there is none. Raises CheckpointError for anything else."""
+    if not (file := folder / "processor_config.json").is_file():
+        return None
+    inner = read_json(file).get(name)
+    if inner is not None and not isinstance(inner, dict):
+        raise CheckpointError(file, name, "is not a group of keys")
+    return inner
 
 
 def processing_of(settings: Mapping[str, Any] | None, default: Mapping[str, Any], **expected: int | None) -> Processing:

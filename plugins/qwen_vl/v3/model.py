@@ -31,7 +31,7 @@ from zoo.nn import (
 from ..model import Qwen2VL
 from ..positions import Seen
 from ..seeing import SeeingSpan, put
-from ..tower import check_squares
+from ..tower import sides_of
 from .config import Qwen3VLConfig, Qwen3VLMoEConfig
 from .tower import DeepTower
 
@@ -62,10 +62,7 @@ class Qwen3VL(Qwen2VL):
                 "seconds_per_grid: Qwen3-VL tells the time of a frame in words", hint="write them into the text"
             )
         c, merge = self.config, self.config.vision.merge_size
-        images, videos = (
-            [] if g is None else [(int(t), int(h), int(w)) for t, h, w in g.tolist()] for g in (grid, video_grid)
-        )
-        check_squares(images + videos, merge)
+        images, videos = (sides_of(g, merge) for g in (grid, video_grid))
         stills = [(1, h, w) for t, h, w in videos for _ in range(t)]
         return {
             token: iter([Seen((t, h // merge, w // merge)) for t, h, w in found])

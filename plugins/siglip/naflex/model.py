@@ -100,6 +100,8 @@ class FlexibleEmbeddings(nn.Module):
         if patches.ndim != 3 or patches.shape[2] != self.patches.in_features or shapes.shape != (len(patches), 2):
             found = f"patches {list(patches.shape)} with shapes {list(shapes.shape)}"
             raise UsageError(f"{found} are not [images, patches, {self.patches.in_features}] with [images, 2]")
+        if shapes.is_floating_point():
+            raise UsageError(f"shapes of {shapes.dtype} are not integers: rows and columns of patches")
         x = self.patches(as_numbers(patches, self.patches.weight.dtype))
         square = at_least_float32(self.positions.weight).T.unflatten(1, (self.side, self.side))[None]
         return x + torch.stack([self._of_one(square, sides, x) for sides in shapes.tolist()])

@@ -44,6 +44,10 @@ def draft_of(
             f"the draft is of another kind: {kinds[reads_sources]}, where the model is {kinds[not reads_sources]}",
             hint="give a smaller model of the same kind",
         )
+    markers = getattr(given, "markers", frozenset())
+    if sources.inputs and any(not markers.isdisjoint(row) for row in sources.rows):
+        what = f"the draft reads {', '.join(sorted(sources.inputs))} as well, and is given the text alone"
+        raise UsageError(what, hint="draft='ngram', or a draft that reads no pictures")
     if reads_sources:
         with torch.inference_mode():
             given = given.conditioned(sources.tokens, sources.mask)

@@ -13,7 +13,7 @@ from zoo.text import Tokenizer
 from zoo.training.corpus import Record, pieces, shared_rows, text_corpus
 from zoo.training.objectives.causal import NextToken, check_decoder, next_token
 from zoo.training.objectives.ground import Ground
-from zoo.training.objectives.pictured import PicturedAnswers, pictured_answers
+from zoo.training.objectives.pictured import PicturedAnswers, have_pictures, pictured_answers
 
 Told = tuple[list[int], list[bool]]  # token ids, and whether each is to be predicted
 ROWS = '{"prompt": "…", "answer": "…"} or {"messages": […]}'
@@ -26,7 +26,7 @@ def answers(ground: Ground) -> NextToken | PicturedAnswers:
     Raises UsageError for a row without them, and where no row leaves anything to predict.
     """
     records = [*ground.records()]
-    if any(record.values.get("images") for record in records):
+    if have_pictures(records):
         return pictured_answers(ground, records, answer_field(records[0]))
     check_decoder(ground)
     rows = whole([told for record in records for told in answered(record, ground.words, ground.end)], ground)

@@ -20,6 +20,7 @@ from zoo.vision.illustration import illustrate, seeing
 from zoo.vision.prompts import joined
 
 ROWS = '{"images": ["a.png"], "prompt": "…", "answer": "…"}'
+UNREAD = ("image", "video", "videos")  # fields that other programs have for what a row shows
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,18 @@ class PicturedAnswers:
             what = f"{record.place} has {len(ids)} tokens with its pictures, more than data.length={self.length}"
             raise UsageError(what, hint="make data.length larger, or leave the row out")
         return ids, len(before), inputs
+
+
+def have_pictures(rows: Sequence[Record]) -> bool:
+    """Whether any row has pictures. Raises UsageError for what else it may show, which would be left out unseen."""
+    for row in rows:
+        if wrong := next((name for name in UNREAD if row.values.get(name)), None):
+            what = f"{row.place} has {wrong!r}, which objective=sft does not read"
+            raise UsageError(what, hint=f"give pictures as {ROWS}, or leave the field out")
+        names = row.values.get("images") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"{row.place}: 'images' is no list of names of files", hint=f"give rows such as {ROWS}")
+    return any(row.values.get("images") for row in rows)
 
 
 def pictured_answers(ground: Ground, rows: Sequence[Record], field: str) -> PicturedAnswers:
