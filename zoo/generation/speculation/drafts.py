@@ -104,7 +104,7 @@ class DraftModel:
         return shared
 
     def _opened(self, num_rows: int, max_len: int) -> Reader:
-        ahead = max(MOST, self.num_tokens or 0)
+        ahead = min(max(MOST, self.num_tokens or 0), max_len)
         cache = rewindable(self.model.new_cache(num_rows, max_len + MOST), num_rows, ahead)
         return Reader(self.model, cache, [0] * num_rows)
 
