@@ -13,7 +13,7 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.generation.config import GenerationConfig
-from zoo.generation.decoding.loop import check_finite, open_cache
+from zoo.generation.decoding.loop import check_finite, make_room, open_cache
 from zoo.generation.decoding.prefill import read_prompts
 from zoo.generation.decoding.sampling import generators, no_choice
 from zoo.generation.decoding.search import Hypothesis, Search
@@ -51,6 +51,7 @@ def beam_search(
         if beams.is_done:
             break
         cache.reorder(torch.tensor(origin, device=logits.device))
+        make_room(cache, [limit for limit in limits for _ in range(num_beams)], step + 1)
         logits = model(beams.history.tokens[:, -1:], cache=cache, last=True)
     return beams.best()
 
