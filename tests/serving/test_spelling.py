@@ -10,7 +10,7 @@ from tokenizers import Tokenizer as Backend
 
 from tests.text.tiny import byte_level, sentencepiece_like, texts, write
 from zoo.generation.batching import TokenScore
-from zoo.serving.interface.choices import Places, Speller
+from zoo.serving.interface.choices import Speller, TokenPlaces
 from zoo.text import Tokenizer
 
 
@@ -32,14 +32,14 @@ def test_each_token_stands_where_the_text_before_it_ends(tokenizer: Tokenizer):
         # Where bytes are tokens, a part of a character turns those before it into replacement marks, too.
         known = accumulate((0 if told.endswith("\ufffd") else len(told) for told in before), max)
         places = [max(len(told.rstrip("\ufffd")), least) for told, least in zip(before, known, strict=True)]
-        assert Speller(tokenizer).for_text(scores_of(ids), [], Places(tokenizer))["text_offset"] == places
+        assert Speller(tokenizer).for_text(scores_of(ids), [], TokenPlaces(tokenizer))["text_offset"] == places
 
 
 def test_a_text_that_goes_on_keeps_the_space_at_its_beginning(tokenizer: Tokenizer):
     before, ids = tokenizer.encode("the"), tokenizer.encode("time of", add_special_tokens=False)
     context = len(tokenizer.decode(before))
     places = [len(tokenizer.decode(before + ids[:n])) - context for n in range(len(ids))]
-    assert Speller(tokenizer).for_text(scores_of(ids), [], Places(tokenizer, before))["text_offset"] == places
+    assert Speller(tokenizer).for_text(scores_of(ids), [], TokenPlaces(tokenizer, before))["text_offset"] == places
 
 
 def test_the_bytes_of_a_chats_tokens_are_those_of_its_text(tokenizer: Tokenizer):
@@ -56,5 +56,5 @@ def test_a_word_with_a_space_before_it_and_one_without_are_two(tmp_path: Path):
     assert word is not None
     assert alone is not None
     score = TokenScore(alone, -2.0, [(word, -0.5), (alone, -2.0)])
-    told = Speller(tokenizer).for_text([score], [], Places(tokenizer, [word]))
+    told = Speller(tokenizer).for_text([score], [], TokenPlaces(tokenizer, [word]))
     assert (told["tokens"], told["top_logprobs"]) == (["t"], [{" t": -0.5, "t": -2.0}])

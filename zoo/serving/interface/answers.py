@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo.generation.batching import Growth, Request
-from zoo.serving.interface.choices import REASONS, Choice, Places, Speller
+from zoo.serving.interface.choices import REASONS, Choice, Speller, TokenPlaces
 from zoo.serving.interface.prepared import Prepared
 
 
@@ -23,7 +23,7 @@ class Answer:
         self.created = int(time.time())
         self.choices = [Choice(index) for index in range(len(requests) * prepared.num_texts)]
         self.num_tokens = 0
-        self._places: dict[int, Places] = {}  # by choice, where its next token stands
+        self._places: dict[int, TokenPlaces] = {}  # by choice, where its next token stands
 
     @property
     def usage(self) -> dict[str, int]:
@@ -107,7 +107,7 @@ class Answer:
     def _table(self, index: int, scores: list[Any]) -> dict[str, Any]:
         prompt = self.requests[index // self.prepared.num_texts].prompt
         if index not in self._places:
-            self._places[index] = Places(self.tokenizer, () if self.prepared.echo else prompt)
+            self._places[index] = TokenPlaces(self.tokenizer, () if self.prepared.echo else prompt)
         return self.spell.for_text(scores, prompt, self._places[index])
 
     def _prompt(self, index: int) -> tuple[str, list[Any]]:

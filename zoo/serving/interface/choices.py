@@ -31,7 +31,7 @@ class Choice:
         self.finish_reason = REASONS.get(piece.finish_reason or "", self.finish_reason)
 
 
-class Places:
+class TokenPlaces:
     """Where the tokens of a text begin in it, in characters, one after the other."""
 
     def __init__(self, tokenizer: Tokenizer, context: Sequence[int] = ()) -> None:
@@ -84,7 +84,7 @@ class Speller:
         ]
         return {"content": content, "refusal": None}
 
-    def for_text(self, scores: list[TokenScore | None], prompt: list[int], places: Places) -> dict[str, Any]:
+    def for_text(self, scores: list[TokenScore | None], prompt: list[int], places: TokenPlaces) -> dict[str, Any]:
         """The probabilities of a completion's tokens; `prompt` has those of which there is none for the first."""
         tokens = [score.token if score else prompt[0] for score in scores]
         return {
