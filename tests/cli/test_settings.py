@@ -37,6 +37,11 @@ def test_words_set_what_has_no_option_of_its_own() -> None:
     )
 
 
+def test_words_and_options_are_judged_together() -> None:
+    words = ("--tokens", "2", "--temperature", "1", "--seed", "1", "generation.num_return_sequences=2", "--json")
+    assert len(json.loads(run("generate", "tiny", "-p", "One day", *words).stdout)) == 2
+
+
 @pytest.mark.parametrize(
     ("words", "printed"),
     [

@@ -48,6 +48,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"num_beams": 2, "exponential_decay_length_penalty": [1, 1.2], "encoder_repetition_penalty": 0.6},
     {"max_new_tokens": None, "max_length": 11, "min_new_tokens": 3},
     {"max_new_tokens": None, "max_length": 10, "num_beams": 3, "forced_eos_token_id": [7]},
+    {"min_length": 12, "min_new_tokens": 1}, {"num_beams": 3, "min_length": 13, "min_new_tokens": 2},
 ]  # fmt: skip
 # Groups of beams, which transformers does itself up to 4.57: `python -m tests.generation.expected groups` with 4.49.
 GROUPS: list[dict[str, Any]] = [

@@ -11,6 +11,7 @@ import pytest
 from zoo.errors import CheckpointError
 from zoo.generation import GenerationConfig, config_from_hf, settings_in
 from zoo.generation.config import GenerationSettings
+from zoo.generation.processors import MinNewTokens, processors_of
 
 
 def test_a_released_file_is_read():  # Llama 3.1 8B Instruct's
@@ -102,6 +103,19 @@ def test_a_setting_that_asks_for_nothing_changes_nothing(key: str, neutral: obje
 def test_end_tokens_by_the_name_of_qwens_own_code_are_end_tokens():
     config, notes = config_from_hf({"stop_words_ids": [[7]], "eos_token_id": 7})
     assert (config.eos_token_id, notes) == ([7], [])
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_of_two_least_lengths_the_one_of_new_tokens_counts(count: int):
+    """As GenerationMixin._prepare_generated_length of transformers has it, a count of 0 too."""
+    config, notes = config_from_hf({"min_length": 9, "min_new_tokens": count})
+    assert (config.min_length, config.min_new_tokens) == (0, count)
+    assert notes == ["min_length is not used: min_new_tokens goes before"]
+
+
+def test_so_it_does_where_a_call_asks_for_both():
+    both = GenerationConfig(min_length=9, min_new_tokens=2)
+    assert [type(one) for one in processors_of(both, eos=[2], sources=[[1]])] == [MinNewTokens]
 
 
 def test_beams_are_read():

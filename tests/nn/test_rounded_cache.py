@@ -40,6 +40,28 @@ def test_bytes_are_those_of_the_formula_and_texts_go_on_alike(family: str) -> No
     assert (rounded - exact).norm() / exact.norm() < 0.02  # each key and value is off by 0.4 % of its head's largest
 
 
+@pytest.mark.parametrize("family", [*FAMILIES, "gpt_oss", "llama4", "gemma3n"])
+def test_a_token_sees_all_rounded_however_many_are_read_with_it(family: str) -> None:
+    """One by one, in parts that turn a ring, and padded beside another row: where drafts and batches say the same."""
+    model = zoo.build(installed()[family].config_class.tiny(), device="cpu", dtype="float64").eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    tokens, pad = torch.arange(3, 21)[None], 2
+    both = torch.cat((torch.cat((tokens.new_zeros(1, pad), tokens), 1), torch.full((1, 18 + pad), 9)))
+    mask = torch.ones_like(both, dtype=torch.bool)
+    mask[0, :pad] = False
+    with torch.inference_mode():
+        cache = in_int8(model.new_cache(1, 18))
+        singly = torch.cat([model(tokens[:, i : i + 1], cache=cache) for i in range(18)], 1)[0]
+        cache = in_int8(model.new_cache(1, 18))
+        parts = torch.cat([model(part, cache=cache) for part in tokens.split(7, 1)], 1)[0]
+        cache = in_int8(model.new_cache(2, 18 + pad))
+        ends = [(0, 9), *((i, i + 1) for i in range(9, 18 + pad))]
+        padded = [model(both[:, a:b], attention_mask=mask[:, a:b], cache=cache)[:1] for a, b in ends]
+    assert (parts - singly).abs().max() < 1e-9  # float64 sums in another order; rounding is some thousandths
+    assert (torch.cat(padded, 1)[0, pad:] - singly).abs().max() < 1e-9
+
+
 @pytest.mark.parametrize("family", FAMILIES[:3])
 def test_what_is_not_rounded_is_never_there(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = zoo.build(installed()[family].config_class.tiny(), device="cpu", dtype="float32").eval()

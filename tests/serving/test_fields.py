@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from zoo.generation.decoding.sampling import generators
 from zoo.serving.failures import BadField, body_of, status_of
 
 OWN = {"completions": {"prompt": "x"}, "chat/completions": {"messages": [{"role": "user", "content": "x"}]}}
@@ -80,7 +81,7 @@ def test_these_are_all_fields_of_the_interface():
         ({"prompt": "x", "top_p": 1e308}, "top_p", "is not a number from 0 to 1"),
         ({"prompt": "x", "n": 10**9}, "n", "is not a whole number from 1 to 4"),
         ({"prompt": "x", "n": 10**400}, "n", "a very large number is not"),
-        ({"prompt": "x", "n": 2}, "num_return_sequences", "greedy decoding would say the same"),
+        ({"prompt": "x", "n": 2}, "n", "n=2: without a temperature all texts would be the same"),
         ({"prompt": "x", "max_tokens": -1}, "max_tokens", "is not a whole number"),
         ({"prompt": "x", "max_tokens": 0}, "max_tokens", "gives nothing"),
         ({"prompt": "x", "stop": ["a"] * 1000}, "stop", "at most 16 texts"),
@@ -115,6 +116,22 @@ def test_what_cannot_be_is_refused_in_words(shelf, fields, field, words):
     error = body_of(caught.value)["error"]
     assert words in error["message"]
     assert error["param"] == field
+
+
+def test_a_token_that_the_model_does_not_have_is_refused_by_the_name_of_its_field(shelf):
+    prepared = reader("completions")({"model": "tiny", "prompt": "x", "logit_bias": {"99": 1}}, shelf)
+    told = "logit_bias has the token 99, outside the model's vocabulary of 99"
+    with pytest.raises(BadField, match=told) as caught:
+        prepared.requests(SimpleNamespace(config=SimpleNamespace(vocab_size=99)))
+    assert body_of(caught.value)["error"]["param"] == "logit_bias"
+    assert prepared.requests(SimpleNamespace(config=SimpleNamespace(vocab_size=100)))
+
+
+@pytest.mark.parametrize("seed", [-5, 0, 2**63 - 1, 1 - 2**63])
+def test_a_seed_is_the_one_that_generation_takes(shelf, seed):
+    fields = {"model": "tiny", "prompt": "x", "temperature": 1, "seed": seed}
+    assert reader("completions")(fields, shelf).config.seed == seed
+    assert len(generators(seed, 3)) == 3
 
 
 SCHEMA = {"schema": {"type": "null"}}

@@ -92,3 +92,19 @@ def test_a_token_that_came_before_is_decoded_once(tokenizer: Tokenizer, monkeypa
     assert "".join(stream.push(token) for token in ids) == decode(ids)
     assert len(decoded) - begun == len(ids)
     assert max(map(len, decoded)) == 2
+
+
+def test_what_tokens_add_joined_as_bytes_is_the_text(tokenizer: Tokenizer):
+    """Behind a token that stands there already: at its very beginning a text loses a space."""
+    before = tokenizer.encode("a", add_special_tokens=False)
+    for text in texts():
+        ids = tokenizer.encode(text)
+        whole = tokenizer.decode([*before, *ids])
+        assert tokenizer.decode(before).encode() + b"".join(map(tokenizer.bytes_of, ids)) == whole.encode()
+
+
+def test_special_tokens_add_nothing_or_their_names(tokenizer: Tokenizer):
+    bos = tokenizer.bos_token_id
+    assert bos is not None
+    assert (tokenizer.bytes_of(bos), tokenizer.bytes_of(bos, skip_special_tokens=False)) == (b"", b"<s>")
+    assert tokenizer.bytes_of(1 << 20) == b""  # as padded models have them

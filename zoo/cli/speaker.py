@@ -39,6 +39,7 @@ class Speaker:
     draft: Any = None  # who guesses: "ngram" or a smaller model
     is_compiled: bool = False
     is_over_ranks: bool = False  # whether other processes hold parts of the model, and make the same text meanwhile
+    words: dict[str, Any] = field(default_factory=dict)  # settings that were given as words
 
     @property
     def sees(self) -> bool:
@@ -154,7 +155,7 @@ def open_speaker(
     if not hasattr(model, "new_cache"):
         raise UsageError(f"{source} is a {ledger.config.family_in_words}, which does not generate text")
     parts = (ledger, notes, *seen, open_draft(draft, model, dtype=dtype), is_compiled, mesh is not None)
-    return Speaker(model, tokenizer, config.replaced(**given), *parts)
+    return Speaker(model, tokenizer, config, *parts, words=given)
 
 
 def _looked(source: str, *overrides: str, **options: Any) -> Ledger:
@@ -192,7 +193,7 @@ def settings(speaker: Speaker, **chosen: Any) -> GenerationConfig:
     given = {name: value for name, value in chosen.items() if value not in (None, ())}
     if schema := given.get("json_schema"):
         given["json_schema"] = schema if schema.lstrip().startswith(("{", "true")) else _read_schema(schema)
-    return speaker.config.updated(**given)
+    return speaker.config.replaced(**{**speaker.words, **given})  # at once: some go together alone
 
 
 def tell_notes(speaker: Speaker) -> None:

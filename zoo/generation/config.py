@@ -78,7 +78,7 @@ class GenerationConfig:
     max_new_tokens: int | None = None  # tokens to add at most
     max_length: int | None = None  # tokens in all, prompt included; max_new_tokens goes before
     min_new_tokens: int = 0  # tokens to add before an end token may come
-    min_length: int = 0  # tokens in all, prompt included, before an end token may come
+    min_length: int = 0  # tokens in all, prompt included, before one may come; min_new_tokens goes before
     temperature: float = 0.0  # 0: always the likeliest token; 1: as the model says; above: flatter
     top_k: int | None = None  # draw among the k likeliest tokens
     top_p: float | None = None  # draw among the fewest tokens that hold this share of the probability

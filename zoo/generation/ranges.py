@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from zoo.generation.config import GenerationConfig
 
 SAMPLED = ("top_k", "top_p", "min_p", "top_h", "top_n_sigma", "typical_p", "epsilon_cutoff", "eta_cutoff")
-LARGEST = 2**31  # of token ids
+LARGEST = 2**31  # of token ids and counts of them
 COUNT = (int, lambda v: v >= 1, "at least 1")
 LEAST = (int, lambda v: v >= 0, "at least 0")
 TOKEN = (int, lambda v: 0 <= v < LARGEST, "a token id")
@@ -21,6 +21,7 @@ PART = (float, lambda v: 0 < v <= 1, "above 0 and at most 1")
 CUTOFF = (float, lambda v: 0 <= v < 1, "at least 0 and below 1")
 FACTOR = (float, lambda v: v > 0, "above 0")
 FINITE = (float, lambda v: True, "finite")
+POWER = (float, lambda v: -50 <= v <= 50, "between -50 and 50")  # a million tokens to the 50th is a float still
 AMOUNT = (float, lambda v: v >= 0, "at least 0")
 NUMBERS: dict[str, tuple[type, Callable[[Any], bool], str]] = {  # whole or not, what holds, and that in words
     "max_new_tokens": COUNT, "max_length": COUNT, "top_k": COUNT, "no_repeat_ngram_size": COUNT,
@@ -29,7 +30,7 @@ NUMBERS: dict[str, tuple[type, Callable[[Any], bool], str]] = {  # whole or not,
     "num_draft_tokens": COUNT, "prefill_chunk": COUNT, "draft_ngram_size": COUNT,
     "min_new_tokens": LEAST, "min_length": LEAST, "forced_bos_token_id": TOKEN, "decoder_start_token_id": TOKEN,
     "top_p": SHARE, "min_p": SHARE, "top_h": PART, "typical_p": PART, "epsilon_cutoff": CUTOFF, "eta_cutoff": CUTOFF,
-    "repetition_penalty": FACTOR, "encoder_repetition_penalty": FACTOR, "top_n_sigma": FACTOR, "length_penalty": FINITE,
+    "repetition_penalty": FACTOR, "encoder_repetition_penalty": FACTOR, "top_n_sigma": FACTOR, "length_penalty": POWER,
     "presence_penalty": FINITE, "frequency_penalty": FINITE, "guidance_scale": FINITE, "temperature": AMOUNT,
     "diversity_penalty": AMOUNT, "seed": (int, lambda v: -(2**63) <= v < 2**64, "a number of 64 bits"),
 }  # fmt: skip
@@ -41,12 +42,14 @@ def check(config: GenerationConfig) -> None:
         value = getattr(config, name)
         if value is not None and not (_is_number(value, kind) and holds(value)):
             raise UsageError(f"{name}={value!r} is not {words}")
+        if value is not None and kind is int and name != "seed" and value >= LARGEST:
+            raise UsageError(f"{name}={value} is not below {LARGEST:,}")
     for name in ("remove_invalid_values", "renormalize_logits"):
         if not isinstance(getattr(config, name), bool):
             raise UsageError(f"{name}={getattr(config, name)!r} is not true or false")
     if config.cache not in (None, "int8"):
         raise UsageError(f"cache={config.cache!r} is not int8", hint="leave it out to keep the dtype of the model")
-    if config.early_stopping not in (True, False, "never"):
+    if config.early_stopping != "never" and not isinstance(config.early_stopping, bool):
         raise UsageError(f"early_stopping={config.early_stopping!r} is not true, false or 'never'")
     if not isinstance(config.stop, list) or not all(isinstance(text, str) for text in config.stop):
         raise UsageError(f"stop={config.stop!r} is not a list of texts")

@@ -172,9 +172,10 @@ class SlidingKVCache(KVCache):
             return self.k[:, :, :seen], self.v[:, :, :seen], self._latest
         if span.start == 0:
             self._store(k, v, span)
-            return k, v, NEW
+            return _as_kept(k, self.k), _as_kept(v, self.v), NEW
         past = slice(None) if span.counts is not None else span.ring_order(self.window, self._size)
-        keys, values = torch.cat((self.k[:, :, past], k), 2), torch.cat((self.v[:, :, past], v), 2)
+        keys = torch.cat((self.k[:, :, past], _as_kept(k, self.k)), 2)
+        values = torch.cat((self.v[:, :, past], _as_kept(v, self.v)), 2)
         self._store(k, v, span)
         return keys, values, self._ring
 
@@ -188,3 +189,8 @@ class SlidingKVCache(KVCache):
             else:
                 row, column = span.stored(self._size)
                 held[row, :, span.stood(self._size) % self._size] = new[row, :, column].to(held.dtype)
+
+
+def _as_kept(new: Tensor, held: Any) -> Tensor:
+    """New keys or values as they will be read later: in fewer bits where they are rounded, whatever the pass."""
+    return new if isinstance(held, Tensor) else held.rounded(new)

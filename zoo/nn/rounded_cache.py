@@ -35,10 +35,12 @@ class RoundedNumbers:
         return self.codes[index].to(self.dtype) * self.scales[index].to(self.dtype)
 
     def __setitem__(self, index: Any, new: Tensor) -> None:
-        scales = (new.float().abs().amax(-1, keepdim=True) / 127).to(torch.bfloat16)
-        scales = torch.where(scales == 0, torch.ones_like(scales), scales)
-        self.codes[index] = (new.float() / scales.float()).round_().clamp_(-128, 127).to(torch.int8)
-        self.scales[index] = scales
+        self.codes[index], self.scales[index] = _codes(new)
+
+    def rounded(self, new: Tensor) -> Tensor:
+        """What would be read of `new` [..., H] once it was written."""
+        codes, scales = _codes(new)
+        return codes.to(self.dtype) * scales.to(self.dtype)
 
     def new_zeros(self, *shape: int) -> RoundedNumbers:
         """Zeros of another shape, read in the same dtype."""
@@ -62,6 +64,13 @@ class RoundedNumbers:
         """Some rows of the batch."""
         codes, scales = (part.index_select(dim, index) for part in (self.codes, self.scales))
         return RoundedNumbers(codes, scales, self.dtype)
+
+
+def _codes(new: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers and scales of numbers [..., H]."""
+    scales = (new.float().abs().amax(-1, keepdim=True) / 127).to(torch.bfloat16)
+    scales = torch.where(scales == 0, torch.ones_like(scales), scales)
+    return (new.float() / scales.float()).round_().clamp_(-128, 127).to(torch.int8), scales
 
 
 def int8_cache(model: Any, batch_size: int, max_len: int) -> Any:

@@ -18,8 +18,11 @@ def config_of(asked: Asked, base: GenerationConfig, bounds: Bounds) -> Generatio
     """The settings of all texts of a request but for how long they may get. Raises BadField or UsageError."""
     most = asked.count("n", 1, bounds.rows)
     seed = asked.count("seed", -LARGEST_SEED, LARGEST_SEED)
+    heat = asked.number("temperature", 0, 2)
+    if (most or 1) > 1 and base.num_beams == 1 and (base.temperature if heat is None else heat) == 0:
+        raise BadField("n", f"n={most}: without a temperature all texts would be the same", hint="set a temperature")
     found = base.updated(
-        temperature=asked.number("temperature", 0, 2),
+        temperature=heat,
         top_p=asked.number("top_p", 0, 1),
         top_k=asked.count("top_k", 1, 1 << 20),
         min_p=asked.number("min_p", 0, 1),
@@ -33,7 +36,7 @@ def config_of(asked: Asked, base: GenerationConfig, bounds: Bounds) -> Generatio
     )
     if seed is None and found.seed is None and not found.is_greedy:
         seed = secrets.randbits(62)  # each row draws by it, also when its text is read again
-    return found.updated(seed=None if seed is None else seed % 2**63)
+    return found.updated(seed=seed)
 
 
 def limited(config: GenerationConfig, asked_tokens: int | None, prompt_len: int, context: int) -> GenerationConfig:

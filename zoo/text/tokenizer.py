@@ -16,6 +16,7 @@ from zoo.text.reading.folder import read_folder
 from zoo.text.reading.gguf import read_gguf
 from zoo.text.reading.source import TokenizerSource
 from zoo.text.streaming import TextStream
+from zoo.text.tokens.parts import added_bytes
 from zoo.text.tokens.veil import unveiled, veiled
 
 
@@ -112,6 +113,14 @@ class Tokenizer:
             text = self.backend.decode(told, skip_special_tokens=skip_special_tokens)
         text = unveiled(text) if self._hidden else text
         return self._spelling.read(text) if self._spelling else text
+
+    def bytes_of(self, token: int, skip_special_tokens: bool = True) -> bytes:
+        """What a token adds to a text, not at its beginning: as bytes, since it may be a part of a character."""
+        spelt = self.id_to_token(token) or ""
+        if token in self._byte_tokens:
+            return bytes.fromhex(spelt[3:5])
+        once = self.decode([token], skip_special_tokens)
+        return once.encode() if token in self._specials else added_bytes(once, self.decode([token] * 2), spelt)
 
     def decode_stream(self, context: Sequence[int] = (), skip_special_tokens: bool = True) -> TextStream:
         """A stream for tokens that follow `context`: push them one by one and get text that never changes."""

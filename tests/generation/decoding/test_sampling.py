@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from zoo.errors import ZooError
 from zoo.generation import generate
 from zoo.generation.decoding.sampling import draw, uniforms
 from zoo.generation.history import History
@@ -108,3 +109,51 @@ def test_top_k_of_one_is_greedy():
     model = TableModel()
     greedy = generate(model, PROMPTS, max_new_tokens=15).new_tokens
     assert generate(model, PROMPTS, max_new_tokens=15, temperature=2.0, top_k=1).new_tokens == greedy
+
+
+@pytest.mark.parametrize("temperature", [1e-7, 1e-37, 1e-40, 1e-46, 5e-324])
+@pytest.mark.parametrize("draft", [None, "ngram"])
+def test_at_a_tiny_temperature_the_likeliest_token_is_drawn(temperature: float, draft: str | None):
+    """A score divided by such a number is infinite in float32, and two infinities have no ratio."""
+    model = TableModel(eos_token_id=[])
+    settings = {"max_new_tokens": 8, "draft": draft}
+    likeliest = generate(model, PROMPTS, **settings).new_tokens
+    assert generate(model, PROMPTS, temperature=temperature, seed=1, **settings).new_tokens == likeliest
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"repetition_penalty": 1e-300}, {"frequency_penalty": 1e300}, {"presence_penalty": -1e39},
+     {"sequence_bias": [[[5], 1e39]]}, {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1e300}],
+)  # fmt: skip
+def test_scores_that_no_float_holds_are_an_error_and_not_a_text(asked: dict):
+    model = TableModel(eos_token_id=[])
+    told = f"the scores at step . are too large for float32\ngive smaller numbers: {[*asked][-1]}"
+    ways: list[dict] = [{}, {"temperature": 1.0}, {"draft": "ngram"}, {"num_beams": 2}]
+    if "repetition_penalty" in asked:
+        ways.pop()  # whose log probabilities, all below 0, go to 0
+    for way in ways if "num_beams" not in asked else ways[:1]:
+        with pytest.raises(ZooError, match=told):
+            generate(model, [3, 4, 5], max_new_tokens=4, **asked, **way)
+
+
+@pytest.mark.parametrize("factor", [2, 1e300])
+def test_an_end_that_grew_beyond_all_numbers_is_drawn(factor: float):
+    """The power is beyond float32 after some 100 tokens, or beyond Python's floats: the end is then certain."""
+    model = TableModel(eos_token_id=[])
+    for temperature in (0.0, 0.5):
+        found = generate(
+            model, [3, 4, 5], max_new_tokens=300, eos_token_id=[7], min_new_tokens=200, temperature=temperature,
+            seed=1, exponential_decay_length_penalty=[0, factor],
+        )  # fmt: skip
+        assert (len(found.new_tokens[0]), found.new_tokens[0][-1]) == (201, 7)
+
+
+@pytest.mark.parametrize("draft", [None, "ngram"])
+def test_infinite_logits_that_are_kept_share_the_draws(draft: str | None):
+    """The largest number of float32, which `remove_invalid_values` makes of them, is infinite again once halved."""
+    model = TableModel(eos_token_id=[], scale=1.0)
+    model.table[:, [4, 9]] = torch.inf
+    settings = {"max_new_tokens": 40, "temperature": 0.5, "top_p": 0.9, "remove_invalid_values": True, "seed": 1}
+    (found,) = generate(model, [3, 4, 5], draft=draft, **settings).new_tokens
+    assert {*found} == {4, 9}

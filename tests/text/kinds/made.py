@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE, WordPiece
 from tokenizers.trainers import BpeTrainer, WordPieceTrainer
 
-from zoo.text.kinds.ranks import byte_letters
+from zoo.text.tokens.parts import byte_letters
 
 from .passages import CORPUS
 

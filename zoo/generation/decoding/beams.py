@@ -5,6 +5,7 @@ Shapes: B prompts, N beams, G groups of n = N / G beams, R = B*N rows, V vocab.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,9 +13,9 @@ from torch import Tensor
 
 from zoo.errors import ZooError
 from zoo.generation.config import GenerationConfig
-from zoo.generation.decoding.loop import check_finite, open_cache
+from zoo.generation.decoding.loop import check_finite, make_room, open_cache
 from zoo.generation.decoding.prefill import read_prompts
-from zoo.generation.decoding.sampling import generators, nothing_left
+from zoo.generation.decoding.sampling import generators, no_choice
 from zoo.generation.decoding.search import Hypothesis, Search
 from zoo.generation.history import NOTHING, History
 from zoo.generation.processors import GroupDiversity, Processor, applied, processors_of, warpers_of
@@ -50,6 +51,7 @@ def beam_search(
         if beams.is_done:
             break
         cache.reorder(torch.tensor(origin, device=logits.device))
+        make_room(cache, [limit for limit in limits for _ in range(num_beams)], step + 1)
         logits = model(beams.history.tokens[:, -1:], cache=cache, last=True)
     return beams.best()
 
@@ -114,8 +116,9 @@ class Beams:
                 search = self.searches[i][group]
                 if search.is_done:
                     continue
-                if max(values) == -torch.inf:
-                    raise nothing_left(self.history.num_new, self.config)
+                wrong = next((value for value in values if not value < torch.inf), max(values))
+                if not math.isfinite(wrong):
+                    raise no_choice(wrong, self.history.num_new, self.config)
                 grown_from = search.advance(values, choices, scores.shape[1])
                 if not search.is_at_limit:
                     origin[i, group] = rows[i, group, grown_from]

@@ -47,6 +47,8 @@ def decode(
         # The score of the likeliest token is the largest one, which needs no pass over all of them.
         best = logits[:, -1].gather(1, chosen[:, None]) if is_plain else logits.amax(-1) if is_async else None
         told = Told(chosen) if best is None or not is_checked else Told(chosen, best)
+        if step + 1 < max(limits):
+            make_room(cache, limits, step + 1)
         following = model(chosen[:, None], cache=cache, last=True) if is_async and step + 1 < max(limits) else None
         tokens, *largest = told.lists()
         if largest:
@@ -80,22 +82,33 @@ def open_cache(model: LanguageModel, batch: Batch, limits: Sequence[int], *, spa
 
     It has room for `spare` tokens more where the model has. Raises UsageError where the model cannot read that far.
     """
-    total = batch.width + max(limits)
-    cache = model.new_cache(len(batch.rows), total + spare)
-    if cache.max_len < total:
-        asked = f"prompt {batch.width} + max_new_tokens {max(limits)} = {total} tokens"
-        raise UsageError(f"{asked}, but the model holds {cache.max_len}", hint="lower max_new_tokens")
+    cache = model.new_cache(len(batch.rows), batch.width + max(limits) + spare)
     trained = getattr(model.config, "max_seq_len", None)
     limits = limits[:: len(limits) // len(batch.rows)]
     length, limit = max(((len(row), limit) for row, limit in zip(batch.rows, limits, strict=True)), key=sum)
+    asked = f"prompt {length} + max_new_tokens {limit} = {length + limit} tokens"
+    if cache.max_len < (length + limit if hasattr(cache, "rewind_rows") else batch.width + max(limits)):
+        raise UsageError(f"{asked}, but the model holds {cache.max_len}", hint="lower max_new_tokens")
     if trained is not None and length + limit > trained:
-        asked = f"prompt {length} + max_new_tokens {limit} = {length + limit} tokens"
         warnings.warn(
             f"{asked}, more than model.max_seq_len={trained}: the model was not trained for that",
             ZooWarning,
             stacklevel=2,
         )
     return cache
+
+
+def make_room(cache: Any, limits: Sequence[int], num_new: int) -> None:
+    """Let a row that goes on stand for those that have all their `num_new` tokens, where these have filled the cache.
+
+    That happens where a model holds no more than the longest text, and a shorter prompt is followed by more tokens.
+    """
+    if cache.length < cache.max_len or all(limit > num_new for limit in limits):
+        return
+    last = max(range(len(limits)), key=limits.__getitem__)
+    index = [row if limit > num_new else last for row, limit in enumerate(limits)]
+    cache.reorder(torch.tensor(index, device=getattr(cache.counts, "device", None)))
+    cache.rewind_rows(cache.row_lengths)
 
 
 def check_finite(logits: Tensor, step: int, is_open: Sequence[bool] | None = None, *, row: int = 0) -> None:

@@ -5,13 +5,14 @@ Shapes: R rows, V vocab.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from zoo.errors import ZooError
-from zoo.generation.config import GenerationConfig
+from zoo.generation.config import PLAIN, GenerationConfig
 from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.history import History
 from zoo.generation.processors import Processor, applied, processors_of, warpers_of
@@ -20,6 +21,10 @@ BANNING = (  # settings that take tokens away
     "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "min_new_tokens", "min_length", "bad_words_ids",
     "sequence_bias", "suppress_tokens", "begin_suppress_tokens", "forced_bos_token_id", "forced_eos_token_id", "regex",
     "json_schema",
+)  # fmt: skip
+SCALING = (  # settings that make scores larger
+    "guidance_scale", "sequence_bias", "diversity_penalty", "encoder_repetition_penalty", "repetition_penalty",
+    "frequency_penalty", "presence_penalty",
 )  # fmt: skip
 
 
@@ -72,31 +77,45 @@ class Sampler:
         return draw(scores, self._draws[:, self.history.num_new].expand(len(scores)))
 
     def process(self, scores: Tensor) -> Tensor:
-        """Scores [R, V] before anything is drawn. Raises ZooError for an open row in which every token is banned."""
+        """Scores [R, V] before anything is drawn. Raises ZooError for an open row without a finite best."""
         if not self.processors:
             return scores
         scores = applied(self.processors, self.history, scores)
         for row, best in zip(self.rows, scores.amax(-1).tolist(), strict=True):
-            if best == -torch.inf and not row.finish_reason:
-                raise nothing_left(self.history.num_new, self.config)
+            if not math.isfinite(best) and not row.finish_reason:
+                raise no_choice(best, self.history.num_new, self.config)
         return scores
 
 
-def nothing_left(step: int, config: GenerationConfig) -> ZooError:
-    """The error of a row in which every token is banned."""
-    plain = GenerationConfig()
-    asked = [name for name in BANNING if getattr(config, name) != getattr(plain, name)]
-    hint = f"{' and '.join(asked)} ban{'s' if len(asked) == 1 else ''} all of them" if asked else ""
-    return ZooError(f"no token is left to choose from at step {step}", hint=hint)
+def no_choice(best: float, step: int, config: GenerationConfig) -> ZooError:
+    """The error of a row whose best score is minus infinity, since every token is banned, or no finite number."""
+    if best == -torch.inf:
+        asked = _asked(config, BANNING)
+        hint = f"{' and '.join(asked)} ban{'s' if len(asked) == 1 else ''} all of them" if asked else ""
+        return ZooError(f"no token is left to choose from at step {step}", hint=hint)
+    told = [f"{name}={getattr(config, name)}" for name in _asked(config, SCALING)]
+    return ZooError(
+        f"the scores at step {step} are too large for float32", hint=f"give smaller numbers: {', '.join(told)}"[:300]
+    )
+
+
+def _asked(config: GenerationConfig, names: Sequence[str]) -> list[str]:
+    """Those of the settings that are not as they are by default."""
+    return [name for name in names if getattr(config, name) != getattr(PLAIN, name)]
 
 
 def draw(scores: Tensor, uniform: Tensor) -> Tensor:
     """Tokens [R] from scores [R, V] by inverse transform of `uniform` [R] in [0, 1)."""
-    sums = scores.softmax(-1).cumsum(-1, dtype=uniform.dtype)
+    sums = shares(scores).cumsum(-1, dtype=uniform.dtype)
     total = sums[:, -1:].contiguous()
     chosen = torch.searchsorted(sums, uniform[:, None] * total, right=True)
     last = torch.searchsorted(sums, total)  # the last token with a probability, should rounding reach the total
     return torch.minimum(chosen, last)[:, 0].clamp(max=scores.shape[1] - 1)
+
+
+def shares(scores: Tensor) -> Tensor:
+    """Probabilities [R, V] of scores [R, V], of which infinite ones are equally likely and all others are not."""
+    return scores.clamp(max=torch.finfo(scores.dtype).max).softmax(-1)
 
 
 def uniforms(seed: int | None, batch_size: int, count: int, number: int = 0) -> Tensor:

@@ -33,6 +33,8 @@ def config_from_hf(
     values = {RENAMED.get(key, key): _as_ours(key, value) for key, value in used.items() if key in READ}
     notes += _settle_sampling(values, used.get("do_sample", False) is True)
     values = {key: value for key, value in values.items() if value is not None}
+    if "min_new_tokens" in values and values.pop("min_length", 0):  # be it 0
+        notes.append("min_length is not used: min_new_tokens goes before")
     try:
         return _build(values), notes
     except (ConfigError, UsageError) as error:  # settings that do not go together

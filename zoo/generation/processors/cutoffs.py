@@ -10,6 +10,7 @@ from torch import Tensor
 
 from zoo.generation.history import History
 
+STEEP = 2.0**-20  # a temperature below which quotients of scores may be too large for float32
 WIDEST = 100  # tokens that TopH looks at, as transformers does
 
 
@@ -20,7 +21,10 @@ class Temperature:
         self.temperature = temperature
 
     def __call__(self, history: History, scores: Tensor) -> Tensor:
-        return scores / self.temperature
+        if self.temperature >= STEEP:
+            return scores / self.temperature
+        # Of the best alone the quotient is finite: 0. What is taken from all scores changes no probability.
+        return (scores - scores.amax(-1, keepdim=True)) / max(self.temperature, torch.finfo(scores.dtype).tiny)
 
 
 class TopK:

@@ -13,6 +13,8 @@ from torch import Tensor
 from zoo.generation.history import History
 from zoo.generation.processors.bans import check_tokens, without
 
+CERTAIN = 1e30  # a score beside which all others are nothing, and which may still be divided in float32
+
 
 class MinLength:
     """No end before so many tokens in all, the prompt included."""
@@ -66,10 +68,17 @@ class ExponentialDecay:
             return scores
         known = [token for token in self.eos if token < scores.shape[1]]
         ends = scores[:, known]  # [R, E]
-        added = ends.abs() * (self.factor ** (history.num_new - self.start) - 1)
+        added = ends.abs() * (self._growth(history.num_new - self.start) - 1)
+        added = torch.where(ends.abs() < CERTAIN, added.clamp(max=CERTAIN), added)
         changed = scores.clone()
         changed[:, known] = ends + added.masked_fill(~ends.isfinite(), 0.0)
         return changed
+
+    def _growth(self, count: int) -> float:
+        try:
+            return min(float(self.factor) ** count, CERTAIN)
+        except OverflowError:  # a power that no float holds
+            return CERTAIN
 
 
 def only(name: str, tokens: Sequence[int], scores: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def processors_of(
         NoRepeatNgram(c.no_repeat_ngram_size) if c.no_repeat_ngram_size else None,
         EncoderNoRepeatNgram(c.encoder_no_repeat_ngram_size, sources) if c.encoder_no_repeat_ngram_size else None,
         BadWords(c.bad_words_ids, eos) if c.bad_words_ids else None,
-        MinLength(c.min_length, eos) if c.min_length and eos else None,
+        MinLength(c.min_length, eos) if c.min_length and eos and not c.min_new_tokens else None,
         MinNewTokens(c.min_new_tokens, eos) if c.min_new_tokens and eos else None,
         form,
         ForcedBOS(c.forced_bos_token_id) if c.forced_bos_token_id is not None else None,

@@ -44,6 +44,7 @@ class DraftModel:
         self.model, self.num_tokens = model, num_tokens
         self._reader: Reader | None = None
         self._read: list[list[int]] = []  # tokens that the cache holds, row by row
+        self._longest: int | None = None  # tokens that the model can read, where it cannot read all that was asked for
 
     def propose(self, tokens: list[int], most: int) -> list[int]:
         """The small model's own greedy continuation."""
@@ -56,10 +57,14 @@ class DraftModel:
         wanted = [n if self.num_tokens is None else min(n, self.num_tokens) for n in most]
         wanted = [n if vocab_size is None or max(row) < vocab_size else 0 for n, row in zip(wanted, rows, strict=True)]
         guesses = [Guess() for _ in rows]
+        if self._longest is not None:  # beyond it nothing is guessed
+            wanted = [n if len(row) < self._longest else 0 for n, row in zip(wanted, rows, strict=True)]
         if not any(wanted):
             return guesses
         reader, new = self._unread(rows, wanted)
-        while any(new):
+        room = reader.room - max(map(len, new))  # columns of the cache, which all rows share
+        wanted = [min(n, room + 1) for n in wanted]
+        while any(new) and room >= 0:
             logits = reader.read(new, last=True)[:, -1]
             for row, tokens in zip(self._read, new, strict=True):
                 row += tokens
@@ -93,7 +98,8 @@ class DraftModel:
     def _rewound(self, rows: Sequence[list[int]], wanted: Sequence[int], most: int) -> list[int] | None:
         """Tokens of each row that the rewound cache holds; None where there is no cache that could."""
         reader = self._reader
-        if reader is None or len(rows) != len(reader.lengths) or reader.cache.max_len < most:
+        asked = most if self._longest is None else min(most, self._longest)
+        if reader is None or len(rows) != len(reader.lengths) or reader.cache.max_len < asked:
             return None
         shared = [_shared(read, row) if n else len(read)
                   for read, row, n in zip(self._read, rows, wanted, strict=True)]  # fmt: skip
@@ -104,8 +110,9 @@ class DraftModel:
         return shared
 
     def _opened(self, num_rows: int, max_len: int) -> Reader:
-        ahead = max(MOST, self.num_tokens or 0)
+        ahead = min(max(MOST, self.num_tokens or 0), max_len)
         cache = rewindable(self.model.new_cache(num_rows, max_len + MOST), num_rows, ahead)
+        self._longest = cache.max_len if cache.max_len < max_len + MOST else None
         return Reader(self.model, cache, [0] * num_rows)
 
 

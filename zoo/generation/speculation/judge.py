@@ -7,13 +7,14 @@ Shapes: n tokens of a guess, V vocab.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from zoo.generation.config import GenerationConfig
-from zoo.generation.decoding.sampling import draw, nothing_left
+from zoo.generation.decoding.sampling import draw, no_choice, shares
 from zoo.generation.decoding.stopping import GrowingRow
 from zoo.generation.history import History
 from zoo.generation.processors import Processor, applied, processors_of, warpers_of
@@ -75,11 +76,11 @@ class Judge:
             scores = applied(self._light, history, scores)
         scores[:, [token for token in self.unguessed if token < scores.shape[1]]] = -torch.inf
         scores = applied(self._warpers, self._history, scores)
-        if not bool(scores.amax() > -torch.inf):  # NaN neither
+        if not bool(scores.amax().isfinite()):
             return None
         if self.config.is_greedy:
             return int(scores.argmax()), None
-        return self._drawn(scores), scores.softmax(-1)[0]
+        return self._drawn(scores), shares(scores)[0]
 
     def admitted(self, guess: Guess) -> Guess:
         """A guess up to the first token that the model does not have, or that no guess may hold."""
@@ -88,12 +89,12 @@ class Judge:
         return guess.cut(next(wrong, len(guess.tokens)))
 
     def _scores(self, scores: Tensor) -> Tensor:
-        """Scores [1, V] as the settings change them. Raises ZooError where every token is banned."""
+        """Scores [1, V] as the settings change them. Raises ZooError where the best is not finite."""
         if not self._processors:
             return scores
         scores = applied(self._processors, self._history, scores)
-        if not bool(scores.amax() > -torch.inf):
-            raise nothing_left(self._history.num_new, self.config)
+        if not math.isfinite(best := float(scores.amax())):
+            raise no_choice(best, self._history.num_new, self.config)
         return applied(self._warpers, self._history, scores)
 
     def _choose(self, scores: Tensor, guess: Guess, number: int) -> tuple[int, bool]:
@@ -105,7 +106,7 @@ class Judge:
         if not has_guess:
             return self._drawn(scores), False
         token, of_draft = guess.tokens[number], guess.share(number)
-        p = scores.softmax(-1)
+        p = shares(scores)
         q = torch.zeros_like(p).index_fill_(1, p.new_tensor([token], dtype=torch.long), 1.0)
         q = q if of_draft is None else of_draft[None]
         if float(self._uniform()) * float(q[0, token]) < float(p[0, token]):

@@ -40,7 +40,7 @@ def decode_drafted(
     `num_tokens` are guessed at a time; None: as many as have been right lately.
     """
     rows = [judge.row for judge in judges]
-    ahead = num_tokens or MOST
+    ahead = min(num_tokens or MOST, max(row.limit for row in rows))
     logits, reader = _begun(model, batch, rows, ahead, draft)
     guesses, paces = [Guess()] * len(rows), [Pace(num_tokens) for _ in rows]
     while True:

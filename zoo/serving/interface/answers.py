@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from zoo.generation.batching import Growth, Request
-from zoo.serving.interface.choices import REASONS, Choice, Speller
+from zoo.serving.interface.choices import REASONS, Choice, Speller, TokenPlaces
 from zoo.serving.interface.prepared import Prepared
 
 
@@ -23,7 +23,7 @@ class Answer:
         self.created = int(time.time())
         self.choices = [Choice(index) for index in range(len(requests) * prepared.num_texts)]
         self.num_tokens = 0
-        self._ends = [0] * len(self.choices)  # characters of each text so far, the prompt's included
+        self._places: dict[int, TokenPlaces] = {}  # by choice, where its next token stands
 
     @property
     def usage(self) -> dict[str, int]:
@@ -83,8 +83,7 @@ class Answer:
 
     def _piece(self, index: int, text: str, scores: list[Any], reason: str | None) -> dict[str, Any]:
         has_scores = self.prepared.num_top is not None
-        logprobs = self._table(index, scores, self._ends[index]) if has_scores else None
-        self._ends[index] += len(text)
+        logprobs = self._table(index, scores) if has_scores else None
         choice = {"index": index, "text": text, "logprobs": logprobs, "finish_reason": reason}
         return {**self._head("text_completion"), "choices": [choice]}
 
@@ -97,7 +96,7 @@ class Answer:
         text, scores = self._prompt(choice.index) if self.prepared.echo else ("", [])
         logprobs = None
         if self.prepared.num_top is not None:
-            logprobs = self._table(choice.index, [*scores, *choice.scores], 0)
+            logprobs = self._table(choice.index, [*scores, *choice.scores])
         return {
             "text": text + choice.text,
             "index": choice.index,
@@ -105,8 +104,11 @@ class Answer:
             "finish_reason": choice.finish_reason,
         }
 
-    def _table(self, index: int, scores: list[Any], offset: int) -> dict[str, Any]:
-        return self.spell.for_text(scores, self.requests[index // self.prepared.num_texts].prompt, offset)
+    def _table(self, index: int, scores: list[Any]) -> dict[str, Any]:
+        prompt = self.requests[index // self.prepared.num_texts].prompt
+        if index not in self._places:
+            self._places[index] = TokenPlaces(self.tokenizer, () if self.prepared.echo else prompt)
+        return self.spell.for_text(scores, prompt, self._places[index])
 
     def _prompt(self, index: int) -> tuple[str, list[Any]]:
         """The prompt's text, and its tokens' probabilities."""

@@ -38,6 +38,7 @@ class Prepared:
 
     def requests(self, model: Any) -> list[Request]:
         """What the engine is asked for. Raises ZooError for prompts that cannot be."""
+        self._check_biases(getattr(model.config, "vocab_size", None))
         made = []
         for number, (tokens, inputs) in enumerate(self.prompts(model)):
             made.append(
@@ -52,6 +53,12 @@ class Prepared:
                 )
             )
         return made
+
+    def _check_biases(self, vocab_size: int | None) -> None:
+        tokens = [token for run, _ in self.config.sequence_bias for token in run]
+        if vocab_size is not None and (most := max(tokens, default=0)) >= vocab_size:
+            told = f"logit_bias has the token {most}, outside the model's vocabulary of {vocab_size}"
+            raise BadField("logit_bias", told)
 
 
 def streaming(asked: Asked) -> tuple[bool, bool]:

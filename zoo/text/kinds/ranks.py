@@ -15,6 +15,7 @@ from zoo.text.files import read_json
 from zoo.text.kinds.record import Folder, Found, read_bytes
 from zoo.text.kinds.sections import BYTE_DECODER, bpe, byte_level
 from zoo.text.tokens.merging import are_cut_in_bounds, merges_of
+from zoo.text.tokens.parts import byte_letters
 from zoo.text.tokens.splitting import SPLITTINGS
 
 MAX_TOKENS = 1 << 20
@@ -122,10 +123,3 @@ def read_ranks(file: Path) -> dict[str, int]:
     if missing := [byte for byte, letter in letters.items() if letter not in found]:
         raise CheckpointError(file, "", f"has no token for the byte {missing[0]:#04x}, so that not every text has ids")
     return found
-
-
-def byte_letters() -> dict[int, str]:
-    """The letter that stands for each byte: itself where it prints, one from U+0100 on where it does not."""
-    printing = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printing]
-    return {byte: chr(byte) for byte in printing} | {byte: chr(0x100 + i) for i, byte in enumerate(others)}
