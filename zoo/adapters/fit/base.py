@@ -83,6 +83,14 @@ class ForeignNames:
         """Tensors that are another one under a second name, such as a tied head."""
         return {alias.theirs: alias.of for alias in self.table.aliases}
 
+    def other_readers(self, name: str) -> list[str]:
+        """The embeddings of tokens by which transformers reads a tensor under another name, as T5's two stacks do.
+
+        What peft puts beside the first of them, those do not see.
+        """
+        readers = [copy for copy, of in self.copies.items() if of == name and copy.endswith(".weight")]
+        return [copy for copy in readers if "embed" in copy.split(".")[-2]]
+
     def spelt(self, name: str) -> str:
         """A name of transformers' as the table has it."""
         return self.table.spelling(name) if self.table.spelling else name
