@@ -22,7 +22,7 @@ from zoo.parallel.agreement import of_first, together
 from zoo.parallel.layout import Layout
 from zoo.registry import installed
 from zoo.text import Tokenizer
-from zoo.training.loop import Trainee, Update, learnt_weights
+from zoo.training.loop import Trainee, Update, learnt_weights, wide
 from zoo.training.objectives import Ground, make_objective
 from zoo.training.optimizers import make_optimizer
 from zoo.training.preparing import prepare
@@ -172,7 +172,7 @@ def made(
     trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=head, division=job.division)
     trainee.add_extra()
     if recipe.train.ema is not None:
-        trainee.mean = learnt_weights(trainee)
+        trainee.mean = wide(learnt_weights(trainee))
     copies = int(getattr(learnt, "reference", None) is not None)
     layout = Layout() if job.division is None else job.division.layout
     if (need := needed(model, recipe, over.length, copies=copies, layout=layout)) is not None:

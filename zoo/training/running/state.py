@@ -14,7 +14,7 @@ from zoo.adapters.peft_library import is_adapted
 from zoo.checkpoint.saving import dtype_name
 from zoo.errors import CheckpointError
 from zoo.files.safetensors_writer import SafetensorsWriter
-from zoo.training.loop import Trainee
+from zoo.training.loop import Trainee, wide
 
 STATE, STATES = "optimizer.safetensors", "optimizer.dcp"  # of one process, and the folder of several ranks
 KINDS = ("optimizer", "weight", "mean", "best", "extra", "random")
@@ -63,8 +63,8 @@ def restore(trainee: Trainee, folder: Path, facts: Mapping[str, Any]) -> None:
         for name, value in kinds["weight"].items():
             learning[name].copy_(value)
     device = next(trainee.model.parameters()).device
-    kept = [{name: value.to(device) for name, value in kinds[kind].items()} for kind in ("mean", "best")]
-    trainee.mean, trainee.best = kept[0] or None, kept[1] or None
+    trainee.best = {name: value.to(device) for name, value in kinds["best"].items()} or None
+    trainee.mean = wide({name: value.to(device) for name, value in kinds["mean"].items()}) or None
     _restore_random(kinds["random"], facts)
 
 
