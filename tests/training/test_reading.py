@@ -41,6 +41,23 @@ def test_of_a_conversation_the_assistants_words_alone_are_predicted(tmp_path: Pa
     assert tokenizer.decode(predicted, skip_special_tokens=False) == "Emma.</s>Because.</s>"
 
 
+def test_a_template_is_told_of_the_tools_of_a_row(tmp_path: Path) -> None:
+    template = "{% if tools %}[{% for t in tools %}{{ t.function.name }}{% endfor %}]{% endif %}" + TEMPLATE
+    tokenizer = worded(tmp_path, template)
+    tools = [{"type": "function", "function": {"name": "look"}}]
+    [(ids, _)] = answered(Record("x", {"messages": TALK[:2], "tools": tools}), tokenizer, 2)
+    assert tokenizer.decode(ids) == "[look]user: Who?assistant: Emma."
+    with pytest.raises(UsageError, match="x: tools are not a list of objects"):
+        answered(Record("x", {"messages": TALK, "tools": "look"}), tokenizer, 2)
+
+
+def test_what_a_template_refuses_is_named_with_its_line(tmp_path: Path) -> None:
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
+    row = {"messages": [{"role": "system", "content": "Be."}, *TALK]}
+    with pytest.raises(UsageError, match=r"a\.jsonl: line 3: the chat template refuses these messages: no system"):
+        answered(Record("a.jsonl: line 3", row), worded(tmp_path, refusing), 2)
+
+
 def test_a_template_that_words_the_past_anew_is_refused(tmp_path: Path) -> None:
     tokenizer = worded(tmp_path, "{{ messages | length }}" + TEMPLATE)
     with pytest.raises(UsageError, match="words the beginning of a conversation otherwise"):

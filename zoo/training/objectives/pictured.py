@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from zoo.errors import UsageError
 from zoo.text import Tokenizer
-from zoo.training.corpus import Record, text_corpus
+from zoo.training.corpus import Record, standing_at, text_corpus
 from zoo.training.losses import token_loss
 from zoo.training.objectives.batch import Facts, Microbatch
 from zoo.training.objectives.ground import Ground
@@ -72,5 +72,6 @@ def pictured_answers(ground: Ground, rows: Sequence[Record], field: str) -> Pict
     answers = []
     for record in rows:
         record.text("prompt", row=ROWS)  # read when its turn comes, and refused now
-        answers.append([*ground.words.encode(record.text(field, row=ROWS), add_special_tokens=False), *end])
+        with standing_at(record.place):
+            answers.append([*ground.words.encode(record.text(field, row=ROWS), add_special_tokens=False), *end])
     return PicturedAnswers(rows, Path(ground.files[0]).expanduser().parent, ground.words, answers, ground.length)
