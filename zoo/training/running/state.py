@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from zoo.adapters.peft_library import is_adapted
 from zoo.checkpoint.saving import dtype_name
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, clean
 from zoo.files.safetensors_writer import SafetensorsWriter
 from zoo.training.loop import Trainee, wide
 
@@ -89,9 +89,7 @@ def _found(trainee: Trainee, folder: Path) -> tuple[dict[str, Tensor], Path]:
         return places.get(name.partition("/")[2] if kind == "optimizer" else name)
 
     if not (folder / STATES).is_dir():
-        from safetensors.torch import load_file
-
-        found = load_file(folder / STATE)
+        found = _loaded(folder / STATE)
         if trainee.division is None:
             return found, folder / STATE
         from zoo.training.ranks.states import own_part
@@ -108,6 +106,16 @@ def _found(trainee: Trainee, folder: Path) -> tuple[dict[str, Tensor], Path]:
 
     read = read_states(folder / STATES, wanted)
     return {p.removesuffix(f"/{rank}") if p.startswith("random/") else p: t for p, t in read.items()}, folder / STATES
+
+
+def _loaded(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(file, "", f"cannot be read: {clean(error, 120)}") from None
 
 
 def _restore_optimizer(trainee: Trainee, tensors: Mapping[str, Tensor], file: Path) -> None:
