@@ -116,7 +116,9 @@ def test_a_folder_that_is_not_whole_is_refused_by_its_file(tmp_path: Path) -> No
 def test_a_disk_that_refuses_a_record_is_told(tmp_path: Path) -> None:
     run, _ = begun(job(tmp_path / "run", token_file(tmp_path)), print)
     (tmp_path / "run" / "metrics.jsonl").mkdir()
-    assert "metrics.jsonl was not written: Is a directory\nthe last checkpoint" in refused(lambda: run.folder.record({}))
+    assert "metrics.jsonl was not written: Is a directory\nthe last checkpoint" in refused(
+        lambda: run.folder.record({})
+    )
 
 
 def test_a_look_at_a_stop_decides_nothing(tmp_path: Path) -> None:
