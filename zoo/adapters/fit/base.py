@@ -31,12 +31,16 @@ class AdaptedBase:
     shapes: Mapping[str, Shape]
     source: str
     names: tuple[str, ...] = ()
+    is_nested: bool | None = None  # whether transformers has the text beside other parts; None: where the model sees
 
     @cached_property
     def tables(self) -> list[ForeignNames]:
         """Transformers' names first, then zoo's own."""
         tables = [self.family.dialect("hf").table(self.config)] if "hf" in self.family.formats else []
-        return [ForeignNames(table, self.shapes) for table in (*tables, Identity())]
+        is_nested = self.is_nested
+        if is_nested is None:
+            is_nested = any(weight.role == "vision" for weight in self.config.anatomy().weights)
+        return [ForeignNames(table, self.shapes, is_nested) for table in (*tables, Identity())]
 
     def is_called(self, name: str) -> bool | None:
         """Whether the base goes by a name that an adapter's settings give; None where one of the two has none."""
@@ -50,6 +54,7 @@ class ForeignNames:
 
     table: Table
     shapes: Mapping[str, Shape]
+    is_nested: bool = True  # whether transformers has the text beside other parts, under a name of its own
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -83,6 +88,10 @@ class ForeignNames:
         """Tensors that are another one under a second name, such as a tied head."""
         return {alias.theirs: alias.of for alias in self.table.aliases}
 
+    def is_of_files_alone(self, step: Step) -> bool:
+        """Whether it names a stack of experts as a module's weight: in memory such a stack is a parameter by itself."""
+        return any(name.endswith(".weight") and len(self.places[name][1]) == 3 for name in step.theirs)
+
     def other_readers(self, name: str) -> list[str]:
         """The embeddings of tokens by which transformers reads a tensor under another name, as T5's two stacks do.
 
@@ -97,7 +106,7 @@ class ForeignNames:
 
     def in_memory(self, name: str) -> str:
         """What transformers calls a tensor of the table once it is loaded: files of models that see differ."""
-        for old, new in IN_MEMORY:
+        for old, new in IN_MEMORY if self.is_nested else ():
             other = re.sub(old, new, name)
             if other != name and self.spelt(other) == name:
                 return other

@@ -182,8 +182,9 @@ def _find_missing(fit: AdapterFit) -> None:
         if module not in known and module not in bad:
             fit.problems.append(("missing", module, "the settings name it, but it has no lora_A and lora_B"))
     there: dict[str, list[str]] = {parameter: [] for parameter in fit.adapter.settings.parameters}
+    whole = {fit.names.spelt(parameter): parameter for parameter in there}  # of a name in full, however it is spelt
     for name in fit.names.places:
-        for end in endings(name):
+        for end in {*endings(name), whole.get(name, "")}:
             if end in there:
                 there[end].append(name)
     for parameter, named in there.items():

@@ -1,0 +1,95 @@
+"""An adapter of zoo goes by the names that transformers has in memory, which are not always those of its files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import zoo
+from zoo.adapters import adapt, save_adapter
+from zoo.adapters.roles import weights_by_role
+from zoo.anatomy.adapters import adapter_parameters
+from zoo.checkpoint.target import foreign_config
+from zoo.nn import Decoder
+from zoo.registry import installed
+
+pytest.importorskip("peft", reason="the extra adapters is not installed")
+
+# As Gemma3nForCausalLM and GraniteMoeForCausalLM of transformers 5.23 name their parameters.
+NAMES = {
+    "gemma3n": ["model.layers.0.mlp.down_proj.lora_A.weight", "model.layers.0.self_attn.q_proj.lora_A.weight"],
+    "gemma4": ["model.layers.0.experts.base_layer.lora_A.weight", "model.layers.0.experts.lora_A.weight"],
+    "granitemoe": ["model.layers.0.block_sparse_moe.experts.base_layer.lora_A.weight"],
+}
+
+
+def saved(name: str, folder: Path) -> tuple[Path, Path, Any]:
+    """A tiny model of a family as transformers has it, an adapter beside it, and the model with that adapter."""
+    config = installed()[name].config_class.tiny()
+    base = zoo.save(zoo.build(config, device="cpu", seed=0), folder / "base", format="hf")
+    model = adapt(zoo.load(base), 2)
+    for p in model.parameters():
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.1)  # B is 0 otherwise
+    return base, save_adapter(model, folder / "adapter"), model
+
+
+@pytest.mark.parametrize("family", NAMES)
+def test_a_text_model_alone_has_no_names_of_one_that_sees(family: str, tmp_path: Path) -> None:
+    base, adapter, model = saved(family, tmp_path)
+    names = {name.removeprefix("base_model.model.") for name in load_file(adapter / "adapter_model.safetensors")}
+    assert names.issuperset(NAMES[family])
+    assert not any("language_model" in name or "_linear" in name for name in names)
+    x = torch.tensor([[3, 4, 5]])
+    with torch.no_grad():
+        expected, again, plain = model(x), zoo.load(base, adapter=adapter)(x), zoo.load(base)(x)
+    assert (again - expected).abs().max() < 1e-5  # float32, fused matrices have their factors in one
+    assert (plain - expected).abs().max() > 1e-3
+
+
+def test_a_kernel_that_slides_is_no_matrix_to_adapt() -> None:
+    config = installed()["qwen3_next"].config_class.tiny()
+    names = weights_by_role(config)
+    model = adapt(zoo.build(config, device="cpu", seed=0), 2)
+    assert names
+    assert not any("conv" in name for name in names)
+    assert any(".mixer." in name for name in names)
+    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == adapter_parameters(config.anatomy(), 2)
+
+
+DECODERS = [
+    name
+    for name, family in installed().families.items()
+    if "hf" in family.formats and "vl" not in name and name != "headed"
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", DECODERS)
+@pytest.mark.filterwarnings("ignore")
+def test_transformers_has_every_module_that_an_adapter_names(name: str, tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="the reference extra is not installed")
+    family = installed()[name]
+    config = family.config_class.tiny()
+    if not isinstance(zoo.build(config, device="meta"), Decoder):
+        pytest.skip("no decoder")
+    written = foreign_config(family, "hf", config)
+    if written["model_type"] not in transformers.models.auto.configuration_auto.CONFIG_MAPPING:
+        pytest.skip("transformers has no class of it")
+    _, adapter, _ = saved(name, tmp_path)
+    with torch.device("meta"):
+        theirs = transformers.AutoModelForCausalLM.from_config(
+            transformers.AutoConfig.from_pretrained(tmp_path / "base")
+        )
+    settings = json.loads((adapter / "adapter_config.json").read_text())
+    modules, parameters = dict(theirs.named_modules()), dict(theirs.named_parameters())
+    for target in settings["target_parameters"] or []:
+        assert target in parameters, target
+    for key in load_file(adapter / "adapter_model.safetensors"):
+        path = key.removeprefix("base_model.model.").partition(".lora_")[0].removesuffix(".base_layer")
+        assert path in modules, path
