@@ -99,3 +99,16 @@ def test_tables_and_saved_folders_are_read(tmp_path: Path) -> None:
         found = list(read_records([str(tmp_path / name)], DataSettings()))
         assert [r.text("text") for r in found] == ["One day", "She was"]
         assert found[1].place == f"{tmp_path / name}: row 2"
+
+
+def test_a_picture_is_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    files = []
+    for name in ("one", "two"):
+        (folder := tmp_path / name).mkdir()
+        (folder / "a.png").write_bytes(b"")
+        (file := folder / "rows.jsonl").write_text('{"image": "a.png"}\n{"image": "b.png"}\n')
+        files.append(str(file))
+    rows = list(read_records(files, DataSettings()))
+    assert [rows[i].picture("a.png") for i in (0, 2)] == [tmp_path / "one" / "a.png", tmp_path / "two" / "a.png"]
+    with pytest.raises(UsageError, match=r"two/rows\.jsonl: line 2: there is no picture .*two/b\.png"):
+        rows[3].picture("b.png")

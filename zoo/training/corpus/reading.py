@@ -27,6 +27,7 @@ class Record:
 
     place: str
     values: dict[str, Any]
+    folder: Path = Path()  # of the file, which names of pictures are relative to
 
     def text(self, field: str, *, row: str = "") -> str:
         """The text in a field. Raises UsageError where there is none, with what a `row` is where it is known."""
@@ -45,6 +46,12 @@ class Record:
         if found and not (isinstance(found, list) and all(isinstance(tool, dict) for tool in found)):
             raise UsageError(f"{self.place}: tools are not a list of objects")
         return found or None
+
+    def picture(self, name: str) -> Path:
+        """The file of a picture that the row names. Raises UsageError where there is none."""
+        if not (path := self.folder / name).is_file():
+            raise UsageError(f"{self.place}: there is no picture {clean(str(path), 200)}")
+        return path
 
     def _advice(self, row: str) -> str:
         if row:
@@ -95,7 +102,9 @@ def _texts(file: Path, settings: DataSettings) -> Iterator[Record]:
     parts = [text] if settings.separator is None else text.split(settings.separator)
     for number, part in enumerate(parts, 1):
         if part.strip():
-            yield Record(str(file) if len(parts) == 1 else f"{file}: document {number}", {settings.field: part})
+            yield Record(
+                str(file) if len(parts) == 1 else f"{file}: document {number}", {settings.field: part}, file.parent
+            )
 
 
 def _lines(file: Path) -> Iterator[Record]:
@@ -104,7 +113,7 @@ def _lines(file: Path) -> Iterator[Record]:
             for number, line in enumerate(lines, 1):
                 place = f"{file}: line {number}"
                 if text := _decoded(place, line.removeprefix(BOM_UTF8) if number == 1 else line).strip():
-                    yield Record(place, _parsed(place, text))
+                    yield Record(place, _parsed(place, text), file.parent)
     except OSError as error:
         raise _unreadable(file, error) from None
 
@@ -145,7 +154,7 @@ def _table(file: Path) -> Iterator[Record]:
     if not isinstance(found, datasets.Dataset):
         raise UsageError(f"{file} has several parts: {some([*map(str, found)], 6)}", hint="save the one that you want")
     for number, values in enumerate(found, 1):
-        yield Record(f"{file}: row {number}", dict(values))
+        yield Record(f"{file}: row {number}", dict(values), file.parent)
 
 
 def _bytes(file: Path) -> bytes:

@@ -50,10 +50,11 @@ class Groups:
         """Draw answers from the model as it is, and judge them."""
         prompts = [self.rows[i] for i in rows for _ in range(self.group)]
         seed = int(torch.randint(1 << 31, (), generator=generator))
+        was_training = model.training
         model.eval()
         drawn = GenerationConfig(temperature=self.temperature, seed=seed, max_new_tokens=self.max_new_tokens)
         found = generate(model, [ids for ids, _ in prompts], config=drawn, tokenizer=self.tokenizer)
-        model.train()
+        model.train(was_training)
         worth = [
             self._judged(ids, self.tokenizer.decode(new), row)
             for (ids, row), new in zip(prompts, found.new_tokens, strict=True)

@@ -78,7 +78,7 @@ def pictures_and_texts(ground: Ground) -> PicturesAndTexts:
         raise UsageError(f"objective=clip trains two towers, and this {ground.config.family} does not have them")
     rows, length = [], min(ground.length, config.text.max_seq_len)
     for record in ground.records():
-        path = Path(ground.files[0]).expanduser().parent / record.text("image", row='{"image": "a.png", "text": "…"}')
+        path = record.picture(record.text("image", row='{"image": "a.png", "text": "…"}'))
         with standing_at(record.place):
             ids = ground.words.encode(record.text(ground.data.field))
         if ground.end is not None and ids[-1:] != [ground.end]:
