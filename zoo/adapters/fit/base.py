@@ -13,12 +13,25 @@ from zoo.anatomy.records import Shape
 from zoo.registry.family import Family
 from zoo.weights.table import Identity, Step, Table, foreign_shapes
 
-IN_MEMORY = (  # how transformers 5 has names of files in memory
+NESTED = (  # how transformers 5 has names of files in memory, of models that see
     (r"^language_model\.model\.", "model.language_model."),
     (r"^language_model\.lm_head\.", "lm_head."),
     (r"^model\.", "model.language_model."),
     (r"^visual\.", "model.visual."),
 )
+_ATTENTION = (  # of models of pictures, whose heads it renamed
+    (r"\.attention\.attention\.query\.", ".attention.q_proj."),
+    (r"\.attention\.attention\.key\.", ".attention.k_proj."),
+    (r"\.attention\.attention\.value\.", ".attention.v_proj."),
+    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
+)
+_LAYER = (
+    (r"(^|\.)encoder\.layer\.(\d+)\.", r"\1layers.\2."),
+    *_ATTENTION,
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+)
+RENAMED = (_LAYER, _ATTENTION)  # each all at once; the first that the table takes for the same name
 _SNAPSHOT = re.compile(r"models--([^/]+)--([^/]+)")  # a folder in the cache of the hub
 
 
@@ -106,8 +119,10 @@ class ForeignNames:
 
     def in_memory(self, name: str) -> str:
         """What transformers calls a tensor of the table once it is loaded: files of models that see differ."""
-        for old, new in IN_MEMORY if self.is_nested else ():
-            other = re.sub(old, new, name)
+        for renamings in (*(((rule,) for rule in NESTED) if self.is_nested else ()), *RENAMED):
+            other = name
+            for old, new in renamings:
+                other = re.sub(old, new, other)
             if other != name and self.spelt(other) == name:
                 return other
         return name
