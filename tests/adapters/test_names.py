@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 import zoo
-from zoo.adapters import adapt, save_adapter
+from zoo.adapters import adapt, merge, save_adapter
 from zoo.adapters.roles import weights_by_role
 from zoo.anatomy.adapters import adapter_parameters
 from zoo.checkpoint.target import foreign_config
@@ -98,3 +98,26 @@ def test_transformers_has_every_module_that_an_adapter_names(name: str, tmp_path
     for key in load_file(adapter / "adapter_model.safetensors"):
         path = key.removeprefix("base_model.model.").partition(".lora_")[0].removesuffix(".base_layer")
         assert path in modules, path
+
+
+def test_a_stack_that_lies_has_the_factors_that_peft_gives_it(tmp_path: Path) -> None:
+    """Llama 4's experts are [E, in, out], and transformers does not say so: peft's product is of what lies there."""
+    import peft
+
+    base, adapter, model = saved("llama4", tmp_path)
+    path = "layers.0.mlp.experts.down_proj"
+    before, after = (m.get_parameter(path).detach() for m in (zoo.load(base), merge(model)))
+    read = load_file(adapter / "adapter_model.safetensors")
+    rank = json.loads((adapter / "adapter_config.json").read_text())["r"]
+    module = torch.nn.Module()
+    module.down_proj = torch.nn.Parameter(before.mT.contiguous())  # [E, in, out]
+    module.forward = lambda x: x
+    toy = torch.nn.ModuleDict({"experts": module})
+    settings = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=[], target_parameters=["experts.down_proj"])
+    layer = peft.inject_adapter_in_model(settings, toy)["experts"]
+    for part in ("lora_A", "lora_B"):
+        value = read[f"base_model.model.model.layers.0.feed_forward.experts.{part}.weight"]
+        assert getattr(layer, part)["default"].weight.shape == value.shape
+        getattr(layer, part)["default"].weight.data = value
+    added = layer.get_delta_weight("default").detach()
+    assert (added.mT - (after - before)).abs().max() < 1e-5  # float32, sums of numbers of order 0.1

@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from zoo.adapters import peft_library
 from zoo.adapters.attaching import Attached, wrappers
-from zoo.adapters.factors import Factors, through
+from zoo.adapters.factors import Factors, lies, through
 from zoo.adapters.file.folder import WEIGHTS
 from zoo.adapters.file.tensors import INNER, PREFIX
 from zoo.adapters.fit.base import AdaptedBase, ForeignNames
@@ -124,6 +124,8 @@ def tensors_of(names: ForeignNames, found: Mapping[str, Factors]) -> dict[str, T
         if one.is_embedding:
             out |= {f"{at}.lora_embedding_A": a[0], f"{at}.lora_embedding_B": b[0]}
             continue
+        if lies(name):
+            a, b = b.mT, a.mT
         out |= {f"{at}.lora_A.weight": a.flatten(0, 1), f"{at}.lora_B.weight": b.permute(1, 2, 0).flatten(1)}
         if one.magnitude is not None:
             out[f"{at}.lora_magnitude_vector"] = one.magnitude
