@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any, ClassVar
@@ -94,6 +95,26 @@ def test_what_a_rule_of_torch_refuses_is_told_by_the_rules_name(tmp_path: Path) 
     with pytest.raises(UsageError, match=r"optimizer=adamw: Invalid epsilon value: -1\.0"):
         begun(made, print)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("format", ["gguf", "dcp", "meta"])
+def test_a_run_is_not_written_in_a_format_that_it_cannot_go_on_from(format: str, tmp_path: Path) -> None:
+    config = tiny()
+    config.head_dim = 4  # that Meta's format can store
+    made = job(tmp_path / "run", token_file(tmp_path), format=format, config=config)
+    with pytest.raises(UsageError, match=f"format={format} is not one"):
+        begun(made, print)
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_a_config_says_of_generation_stays(tmp_path: Path) -> None:
+    source = zoo.save(zoo.build(tiny(), device="cpu", dtype="float64"), tmp_path / "source")
+    raw = json.loads((config := source / "config.json").read_text())
+    config.write_text(json.dumps(raw | {"temperature": 0.3, "top_k": 7}))
+    (source / "zoo.json").unlink()
+    begun(job(tmp_path / "run", token_file(tmp_path), source=str(source)), print)
+    written = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert (written["temperature"], written["top_k"]) == (0.3, 7)
 
 
 def test_a_file_of_one_token_has_no_row(tmp_path: Path) -> None:

@@ -22,17 +22,19 @@ from zoo.adapters.peft_library import is_adapted
 from zoo.anatomy.config import ModelConfig
 from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.saving import check_written, dtype_name, export_steps, exported, foreign_specs
-from zoo.checkpoint.target import companions, foreign_config
+from zoo.checkpoint.target import companions, foreign_config, kept_settings
 from zoo.errors import CheckpointError, UsageError, ZooError, clean, some
 from zoo.files.write import check_target, write_folder
 from zoo.models.construction import shared_parameters
 from zoo.parallel.agreement import together
 from zoo.parallel.gathering import whole
 from zoo.registry import installed
+from zoo.registry.family import OURS, Family
 from zoo.training.loop import Trainee
 from zoo.training.running.beside import showing
 from zoo.training.running.rewarding import rewarding, under_head
 from zoo.training.running.state import STATE, STATES, state_of, write_state
+from zoo.weights.dialect import SAFETENSORS
 
 if TYPE_CHECKING:
     from zoo.training.ranks.division import Division
@@ -85,13 +87,14 @@ class RunFolder:
         if len(dtypes := {dtype for dtype, _ in specs.values()}) == 1:
             config = replace(config, dtype=dtypes.pop())  # by which transformers reads them
         check_written(family, self.format, config)
+        self._check_format(family)
         steps = export_steps(family, self.format, config, specs)
         ledger = getattr(model, "ledger", None)
         put(
             self.path,
             foreign_specs(steps, specs),
             exported(steps, lambda name: whole(ours[name])),
-            config=foreign_config(family, self.format, config),
+            config=foreign_config(family, self.format, config) | kept_settings(ledger, self.format),
             extra=self.files if self.files is not None else companions(ledger.checkpoint) if ledger else {},
             provenance={"family": family.name, "format": self.format, **(origin(ledger) if ledger else {})},
             force=True,
@@ -130,6 +133,15 @@ class RunFolder:
             return
         kept = [record for record in self.records() if record["step"] <= after]
         (self.path / METRICS).write_text("".join(json.dumps(record) + "\n" for record in kept), encoding="utf-8")
+
+    def _check_format(self, family: Family) -> None:
+        """Raise UsageError for a format that is no config.json with safetensors beside it, as a run goes on from."""
+        if self.format in ("zoo", "hf"):
+            return
+        if self.format in (*OURS, "gguf") or family.dialect(self.format).files != SAFETENSORS:
+            out = "OUT.gguf" if self.format == "gguf" else "OUT"
+            hint = f"leave format out, and convert what was trained: zoo convert {self.path} {out} --to {self.format}"
+            raise UsageError(f"format={self.format} is not one that a run goes on from", hint=hint)
 
     def _putting(self, states: Mapping[str, Tensor]) -> Callable[..., Path]:
         """What writes the folder: `write_folder`, over several ranks with all of them."""
