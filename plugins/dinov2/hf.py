@@ -22,6 +22,7 @@ from zoo.weights import (
     write_labels,
     write_tokens,
 )
+from zoo.weights.hf_layout import HEADS_IN_MEMORY
 
 from .config import Dinov2Config
 
@@ -93,9 +94,8 @@ def mapping(c: Dinov2Config) -> Table:
         rule("embed.positions.weight", "embeddings.position_embeddings", reshape(positions, (1, *positions))),
         rename("embed.patches", "embeddings.patch_embeddings.projection"),
     ]
-    if c.num_registers is not None:
-        registers = (c.num_registers, dim)
-        rules.append(rule("embed.registers", "embeddings.register_tokens", reshape(registers, (1, *registers))))
+    if (count := c.num_registers) is not None:
+        rules.append(rule("embed.registers", "embeddings.register_tokens", reshape((count, dim), (1, count, dim))))
     wide_mlp = rule(("mlp.gate_proj", "mlp.up_proj"), "mlp.weights_in", split(wide, wide))
     layer: list[Entry] = [
         rename("attn_norm", "norm1"),
@@ -112,7 +112,7 @@ def mapping(c: Dinov2Config) -> Table:
     return Table(
         under("", base, *rules, *under("layers.{i}", "encoder.layer.{i}", *layer), rename("norm", "layernorm")),
         rename("classifier", "classifier"),
-        spelling=None if base else respell((rf"^{kind}\.", "")),
+        spelling=respell(*(() if base else ((rf"^{kind}\.", ""),)), *HEADS_IN_MEMORY),
     )
 
 

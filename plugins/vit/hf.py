@@ -21,6 +21,7 @@ from zoo.weights import (
     write_labels,
     write_tokens,
 )
+from zoo.weights.hf_layout import HEADS_IN_MEMORY
 
 from .config import ViTConfig
 
@@ -72,6 +73,14 @@ def to_config(c: ViTConfig) -> dict[str, Any]:
     return {**out, **no_pooler, **write_labels(c.num_labels, c.labels)}
 
 
+IN_MEMORY = (  # as transformers 5 has them in memory -> as files have them
+    (r"(^|\.)layers\.(\d+)\.", r"\1encoder.layer.\2."),
+    *HEADS_IN_MEMORY,
+    (r"\.mlp\.fc1\.", ".intermediate.dense."),
+    (r"\.mlp\.fc2\.", ".output.dense."),
+)
+
+
 def mapping(c: ViTConfig) -> Table:
     base, dim = "" if c.head == "none" else "vit", c.hidden_size
     token, positions = (1, 1, dim), (c.num_patches + 1, dim)
@@ -97,7 +106,7 @@ def mapping(c: ViTConfig) -> Table:
             rename("pooler", "pooler.dense") if c.has_pooler else ignore("pooler", "a pooler that is not used"),
         ),
         rename("classifier", "classifier"),
-        spelling=None if base else respell((r"^vit\.", "")),
+        spelling=respell(*(() if base else ((r"^vit\.", ""),)), *IN_MEMORY),
     )  # fmt: skip
 
 

@@ -12,10 +12,14 @@ from torch import Tensor
 
 import zoo
 from tests.adapters.folders import of_tiny, pair, write
+from zoo.adapters.file.folder import open_adapter
+from zoo.adapters.fit.base import AdaptedBase
+from zoo.adapters.fit.settled import settle
 from zoo.checkpoint.adapted import fit_of
 from zoo.checkpoint.inspection import Ledger
 from zoo.cli import main
 from zoo.errors import CheckpointError
+from zoo.registry import installed
 
 Q0 = "base_model.model.model.layers.0.self_attn.q_proj"
 
@@ -36,6 +40,29 @@ def test_an_adapter_of_the_base_fits(tiny: Ledger, tmp_path: Path) -> None:
     fit.check()
     assert len(fit.pairs) == 10
     assert {placed.step.ours for placed in fit.pairs} >= {("layers.4.attn.v_proj.weight",)}
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+def test_an_embedding_that_transformers_reads_by_other_modules_is_refused(is_whole: bool, tmp_path: Path) -> None:
+    """Beside T5's `shared` peft changes nothing: both stacks read the same numbers by modules of their own."""
+    family = installed()["t5"]
+    config = family.config_class.tiny()
+    base = AdaptedBase(family, config, config.anatomy().shapes(), "t5")
+    shapes = base.tables[0].places
+    (rows, columns), wide = shapes["shared.weight"][1], shapes["encoder.block.0.layer.0.SelfAttention.q.weight"][1]
+    tensors = pair("encoder.block.0.layer.0.SelfAttention.q", *reversed(wide))
+    if is_whole:
+        tensors |= {"base_model.model.shared.weight": torch.ones(rows, columns)}
+        settings: dict[str, Any] = {"target_modules": ["q"], "modules_to_save": ["shared"]}
+    else:
+        tensors |= {"base_model.model.shared.lora_embedding_A": torch.ones(2, rows)}
+        tensors |= {"base_model.model.shared.lora_embedding_B": torch.ones(columns, 2)}
+        settings = {"target_modules": ["q", "shared"]}
+    fit = settle(open_adapter(write(tmp_path / "a", tensors, **settings)), base)
+    told = [what for kind, name, what in fit.problems if kind == "mismatched" and name.startswith("shared")]
+    readers = "encoder.embed_tokens.weight, decoder.embed_tokens.weight"
+    expected = f"transformers reads it by {readers} too, beside which there is no adapter; zoo has one module for all"
+    assert told == [expected]
 
 
 def without(name: str) -> dict[str, Tensor]:

@@ -121,3 +121,12 @@ def test_folders_are_exchanged_here(tmp_path: Path) -> None:
     if not staging._exchange(tmp_path / "a", tmp_path / "b"):
         pytest.skip("this file system cannot exchange two folders")
     assert os.listdir(tmp_path / "a") == ["b"]
+
+
+def test_a_run_that_cannot_be_held_is_told_and_its_own_faults_are_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ZooError, match="run cannot be written: "), staging.held(tmp_path / "file" / "run"):
+        pass
+    with pytest.raises(OSError, match="mine"), staging.held(tmp_path / "run"):
+        raise OSError("mine")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

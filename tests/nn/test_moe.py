@@ -186,3 +186,20 @@ def test_the_losses_of_all_routers_come_with_the_output_and_reach_their_weights(
 def test_a_model_without_routers_has_no_balance() -> None:
     with pytest.raises(UsageError, match="no mixture of experts"):
         balancing_losses(nn.Linear(2, 2), torch.ones(1, 2))
+
+
+def test_padding_does_not_count_as_load() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.moe = MoE(SoftmaxRouter(HIDDEN, EXPERTS, 2, is_renormalised=True), experts())
+
+        def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+            return self.moe(x)
+
+    nn.init.normal_((model := Masked()).moe.router.weight)
+    x, mask = torch.randn(2, 4, HIDDEN), torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0]])
+    _, real = balancing_losses(model, x[mask.bool()][None])
+    _, loss = balancing_losses(model, x, attention_mask=mask)
+    close(loss, real)
+    assert (balancing_losses(model, x)[1] - loss).abs() > 0.01

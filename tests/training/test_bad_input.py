@@ -49,12 +49,40 @@ def refused(action: Any) -> str:
         ("a.jsonl", b'{"text": "\xff"}\n', "a.jsonl: line 1: byte 10 is not UTF-8"),
         ("a.jsonl", b"[" * 100_000 + b"\n", "a.jsonl: line 1 is not JSON"),
         ("a.txt", b"ab\xff", "a.txt: byte 2 is not UTF-8"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "a\\ud800"}\n', "a.jsonl: line 2: \\ud800 is half of a character"),
+        ("a.jsonl", b'{"messages": [{"content": "\\uDFFF"}]}\n', "a.jsonl: line 1: \\udfff is half of a character"),
+        ("a.json", b'[{"text": "a"}]', "a.json is JSON, not a text"),
+        ("a.NPY", b"x", "a.NPY holds tokens, and this objective reads texts"),
         ("a.npy", b"x", "a.npy holds tokens, and this objective reads texts"),
     ],
 )
 def test_a_file_that_is_no_data_is_named_with_its_line(tmp_path: Path, name: str, content: bytes, told: str) -> None:
     (file := tmp_path / name).write_bytes(content)
     assert told in refused(lambda: list(read_records([str(file)], DATA)))
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.txt", b"\xef\xbb\xbfOne"), ("a.jsonl", b'\xef\xbb\xbf{"text": "One"}\n'),
+        ("a.jsonl", b'{"text": "One"}\r\n\r\n'), ("a.JSONL", b'{"text": "One"}'),
+    ],
+)  # fmt: skip
+def test_marks_of_other_systems_are_no_text(tmp_path: Path, name: str, content: bytes) -> None:
+    (file := tmp_path / name).write_bytes(content)
+    assert [record.text("text") for record in read_records([str(file)], DATA)] == ["One"]
+
+
+def test_a_pair_of_halves_is_a_character(tmp_path: Path) -> None:
+    (file := tmp_path / "a.jsonl").write_bytes(b'{"text": "\\ud83d\\ude00"}\n')
+    assert [record.text("text") for record in read_records([str(file)], DATA)] == ["\U0001f600"]
+
+
+def test_what_the_tokenizer_refuses_is_named_with_its_line() -> None:
+    def refusing(text: str) -> list[int]:
+        raise UsageError("too long")
+
+    assert refused(lambda: encoded([("a.jsonl: line 7", "x")], refusing, None)) == "a.jsonl: line 7: too long"
 
 
 def test_a_row_without_its_field_says_what_it_has(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +14,12 @@ from torch.nn import functional as F
 
 import zoo
 from tests.training.runs import job, tiny, token_file
+from zoo.errors import UsageError
 from zoo.training.corpus.order import generator
-from zoo.training.loop import updates
-from zoo.training.running.beginning import begun, train
+from zoo.training.loop import Trainee, update, updates
+from zoo.training.objectives.batch import Microbatch
+from zoo.training.running.beginning import begun, resumed, train
+from zoo.training.running.run import save
 
 
 def test_a_decoder_is_trained_as_by_a_loop_of_twenty_lines(tmp_path: Path) -> None:
@@ -66,6 +71,40 @@ def test_a_run_that_goes_on_is_bit_for_bit_one_that_never_stopped(tmp_path: Path
     assert told[0] == told[1]
     for name, value in zoo.load(tmp_path / "parted").named_parameters():
         assert torch.equal(value, whole.trainee.mean[name])
+
+
+def test_a_mean_of_16_bit_weights_moves_by_a_thousandth_of_a_step(tmp_path: Path) -> None:
+    """In bfloat16, of 8 bits, it would stay where it began: a thousandth of a step rounds to nothing."""
+    options = {"dtype": "bfloat16", "train": {"steps": 4, "ema": 0.999}}
+    run, _ = begun(job(tmp_path / "run", token_file(tmp_path), **options), print)
+    mean = {name: p.double() for name, p in state(run).items()}
+    for _ in updates(run.trainee, run.objective, run.recipe):
+        mean = {name: 0.999 * mean[name] + 0.001 * p.double() for name, p in state(run).items()}
+    for name, expected in mean.items():  # float32, four sums of numbers of order 1
+        assert (run.trainee.mean[name] - expected).abs().max() < 1e-6, name
+    save(run, 4)
+    for name, value in zoo.load(tmp_path / "run").named_parameters():
+        assert torch.equal(value, mean[name].float().to(torch.bfloat16)), name
+    again, _ = resumed(job(tmp_path / "run", token_file(tmp_path), **options), print)
+    assert all(torch.equal(again.trainee.mean[name], value) for name, value in run.trainee.mean.items())
+
+
+def test_a_pass_that_drew_no_label_weighs_nothing() -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(model.weight)
+    trainee = Trainee(model, torch.optim.SGD(model.parameters(), lr=1.0))
+
+    class Sums:
+        def loss(self, model: torch.nn.Module, batch: Microbatch, total: int) -> tuple[torch.Tensor, dict[str, object]]:
+            return model(torch.ones(batch.weight, 1)).sum() / total, {}
+
+    none, three = (Microbatch((), torch.zeros(1), n, n, is_drawn=True) for n in (0, 3))
+    objective: Any = Sums()
+    found = update(trainee, objective, [none, three], clip=None, autocast=None)
+    assert (found["loss"], model.weight.grad.item()) == (1.0, 1.0)
+    assert update(trainee, objective, [none, none], clip=None, autocast=None)["loss"] == 0.0
+    with pytest.raises(UsageError, match="every label is ignored"):
+        update(trainee, objective, [replace(none, is_drawn=False)], clip=None, autocast=None)
 
 
 @pytest.mark.slow

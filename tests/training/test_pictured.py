@@ -46,8 +46,8 @@ def test_the_loss_of_a_batch_is_that_of_its_rows(family: str, tmp_path: Path) ->
         Image.effect_noise(size, 90.0).convert("RGB").save(tmp_path / f"{name}.png")
     model, tokenizer = zoo.load(tmp_path, dtype="float64"), Tokenizer.from_folder(tmp_path)
     answers = [tokenizer.encode(row["answer"], add_special_tokens=False) for row in ROWS]
-    rows = [Record(f"row {i}", row) for i, row in enumerate(ROWS)]
-    task = PicturedAnswers(rows, tmp_path, tokenizer, answers, 400)
+    rows = [Record(f"row {i}", row, tmp_path) for i, row in enumerate(ROWS)]
+    task = PicturedAnswers(rows, tokenizer, answers, 400)
     total, draw = sum(map(len, answers)), torch.Generator()
     with torch.inference_mode():
         whole = task.loss(model, task.batch(model, [0, 1, 2], draw), total)[0]

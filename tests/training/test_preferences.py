@@ -12,12 +12,18 @@ import torch
 
 import zoo
 from tests.training.runs import CONSTANT, job, jsonl, tiny
+from zoo.training.objectives.pairs import answer_batch
 from zoo.training.running.beginning import train
 from zoo.training.running.rewarding import rewarding
 
 PAIRS = [
     {"prompt": f"{who} was", "chosen": " very happy.", "rejected": " very sorry."} for who in ("Emma", "Anne", "Jane")
 ]
+
+
+def test_an_answer_is_predicted_from_its_first_token_that_something_stands_before() -> None:
+    for prompt, expected in ((2, [-100, 7, 8, -100]), (1, [6, 7, 8, -100]), (0, [6, 7, 8, -100])):
+        assert answer_batch([([5, 6, 7, 8], prompt)]).labels.tolist() == [expected]
 
 
 @pytest.mark.slow

@@ -41,6 +41,23 @@ def test_of_a_conversation_the_assistants_words_alone_are_predicted(tmp_path: Pa
     assert tokenizer.decode(predicted, skip_special_tokens=False) == "Emma.</s>Because.</s>"
 
 
+def test_a_template_is_told_of_the_tools_of_a_row(tmp_path: Path) -> None:
+    template = "{% if tools %}[{% for t in tools %}{{ t.function.name }}{% endfor %}]{% endif %}" + TEMPLATE
+    tokenizer = worded(tmp_path, template)
+    tools = [{"type": "function", "function": {"name": "look"}}]
+    [(ids, _)] = answered(Record("x", {"messages": TALK[:2], "tools": tools}), tokenizer, 2)
+    assert tokenizer.decode(ids) == "[look]user: Who?assistant: Emma."
+    with pytest.raises(UsageError, match="x: tools are not a list of objects"):
+        answered(Record("x", {"messages": TALK, "tools": "look"}), tokenizer, 2)
+
+
+def test_what_a_template_refuses_is_named_with_its_line(tmp_path: Path) -> None:
+    refusing = "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE
+    row = {"messages": [{"role": "system", "content": "Be."}, *TALK]}
+    with pytest.raises(UsageError, match=r"a\.jsonl: line 3: the chat template refuses these messages: no system"):
+        answered(Record("a.jsonl: line 3", row), worded(tmp_path, refusing), 2)
+
+
 def test_a_template_that_words_the_past_anew_is_refused(tmp_path: Path) -> None:
     tokenizer = worded(tmp_path, "{{ messages | length }}" + TEMPLATE)
     with pytest.raises(UsageError, match="words the beginning of a conversation otherwise"):
@@ -82,3 +99,16 @@ def test_tables_and_saved_folders_are_read(tmp_path: Path) -> None:
         found = list(read_records([str(tmp_path / name)], DataSettings()))
         assert [r.text("text") for r in found] == ["One day", "She was"]
         assert found[1].place == f"{tmp_path / name}: row 2"
+
+
+def test_a_picture_is_beside_the_file_that_names_it(tmp_path: Path) -> None:
+    files = []
+    for name in ("one", "two"):
+        (folder := tmp_path / name).mkdir()
+        (folder / "a.png").write_bytes(b"")
+        (file := folder / "rows.jsonl").write_text('{"image": "a.png"}\n{"image": "b.png"}\n')
+        files.append(str(file))
+    rows = list(read_records(files, DataSettings()))
+    assert [rows[i].picture("a.png") for i in (0, 2)] == [tmp_path / "one" / "a.png", tmp_path / "two" / "a.png"]
+    with pytest.raises(UsageError, match=r"two/rows\.jsonl: line 2: there is no picture .*two/b\.png"):
+        rows[3].picture("b.png")

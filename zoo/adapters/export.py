@@ -17,7 +17,7 @@ from torch.nn.functional import pad
 
 from zoo.adapters import peft_library
 from zoo.adapters.attaching import Attached, wrappers
-from zoo.adapters.factors import Factors, through
+from zoo.adapters.factors import Factors, lies, through
 from zoo.adapters.file.folder import WEIGHTS
 from zoo.adapters.file.tensors import INNER, PREFIX
 from zoo.adapters.fit.base import AdaptedBase, ForeignNames
@@ -63,7 +63,8 @@ def write_adapter(
     if format == "hf" and "hf" not in family.formats:
         raise UsageError(f"{family.name} has no names of transformers", hint="format='zoo'")
     shapes = config.anatomy().shapes()
-    names = AdaptedBase(family, config, shapes, "").tables[0 if format == "hf" else -1]
+    base = AdaptedBase(family, config, shapes, "", is_nested=_is_nested(model) or None)
+    names = base.tables[0 if format == "hf" else -1]
     found = factors_of(model)
     written = tensors_of(names, found) | _whole(model, names, found)
     settings = _settings(model, names, found)
@@ -72,6 +73,12 @@ def write_adapter(
         written.items(), config=settings, config_name=ADAPTER, weights_name=WEIGHTS, force=force, unlisted=unlisted,
         provenance={"family": family.name, "format": format, "adapter_of": settings["base_model_name_or_path"]},
     )  # fmt: skip
+
+
+def _is_nested(model: nn.Module) -> bool:
+    """Whether the base's own files have the text under a name of its own, beside parts that zoo leaves out."""
+    ledger = model.__dict__.get("ledger")
+    return ledger is not None and any("language_model." in name for name in ledger.checkpoint.tensors)
 
 
 def factors_of(model: nn.Module) -> dict[str, Factors]:
@@ -117,6 +124,8 @@ def tensors_of(names: ForeignNames, found: Mapping[str, Factors]) -> dict[str, T
         if one.is_embedding:
             out |= {f"{at}.lora_embedding_A": a[0], f"{at}.lora_embedding_B": b[0]}
             continue
+        if lies(name):
+            a, b = b.mT, a.mT
         out |= {f"{at}.lora_A.weight": a.flatten(0, 1), f"{at}.lora_B.weight": b.permute(1, 2, 0).flatten(1)}
         if one.magnitude is not None:
             out[f"{at}.lora_magnitude_vector"] = one.magnitude
@@ -136,7 +145,7 @@ def backwards(names: ForeignNames, found: Mapping[str, Factors]) -> dict[str, Fa
     for name in found:
         if name in done:
             continue
-        step = min(names.ways[name], key=lambda way: len(way.theirs) - len(way.ours))
+        step = min(names.ways[name], key=lambda way: (len(way.theirs) - len(way.ours), names.is_of_files_alone(way)))
         done.update(step.ours)
         read = {i: found[ours] for i, ours in enumerate(step.ours) if ours in found}
         if any(one.magnitude is not None for one in read.values()) and len(read) < len(step.ours):

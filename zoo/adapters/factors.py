@@ -75,10 +75,20 @@ def _read(placed: PlacedPair, tensors: Mapping[str, Tensor]) -> Factors:
     a, b = tensors[pair.a.name], tensors[pair.b.name]
     a = a.unflatten(0, (placed.count, placed.rank))
     b = b.unflatten(1, (placed.rank, placed.count)).permute(2, 0, 1)
+    if lies(placed.name):
+        a, b = b.mT, a.mT
     magnitude = pair.parts.get("magnitude")
     return Factors(
         a, b, placed.scaling, None if magnitude is None else tensors[magnitude.name].flatten(), pair.is_embedding
     )
+
+
+def lies(name: str) -> bool:
+    """Whether peft takes a stack of matrices as it lies, [E, in, out]: Llama 4's, which transformers does not mark.
+
+    Its factors are then those of the transposed product. Others that lie (gpt-oss's) are marked, and peft turns them.
+    """
+    return ".feed_forward.experts." in name
 
 
 def through(step: Step, read: Mapping[int, Factors], shapes: Mapping[str, Shape], file: str) -> dict[str, Factors]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from zoo.anatomy.adapters import ROLES as LEARNING
+from zoo.anatomy.adapters import is_adaptable
 from zoo.anatomy.config import ModelConfig, NoAnatomy
 from zoo.errors import UnknownName, UsageError
 
@@ -27,7 +28,7 @@ def weights_by_role(config: ModelConfig, roles: str | Iterable[str] | None = Non
     except NoAnatomy:
         what = f"which weights of a {config.family} are adapted is not known"
         raise UsageError(what, why="the family describes no anatomy") from None
-    matrices = [w for w in weights if w.is_matmul and w.role in ROLES and len(w.shape) in (2, 3)]
+    matrices = [w for w in weights if w.role in ROLES and is_adaptable(w)]
     if roles is None and all(w.role not in LEARNING for w in matrices):
         asked = ROLES
     there = [w for w in matrices if w.role in asked]

@@ -43,8 +43,13 @@ def lora_bytes(size: Size, batch: int, length: int, *, rank: int = RANK, dtype: 
     )
 
 
+def is_adaptable(weight: Weight) -> bool:
+    """Whether it is a matrix, or experts' matrices in one tensor; a kernel that slides along the tokens is neither."""
+    return weight.is_matmul and len(weight.shape) in ((2, 3) if weight.role == "experts" else (2,))
+
+
 def _adapted(anatomy: Anatomy) -> list[Weight]:
-    return [w for w in anatomy.weights if w.role in ROLES and w.is_matmul and len(w.shape) > 1]
+    return [w for w in anatomy.weights if w.role in ROLES and is_adaptable(w)]
 
 
 def _matrices(weight: Weight) -> int:

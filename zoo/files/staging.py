@@ -14,7 +14,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from zoo.errors import ZooError
@@ -47,9 +47,16 @@ def staged(target: Path, check: Callable[[Path], None]) -> Iterator[Path]:
 
 @contextmanager
 def held(target: Path) -> Iterator[None]:
-    """Keep other runs away from a folder that this one writes again and again. Raises ZooError where one is at it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target, "run.lock"):  # not the lock of a single writing, which is taken meanwhile
+    """Keep other runs away from a folder that this one writes again and again.
+
+    Raises ZooError where one is at it, and where nothing can be written beside it.
+    """
+    with ExitStack() as stack:
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_locked(target, "run.lock"))  # not that of a single writing, which is taken meanwhile
+        except OSError as error:
+            raise ZooError(f"{target} cannot be written: {error.strerror or error}") from error
         yield
 
 

@@ -26,14 +26,19 @@ def load_balancing_loss(scores: Tensor, chosen: Tensor) -> Tensor:
 def balancing_losses(model: nn.Module, *args: object, **kwargs: object) -> tuple[Tensor, Tensor]:
     """What model(*args, **kwargs) returns, and the mean load-balancing loss of its routers, for training.
 
+    Padding, where an `attention_mask` [B, T] is given by its name, does not count: it is nobody's token.
     Raises UsageError for a model without routers.
     """
     losses: list[Tensor] = []
+    mask = kwargs.get("attention_mask")
+    is_real = mask.flatten().bool() if isinstance(mask, Tensor) and mask.ndim == 2 else None
 
     def hook(module: nn.Module, inputs: tuple[Tensor], route: Route) -> None:
         assert isinstance(module, SoftmaxRouter | SigmoidRouter)
-        scores = module.scores(inputs[0])
-        losses.append(load_balancing_loss(scores / scores.sum(-1, keepdim=True), route[0]))
+        scores, chosen = module.scores(inputs[0]), route[0]
+        if is_real is not None and len(is_real) == len(scores):
+            scores, chosen = scores[is_real], chosen[is_real]
+        losses.append(load_balancing_loss(scores / scores.sum(-1, keepdim=True), chosen))
 
     routers = [m for m in model.modules() if isinstance(m, SoftmaxRouter | SigmoidRouter)]
     if not routers:

@@ -37,8 +37,10 @@ class Trainee:
     division: Division | None = None  # over several ranks: which rows and which weights are this one's
 
     def kept(self) -> dict[str, Tensor]:
-        """The weights that are to be saved as the model's, where they are not those that it has."""
-        return self.best or self.mean or {}
+        """The weights that are to be saved as the model's, in its type, where they are not those that it has."""
+        found = self.best or self.mean or {}
+        types = {name: p.dtype for name, p in self.named_parameters()} if found else {}
+        return {name: value.to(types[name]) for name, value in found.items()}
 
     def named_parameters(self) -> list[tuple[str, nn.Parameter]]:
         """All that may learn, by name; what is beside the model under `extra.`."""
@@ -59,6 +61,11 @@ class Trainee:
         """Put them there."""
         if self.extra is not None:
             self.extra.load_state_dict(state)
+
+
+def wide(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """In 32 bits at least: a mean of fewer loses each step's small share of it."""
+    return {name: value.to(torch.promote_types(value.dtype, torch.float32)) for name, value in weights.items()}
 
 
 def learnt_weights(trainee: Trainee) -> dict[str, Tensor]:
@@ -102,7 +109,7 @@ def update(
 
     The optimizer's step is the caller's, once the numbers are seen to be numbers.
     """
-    total = sum(batch.weight for batch in batches)
+    total = sum(batch.weight for batch in batches) or int(any(batch.is_drawn for batch in batches))
     if not total:
         raise UsageError("every label is ignored: there is nothing to learn from", hint="is data.length too small?")
     trainee.optimizer.zero_grad()

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
-from zoo.errors import UsageError
+from zoo.errors import UsageError, clean
+from zoo.nn.norm import HeadLayerNorm
 from zoo.nn.position import RelativeBias
 from zoo.training.settings import OptimizerSettings, one_of
 
@@ -20,6 +21,8 @@ RULES: dict[str, tuple[type[Optimizer], tuple[str, ...]]] = {  # and the numbers
     "adagrad": (torch.optim.Adagrad, ("eps",)),
     "rmsprop": (torch.optim.RMSprop, ("alpha", "eps", "momentum")),
 }
+
+WITHOUT = (RelativeBias, HeadLayerNorm)  # biases and norms of two dimensions: one row for each head
 
 
 def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> Optimizer:
@@ -51,7 +54,10 @@ def make_optimizer(model: nn.Module, settings: OptimizerSettings) -> Optimizer:
         for has_decay, found in groups
         for parameters in by_layout(found)
     ]
-    return kind(made, lr=settings.lr, **numbers)  # type: ignore[call-arg]  # each has lr and the numbers above
+    try:
+        return kind(made, lr=settings.lr, **numbers)  # type: ignore[call-arg]  # each has lr and the numbers above
+    except ValueError as error:
+        raise UsageError(f"optimizer={settings.name}: {clean(error, 120)}") from None
 
 
 def by_layout(parameters: list[nn.Parameter]) -> list[list[nn.Parameter]]:
@@ -78,10 +84,10 @@ def learning(model: nn.Module) -> Iterable[nn.Parameter]:
 
 
 def decayed(model: nn.Module) -> set[int]:
-    """The ids of parameters with weight decay: those of two dimensions or more that are no bias."""
-    biases = {id(p) for module in model.modules() if isinstance(module, RelativeBias) for p in module.parameters()}
+    """The ids of parameters with weight decay: those of two dimensions or more, but for biases and norms."""
+    without = {id(p) for module in model.modules() if isinstance(module, WITHOUT) for p in module.parameters()}
     return {
         id(p)
         for name, p in model.named_parameters()
-        if p.ndim > 1 and not name.endswith("bias") and id(p) not in biases
+        if p.ndim > 1 and not name.endswith("bias") and id(p) not in without
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from zoo.training.settings import ScheduleSettings, one_of
+from zoo.training.settings import ScheduleSettings
 
 
 def share(schedule: ScheduleSettings, step: int, steps: int) -> float:
@@ -14,7 +14,6 @@ def share(schedule: ScheduleSettings, step: int, steps: int) -> float:
     cosine: half a wave down to `final` (arXiv:1608.03983, without restarts); linear: a straight line to it; wsd: level,
     then a straight line over the last `decay` of the steps (arXiv:2404.06395); constant: level.
     """
-    one_of("schedule.name", schedule.name, tuple(COURSES))
     if step <= schedule.warmup:
         return step / schedule.warmup
     return COURSES[schedule.name](schedule, step, steps)

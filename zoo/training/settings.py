@@ -11,9 +11,11 @@ import yaml
 
 from zoo.anatomy.config import typed
 from zoo.errors import UsageError, clean, did_you_mean
+from zoo.training.limits import within
 from zoo.training.lora import LoraSettings
 
 PACKINGS = ("masked", "plain", "none")
+SCHEDULES = ("cosine", "linear", "wsd", "constant")
 ORDERS = ("shuffled", "sequential", "random")
 
 
@@ -113,16 +115,17 @@ class Recipe:
         counts |= {"train.evaluate_every": t.evaluate_every, "train.patience": t.patience}
         counts |= {"data.length": self.data.length, "tokenizer.vocab_size": self.tokenizer.vocab_size}
         for name, value in counts.items():
-            if value is not None and value < 1:
-                raise UsageError(f"{name}={value} is not at least 1")
-        above = {"optimizer.lr": self.optimizer.lr, "train.clip": t.clip}
-        for name, number in above.items():
-            if number is not None and not 0 < number < float("inf"):
-                raise UsageError(f"{name}={number} is not above 0")
+            within(name, value, least=1)
+        within("optimizer.lr", self.optimizer.lr, above=0)
+        within("train.clip", t.clip, above=0)
+        within("seed", self.seed, least=-(2**63), below=2**63)
         if t.ema is not None and not 0 < t.ema < 1:
             raise UsageError(f"train.ema={t.ema} is not between 0 and 1", hint="0.999 is usual")
-        if self.optimizer.weight_decay < 0:
-            raise UsageError(f"optimizer.weight_decay={self.optimizer.weight_decay} is below 0")
+        within("optimizer.weight_decay", self.optimizer.weight_decay, least=0)
+        if (betas := self.optimizer.betas) is not None and len(betas) != 2:
+            raise UsageError(
+                f"optimizer.betas={betas} are not two numbers", hint="for example optimizer.betas=[0.9,0.95]"
+            )
         for name, number in {"schedule.final": self.schedule.final, "schedule.decay": self.schedule.decay}.items():
             if not 0 <= number <= 1:
                 raise UsageError(f"{name}={number} is not a share, from 0 to 1")
@@ -136,8 +139,11 @@ class Recipe:
         if self.lora.rank is not None and self.objective.get("name") == "reward":
             what = "objective=reward with lora: an adapter's folder has no place for the head of the reward"
             raise UsageError(what, hint="leave lora out; freeze= keeps parts of the model as they are")
+        one_of("schedule.name", self.schedule.name, SCHEDULES)
         one_of("data.packing", self.data.packing, PACKINGS)
         one_of("data.order", self.data.order, ORDERS)
+        if self.data.separator == "":
+            raise UsageError("data.separator is empty", hint="leave it out where a file is one document")
         one_of("optimizer.decay", self.optimizer.decay, ("decoupled", "l2"))
 
     @classmethod

@@ -17,10 +17,16 @@ from zoo.weights.ops import split, stack
 from zoo.weights.table import Table
 
 __all__ = [
-    "DECODER_KEYS", "LAYER", "PROJECTIONS", "TOWER_LAYER", "decoder_keys", "decoder_table", "dense_layers",
-    "expert_rules", "head_dim_of", "ignore_frequencies", "write_decoder",
+    "DECODER_KEYS", "HEADS_IN_MEMORY", "LAYER", "PROJECTIONS", "TOWER_LAYER", "decoder_keys", "decoder_table",
+    "dense_layers", "expert_rules", "head_dim_of", "ignore_frequencies", "write_decoder",
 ]  # fmt: skip
 
+HEADS_IN_MEMORY = (  # of ViT and its kin: as transformers 5 has them in memory -> as files have them
+    (r"\.attention\.q_proj\.", ".attention.attention.query."),
+    (r"\.attention\.k_proj\.", ".attention.attention.key."),
+    (r"\.attention\.v_proj\.", ".attention.attention.value."),
+    (r"\.attention\.o_proj\.", ".attention.output.dense."),
+)
 DECODER_KEYS: tuple[Key, ...] = (
     key("vocab_size"),
     key("hidden_size"),

@@ -13,12 +13,25 @@ from zoo.anatomy.records import Shape
 from zoo.registry.family import Family
 from zoo.weights.table import Identity, Step, Table, foreign_shapes
 
-IN_MEMORY = (  # how transformers 5 has names of files in memory
+NESTED = (  # how transformers 5 has names of files in memory, of models that see
     (r"^language_model\.model\.", "model.language_model."),
     (r"^language_model\.lm_head\.", "lm_head."),
     (r"^model\.", "model.language_model."),
     (r"^visual\.", "model.visual."),
 )
+_ATTENTION = (  # of models of pictures, whose heads it renamed
+    (r"\.attention\.attention\.query\.", ".attention.q_proj."),
+    (r"\.attention\.attention\.key\.", ".attention.k_proj."),
+    (r"\.attention\.attention\.value\.", ".attention.v_proj."),
+    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
+)
+_LAYER = (
+    (r"(^|\.)encoder\.layer\.(\d+)\.", r"\1layers.\2."),
+    *_ATTENTION,
+    (r"\.intermediate\.dense\.", ".mlp.fc1."),
+    (r"\.output\.dense\.", ".mlp.fc2."),
+)
+RENAMED = (_LAYER, _ATTENTION)  # each all at once; the first that the table takes for the same name
 _SNAPSHOT = re.compile(r"models--([^/]+)--([^/]+)")  # a folder in the cache of the hub
 
 
@@ -31,12 +44,16 @@ class AdaptedBase:
     shapes: Mapping[str, Shape]
     source: str
     names: tuple[str, ...] = ()
+    is_nested: bool | None = None  # whether transformers has the text beside other parts; None: where the model sees
 
     @cached_property
     def tables(self) -> list[ForeignNames]:
         """Transformers' names first, then zoo's own."""
         tables = [self.family.dialect("hf").table(self.config)] if "hf" in self.family.formats else []
-        return [ForeignNames(table, self.shapes) for table in (*tables, Identity())]
+        is_nested = self.is_nested
+        if is_nested is None:
+            is_nested = any(weight.role == "vision" for weight in self.config.anatomy().weights)
+        return [ForeignNames(table, self.shapes, is_nested) for table in (*tables, Identity())]
 
     def is_called(self, name: str) -> bool | None:
         """Whether the base goes by a name that an adapter's settings give; None where one of the two has none."""
@@ -50,6 +67,7 @@ class ForeignNames:
 
     table: Table
     shapes: Mapping[str, Shape]
+    is_nested: bool = True  # whether transformers has the text beside other parts, under a name of its own
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -83,14 +101,28 @@ class ForeignNames:
         """Tensors that are another one under a second name, such as a tied head."""
         return {alias.theirs: alias.of for alias in self.table.aliases}
 
+    def is_of_files_alone(self, step: Step) -> bool:
+        """Whether it names a stack of experts as a module's weight: in memory such a stack is a parameter by itself."""
+        return any(name.endswith(".weight") and len(self.places[name][1]) == 3 for name in step.theirs)
+
+    def other_readers(self, name: str) -> list[str]:
+        """The embeddings of tokens by which transformers reads a tensor under another name, as T5's two stacks do.
+
+        What peft puts beside the first of them, those do not see.
+        """
+        readers = [copy for copy, of in self.copies.items() if of == name and copy.endswith(".weight")]
+        return [copy for copy in readers if "embed" in copy.split(".")[-2]]
+
     def spelt(self, name: str) -> str:
         """A name of transformers' as the table has it."""
         return self.table.spelling(name) if self.table.spelling else name
 
     def in_memory(self, name: str) -> str:
         """What transformers calls a tensor of the table once it is loaded: files of models that see differ."""
-        for old, new in IN_MEMORY:
-            other = re.sub(old, new, name)
+        for renamings in (*(((rule,) for rule in NESTED) if self.is_nested else ()), *RENAMED):
+            other = name
+            for old, new in renamings:
+                other = re.sub(old, new, other)
             if other != name and self.spelt(other) == name:
                 return other
         return name

@@ -121,7 +121,9 @@ def _place(fit: AdapterFit, pair: FactorPair) -> None:
     leaf = fitting[0].rpartition(".")[2]
     is_parameter = leaf != "weight" or ends_with(f"{pair.module}.weight", settings.parameters)
     module = f"{pair.module}.{leaf}" if is_parameter else pair.module
-    if rank != settings.rank_of(module):
+    if others := fit.names.other_readers(fitting[0]):
+        fit.problems.append(("mismatched", pair.module, _read_by(others)))
+    elif rank != settings.rank_of(module):
         what = f"rank {rank} in the file, {settings.rank_of(module)} in the settings"
         fit.problems.append(("mismatched", pair.module, what))
     elif ("magnitude" in pair.parts) != settings.is_dora:
@@ -158,8 +160,14 @@ def _place_whole(fit: AdapterFit, name: str, info: TensorInfo) -> None:
         fit.problems.append(("unexpected", name, "modules_to_save does not name it"))
     elif info.shape != shape:
         fit.problems.append(("mismatched", name, f"{list(info.shape)}, expected {list(shape)}"))
+    elif is_saved and (others := fit.names.other_readers(spelt)):
+        fit.problems.append(("mismatched", name, _read_by(others)))
     else:
         fit.whole.setdefault(spelt, info)
+
+
+def _read_by(others: list[str]) -> str:
+    return f"transformers reads it by {some(others)} too, beside which there is no adapter; zoo has one module for all"
 
 
 def _ends(module: str) -> list[int]:
@@ -174,8 +182,9 @@ def _find_missing(fit: AdapterFit) -> None:
         if module not in known and module not in bad:
             fit.problems.append(("missing", module, "the settings name it, but it has no lora_A and lora_B"))
     there: dict[str, list[str]] = {parameter: [] for parameter in fit.adapter.settings.parameters}
+    whole = {fit.names.spelt(parameter): parameter for parameter in there}  # of a name in full, however it is spelt
     for name in fit.names.places:
-        for end in endings(name):
+        for end in {*endings(name), whole.get(name, "")}:
             if end in there:
                 there[end].append(name)
     for parameter, named in there.items():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -15,6 +18,7 @@ from zoo.training.settings import DataSettings
 
 TOKEN_FILES = (".npy", ".bin")
 TABLES = (".parquet", ".arrow", ".csv")
+HALF = re.compile(r"\\u[dD][89a-fA-F]")  # an escape of half a pair of UTF-16; of most the other half stands beside it
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Record:
 
     place: str
     values: dict[str, Any]
+    folder: Path = Path()  # of the file, which names of pictures are relative to
 
     def text(self, field: str, *, row: str = "") -> str:
         """The text in a field. Raises UsageError where there is none, with what a `row` is where it is known."""
@@ -35,11 +40,34 @@ class Record:
             raise UsageError(what, why=f"it has: {has}", hint=self._advice(row))
         return found
 
+    def tools(self) -> list[dict[str, Any]] | None:
+        """The tools that a conversation's template is told of. Raises UsageError for what is no list of objects."""
+        found = self.values.get("tools")
+        if found and not (isinstance(found, list) and all(isinstance(tool, dict) for tool in found)):
+            raise UsageError(f"{self.place}: tools are not a list of objects")
+        return found or None
+
+    def picture(self, name: str) -> Path:
+        """The file of a picture that the row names. Raises UsageError where there is none."""
+        if not (path := self.folder / name).is_file():
+            raise UsageError(f"{self.place}: there is no picture {clean(str(path), 200)}")
+        return path
+
     def _advice(self, row: str) -> str:
         if row:
             return f"give rows such as {row}"
         named = "name the field: data.field=NAME"
         return f"conversations are for objective=sft; or {named}" if "messages" in self.values else named
+
+
+@contextmanager
+def standing_at(place: str) -> Iterator[None]:
+    """For as long as this lasts, what is refused says where it stands."""
+    try:
+        yield
+    except UsageError as error:
+        what = error.what if error.what.startswith(place) else f"{place}: {error.what}"
+        raise UsageError(what, why=error.why, hint=error.hint) from None
 
 
 def read_records(files: Sequence[str], settings: DataSettings) -> Iterator[Record]:
@@ -57,21 +85,26 @@ def read_records(files: Sequence[str], settings: DataSettings) -> Iterator[Recor
 
 
 def _records(file: Path, settings: DataSettings) -> Iterator[Record]:
-    if file.suffix in TABLES or (file.is_dir() and (file / "dataset_info.json").exists()):
+    suffix = file.suffix.lower()
+    if suffix in TABLES or (file.is_dir() and (file / "dataset_info.json").exists()):
         return _table(file)
     if file.is_dir():
         raise UsageError(f"{file} is a folder", hint="name its files: data='[a.txt,b.txt]'")
-    if file.suffix in TOKEN_FILES:
+    if suffix == ".json":
+        raise UsageError(f"{file} is JSON, not a text", hint="give a .jsonl file, of one object a line")
+    if suffix in TOKEN_FILES:
         raise UsageError(f"{file} holds tokens, and this objective reads texts", hint="give a .txt or .jsonl file")
-    return _lines(file) if file.suffix in (".jsonl", ".ndjson") else _texts(file, settings)
+    return _lines(file) if suffix in (".jsonl", ".ndjson") else _texts(file, settings)
 
 
 def _texts(file: Path, settings: DataSettings) -> Iterator[Record]:
-    text = _decoded(file, _bytes(file))
+    text = _decoded(file, _bytes(file).removeprefix(BOM_UTF8))
     parts = [text] if settings.separator is None else text.split(settings.separator)
     for number, part in enumerate(parts, 1):
         if part.strip():
-            yield Record(str(file) if len(parts) == 1 else f"{file}: document {number}", {settings.field: part})
+            yield Record(
+                str(file) if len(parts) == 1 else f"{file}: document {number}", {settings.field: part}, file.parent
+            )
 
 
 def _lines(file: Path) -> Iterator[Record]:
@@ -79,8 +112,8 @@ def _lines(file: Path) -> Iterator[Record]:
         with file.open("rb") as lines:
             for number, line in enumerate(lines, 1):
                 place = f"{file}: line {number}"
-                if text := _decoded(place, line).strip():
-                    yield Record(place, _parsed(place, text))
+                if text := _decoded(place, line.removeprefix(BOM_UTF8) if number == 1 else line).strip():
+                    yield Record(place, _parsed(place, text), file.parent)
     except OSError as error:
         raise _unreadable(file, error) from None
 
@@ -92,7 +125,18 @@ def _parsed(place: str, text: str) -> dict[str, Any]:
         raise UsageError(f"{place} is not JSON: {clean(error, 120)}", why=f"it begins {clean(text[:60])!r}") from None
     if not isinstance(found, dict):
         raise UsageError(f"{place} is not a JSON object", why='expected {"text": "…"} or what the objective reads')
+    if HALF.search(text):
+        _check_whole(place, found)
     return found
+
+
+def _check_whole(place: str, values: Any) -> None:
+    """Raise UsageError for half of a pair of UTF-16, which no text has and JSON can spell."""
+    try:
+        json.dumps(values, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        half = ascii(error.object[error.start])[1:-1]
+        raise UsageError(f"{place}: {half} is half of a character", why="no text can be written with it") from None
 
 
 def _table(file: Path) -> Iterator[Record]:
@@ -104,13 +148,13 @@ def _table(file: Path) -> Iterator[Record]:
         if file.is_dir():
             found = datasets.load_from_disk(str(file))
         else:
-            found = datasets.load_dataset(kinds[file.suffix], data_files=str(file), split="train")
+            found = datasets.load_dataset(kinds[file.suffix.lower()], data_files=str(file), split="train")
     except Exception as error:  # a third party's reader: whatever it raises, the file is what it cannot read
         raise UsageError(f"{file}: `datasets` cannot read it: {clean(error, 200)}") from None
     if not isinstance(found, datasets.Dataset):
         raise UsageError(f"{file} has several parts: {some([*map(str, found)], 6)}", hint="save the one that you want")
     for number, values in enumerate(found, 1):
-        yield Record(f"{file}: row {number}", dict(values))
+        yield Record(f"{file}: row {number}", dict(values), file.parent)
 
 
 def _bytes(file: Path) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from zoo.errors import UsageError, clean
+from zoo.training.corpus.reading import standing_at
 from zoo.training.settings import DataSettings
 
 CHUNK = 1 << 24  # tokens that are looked at together
@@ -88,11 +89,12 @@ def _mapped(file: Path, dtype: str) -> np.ndarray[Any, Any]:
 def encoded(texts: Iterable[tuple[str, str]], encode: Callable[[str], list[int]], end: int | None) -> Corpus:
     """The corpus of (place, text): each as the tokenizer writes it, and `end` behind it if it does not put it there."""
 
-    def ids(text: str) -> list[int]:
-        found = encode(text)
+    def ids(place: str, text: str) -> list[int]:
+        with standing_at(place):
+            found = encode(text)
         return found if end is None or found[-1:] == [end] else [*found, end]
 
-    corpus = text_corpus(ids(text) for _, text in texts)
+    corpus = text_corpus(ids(place, text) for place, text in texts)
     if len(corpus.ids) < 2:
         raise UsageError(f"the data have {len(corpus.ids)} tokens: nothing can be predicted")
     return corpus

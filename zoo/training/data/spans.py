@@ -29,7 +29,7 @@ def span_mask(
     """
     if length < 2:
         raise UsageError(f"{length} tokens have no span and something beside it")
-    count, spans = _counts(length, share, mean_span)
+    count, spans = span_counts(length, share=share, mean_span=mean_span)
     inside, outside = _cut(count, spans, generator), _cut(length - count, spans, generator)
     runs = torch.stack((outside, inside), 1).flatten()
     return (torch.arange(2 * spans) % 2 == 1).repeat_interleave(runs)
@@ -42,7 +42,7 @@ def span_lengths(inputs: int, *, share: float = 0.15, mean_span: float = 3.0) ->
     """
 
     def of(length: int) -> tuple[int, int]:
-        count, spans = _counts(length, share, mean_span)
+        count, spans = span_counts(length, share=share, mean_span=mean_span)
         return length - count + spans + 1, count + spans + 1  # each with its eos
 
     if of(2)[0] > inputs:
@@ -55,8 +55,8 @@ def span_lengths(inputs: int, *, share: float = 0.15, mean_span: float = 3.0) ->
     return length, of(length)[1]
 
 
-def _counts(length: int, share: float, mean_span: float) -> tuple[int, int]:
-    """Tokens inside spans, and spans."""
+def span_counts(length: int, *, share: float = 0.15, mean_span: float = 3.0) -> tuple[int, int]:
+    """How many of `length` tokens are inside spans, and how many spans these are."""
     count = min(max(round(length * share), 1), length - 1)
     return count, min(max(round(count / mean_span), 1), count, length - count)
 

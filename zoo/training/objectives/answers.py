@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 from warnings import warn
 
 import numpy as np
 
 from zoo.errors import UsageError, ZooWarning, some
 from zoo.text import Tokenizer
-from zoo.training.corpus import Record, pieces, shared_rows, text_corpus
+from zoo.training.corpus import Record, pieces, shared_rows, standing_at, text_corpus
 from zoo.training.objectives.causal import NextToken, check_decoder, next_token
 from zoo.training.objectives.ground import Ground
 from zoo.training.objectives.pictured import PicturedAnswers, have_pictures, pictured_answers
@@ -61,15 +62,18 @@ def answered(record: Record, tokenizer: Tokenizer, end: int | None) -> list[Told
 
     A conversation in a family's own words has a row for each of its answers.
     """
-    if "messages" in record.values:
-        return _conversation(record, tokenizer)
+    with standing_at(record.place):
+        return _conversation(record, tokenizer) if "messages" in record.values else [_answer(record, tokenizer, end)]
+
+
+def _answer(record: Record, tokenizer: Tokenizer, end: int | None) -> Told:
     prompt, answer = record.text("prompt", row=ROWS), record.text(answer_field(record), row=ROWS)
     before = tokenizer.encode(prompt)
     behind = tokenizer.encode(answer, add_special_tokens=False)
     if end is not None:
         before = before[:-1] if before[-1:] == [end] else before
         behind = [*behind, end]
-    return [_joined(before, behind)]
+    return _joined(before, behind)
 
 
 def _joined(before: list[int], behind: list[int]) -> Told:
@@ -93,6 +97,9 @@ def _conversation(record: Record, tokenizer: Tokenizer) -> list[Told]:
     messages = record.values["messages"]
     if not isinstance(messages, list) or not all(isinstance(m, Mapping) and "role" in m for m in messages):
         raise UsageError(f"{record.place}: messages are not a list of objects with a role")
+    tools = record.tools()
+    if tools and not tokenizer.chat_templates:
+        raise UsageError(f"{record.place} has tools, and {tokenizer.file} has no chat template that words them")
     if not tokenizer.has_chat:
         hint = 'give {"prompt": "…", "answer": "…"}, or a model with a chat template'
         raise UsageError(f"{record.place} holds a conversation, and {tokenizer.file} has no chat template", hint=hint)
@@ -100,20 +107,22 @@ def _conversation(record: Record, tokenizer: Tokenizer) -> list[Told]:
     if not turns:
         raise UsageError(f"{record.place} has no message of the assistant", why="nothing in it is predicted")
     if tokenizer.chat_templates:
-        return [_templated(record, messages, tokenizer)]
+        return [_templated(record, messages, tokenizer, tools)]
     # As in generation: texts between special tokens, so that none is found in what a message says.
     answers = {i: tokenizer.encode_answer(messages[i]) or [] for i in turns}
     return [_joined(tokenizer.encode_chat(messages[:i]), answers[i]) for i in turns]
 
 
-def _templated(record: Record, messages: Sequence[Mapping[str, object]], tokenizer: Tokenizer) -> Told:
+def _templated(
+    record: Record, messages: Sequence[Mapping[str, object]], tokenizer: Tokenizer, tools: list[dict[str, Any]] | None
+) -> Told:
     ids: list[int] = []
     wanted: list[bool] = []
     before = ""
     for i, message in enumerate(messages):
         if message["role"] == "assistant":
             for count, is_prompt, is_wanted in ((i, True, False), (i + 1, False, True)):
-                whole = tokenizer.render_chat(messages[:count], add_generation_prompt=is_prompt)
+                whole = tokenizer.render_chat(messages[:count], add_generation_prompt=is_prompt, tools=tools)
                 # As in generation: the prompt's tokens do not depend on what is answered.
                 found = tokenizer.encode(_behind(record, before, whole), add_special_tokens=False)
                 ids += found

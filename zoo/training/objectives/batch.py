@@ -27,6 +27,7 @@ class Microbatch:
     num_tokens: int  # that are read, padding left out
     kwargs: Mapping[str, Tensor] = field(default_factory=dict)
     extra: Mapping[str, Tensor] = field(default_factory=dict)  # what the loss reads beside the labels
+    is_drawn: bool = False  # which labels it has was drawn: there may be none, and then nothing is learnt from it
     blocks: int = 1  # of equal length, one behind the other: the rows at one place of each belong together
 
     def to(self, device: torch.device) -> Self:

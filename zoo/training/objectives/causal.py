@@ -137,13 +137,21 @@ def check_decoder(ground: Ground) -> None:
 
 def next_token(ground: Ground, corpus: Corpus, rows: Rows) -> NextToken:
     """The objective over these rows, with its settings."""
-    ground.check("smoothing", "z", "chunk")
+    options = numbers_of(ground)
     check_decoder(ground)
     is_masked = ground.data.packing == "masked"
     if is_masked and any(len(rows[i]) > 1 for i in range(len(rows))):
         check_documents(ground.model, ground.config.family)
-    options: dict[str, Any] = {name: ground.setting(name, float) for name in ("smoothing", "z")}
-    return NextToken(corpus, rows, is_masked, chunk=ground.setting("chunk", int | None), **options)
+    return NextToken(corpus, rows, is_masked, **options)
+
+
+def numbers_of(ground: Ground) -> dict[str, Any]:
+    """The settings of the loss. Raises UsageError for one that the objective does not have, and for wrong numbers."""
+    ground.check("smoothing", "z", "chunk")
+    return {
+        "smoothing": ground.number("smoothing", least=0, below=1), "z": ground.number("z", least=0),
+        "chunk": ground.number("chunk", int | None, least=1),
+    }  # fmt: skip
 
 
 @torch.no_grad()

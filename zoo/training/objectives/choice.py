@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from zoo.errors import UsageError, some
 from zoo.training.objectives.answers import answers
 from zoo.training.objectives.batch import Objective
 from zoo.training.objectives.causal import causal
@@ -25,4 +26,7 @@ def make_objective(ground: Ground) -> Objective:
     """The objective that `ground.settings` name, over its data. Raises UsageError for data that it cannot read."""
     name = ground.setting("name", str)
     one_of("objective", name, tuple(OBJECTIVES))
-    return OBJECTIVES[name](ground)
+    found = OBJECTIVES[name](ground)
+    if not len(found.rows):
+        raise UsageError(f"{some(ground.files)}: no row to learn from", hint="is there a text of more than one token?")
+    return found

@@ -9,10 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from zoo.anatomy.config import ModelConfig
+from zoo.anatomy.config import ModelConfig, typed
 from zoo.errors import UsageError, did_you_mean
 from zoo.text import Tokenizer
 from zoo.training.corpus.reading import Record, read_records
+from zoo.training.limits import within
 from zoo.training.settings import DataSettings
 
 LONGEST = 512  # tokens of a row, unless data.length says more
@@ -83,9 +84,12 @@ class Ground:
 
     def setting(self, name: str, kind: Any) -> Any:
         """A setting of the objective, of the right type."""
-        from zoo.anatomy.config import typed
-
         return typed(kind, self.settings.get(name), f"objective.{name}")
+
+    def number(self, name: str, kind: Any = float, **limits: float) -> Any:
+        """A setting that is a number within limits: see `within`."""
+        within(f"objective.{name}", value := self.setting(name, kind), **limits)
+        return value
 
     def check(self, *names: str) -> None:
         """Raise UsageError for a setting that the objective does not have."""

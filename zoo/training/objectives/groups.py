@@ -50,10 +50,11 @@ class Groups:
         """Draw answers from the model as it is, and judge them."""
         prompts = [self.rows[i] for i in rows for _ in range(self.group)]
         seed = int(torch.randint(1 << 31, (), generator=generator))
+        was_training = model.training
         model.eval()
         drawn = GenerationConfig(temperature=self.temperature, seed=seed, max_new_tokens=self.max_new_tokens)
         found = generate(model, [ids for ids, _ in prompts], config=drawn, tokenizer=self.tokenizer)
-        model.train()
+        model.train(was_training)
         worth = [
             self._judged(ids, self.tokenizer.decode(new), row)
             for (ids, row), new in zip(prompts, found.new_tokens, strict=True)
@@ -101,11 +102,11 @@ def groups(ground: Ground) -> Groups:
     ground.check(*names)
     if not isinstance(ground.model, Decoder):
         raise UsageError(f"objective=grpo trains decoders, and {ground.config.family_in_words} is none")
+    least = {"group": 2, "max_new_tokens": 1}
+    counts: dict[str, Any] = {name: ground.number(name, int, least=count) for name, count in least.items()}
+    numbers: dict[str, Any] = {name: ground.number(name, above=0) for name in ("temperature", "clip")}
+    numbers["beta"] = ground.number("beta", least=0)
     rows = [(prompt_ids(record, ground), record.values) for record in ground.records()]
-    counts: dict[str, Any] = {name: ground.setting(name, int) for name in ("group", "max_new_tokens")}
-    numbers: dict[str, Any] = {name: ground.setting(name, float) for name in ("temperature", "clip", "beta")}
-    if counts["group"] < 2 or counts["max_new_tokens"] < 1 or numbers["temperature"] <= 0:
-        raise UsageError("objective.group is below 2, or max_new_tokens or temperature not above 0")
     reference = reference_of(ground) if numbers["beta"] else None
     return Groups(rows, ground.words, reward_of(ground), reference, **counts, **numbers)
 

@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 from zoo.errors import UsageError, some
 from zoo.nn import EncoderDecoder
 from zoo.training.corpus import Corpus, Rows, cuts, encoded
-from zoo.training.data import corrupt_spans, mask_tokens, span_lengths, span_mask
+from zoo.training.data import corrupt_spans, mask_tokens, span_counts, span_lengths, span_mask
 from zoo.training.losses import IGNORED, token_loss
 from zoo.training.objectives.batch import Facts, Microbatch, padded, token_batch
 from zoo.training.objectives.ground import Ground
@@ -50,8 +50,8 @@ class MaskedTokens:
         batch = token_batch(
             tokens, [row.masked_fill(torch.ones_like(row, dtype=torch.bool), IGNORED) for row in tokens]
         )
-        weight = max(int((labels != IGNORED).sum()), 1)  # a short batch may draw none: nothing is learnt from it then
-        return replace(batch, args=(read,), labels=labels, weight=weight)
+        weight = int((labels != IGNORED).sum())
+        return replace(batch, args=(read,), labels=labels, weight=weight, is_drawn=True)
 
     def loss(self, model: Any, batch: Microbatch, total: int) -> tuple[Tensor, Facts]:
         return token_loss(model(*batch.args, **batch.kwargs).logits, batch.labels, total=total), {}
@@ -114,8 +114,10 @@ def masked_tokens(ground: Ground) -> MaskedTokens:
         raise UsageError("objective=mlm needs a mask token, and the tokenizer has none", hint=hint)
     around = ground.around()
     corpus = _without_specials(ground)
-    rows = cuts(corpus, ground.length - sum(map(len, around)))
-    share, size = ground.setting("share", float), int(getattr(ground.config, "vocab_size", 0))
+    if (room := ground.length - sum(map(len, around))) < 1:
+        raise UsageError(f"data.length={ground.length} has no room beside the tokens around each text")
+    rows = cuts(corpus, room)
+    share, size = ground.number("share", above=0, most=1), int(getattr(ground.config, "vocab_size", 0))
     return MaskedTokens(corpus, rows, around, mask_id, size, share, ground.pad)
 
 
@@ -129,10 +131,22 @@ def hidden_spans(ground: Ground) -> HiddenSpans:
     if first is None or ground.end is None:
         hint = ground.of_words("tokenizer.train=unigram learns one that has them")
         raise UsageError("objective=span needs </s> and <extra_id_0> in the tokenizer", hint=hint)
-    share, mean = ground.setting("share", float), ground.setting("mean_span", float)
+    share, mean = ground.number("share", above=0, below=1), ground.number("mean_span", least=1)
     corpus = _without_specials(ground)
-    rows = cuts(corpus, span_lengths(ground.length, share=share, mean_span=mean)[0], least=2)
+    longest = span_lengths(ground.length, share=share, mean_span=mean)[0]
+    _check_sentinels(ground, first, span_counts(longest, share=share, mean_span=mean)[1])
+    rows = cuts(corpus, longest, least=2)
     return HiddenSpans(corpus, rows, first, ground.end, start, share, mean, ground.pad)
+
+
+def _check_sentinels(ground: Ground, first: int, needed: int) -> None:
+    """Raise UsageError for rows with more spans than there are sentinels: other tokens would stand for them."""
+    there = 0
+    while ground.words.token_to_id(f"<extra_id_{there}>") == first - there and there < needed:
+        there += 1
+    if there < needed:
+        what = f"data.length={ground.length} has up to {needed} spans in a row, and the tokenizer {there} sentinels"
+        raise UsageError(what, hint="make data.length smaller, or objective.mean_span larger")
 
 
 def _without_specials(ground: Ground) -> Corpus:

@@ -16,7 +16,7 @@ from torch import Generator, Tensor, nn
 from zoo.adapters.peft_library import without_adapter
 from zoo.errors import UsageError
 from zoo.nn import Decoder
-from zoo.training.corpus import Record, text_corpus
+from zoo.training.corpus import Record, standing_at, text_corpus
 from zoo.training.losses import IGNORED, dpo_loss, ipo_loss, log_probabilities, reward_loss
 from zoo.training.objectives.batch import Facts, Microbatch, token_batch
 from zoo.training.objectives.ground import Ground
@@ -83,7 +83,9 @@ def preferences(ground: Ground) -> Preferences:
     """Raises UsageError for rows without prompt, chosen and rejected."""
     ground.check("kind", "beta", "smoothing")
     one_of("objective.kind", kind := ground.setting("kind", str), ("dpo", "ipo"))
-    numbers = ground.setting("beta", float), ground.setting("smoothing", float)
+    numbers = ground.number("beta", above=0), ground.number("smoothing", least=0, below=0.5)
+    if kind == "ipo" and numbers[1]:
+        raise UsageError("objective.smoothing is of kind=dpo, and ipo has none", hint="leave it out")
     return Preferences(_pairs(ground), reference_of(ground), kind, *numbers)
 
 
@@ -116,7 +118,7 @@ def answer_batch(answers: Sequence[Answer]) -> Microbatch:
     for ids, prompt in answers:
         row = torch.tensor(ids)
         wanted = torch.cat((row[1:], row.new_tensor([IGNORED])))
-        wanted[: prompt - 1] = IGNORED
+        wanted[: max(prompt - 1, 0)] = IGNORED  # behind no prompt, the first token is predicted by nothing
         tokens.append(row)
         labels.append(wanted)
     return token_batch(tokens, labels)
@@ -143,8 +145,12 @@ def prompt_ids(record: Record, ground: Ground, row: str = '{"prompt": "…"}') -
     """The prompt of a row, such as `row`: a text, or messages for the chat template."""
     prompt = record.values.get("prompt")
     if isinstance(prompt, list):
-        return ground.words.encode_chat(prompt)
-    found = ground.words.encode(record.text("prompt", row=row))
+        if not all(isinstance(message, dict) and "role" in message for message in prompt):
+            raise UsageError(f"{record.place}: prompt is a list, and not of objects with a role")
+        with standing_at(record.place):
+            return ground.words.encode_chat(prompt, tools=record.tools())
+    with standing_at(record.place):
+        found = ground.words.encode(record.text("prompt", row=row))
     return found[:-1] if ground.end is not None and found[-1:] == [ground.end] else found
 
 
@@ -158,13 +164,16 @@ def _pairs(ground: Ground) -> list[tuple[Answer, Answer]]:
         prompt = prompt_ids(record, ground, PAIRS)
         pair = []
         for name in ("chosen", "rejected"):
-            ids = [*prompt, *ground.words.encode(record.text(name, row=PAIRS), add_special_tokens=False)]
+            with standing_at(record.place):
+                ids = [*prompt, *ground.words.encode(record.text(name, row=PAIRS), add_special_tokens=False)]
             ids += [] if ground.end is None else [ground.end]
             if len(ids) > ground.length:
                 what = (
                     f"{record.place}: prompt and {name} have {len(ids)} tokens, more than data.length={ground.length}"
                 )
                 raise UsageError(what, hint="make data.length larger, or leave the row out")
+            if len(ids) <= max(len(prompt), 1):
+                raise UsageError(f"{record.place}: {name} has no token that could be predicted")
             pair.append((ids, len(prompt)))
         found.append((pair[0], pair[1]))
     return found

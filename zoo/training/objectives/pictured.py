@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from torch import Generator, Tensor
 
 from zoo.errors import UsageError
 from zoo.text import Tokenizer
-from zoo.training.corpus import Record, text_corpus
+from zoo.training.corpus import Record, standing_at, text_corpus
 from zoo.training.losses import token_loss
 from zoo.training.objectives.batch import Facts, Microbatch
 from zoo.training.objectives.ground import Ground
@@ -28,7 +27,6 @@ class PicturedAnswers:
     """The next token of answers to prompts with pictures; a row each, none of them cut."""
 
     rows: Sequence[Record]
-    folder: Path  # that the pictures' names are relative to
     tokenizer: Tokenizer
     answers: Sequence[list[int]]
     length: int
@@ -53,7 +51,7 @@ class PicturedAnswers:
         prompt, names = record.text("prompt"), record.values.get("images") or []
         inputs: dict[str, Tensor] = {}
         if names:
-            shown = illustrate(model, prompt, [self.folder / name for name in names], tokenizer=self.tokenizer)
+            shown = illustrate(model, prompt, [record.folder / name for name in names], tokenizer=self.tokenizer)
             before, inputs = shown.tokens, shown.inputs
         else:
             before = self.tokenizer.encode(prompt)
@@ -84,6 +82,12 @@ def pictured_answers(ground: Ground, rows: Sequence[Record], field: str) -> Pict
     end = [] if ground.end is None else [ground.end]
     answers = []
     for record in rows:
-        record.text("prompt", row=ROWS)  # read when its turn comes, and refused now
-        answers.append([*ground.words.encode(record.text(field, row=ROWS), add_special_tokens=False), *end])
-    return PicturedAnswers(rows, Path(ground.files[0]).expanduser().parent, ground.words, answers, ground.length)
+        record.text("prompt", row=ROWS)  # this and the pictures are read when their turn comes, and refused now
+        names = record.values.get("images") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UsageError(f"{record.place}: images are not a list of names")
+        for name in names:
+            record.picture(name)
+        with standing_at(record.place):
+            answers.append([*ground.words.encode(record.text(field, row=ROWS), add_special_tokens=False), *end])
+    return PicturedAnswers(rows, ground.words, answers, ground.length)

@@ -56,6 +56,7 @@ def lessons(ground: Ground) -> Lessons:
     """Raises UsageError where there is no teacher, or one of another vocabulary."""
     names = ("teacher", "temperature", "alpha", "reverse")
     ground.check(*names)
+    temperature, alpha = ground.number("temperature", above=0), ground.number("alpha", least=0, most=1)
     source = ground.setting("teacher", str | None)
     if source is None:
         raise UsageError("objective=distill needs objective.teacher", hint="a folder or a name, for example tiny")
@@ -65,7 +66,4 @@ def lessons(ground: Ground) -> Lessons:
     if ours != theirs:
         raise UsageError(f"the teacher {source} has {theirs} tokens, the model {ours}", hint=f"tokenizer={source}")
     plain = replace(ground, settings={"name": "distill", "smoothing": 0.0, "z": 0.0, "chunk": None})
-    temperature, alpha = ground.setting("temperature", float), ground.setting("alpha", float)
-    if temperature <= 0 or not 0 <= alpha <= 1:
-        raise UsageError("objective.temperature is not above 0, or objective.alpha not from 0 to 1")
     return Lessons(causal(plain), teacher, temperature, alpha, ground.setting("reverse", bool))

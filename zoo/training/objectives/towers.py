@@ -15,7 +15,7 @@ from torch import Generator, Tensor
 
 from zoo.embedding.reading import pads_left
 from zoo.errors import UsageError
-from zoo.training.corpus import text_corpus
+from zoo.training.corpus import standing_at, text_corpus
 from zoo.training.losses import contrastive_loss, sigmoid_loss
 from zoo.training.objectives.batch import Facts, Microbatch, padded
 from zoo.training.objectives.ground import Ground
@@ -78,8 +78,9 @@ def pictures_and_texts(ground: Ground) -> PicturesAndTexts:
         raise UsageError(f"objective=clip trains two towers, and this {ground.config.family} does not have them")
     rows, length = [], min(ground.length, config.text.max_seq_len)
     for record in ground.records():
-        path = Path(ground.files[0]).expanduser().parent / record.text("image", row='{"image": "a.png", "text": "…"}')
-        ids = ground.words.encode(record.text(ground.data.field))
+        path = record.picture(record.text("image", row='{"image": "a.png", "text": "…"}'))
+        with standing_at(record.place):
+            ids = ground.words.encode(record.text(ground.data.field))
         if ground.end is not None and ids[-1:] != [ground.end]:
             ids = [*ids, ground.end]
         if len(ids) > length:

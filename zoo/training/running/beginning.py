@@ -22,7 +22,7 @@ from zoo.parallel.agreement import of_first, together
 from zoo.parallel.layout import Layout
 from zoo.registry import installed
 from zoo.text import Tokenizer
-from zoo.training.loop import Trainee, Update, learnt_weights
+from zoo.training.loop import Trainee, Update, learnt_weights, wide
 from zoo.training.objectives import Ground, make_objective
 from zoo.training.optimizers import make_optimizer
 from zoo.training.preparing import prepare
@@ -87,8 +87,7 @@ def following(job: TrainingJob, run: Run, tell: Callable[[str], None]) -> Run:
 
 def begun(job: TrainingJob, tell: Callable[[str], None], *, force: bool = False) -> tuple[Run, int]:
     """A run at step 0, its folder written, so that there is a checkpoint from the beginning."""
-    check = partial(RunFolder(Path(job.save), "").check, force=force)
-    check() if job.division is None else together(check)
+    RunFolder(Path(job.save), "", division=job.division).check(force=force)
     run = made(job, *starting(job, tell), tell)
     part = 0 if job.division is None else job.division.number
     torch.manual_seed(job.recipe.seed + part)  # of what modules draw, as dropout does
@@ -101,6 +100,7 @@ def resumed(job: TrainingJob, tell: Callable[[str], None]) -> tuple[Run, int]:
     folder = Path(job.save)
     facts = read_facts(folder)
     check_beside(folder, job.recipe, facts)
+    RunFolder(folder, "", division=job.division).check(force=True)  # now, and not when the work of hours is to be kept
     is_whole = job.recipe.lora.rank is None
     model: Any = load(folder, device=job.device, mesh=job.mesh) if is_whole else starting(job, tell)[0]
     run = made(job, trunk_of(model), _own_tokenizer(model), None, tell, stage=facts["stage"])
@@ -172,7 +172,7 @@ def made(
     trainee = Trainee(model, make_optimizer(model, recipe.optimizer), extra=head, division=job.division)
     trainee.add_extra()
     if recipe.train.ema is not None:
-        trainee.mean = learnt_weights(trainee)
+        trainee.mean = wide(learnt_weights(trainee))
     copies = int(getattr(learnt, "reference", None) is not None)
     layout = Layout() if job.division is None else job.division.layout
     if (need := needed(model, recipe, over.length, copies=copies, layout=layout)) is not None:

@@ -30,7 +30,7 @@ class TrainingJob:
     typed: frozenset[str] = field(default_factory=frozenset)  # fields of the config that a tokenizer does not change
     device: str = "cpu"
     dtype: str = "float32"
-    format: str | None = None  # of the folder; None: hf where the family has it, else zoo
+    format: str | None = None  # of the folder: hf, zoo; None: hf where the family has it, else zoo
     words: tuple[str, ...] = ()  # as typed, for the run's folder
     quantize: str | None = None  # packs the checkpoint's matrices, beside which an adapter learns
     keep_packed: bool = False  # the same with those that the checkpoint has packed

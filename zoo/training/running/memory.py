@@ -70,6 +70,7 @@ def needed(
     buffers = [b for module in packed for b in module.buffers(recurse=False)]
     whole = sum(local(t).nbytes for t in [*parameters, *buffers])
     learning = sum(local(p).nbytes for p in parameters if p.requires_grad)
+    mean = sum(local(p).numel() * max(4, p.itemsize) for p in parameters if p.requires_grad)
     width = parameters[0].itemsize if recipe.train.autocast is None else 2
     gathered = gathered_numbers(anatomy, layout) * parameters[0].itemsize
     t, logits = recipe.train, recipe.objective.get("chunk")
@@ -89,7 +90,7 @@ def needed(
     if recipe.optimizer.name == "sgd" and not recipe.optimizer.momentum:
         states = 0
     return Footprint(
-        weights=whole * (1 + copies) + (whole if t.ema is not None else 0) + gathered,
+        weights=whole * (1 + copies) + (mean if t.ema is not None else 0) + gathered,
         gradients=learning,
         optimizer=states * learning,
         activations=round(kept),

@@ -58,8 +58,9 @@ def go(run: Run, *, done: int = 0) -> Update:
             step = record["step"]
             record["step"] += run.offset
             is_over = step >= last
-            if run.held_out is not None and (is_over or (t.evaluate_every and step % t.evaluate_every == 0)):
-                is_over = _look(run, record) or is_over
+            is_due = step >= t.steps or bool(t.evaluate_every and step % t.evaluate_every == 0)
+            if run.held_out is not None and (is_over or is_due):
+                is_over = _look(run, record, is_due=is_due) or is_over
             if run.offset or run.stage:
                 record["stage"] = run.stage + 1
             run.folder.record(record)
@@ -82,15 +83,18 @@ def save(run: Run, step: int) -> None:
     run.folder.write(run.trainee, facts, report)
 
 
-def _look(run: Run, record: Update) -> bool:
-    """Measure on held-out data, keep the weights if they are the best; whether there is no use in going on."""
+def _look(run: Run, record: Update, *, is_due: bool) -> bool:
+    """Measure on held-out data, keep the weights if they are the best; whether there is no use in going on.
+
+    One that is not due, where a run is stopped to go on later, decides nothing: the run would be another one.
+    """
     assert run.held_out is not None
     t, model = run.recipe.train, run.trainee.model
     model.eval()
     loss = measured(run.trainee, run.held_out, run.recipe)
     model.train()
     record["validation"] = loss
-    if t.patience is None or not math.isfinite(loss):
+    if t.patience is None or not is_due or not math.isfinite(loss):
         return False
     step = record["step"] - run.offset
     if run.best is None or loss < run.best[1]:

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from zoo.adapters.peft_library import is_adapted
 from zoo.checkpoint.saving import dtype_name
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, clean
 from zoo.files.safetensors_writer import SafetensorsWriter
-from zoo.training.loop import Trainee
+from zoo.training.loop import Trainee, wide
 
 STATE, STATES = "optimizer.safetensors", "optimizer.dcp"  # of one process, and the folder of several ranks
 KINDS = ("optimizer", "weight", "mean", "best", "extra", "random")
@@ -63,8 +63,8 @@ def restore(trainee: Trainee, folder: Path, facts: Mapping[str, Any]) -> None:
         for name, value in kinds["weight"].items():
             learning[name].copy_(value)
     device = next(trainee.model.parameters()).device
-    kept = [{name: value.to(device) for name, value in kinds[kind].items()} for kind in ("mean", "best")]
-    trainee.mean, trainee.best = kept[0] or None, kept[1] or None
+    trainee.best = {name: value.to(device) for name, value in kinds["best"].items()} or None
+    trainee.mean = wide({name: value.to(device) for name, value in kinds["mean"].items()}) or None
     _restore_random(kinds["random"], facts)
 
 
@@ -89,9 +89,7 @@ def _found(trainee: Trainee, folder: Path) -> tuple[dict[str, Tensor], Path]:
         return places.get(name.partition("/")[2] if kind == "optimizer" else name)
 
     if not (folder / STATES).is_dir():
-        from safetensors.torch import load_file
-
-        found = load_file(folder / STATE)
+        found = _loaded(folder / STATE)
         if trainee.division is None:
             return found, folder / STATE
         from zoo.training.ranks.states import own_part
@@ -108,6 +106,16 @@ def _found(trainee: Trainee, folder: Path) -> tuple[dict[str, Tensor], Path]:
 
     read = read_states(folder / STATES, wanted)
     return {p.removesuffix(f"/{rank}") if p.startswith("random/") else p: t for p, t in read.items()}, folder / STATES
+
+
+def _loaded(file: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(file, "", f"cannot be read: {clean(error, 120)}") from None
 
 
 def _restore_optimizer(trainee: Trainee, tensors: Mapping[str, Tensor], file: Path) -> None:
