@@ -19,7 +19,7 @@ def check_keys(hf: ForeignConfig, where: str, allow: tuple[str, ...], *, is_aske
     if unknown := [(part, names) for part in (hf, *_groups(hf)) if (names := _sorted(part, allow))]:
         raise _unknown(unknown, where)
     _read_classes(hf, hf.raw.keys() - hf.used - hf.inert - {*hf.allowed}, is_asked=is_asked)
-    hf.told |= unusual(hf.raw)
+    hf.told |= unusual({name: value for name, value in hf.raw.items() if name not in hf.used})
 
 
 def _groups(hf: ForeignConfig) -> Iterator[ForeignConfig]:

@@ -71,13 +71,13 @@ class ForeignConfig:
         return self.raw[name]
 
     def get(self, name: str, default: Any = None, *, also: Iterable[str] = ()) -> Any:
-        """The value under `name` or one of its other spellings; absent or null: `default`, which is noted."""
-        self.asked.update((name, *also))
-        for spelling in (name, *also):
-            if spelling in self.raw:
-                self.used.add(spelling)
-                if (value := self.raw[spelling]) is not None:
-                    return value
+        """The value under `name` or another spelling, or under all that agree; absent or null: `default`, noted."""
+        self.asked.update(names := (name, *also))
+        for spelling in (found := [spelling for spelling in names if spelling in self.raw]):
+            self.used.add(spelling)
+            if (value := self.raw[spelling]) is not None:
+                self.used.update(other for other in found if self.raw[other] == value)
+                return value
         self.lacking[name] = default
         if (name not in self.raw or default is not None) and name not in SEEN_IN_TENSORS:
             self.assumed[name] = default
