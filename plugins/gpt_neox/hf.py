@@ -45,6 +45,7 @@ INERT = (
 def from_config(hf: ForeignConfig) -> GPTNeoXConfig:
     hf.of_class("GPTNeoXForCausalLM")
     hf.ignore(*INERT)
+    hf.get("is_decoder")  # transformers 5 writes false for every one, and computes the same
     activation = hf.one_of("hidden_act", ACTIVATIONS, "gelu")
     values = hf.read(GPTNeoXConfig, KEYS) | hf.tokens()
     heads = {"num_kv_heads": values["num_heads"], "head_dim": head_dim_of(hf, values)}

@@ -10,6 +10,7 @@ import pytest
 import zoo
 from tests.checkpoint.conftest import Change
 from zoo.errors import CheckpointError
+from zoo.registry import installed
 from zoo.weights import ForeignConfig, younger
 from zoo.weights.foreign.age import release
 
@@ -25,6 +26,11 @@ OLD: dict[str, tuple[str, tuple[str, ...], Keys]] = {  # the family, what its fi
                      {"rotary_pct": 0.25, "rotary_emb_base": 10000, "transformers_version": "4.19.0.dev0"}),
     "T5 of 2019": ("t5", ("relative_attention_max_distance", "feed_forward_proj", "dense_act_fn", "is_gated_act"), {}),
     "OPT": ("opt", ("enable_bias",), {"prefix": "</s>"}),
+    "opus-mt of 2020": ("transformer", ("decoder_vocab_size", "share_encoder_decoder_embeddings"), {}),
+    "BLOOM by transformers 5": ("bloom", ("seq_length",), {}),
+    "DeepSeek-V3 by transformers 5": ("deepseek", ("moe_layer_freq",), {}),
+    "Gemma by transformers 5": ("gemma", (), {"use_bidirectional_attention": None}),
+    "Pythia by transformers 5": ("gpt_neox", (), {"is_decoder": False}),
     "StableLM 2": ("stablelm", ("use_parallel_residual",), {}),
     "ChatGLM3": ("chatglm2", ("rope_ratio",), {}),
 }  # fmt: skip
@@ -34,6 +40,14 @@ OLD: dict[str, tuple[str, tuple[str, ...], Keys]] = {  # the family, what its fi
 def test_keys_younger_than_a_file_are_not_told(change: Change, case: str) -> None:
     family, absent, keys = OLD[case]
     assert zoo.inspect(change(family, *absent, **keys)).notes == []
+
+
+def test_the_first_ChatGLM_names_no_masks(change: Change) -> None:
+    raw = json.loads((change("chatglm") / "config.json").read_text()) | {"vocab_size": 150_528}
+    hf = ForeignConfig({key: value for key, value in raw.items() if key not in ("mask_token_id", "gmask_token_id")})
+    config = installed()["chatglm"].dialect("hf").from_config(hf)
+    assert (config.mask_token_id, config.gmask_token_id) == (150_000, 150_001)
+    assert hf.assumed == {}
 
 
 @pytest.mark.parametrize("version", ["4.33.0", "4.45.2", "5.0.0", None, "", "main"])
@@ -69,7 +83,8 @@ def test_what_a_group_of_transformers_own_files_lacks_is_not_told(change: Change
     ("family", "keys"),
     [
         ("bert", {"eos_token_ids": 0}), ("bert", {"_num_labels": 2}), ("roberta", {"name": "Roberta"}),
-        ("llama4_vl", {"image_processor_config": {"max_patches": 16}}),
+        ("llama4_vl", {"image_processor_config": {"max_patches": 16}}), ("llama", {"output_past": True}),
+        ("vit", {"tie_word_embeddings": True}), ("siglip", {"tie_word_embeddings": True}),
     ],
 )  # fmt: skip
 def test_what_no_model_reads_is_passed_over(change: Change, family: str, keys: Keys) -> None:

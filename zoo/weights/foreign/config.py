@@ -107,12 +107,11 @@ class ForeignConfig:
         return values
 
     def require(self, **values: Any) -> None:
-        """Refuse any other value of these keys than the one given."""
+        """Refuse any other value of these keys than the one given; null is none, as if the key were not there."""
         self.asked.update(values)
-        for name, value in values.items():
-            if name not in self.raw or name in self.undone:
-                continue
-            if (found := self.get(name, value)) != value:
+        for name in [name for name in values if name in self.raw and name not in self.undone]:
+            self.used.add(name)
+            if (found := self.raw[name]) is not None and found != (value := values[name]):
                 raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported, only {value!r} is")
 
     def expect(self, **values: Any) -> None:
