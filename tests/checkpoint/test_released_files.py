@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -89,6 +90,14 @@ def test_what_a_group_of_transformers_own_files_lacks_is_not_told(change: Change
 )  # fmt: skip
 def test_what_no_model_reads_is_passed_over(change: Change, family: str, keys: Keys) -> None:
     assert zoo.inspect(change(family, **keys)).notes == []
+
+
+def test_ties_that_a_decoder_does_not_ask_for_are_refused() -> None:
+    for classes, is_refused in ((("ViTModel",), False), (("OwnForCausalLM",), True)):
+        hf = ForeignConfig({"tie_word_embeddings": True})
+        hf.of_class(*classes)
+        with pytest.raises(CheckpointError, match="tie_word_embeddings") if is_refused else nullcontext():
+            hf.check()
 
 
 def test_two_spellings_that_agree_are_both_read(change: Change) -> None:

@@ -62,7 +62,7 @@ def _is_inert(hf: ForeignConfig, name: str, value: Any) -> bool:
         return is_among(value, (True, False, None))
     if hf.name and name in ("architectures", "auto_map"):
         return True
-    if name == "tie_word_embeddings" and name not in hf.asked:  # of a part that has no words
+    if name == "tie_word_embeddings" and name not in hf.asked and not _is_decoder(hf):  # of what has no words
         return is_among(value, (True, False, None))
     return is_inert(name, value) or (value is None and name not in HARMLESS)  # null sets nothing
 
