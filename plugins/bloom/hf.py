@@ -26,7 +26,7 @@ KEYS = (
     key("hidden_size", also=("n_embed",), default=64),
     key("num_layers", "n_layer", also=("num_hidden_layers",)),
     key("num_heads", "n_head", also=("num_attention_heads",)),
-    key("max_seq_len", "seq_length", default=2048),
+    key("max_seq_len", "seq_length", default=2048, is_told=False),  # transformers 5 does not write it, nor need it
     key("norm_eps", "layer_norm_epsilon", default=1e-5),
     key("norm_residual", "apply_residual_connection_post_layernorm", default=False),
     key("tie_embeddings", "tie_word_embeddings", default=True),

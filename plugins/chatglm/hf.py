@@ -25,8 +25,8 @@ from zoo.weights import (
 from .config import ChatGLMConfig
 
 KEYS = (  # defaults: those of the released ChatGLMConfig
-    key("mask_token_id", default=150_000),
-    key("gmask_token_id", default=150_001),
+    key("mask_token_id", default=150_000, is_told=False),  # younger than the first release, which has no others
+    key("gmask_token_id", default=150_001, is_told=False),
     key("vocab_size"),
     key("hidden_size"),
     key("intermediate_size", "inner_hidden_size"),

@@ -24,7 +24,7 @@ KEYS = (
     key("v_head_dim"),
     key("attention_bias", default=False),
     key("num_dense_layers", "first_k_dense_replace"),
-    key("moe_layer_freq", default=1),
+    key("moe_layer_freq", default=1, is_told=False),  # as the tensors tell; transformers 5 does not write it
     key("num_experts", "n_routed_experts"),
     key("experts_per_token", "num_experts_per_tok"),
     key("moe_intermediate_size"),

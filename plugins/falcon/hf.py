@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.errors import CheckpointError
-from zoo.weights import Dialect, ForeignConfig, Table, alias, key, must_be, rename, rule, split_heads, under
+from zoo.weights import Dialect, ForeignConfig, Table, alias, key, must_be, rename, rule, split_heads, under, younger
 from zoo.weights.hf_layout import decoder_keys, head_dim_of, write_decoder
 
 from .config import FalconConfig
@@ -31,7 +31,9 @@ def from_config(hf: ForeignConfig) -> FalconConfig:
     hf.ignore("attention_dropout", "hidden_dropout")
     values = hf.read(FalconConfig, KEYS) | hf.tokens()
     values["head_dim"] = head_dim_of(hf, values)
-    return FalconConfig(**values, **read_heads(hf, values["num_heads"], values["is_parallel"]), rope=hf.rope())
+    rope = hf.rope()
+    younger(hf, rope_theta="4.33", rope_parameters="4.33", max_position_embeddings="4.33", activation="4.38")
+    return FalconConfig(**values, **read_heads(hf, values["num_heads"], values["is_parallel"]), rope=rope)
 
 
 def read_heads(hf: ForeignConfig, num_heads: int, is_parallel: bool) -> dict[str, Any]:

@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from zoo.anatomy import RopeConfig
-from zoo.weights import Dialect, ForeignConfig, Table, alias, ignore, key, must_be, rename, rule, split_heads, under
+from zoo.weights import (
+    Dialect,
+    ForeignConfig,
+    Table,
+    alias,
+    ignore,
+    key,
+    must_be,
+    rename,
+    rule,
+    split_heads,
+    under,
+    younger,
+)
 from zoo.weights.hf_layout import decoder_keys, head_dim_of, ignore_frequencies, write_decoder
 
 from .config import GPTNeoXConfig
@@ -32,6 +45,7 @@ INERT = (
 def from_config(hf: ForeignConfig) -> GPTNeoXConfig:
     hf.of_class("GPTNeoXForCausalLM")
     hf.ignore(*INERT)
+    hf.get("is_decoder")  # transformers 5 writes false for every one, and computes the same
     activation = hf.one_of("hidden_act", ACTIVATIONS, "gelu")
     values = hf.read(GPTNeoXConfig, KEYS) | hf.tokens()
     heads = {"num_kv_heads": values["num_heads"], "head_dim": head_dim_of(hf, values)}
@@ -56,6 +70,9 @@ def read_rope(hf: ForeignConfig) -> RopeConfig:
     rope = hf.rope(theta=told["rope_theta"], partial=told["partial_rotary_factor"])
     for theirs in told:
         hf.assumed.pop(theirs, None)  # told under the other name
+    if hf.raw.keys() & {"rotary_emb_base", "rotary_pct"}:
+        hf.assumed.pop("rope_parameters", None)  # which the file says in other words
+    younger(hf, use_parallel_residual="4.24")  # Pythia's
     return rope
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zoo.weights import Dialect, ForeignConfig, Table, key, write_keys, write_rope, write_tokens
+from zoo.weights import Dialect, ForeignConfig, Table, key, write_keys, write_rope, write_tokens, younger
 from zoo.weights.hf_layout import DECODER_KEYS, LAYER, decoder_table
 
 from .config import LlamaConfig
@@ -17,7 +17,9 @@ def from_config(hf: ForeignConfig) -> LlamaConfig:
     hf.expect(hidden_act="silu")
     hf.require(rope_interleaved=False, is_llama_config=True)  # SmolLM's
     hf.ignore("attention_dropout", "pretraining_tp", "max_sequence_length")
-    return LlamaConfig(**hf.read(LlamaConfig, KEYS), **hf.tokens(), rope=hf.rope())
+    config = LlamaConfig(**hf.read(LlamaConfig, KEYS), **hf.tokens(), rope=hf.rope())
+    younger(hf, max_position_embeddings="4.29", rope_parameters="4.33", rope_theta="4.33")  # than the first two LLaMAs
+    return config
 
 
 def to_config(c: LlamaConfig) -> dict[str, Any]:

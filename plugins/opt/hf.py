@@ -28,7 +28,7 @@ KEYS = (
     key("num_heads", "num_attention_heads"),
     key("max_seq_len", "max_position_embeddings", default=2048),
     key("is_pre_norm", "do_layer_norm_before", default=True),
-    key("has_bias", "enable_bias", default=True),
+    key("has_bias", "enable_bias", default=True, is_told=False),
     key("tie_embeddings", "tie_word_embeddings", default=True),
 )
 ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_tanh", "silu": "silu"}
@@ -38,6 +38,7 @@ INERT = ("activation_dropout", "attention_dropout", "dropout", "layerdrop", "ini
 def from_config(hf: ForeignConfig) -> OPTConfig:
     hf.of_class("OPTForCausalLM")
     hf.ignore(*INERT)
+    hf.get("prefix")  # </s>, which its tokenizer puts before every text anyway
     hf.require(_remove_final_layer_norm=False, layer_norm_elementwise_affine=True, scale_embeddings=False)
     activation = hf.one_of("activation_function", ACTIVATIONS, "relu")
     return OPTConfig(**hf.read(OPTConfig, KEYS), **hf.tokens(), activation=activation)

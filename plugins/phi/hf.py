@@ -6,7 +6,7 @@ from typing import Any
 
 from zoo.anatomy import RopeConfig
 from zoo.errors import CheckpointError, UsageError
-from zoo.weights import Dialect, ForeignConfig, Table, key, rule, split
+from zoo.weights import Dialect, ForeignConfig, Table, key, rule, split, younger
 from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table, write_decoder
 
 from .config import Phi3Config
@@ -27,6 +27,7 @@ def from_config(hf: ForeignConfig) -> Phi3Config:
 def read_rope(hf: ForeignConfig) -> RopeConfig:
     """The context before LongRoPE stretched it stands beside its factors, and is 4096 where it does not."""
     rope = hf.rope(partial=1.0)
+    younger(hf, partial_rotary_factor="4.49")  # Phi-4-mini's
     if rope.scaling not in ("none", "longrope"):
         raise CheckpointError(hf.file, "rope_scaling", f"a Phi-3 is stretched by longrope alone, not by {rope.scaling}")
     inside, rope.original_max_seq_len = rope.original_max_seq_len, None

@@ -9,11 +9,11 @@ from zoo.weights.hf_layout import LAYER, decoder_keys, decoder_table, head_dim_o
 
 from .config import StableLMConfig
 
-KEYS = (
+KEYS = (  # that there is no second norm says as well that a layer is parallel
     *(k for k in decoder_keys(norm="layer_norm_eps", max_seq_len=4096, norm_eps=1e-5) if k.ours != "head_dim"),
     key("attention_bias", "use_qkv_bias", default=False),
     key("has_qk_norm", "qk_layernorm", default=False),
-    key("is_parallel", "use_parallel_residual", default=False),
+    key("is_parallel", "use_parallel_residual", default=False, is_told=False),
 )
 
 

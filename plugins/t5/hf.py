@@ -23,7 +23,7 @@ KEYS = (
     key("num_layers"),
     key("num_heads"),
     key("num_buckets", "relative_attention_num_buckets", default=32),
-    key("max_distance", "relative_attention_max_distance", default=128),
+    key("max_distance", "relative_attention_max_distance", default=128, is_told=False),  # younger than T5
     key("norm_eps", "layer_norm_epsilon", default=1e-6),
     key("decoder_start_token_id", default=0),
 )
@@ -51,6 +51,8 @@ def from_config(hf: ForeignConfig) -> T5Config:
         hf.require(is_encoder_decoder=True)
     decoder_layers = hf.as_type(int, hf.get("num_decoder_layers", values["num_layers"]), "num_decoder_layers")
     said = str(hf.get("feed_forward_proj", ABSENT.get(flavour, "relu")))
+    if flavour == "t5":
+        hf.assumed.pop("feed_forward_proj", None)  # younger than T5, whose files name no release to tell it by
     kind, dash, act = said.rpartition("-")
     if act not in ACTIVATIONS or (dash and kind != "gated"):
         raise CheckpointError(hf.file, "feed_forward_proj", f"{clean(repr(said))} is not known")

@@ -62,6 +62,8 @@ def from_config(hf: ForeignConfig) -> TransformerConfig:
     source = hf.as_type(int, hf.get("vocab_size", 58101), "vocab_size")
     target = hf.as_type(int, hf.get("decoder_vocab_size", source), "decoder_vocab_size")
     is_shared = hf.as_type(bool, hf.get("share_encoder_decoder_embeddings", True), "share_encoder_decoder_embeddings")
+    for name in ("decoder_vocab_size", "share_encoder_decoder_embeddings"):
+        hf.assumed.pop(name, None)  # younger than most files, and seen in the tensors
     if is_shared and source != target:
         what = f"{target!r}, but vocab_size is {source!r} and the embedding is shared"
         raise CheckpointError(hf.file, "decoder_vocab_size", what)

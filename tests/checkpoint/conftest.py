@@ -34,7 +34,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def change(stored: Callable[[str], Path], tmp_path: Path) -> Change:
     """A copy of a tiny folder whose config lacks the keys `without` and has others."""
 
-    def write(name: str = "llama", *without: str, **keys: Any) -> Path:
+    def write(name: str = "llama", /, *without: str, **keys: Any) -> Path:
         raw = json.loads((stored(name) / "config.json").read_text())
         raw = {key: value for key, value in raw.items() if key not in without} | keys
         folder = tmp_path / name

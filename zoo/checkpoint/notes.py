@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from zoo.errors import ZooWarning, clean, some
 from zoo.files.checkpoint import Checkpoint
+from zoo.weights.foreign.age import is_written
 from zoo.weights.foreign.config import ForeignConfig
 
 if TYPE_CHECKING:
@@ -27,9 +28,12 @@ def tell(ledger: Ledger) -> None:
 
 
 def assumed_in(keys: ForeignConfig) -> dict[str, Any]:
-    """Absent keys and the values taken in their place, those of groups as GROUP.KEY; nothing is not told."""
+    """Absent keys and the values taken in their place, those of groups as GROUP.KEY; nothing is not told.
+
+    Nor is what a group of transformers' own files lacks: it writes there only what its class would not take anyway.
+    """
     found = {name: value for name, value in keys.assumed.items() if value is not None and value not in ([], (), {})}
-    for group in keys.groups:
+    for group in [] if is_written(keys) else keys.groups:
         found |= {f"{group.name}.{name}": value for name, value in assumed_in(group).items()}
     return found
 

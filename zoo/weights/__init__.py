@@ -16,6 +16,7 @@ from zoo.weights.entries import (
     rule,
     under,
 )
+from zoo.weights.foreign.age import younger
 from zoo.weights.foreign.config import ForeignConfig, Key, key, must_be, write_keys, write_tokens
 from zoo.weights.foreign.group import accept_copies, group, refined_group, tokens_of
 from zoo.weights.foreign.inert import listed
@@ -40,5 +41,5 @@ __all__ = [
     "ignore", "interleaved", "key", "listed", "must_be", "read_head", "read_head_and_labels", "read_labels",
     "read_sliding_layers", "refined_group", "rename", "reshape", "respell", "rope_halves", "rule", "same", "split",
     "split_heads", "stack", "tokens_of", "transpose", "under", "write_head_and_labels", "write_keys", "write_labels",
-    "write_layer_types", "write_rope", "write_tokens",
+    "write_layer_types", "write_rope", "write_tokens", "younger",
 ]  # fmt: skip

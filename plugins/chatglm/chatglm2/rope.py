@@ -23,6 +23,7 @@ BASE = 10_000.0
 def read_rope(hf: ForeignConfig, vocab_size: int) -> RopeConfig:
     """The rotary settings. Raises CheckpointError for a ratio of two meanings."""
     ratio = hf.as_type(float, hf.get("rope_ratio", 1.0), "rope_ratio")
+    hf.assumed.pop("rope_ratio", None)  # younger than ChatGLM2 and ChatGLM3
     if RATIO_OF in hf:
         meant = hf.one_of(RATIO_OF, {"base": "base", "positions": "positions"}, "base")
     elif ratio == 1.0 or vocab_size != SHARED_VOCABULARY:

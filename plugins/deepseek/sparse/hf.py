@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from zoo.errors import CheckpointError
+from zoo.errors import CheckpointError, clean
 from zoo.weights import Dialect, ForeignConfig, key, write_keys, write_rope, write_tokens
 from zoo.weights.ahead import read_loaded, write_loaded
 
@@ -15,7 +15,8 @@ from .config import DeepSeekV32Config
 
 CLASSES = {"deepseek_v32": "DeepseekV32ForCausalLM", "glm_moe_dsa": "GlmMoeDsaForCausalLM"}  # of each model_type
 OWN_KEYS = (
-    *(k for k in KEYS if k.ours not in ("moe_layer_freq", "rope_interleaved", "num_dense_layers")),
+    *(k for k in KEYS if k.ours not in ("moe_layer_freq", "rope_interleaved", "num_dense_layers", "num_experts")),
+    key("num_experts", "n_routed_experts", also=("num_experts",)),
     *GROUPS,
     key("num_index_heads", "index_n_heads"),
     key("index_head_dim"),
@@ -41,12 +42,18 @@ def from_config(hf: ForeignConfig) -> DeepSeekV32Config:
     nope, rope = values["nope_head_dim"], values["rope_head_dim"]
     hf.require(mlp_bias=False, num_key_value_heads=values["num_heads"], qk_head_dim=nope + rope, moe_layer_freq=1)
     hf.require(scoring_func="sigmoid", topk_method="noaux_tc", rope_interleave=True, indexer_rope_interleave=is_glm)
-    hf.require(layer_types=["indexed_attention"] * values["num_layers"])
+    _check_types(hf, values["num_layers"])
     hf.ignore(*INERT, "index_share_for_mtp_iteration", "head_dim", "moe_router_dtype")
     return DeepSeekV32Config(
         **values, **read_loaded(hf), **hf.tokens(), rope=hf.rope(), num_dense_layers=_dense(hf, values["num_layers"]),
         index_rope_interleaved=is_glm, indexer_layers=_choosing(hf, values["num_layers"]) if is_glm else None,
     )  # fmt: skip
+
+
+def _check_types(hf: ForeignConfig, count: int) -> None:
+    """Refuse a layer without an indexer; what has one was called differently before transformers 5.20."""
+    before = ["deepseek_sparse_attention"] * count
+    hf.require(layer_types=before if hf.raw.get("layer_types") == before else ["indexed_attention"] * count)
 
 
 def _dense(hf: ForeignConfig, count: int) -> int:
@@ -82,8 +89,10 @@ def _choosing(hf: ForeignConfig, count: int) -> list[int] | None:
 
 
 def _full(hf: ForeignConfig, name: str, words: Any, count: int) -> list[int] | None:
-    if not isinstance(words, list) or len(words) != count or not {*map(str, words)} <= {*LETTERS.values()}:
-        raise CheckpointError(hf.file, name, f"{words!r} is not one of 'full' and 'shared' for each of {count} layers")
+    if not isinstance(words, list) or not {*map(str, words)} <= {*LETTERS.values()}:
+        raise CheckpointError(hf.file, name, f"{clean(repr(words), 60)} is not a list of 'full' and 'shared'")
+    if len(words) != count:
+        raise CheckpointError(hf.file, name, f"it has {len(words)} entries for {count} layers")
     return _all([i for i, word in enumerate(words) if word == "full"], count)
 
 

@@ -7,6 +7,7 @@ _KERNELS = "which kernels compute the attention: all compute the same"
 _TOKENIZER = "a setting of the tokenizer, which has its own file"
 _TRAINING = "counts in training only"
 _ORIGIN = "who wrote the file, and from what"
+_LABELS = "how many labels the first releases of transformers thought there were: the head itself tells"
 BOOKKEEPING: dict[str, str] = {  # key -> why no logits depend on it
     "attn_implementation": _KERNELS,
     "_attn_implementation": _KERNELS,
@@ -18,12 +19,15 @@ BOOKKEEPING: dict[str, str] = {  # key -> why no logits depend on it
     "_name_or_path": _ORIGIN,
     "_commit_hash": _ORIGIN,
     "transformers_version": _ORIGIN,
+    "name": "what the authors call the model",
     "transformers.js_config": "settings of a library for browsers",
     "model_max_length": _TOKENIZER,
     "tokenizer_model_max_length": _TOKENIZER,
     "tokenizer_padding_side": _TOKENIZER,
     "tokenizer_class": _TOKENIZER,
     "padding_side": _TOKENIZER,
+    "image_processor_config": "settings of the image processor, which has its own file",
+    "_num_labels": _LABELS,
     "truncation_side": _TOKENIZER,
     "gradient_checkpointing": _TRAINING,
     "gradient_checkpointing_kwargs": _TRAINING,

@@ -19,7 +19,7 @@ def check_keys(hf: ForeignConfig, where: str, allow: tuple[str, ...], *, is_aske
     if unknown := [(part, names) for part in (hf, *_groups(hf)) if (names := _sorted(part, allow))]:
         raise _unknown(unknown, where)
     _read_classes(hf, hf.raw.keys() - hf.used - hf.inert - {*hf.allowed}, is_asked=is_asked)
-    hf.told |= unusual(hf.raw)
+    hf.told |= unusual({name: value for name, value in hf.raw.items() if name not in hf.used})
 
 
 def _groups(hf: ForeignConfig) -> Iterator[ForeignConfig]:
@@ -52,7 +52,8 @@ def _read_classes(hf: ForeignConfig, names: set[str], *, is_asked: bool) -> None
             raise
         hf.told["architectures"] = error.what.removeprefix(f"{hf.file}: ")
     hf.inert |= names & {"architectures", "auto_map"}
-    if _is_decoder(hf) and hf.raw.get("is_decoder") is False and hf.raw.get("is_encoder_decoder") is not True:
+    is_told = "is_decoder" not in hf.used and hf.raw.get("is_encoder_decoder") is not True
+    if is_told and _is_decoder(hf) and hf.raw.get("is_decoder") is False:
         hf.told["is_decoder"] = "is_decoder=False: the model of this family is a decoder anyway"
 
 
@@ -61,6 +62,8 @@ def _is_inert(hf: ForeignConfig, name: str, value: Any) -> bool:
         return is_among(value, (True, False, None))
     if hf.name and name in ("architectures", "auto_map"):
         return True
+    if name == "tie_word_embeddings" and name not in hf.asked and not _is_decoder(hf):  # of what has no words
+        return is_among(value, (True, False, None))
     return is_inert(name, value) or (value is None and name not in HARMLESS)  # null sets nothing
 
 

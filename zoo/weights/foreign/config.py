@@ -71,13 +71,13 @@ class ForeignConfig:
         return self.raw[name]
 
     def get(self, name: str, default: Any = None, *, also: Iterable[str] = ()) -> Any:
-        """The value under `name` or one of its other spellings; absent or null: `default`, which is noted."""
-        self.asked.update((name, *also))
-        for spelling in (name, *also):
-            if spelling in self.raw:
-                self.used.add(spelling)
-                if (value := self.raw[spelling]) is not None:
-                    return value
+        """The value under `name` or another spelling, or under all that agree; absent or null: `default`, noted."""
+        self.asked.update(names := (name, *also))
+        for spelling in (found := [spelling for spelling in names if spelling in self.raw]):
+            self.used.add(spelling)
+            if (value := self.raw[spelling]) is not None:
+                self.used.update(other for other in found if self.raw[other] == value)
+                return value
         self.lacking[name] = default
         if (name not in self.raw or default is not None) and name not in SEEN_IN_TENSORS:
             self.assumed[name] = default
@@ -107,12 +107,11 @@ class ForeignConfig:
         return values
 
     def require(self, **values: Any) -> None:
-        """Refuse any other value of these keys than the one given."""
+        """Refuse any other value of these keys than the one given; null is none, as if the key were not there."""
         self.asked.update(values)
-        for name, value in values.items():
-            if name not in self.raw or name in self.undone:
-                continue
-            if (found := self.get(name, value)) != value:
+        for name in [name for name in values if name in self.raw and name not in self.undone]:
+            self.used.add(name)
+            if (found := self.raw[name]) is not None and found != (value := values[name]):
                 raise CheckpointError(self.file, name, f"{clean(repr(found))} is not supported, only {value!r} is")
 
     def expect(self, **values: Any) -> None:

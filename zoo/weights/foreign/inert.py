@@ -15,10 +15,10 @@ OF_SCORES = ("problem_type", "sentence_transformers", "sbert_ce_default_activati
 # logits: zoo.generation reads them, as transformers does, where there is no generation_config.json.
 _PLAIN = frozenset(
     "model_type "
-    "torch_dtype dtype use_cache return_dict output_attentions output_hidden_states "
+    "torch_dtype dtype use_cache return_dict output_attentions output_hidden_states output_past "
     "output_scores return_dict_in_generate torchscript use_bfloat16 initializer_range initializer_factor "
     "finetuning_task id2label label2id num_labels chunk_size_feed_forward "
-    "sep_token_id decoder_start_token_id bos_token_id eos_token_id pad_token_id unk_token_id "
+    "sep_token_id decoder_start_token_id bos_token_id eos_token_id eos_token_ids pad_token_id unk_token_id "
     "task_specific_params max_length min_length do_sample early_stopping num_beams num_beam_groups diversity_penalty "
     "temperature top_k top_p typical_p repetition_penalty length_penalty no_repeat_ngram_size "
     "encoder_no_repeat_ngram_size bad_words_ids num_return_sequences forced_bos_token_id forced_eos_token_id "

@@ -93,6 +93,7 @@ def read_tower(hf: ForeignConfig) -> PoolingTowerConfig:
     hf.require(model_type="gemma4_vision", attention_bias=False)
     hf.expect(hidden_activation="gelu_pytorch_tanh")
     hf.ignore("attention_dropout", "max_position_embeddings", "default_output_length", "global_head_dim")
+    hf.ignore("image_seq_length", "video_seq_length")  # the processor's, which NVIDIA's files repeat here
     values = hf.read(PoolingTowerConfig, VISION_KEYS)
     heads = values["num_heads"]
     for name, usual, follows in (
