@@ -83,10 +83,7 @@ def pictured_answers(ground: Ground, rows: Sequence[Record], field: str) -> Pict
     answers = []
     for record in rows:
         record.text("prompt", row=ROWS)  # this and the pictures are read when their turn comes, and refused now
-        names = record.values.get("images") or []
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UsageError(f"{record.place}: images are not a list of names")
-        for name in names:
+        for name in record.values.get("images") or []:
             record.picture(name)
         with standing_at(record.place):
             answers.append([*ground.words.encode(record.text(field, row=ROWS), add_special_tokens=False), *end])
