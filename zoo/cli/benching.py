@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from zoo.anatomy.config import typed
@@ -100,7 +101,7 @@ def benched(composed: DictConfig) -> dict[str, Any]:
     source, repeats, against = (given.pop(name) for name in ("source", "repeats", "against"))
     if source is not None and composed.get("model") is not None:
         raise UsageError(f"two models: {source} and the preset", hint="name one of them")
-    config = None if source is not None else checked(composed).to_dict()
+    config = None if source is not None else checked(composed, HydraConfig.get().overrides.task).to_dict()
     tell = output.note if sys.stderr.isatty() else None
     name = source or _preset(composed)
     found = duel(
@@ -160,6 +161,4 @@ def _numbers(result: dict[str, Any]) -> Iterable[Any]:
 
 
 def _preset(composed: DictConfig) -> str:
-    from hydra.core.hydra_config import HydraConfig
-
     return str(HydraConfig.get().runtime.choices.get("model"))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.anatomy.config import typed
@@ -91,7 +92,7 @@ def trained(
         raise UsageError("where does it go?", hint="type save=FOLDER")
     if source is not None and composed.get("model") is not None:
         raise UsageError(f"two models: {source} and the preset", hint="name one of them")
-    config = None if source is not None else checked(composed)
+    config = None if source is not None else checked(composed, HydraConfig.get().overrides.task)
     recipe = Recipe.of(values)
     from zoo.training.running.beginning import TrainingJob, train  # torch: once the words are known to be right
 
