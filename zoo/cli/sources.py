@@ -20,7 +20,7 @@ def sourced(command: str, words: Sequence[str], keys: Collection[str]) -> list[s
 
     # A folder at home that the shell left as it was: ~KEY, without a slash, takes something away.
     words = [os.path.expanduser(word) if word.startswith("~/") else word for word in words]
-    bare = [word for word in words if "=" not in word and not word.startswith("~")]
+    bare = [word for word in words if ("=" not in word and not word.startswith("~")) or _is_path(word)]
     named = [word.removeprefix("model=") for word in words if word.startswith("model=")] + bare
     if not named and not any(word.startswith("source=") for word in words):
         raise UsageError("which model?", hint=f"type a folder, a file or a name, for example: zoo {command} tiny")
@@ -41,6 +41,11 @@ def sourced(command: str, words: Sequence[str], keys: Collection[str]) -> list[s
     if shaping:
         raise UsageError(f"{bare[0]}: {shaping[0]} is for a preset, but this is a checkpoint", hint="see: zoo list")
     return [f"source={','.join(map(quoted, models))}" if word == bare[0] else word for word in words]
+
+
+def _is_path(word: str) -> bool:
+    """Whether a word with an equals sign is no KEY=VALUE: ./lr=0.1/model, where there is such a file or folder."""
+    return "/" in word.partition("=")[0] and Path(word).exists()
 
 
 def head(word: str) -> str:

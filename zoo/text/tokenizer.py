@@ -107,9 +107,9 @@ class Tokenizer:
     def _held(self, found: Encoded) -> Encoded:
         if self.num_rows is not None and max(found.ids, default=0) >= self.num_rows:
             wrong = max(found.ids)
-            what = f"the text has the token {wrong} ({clean(repr(self.id_to_token(wrong)))}), outside the model's vocabulary"
+            what = f"the text has the token {wrong} ({clean(repr(self.id_to_token(wrong)))}), outside the model's"
             hint = "is this the model's own tokenizer? a token that was added to it needs a row in the embedding"
-            raise UsageError(f"{what} of {self.num_rows}", hint=hint)
+            raise UsageError(f"{what} vocabulary of {self.num_rows}", hint=hint)
         return found
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
