@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
@@ -26,9 +26,9 @@ KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def sourced(words: Sequence[str]) -> list[str]:
+def sourced(words: Sequence[str], own: Collection[str] = ()) -> list[str]:
     """The words with the one that stands for weights as `source=...`. Raises UsageError where no model is named."""
-    return sources.sourced("bench", words, (*KINDS, GROUP))
+    return sources.sourced("bench", words, (*KINDS, GROUP), own)
 
 
 def one(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:

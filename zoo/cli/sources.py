@@ -10,10 +10,10 @@ from pathlib import Path
 from zoo.errors import UsageError
 
 
-def sourced(command: str, words: Sequence[str], keys: Collection[str]) -> list[str]:
+def sourced(command: str, words: Sequence[str], keys: Collection[str], own: Collection[str] = ()) -> list[str]:
     """The words with the one that stands for weights as `source=...`; `keys` are those that are not the model's.
 
-    Raises UsageError where no model is named, or two.
+    `own` are the names of the user's presets. Raises UsageError where no model is named, or two.
     """
     from zoo.measurement.speed.benchmark import is_source
     from zoo.presets.homes import tell_preset
@@ -30,9 +30,9 @@ def sourced(command: str, words: Sequence[str], keys: Collection[str]) -> list[s
         return list(words)
     shaping = [word for word in words if word not in bare and head(word) not in {"hydra", *keys}]
     models = bare[0].split(",") if not Path(bare[0]).exists() else [bare[0]]
-    have_weights = [is_source(model, shaping) for model in models]
+    have_weights = [model not in own and is_source(model, shaping) for model in models]
     for model, has in zip(models, have_weights, strict=True):
-        if not has:
+        if not has and model not in own:
             tell_preset(model)
     if not any(have_weights):
         return list(words)

@@ -41,7 +41,7 @@ def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_
     if resume:
         words = _with_earlier(words)
     alone, mesh = over_ranks(words, _device(words), WAYS)
-    expanded = own.expanded("train", sourced("train", alone, KEYS))
+    expanded = own.expanded("train", sourced("train", alone, KEYS, own.names))
     with own.serving():
         own.tell()
         facts = run_once("train", expanded, own.flags, lambda composed: trained(composed, words, resume, force, mesh))
@@ -63,7 +63,7 @@ def sweep(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, i
     if saves:
         hint = f"give each its own folder: '{saves[0]}/${{hydra:job.num}}'"
         raise UsageError(f"{saves[0]} would write all runs to the same folder", hint=hint)
-    expanded = own.expanded("train", sourced("train", words, KEYS))
+    expanded = own.expanded("train", sourced("train", words, KEYS, own.names))
     with own.serving():
         folder, results = run_sweep(
             "train", expanded, own.flags, lambda composed: trained(composed, words, resume, force)
