@@ -22,6 +22,7 @@ from zoo.cli.added import added, by_plugin
 from zoo.cli.failures import tell
 from zoo.errors import ZooWarning
 from zoo.progress import Advance, shown_by
+from zoo.registry import interrupts
 from zoo.version import __version__
 
 COMPLETION = "_ZOO_COMPLETE"
@@ -128,7 +129,7 @@ class Zoo(click.Group):
             block(blocked)
         options = {"prog_name": "zoo", **options, "complete_var": COMPLETION, "standalone_mode": False}
         try:
-            with notes(), shown_by(_bar):
+            with interrupts.noted(), notes(), shown_by(_bar):
                 code = super().main(words, *rest, obj=given, **options)
             sys.stdout.flush()
         except Exception as error:
@@ -215,6 +216,5 @@ def block(names: Sequence[str]) -> None:
         if name not in known:
             from zoo.errors import did_you_mean
 
-            click.echo(
-                f"note: -p no:{name} has no effect: no plugin has this name; {did_you_mean(name, known)}", err=True
-            )
+            told = f"note: -p no:{name} has no effect: no plugin has this name; {did_you_mean(name, known)}"
+            click.echo(told, err=True)
