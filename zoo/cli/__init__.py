@@ -169,15 +169,16 @@ def main() -> None:
 def notes() -> Iterator[None]:
     """Print zoo's own warnings as a note each, once, where Python would name a line of our code."""
     with warnings.catch_warnings():
-        show = warnings.showwarning
+        show, told = warnings.showwarning, {""}  # Python's "once" is once per module, and anew after catch_warnings
 
         def tell_user(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
-            if issubclass(category, ZooWarning):
-                click.echo(f"note: {message}", err=True)
-            else:
+            if not issubclass(category, ZooWarning):
                 show(message, category, *where, **options)
+            elif str(message) not in told:
+                told.add(str(message))
+                click.echo(f"note: {message}", err=True)
 
-        warnings.simplefilter("once", ZooWarning)
+        warnings.simplefilter("always", ZooWarning)
         warnings.showwarning = tell_user
         yield
 
@@ -206,6 +207,7 @@ def take_globals(args: Sequence[str]) -> tuple[list[str], bool, list[str]]:
 
 def block(names: Sequence[str]) -> None:
     """Leave plugins out, here and in child processes."""
+    from zoo.errors import did_you_mean
     from zoo.registry import installed
 
     before = os.environ.get("ZOO_BLOCK", "")
@@ -214,7 +216,5 @@ def block(names: Sequence[str]) -> None:
     known = [plugin.name for plugin in installed().plugins]
     for name in names:
         if name not in known:
-            from zoo.errors import did_you_mean
-
             told = f"note: -p no:{name} has no effect: no plugin has this name; {did_you_mean(name, known)}"
             click.echo(told, err=True)
