@@ -129,6 +129,9 @@ def test_words_that_stand_for_weights_become_sources(tmp_path: Path, monkeypatch
     assert sourced(["./a,./b"]) == ["source=./a,./b"]
     (tmp_path / "a,b").mkdir()
     assert sourced(["a,b"]) == ["source='a,b'"]
+    (tmp_path / "lr=0.1").mkdir()
+    assert sourced(["./lr=0.1", "prompt=3"]) == ["source='./lr=0.1'", "prompt=3"]
+    assert sourced(["mine", "prompt=3"], {"mine"}) == ["mine", "prompt=3"]  # of -cd FOLDER
     assert quoted("it's") == r"'it\'s'"
     with pytest.raises(UsageError):
         sourced(["prompt=3"])

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
+import warnings
+from contextlib import suppress
 
 import click
 import pytest
@@ -14,7 +17,7 @@ import zoo.cli
 from tests.distributions import python
 from tests.distributions import zoo as run_zoo
 from zoo.cli import COMMANDS, Entry, main, take_globals
-from zoo.errors import MissingExtra, NetworkError, UsageError, ZooError
+from zoo.errors import MissingExtra, NetworkError, UsageError, ZooError, ZooWarning
 from zoo.version import __version__
 
 
@@ -94,6 +97,39 @@ def test_a_missing_extra_names_the_command_that_installs_it(run, failing):
 def test_ctrl_c_is_130(run, failing):
     failing(KeyboardInterrupt())
     assert run("fail").exit_code == 130
+
+
+def test_ctrl_c_that_a_module_swallows_is_no_bug_of_zoo(run, monkeypatch):
+    """numpy's import, cut off, is begun anew by the next one that needs it, and refuses that."""
+
+    @click.command()
+    def fail() -> None:
+        with suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise ImportError("cannot load module more than once per process")
+
+    monkeypatch.setattr(zoo.cli, "failing", fail, raising=False)
+    monkeypatch.setitem(COMMANDS, "fail", Entry("Look", "zoo.cli:failing", ""))
+    before = signal.getsignal(signal.SIGINT)
+    result = run("fail")
+    told = "interrupted: ImportError: cannot load module more than once per process\n"
+    assert (result.exit_code, result.stderr) == (130, told)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_note_is_told_once_wherever_it_comes_from(run, monkeypatch):
+    """Python would show it again from another module, and after any `catch_warnings`."""
+
+    @click.command()
+    def noting() -> None:
+        for module in ("one", "other"):
+            with warnings.catch_warnings():
+                pass
+            warnings.warn_explicit("packed weights", ZooWarning, f"{module}.py", 1, module=module, registry={})
+
+    monkeypatch.setattr(zoo.cli, "failing", noting, raising=False)
+    monkeypatch.setitem(COMMANDS, "fail", Entry("Look", "zoo.cli:failing", ""))
+    assert [run("fail").stderr for _ in range(2)] == ["note: packed weights\n"] * 2
 
 
 def test_the_systems_errors_are_told_with_their_file(run, failing):

@@ -41,6 +41,7 @@ def test_lines_that_an_override_changed_name_it():
     assert {name for name, text in told.items() if "← model.num_layers=4 (command line)" in text} == {
         "Shape", "Parameters", "Memory", "Compute", "Training",
     }  # fmt: skip
+    assert told["Weights"] == lines("llama3-8b")["Weights"]  # 14.96 GiB: what overrides make is nowhere to be fetched
 
 
 @pytest.mark.slow

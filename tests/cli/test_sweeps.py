@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from tests.breaking import run
+from zoo.cli import main
 from zoo.cli.sweeping import _alternatives
 
 SHORT = "She had been in the garden all the morning, and had not seen him. " * 4
@@ -28,6 +31,18 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_values_between_commas_are_alternatives() -> None:
     assert [*_alternatives("a,b")] == ["a", "b"]
     assert [*_alternatives("a model.x=1,2 rope=y")] == ["a model.x=1 rope=y", "a model.x=2 rope=y"]
+
+
+@pytest.mark.parametrize("launcher", ["joblib", "submitit_slurm"])
+def test_a_launcher_is_missed_where_no_plugin_of_hydra_is_installed(
+    monkeypatch: pytest.MonkeyPatch, launcher: str
+) -> None:
+    """Then the package that would hold them is not there either, and looking into it raises."""
+    monkeypatch.setitem(sys.modules, "hydra_plugins", None)
+    words = ["build", "-m", "tiny", "model.num_layers=1,2", f"hydra/launcher={launcher}"]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 3
+    assert done.stderr.endswith("\npip install 'zoo-lm[sweep]'\n")
 
 
 def test_compare_sweeps_over_models_and_what_is_in_their_quotes() -> None:

@@ -53,6 +53,7 @@ NAV: tuple[tuple[str, str, str], ...] = (
     ("training.md", "Training", "训练"),
     ("parallel.md", "Many devices", "多台设备"),
     ("export.md", "Compile and export", "编译与导出"),
+    ("inside.md", "Look inside and change", "查看与修改模型内部"),
     ("notebooks.md", "Notebooks", "笔记本"),
     ("", "Extend", "扩展"),
     ("add-a-family.md", "How to add a family", "如何新增一个家族"),

@@ -37,8 +37,10 @@ def read_tokenizer(ledger: Ledger) -> Tokenizer:
         tokenizer = Tokenizer.from_gguf(checkpoint.metadata(), checkpoint.files[0])
     else:
         tokenizer = Tokenizer.from_folder(checkpoint.folder)
-    rows = getattr(ledger.config, "vocab_size", None)
+    parts = (getattr(ledger.config, part, None) for part in ("text", "trunk"))  # towers; a decoder under another head
+    rows = next((n for c in (ledger.config, *parts) if (n := getattr(c, "vocab_size", None)) is not None), None)
     if isinstance(rows, int):
+        tokenizer.num_rows = rows
         tokenizer.notes += _unlike(tokenizer.vocab_size, rows)
     return tokenizer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ from torch import Tensor, nn
 from zoo.adapters.peft_library import is_adapted
 from zoo.anatomy.config import ModelConfig
 from zoo.anatomy.edited import refuse_edited
+from zoo.checkpoint.altered import refuse_altered
 from zoo.checkpoint.announced import check_written, export_steps, foreign_specs
 from zoo.checkpoint.as_it_lay import as_it_lay, check_dtype, settings_of
-from zoo.checkpoint.described import refuse_replaced
+from zoo.checkpoint.checks import is_finite
 from zoo.checkpoint.over_ranks import written
 from zoo.checkpoint.provenance import origin
 from zoo.checkpoint.target import Target, companions
-from zoo.errors import UsageError
+from zoo.errors import UsageError, ZooError
+from zoo.models.construction import shared_parameters
 from zoo.nn.packed import packed_layers
 from zoo.parallel.gathering import weights_of
 from zoo.registry import installed
@@ -42,8 +45,9 @@ def save(
 
     Files hold at most `max_shard_size`: bytes or 5GB, 200MB, 1GiB. As gguf it is one file, whose matrices are of the
     given `type` (q8_0, bf16, ...; None: as they are). Weights that were kept packed are written as they lay in their
-    file. Raises UsageError where they no longer are that, for a model on meta, of no family, or with weights that its
-    config does not describe, ZooError if the folder exists and zoo did not write it, or if the disk refuses.
+    file. Raises UsageError where they no longer are that, for a model on meta or of no family, and for one whose
+    weights are not those that its config describes; ZooError for NaN and infinity, if the folder exists and zoo did not
+    write it, or if the disk refuses.
     """
     config = getattr(model, "config", None)
     if not isinstance(config, ModelConfig):
@@ -56,11 +60,11 @@ def save(
     parts = as_it_lay(model, format, packed) if packed else {}
     if any(parameter.is_meta for parameter in model.parameters()):
         raise UsageError("the model is on meta and has no weights", hint="build or load it with device='cpu'")
-    if not packed:
-        refuse_replaced(model, config)
     family = installed()[config.family]
     ours, whole_of = weights_of(model)
     specs = {name: (dtype_name(t), tuple(t.shape)) for name, t in ours.items()}
+    seconds = {name: tuple(p.shape) for names, p in shared_parameters(model) for name in names[1:]}
+    refuse_altered(family, config, {name: shape for name, (_, shape) in specs.items()}, packed, seconds)
     dtypes = {dtype for dtype, _ in specs.values()}
     config = _with_dtype(config, dtypes.pop()) if len(dtypes) == 1 else config
     check_written(family, format, config)
@@ -77,7 +81,7 @@ def save(
         ledger=ledger, max_shard_size=parse_bytes(max_shard_size), force=force, encoding=type,
         settings=settings_of(model) if packed else {},
     )  # fmt: skip
-    return written(model, target.write, chain(exported(steps, whole_of), parts.items()))
+    return written(model, target.write, chain(exported(steps, partial(_finite, whole_of)), parts.items()))
 
 
 def exported(steps: list[Step], ours: Callable[[str], Tensor]) -> Iterator[tuple[str, Tensor]]:
@@ -85,6 +89,13 @@ def exported(steps: list[Step], ours: Callable[[str], Tensor]) -> Iterator[tuple
     for step in steps:
         theirs = step.op.dump([ours(name) for name in step.ours])
         yield from ((name, t.contiguous()) for name, t in zip(step.theirs, theirs, strict=True))
+
+
+def _finite(ours: Callable[[str], Tensor], name: str) -> Tensor:
+    if not is_finite(found := ours(name)):
+        hint = "zoo reads no weights with such numbers; torch.save(model.state_dict(), FILE) keeps them all the same"
+        raise ZooError(f"zoo.save: {name} contains NaN or infinity", hint=hint)
+    return found
 
 
 def dtype_name(tensor: Tensor) -> str:

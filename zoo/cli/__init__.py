@@ -22,6 +22,7 @@ from zoo.cli.added import added, by_plugin
 from zoo.cli.failures import tell
 from zoo.errors import ZooWarning
 from zoo.progress import Advance, shown_by
+from zoo.registry import interrupts
 from zoo.version import __version__
 
 COMPLETION = "_ZOO_COMPLETE"
@@ -128,7 +129,7 @@ class Zoo(click.Group):
             block(blocked)
         options = {"prog_name": "zoo", **options, "complete_var": COMPLETION, "standalone_mode": False}
         try:
-            with notes(), shown_by(_bar):
+            with interrupts.noted(), notes(), shown_by(_bar):
                 code = super().main(words, *rest, obj=given, **options)
             sys.stdout.flush()
         except Exception as error:
@@ -168,15 +169,16 @@ def main() -> None:
 def notes() -> Iterator[None]:
     """Print zoo's own warnings as a note each, once, where Python would name a line of our code."""
     with warnings.catch_warnings():
-        show = warnings.showwarning
+        show, told = warnings.showwarning, {""}  # Python's "once" is once per module, and anew after catch_warnings
 
         def tell_user(message: Warning | str, category: type[Warning], *where: Any, **options: Any) -> None:
-            if issubclass(category, ZooWarning):
-                click.echo(f"note: {message}", err=True)
-            else:
+            if not issubclass(category, ZooWarning):
                 show(message, category, *where, **options)
+            elif str(message) not in told:
+                told.add(str(message))
+                click.echo(f"note: {message}", err=True)
 
-        warnings.simplefilter("once", ZooWarning)
+        warnings.simplefilter("always", ZooWarning)
         warnings.showwarning = tell_user
         yield
 
@@ -205,6 +207,7 @@ def take_globals(args: Sequence[str]) -> tuple[list[str], bool, list[str]]:
 
 def block(names: Sequence[str]) -> None:
     """Leave plugins out, here and in child processes."""
+    from zoo.errors import did_you_mean
     from zoo.registry import installed
 
     before = os.environ.get("ZOO_BLOCK", "")
@@ -213,8 +216,5 @@ def block(names: Sequence[str]) -> None:
     known = [plugin.name for plugin in installed().plugins]
     for name in names:
         if name not in known:
-            from zoo.errors import did_you_mean
-
-            click.echo(
-                f"note: -p no:{name} has no effect: no plugin has this name; {did_you_mean(name, known)}", err=True
-            )
+            told = f"note: -p no:{name} has no effect: no plugin has this name; {did_you_mean(name, known)}"
+            click.echo(told, err=True)

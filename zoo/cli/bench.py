@@ -56,7 +56,7 @@ def command(
 
     options = [f"{name}={value}" for name, value in given.items() if value is not None]
     own = own_presets.OwnPresets.of(config_dir, trust_config_dir)
-    expanded = own.expanded("bench", [*sourced(words), *options])
+    expanded = own.expanded("bench", [*sourced(words, own.names), *options])
     with own.serving():
         if multirun:
             sweep(expanded, own.flags, is_json=is_json)

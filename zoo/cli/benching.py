@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from zoo.anatomy.config import typed
@@ -25,9 +26,9 @@ KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def sourced(words: Sequence[str]) -> list[str]:
+def sourced(words: Sequence[str], own: Collection[str] = ()) -> list[str]:
     """The words with the one that stands for weights as `source=...`. Raises UsageError where no model is named."""
-    return sources.sourced("bench", words, (*KINDS, GROUP))
+    return sources.sourced("bench", words, (*KINDS, GROUP), own)
 
 
 def one(words: Sequence[str], flags: Sequence[str], *, is_json: bool) -> None:
@@ -100,7 +101,7 @@ def benched(composed: DictConfig) -> dict[str, Any]:
     source, repeats, against = (given.pop(name) for name in ("source", "repeats", "against"))
     if source is not None and composed.get("model") is not None:
         raise UsageError(f"two models: {source} and the preset", hint="name one of them")
-    config = None if source is not None else checked(composed).to_dict()
+    config = None if source is not None else checked(composed, HydraConfig.get().overrides.task).to_dict()
     tell = output.note if sys.stderr.isatty() else None
     name = source or _preset(composed)
     found = duel(
@@ -160,6 +161,4 @@ def _numbers(result: dict[str, Any]) -> Iterable[Any]:
 
 
 def _preset(composed: DictConfig) -> str:
-    from hydra.core.hydra_config import HydraConfig
-
     return str(HydraConfig.get().runtime.choices.get("model"))

@@ -13,7 +13,7 @@ from zoo.cli import own_presets
 EPILOG = """\b
 Examples:
   zoo build llama3 model.num_layers=4
-  zoo build llama3 rope=yarn model.max_seq_len=32768 --json
+  zoo build llama3 rope=yarn model.max_seq_len=32768 model.rope.original_max_seq_len=8192
   zoo build -m model=llama3,llama3.2-1b model.num_layers=2,4
 """
 

@@ -119,7 +119,7 @@ def built_and_compared(composed: DictConfig) -> dict[str, Any]:
 
 def built(composed: DictConfig) -> dict[str, Any]:
     """Build the module that a composed config describes, save it if asked to, and tell its numbers as JSON values."""
-    config = checked(composed)
+    config = checked(composed, HydraConfig.get().overrides.task)
     settings = Settings.of(composed, config)
     from zoo.models.construction import (
         count,

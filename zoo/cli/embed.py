@@ -127,13 +127,13 @@ def _write(file: Path, found: Vectors) -> None:
     """All of it or nothing: beside the file first."""
     import numpy as np
 
-    beside = file.with_name(f".{file.name}.incomplete")
-    try:
-        with beside.open("wb") as stream:
+    from zoo.files.beside import put_whole
+
+    def write(path: Path) -> None:
+        with path.open("wb") as stream:
             np.save(stream, found.vectors.float().cpu().numpy(), allow_pickle=False)
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+
+    put_whole(file, write)
     output.note(f"wrote {clean(file, 200)}: float32, {list(found.vectors.shape)}")
 
 

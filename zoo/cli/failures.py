@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, redirect_stderr
 import click
 
 from zoo.errors import ZooError
+from zoo.registry import interrupts
 
 # What torch says, the loader of shared libraries, and Python of a thread.
 NO_ROOM = ("can't allocate memory", "failed to map segment", "annot allocate memory", "can't start new thread")
@@ -72,6 +73,9 @@ def told(error: Exception) -> int:
     import traceback
 
     last = traceback.format_exception_only(error)[-1].strip().partition("\n")[0]
+    if interrupts.came_before(error):  # while a module was imported, say, which then tells that it is not whole
+        click.echo(f"interrupted: {last}", err=True)
+        return 130
     click.echo(f"error: zoo has a bug: {last}\nwhere: run it again with --debug", err=True)
     return 70
 

@@ -90,7 +90,7 @@ def _launcher(words: Sequence[str]) -> Iterator[None]:
     """Tell of a launcher whose package is not installed, and of a Slurm that is not here."""
     asked = [word.partition("=")[2] for word in words if word.startswith("hydra/launcher=")]
     package = LAUNCHERS.get(asked[-1]) if asked else None
-    if package is not None and find_spec(f"hydra_plugins.{package}") is None:
+    if package is not None and not _is_there(package):
         raise MissingExtra(package.replace("_", "-"), "sweep", f"hydra/launcher={asked[-1]}")
     try:
         yield
@@ -99,6 +99,11 @@ def _launcher(words: Sequence[str]) -> Iterator[None]:
             raise
         hint = "hydra/launcher=submitit_local runs the jobs on this machine"
         raise UsageError(f"hydra/launcher={asked[-1]}: there is no srun here, so no Slurm", hint=hint) from None
+
+
+def _is_there(package: str) -> bool:
+    """Whether one of Hydra's plugins is installed; where none is, the package that holds them is not there either."""
+    return find_spec("hydra_plugins") is not None and find_spec(f"hydra_plugins.{package}") is not None
 
 
 def _folder(words: Sequence[str]) -> tuple[Path, list[str]]:

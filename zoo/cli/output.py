@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -84,13 +83,10 @@ def html_file(text: str) -> Path:
 
 def write_page(file: Path, text: str) -> None:
     """Write all of it or nothing: beside the file first."""
-    beside = file.with_name(f".{file.name}.{os.getpid()}.incomplete")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(file)
-    finally:
-        beside.unlink(missing_ok=True)
+    from zoo.files.beside import put_whole
     from zoo.units import human_bytes
+
+    put_whole(file, lambda path: path.write_text(text, encoding="utf-8"))
 
     note(f"wrote {clean(file, 200)}, {human_bytes(file.stat().st_size)}")
 

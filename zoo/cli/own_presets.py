@@ -49,6 +49,13 @@ class OwnPresets:
         return cls(Path(config_dir) if config_dir else None, trust_config_dir)
 
     @property
+    def names(self) -> frozenset[str]:
+        """What its presets are called."""
+        from zoo.presets.users_folder import UsersFolder
+
+        return frozenset(UsersFolder(self.folder).presets) if self.folder else frozenset()
+
+    @property
     def flags(self) -> list[str]:
         """What Hydra is told of it."""
         return [f"--config-dir={self.folder}"] if self.is_trusted else []

@@ -204,4 +204,5 @@ def _words(config: ModelConfig) -> list[tuple[str, str]]:
 
 def _ends(model: str, config: ModelConfig) -> list[tuple[str, str]]:
     source = [("Source", clean(config.source, 200))] if config.source else []
-    return [*source, ("Weights", weights(model, config)), ("Try", " ".join(["zoo build", model, *fewer(config)]))]
+    released = weights(model, read_preset(model))  # whatever overrides made of it: it is these that can be fetched
+    return [*source, ("Weights", released), ("Try", " ".join(["zoo build", model, *fewer(config)]))]

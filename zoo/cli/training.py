@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from zoo.anatomy.config import typed
@@ -40,7 +41,7 @@ def one(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, is_
     if resume:
         words = _with_earlier(words)
     alone, mesh = over_ranks(words, _device(words), WAYS)
-    expanded = own.expanded("train", sourced("train", alone, KEYS))
+    expanded = own.expanded("train", sourced("train", alone, KEYS, own.names))
     with own.serving():
         own.tell()
         facts = run_once("train", expanded, own.flags, lambda composed: trained(composed, words, resume, force, mesh))
@@ -62,7 +63,7 @@ def sweep(words: Sequence[str], own: OwnPresets, *, resume: bool, force: bool, i
     if saves:
         hint = f"give each its own folder: '{saves[0]}/${{hydra:job.num}}'"
         raise UsageError(f"{saves[0]} would write all runs to the same folder", hint=hint)
-    expanded = own.expanded("train", sourced("train", words, KEYS))
+    expanded = own.expanded("train", sourced("train", words, KEYS, own.names))
     with own.serving():
         folder, results = run_sweep(
             "train", expanded, own.flags, lambda composed: trained(composed, words, resume, force)
@@ -91,7 +92,7 @@ def trained(
         raise UsageError("where does it go?", hint="type save=FOLDER")
     if source is not None and composed.get("model") is not None:
         raise UsageError(f"two models: {source} and the preset", hint="name one of them")
-    config = None if source is not None else checked(composed)
+    config = None if source is not None else checked(composed, HydraConfig.get().overrides.task)
     recipe = Recipe.of(values)
     from zoo.training.running.beginning import TrainingJob, train  # torch: once the words are known to be right
 

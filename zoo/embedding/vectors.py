@@ -37,7 +37,7 @@ class Vectors:
     def cosine(self) -> Tensor:
         """How alike each two are: the cosine of the angle between them, [N, N]."""
         unit = F.normalize(self.vectors.double(), dim=-1)
-        return unit @ unit.mT
+        return (unit @ unit.mT).clamp(-1, 1)  # rounding would leave 1.0000000000000002, of which no angle is known
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""

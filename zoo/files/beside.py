@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,27 @@ def write_file(path: Path, content: bytes | Path) -> None:
             file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def put_whole(file: Path, write: Callable[[Path], object]) -> None:
+    """Write all of a file or nothing, in place of what is there. Raises OSError, which names the file."""
+    beside = file.with_name(f".{file.name}.{os.getpid()}.incomplete")
+    try:
+        with named(file):
+            write(beside)
+            beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def named(file: Path) -> Iterator[None]:
+    """Let an OSError name this file: a disk that is full says only that it is."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(file)
+        raise
 
 
 def json_of(value: Mapping[str, Any]) -> bytes:

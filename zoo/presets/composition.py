@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -31,6 +31,7 @@ from zoo.presets.catalogue import config as read_preset
 from zoo.presets.hydra_source import CheckedPresets, Schemas, ZooSearchPath
 from zoo.presets.mistakes import hidden_preset, no_field
 from zoo.presets.overrides import expand, grammar, vet
+from zoo.presets.stretched import refuse_unsaid_context
 from zoo.presets.translation import UNREADABLE, translate
 from zoo.registry import Registry, installed
 from zoo.registry.isolation import reason_of
@@ -115,7 +116,7 @@ def _refuse_look_ups(values: Any, path: str) -> None:
 def _composed(words: list[str]) -> ModelConfig:
     install()
     with _LOCK, translated(), _apart(), hydra.initialize_config_module("zoo.conf", "build", **VERSION_BASE):
-        return checked(hydra.compose("build", overrides=words))
+        return checked(hydra.compose("build", overrides=words), words)
 
 
 @cache
@@ -135,8 +136,8 @@ def install() -> Registry:
     return registry
 
 
-def checked(composed: DictConfig) -> ModelConfig:
-    """The `model` of a composed config as its family's dataclass. Raises UsageError for keys that are no fields."""
+def checked(composed: DictConfig, words: Iterable[str] = ()) -> ModelConfig:
+    """The `model` of a config composed with overrides as its family's dataclass. Raises UsageError for other keys."""
     node = composed.get("model")
     kind = OmegaConf.get_type(node) if node is not None else None
     if not (isinstance(kind, type) and issubclass(kind, ModelConfig)):
@@ -146,6 +147,7 @@ def checked(composed: DictConfig) -> ModelConfig:
     config: Any = OmegaConf.to_object(node)
     refuse_absurd(config)
     refuse_out_of_range(config)
+    refuse_unsaid_context(config, words)
     if (family := installed()[config.family]).config_class is not kind:
         raise ConfigError(
             f"model.family={config.family!r} is not the family of {kind.__name__}",

@@ -7,17 +7,15 @@ that would silence zoo's own warnings are taken away. A plugin is code all the s
 from __future__ import annotations
 
 import os
-import signal
 import sys
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from types import FrameType
 from typing import Any
 
 from zoo.errors import ZooError, ZooWarning, clean
+from zoo.registry import interrupts
 
 
 class PluginError(ZooError):
@@ -30,7 +28,7 @@ def isolated(what: str) -> Iterator[None]:
 
     SystemExit and the like are among it; the user's own Ctrl-C goes through, and so does a lack of memory.
     """
-    with _off_stdout(), _at_the_same_place(), _without_silence(), _interrupts() as pressed:
+    with _off_stdout(), _at_the_same_place(), _without_silence(), interrupts.noted() as pressed:
         try:
             yield
         except (ZooError, MemoryError):
@@ -114,23 +112,3 @@ def _without_silence() -> Iterator[None]:
         if ours:
             with warnings.catch_warnings():  # which makes Python look at the filters again
                 pass
-
-
-@contextmanager
-def _interrupts() -> Iterator[list[bool]]:
-    """A list that is filled when the user presses Ctrl-C: plugins may raise a KeyboardInterrupt themselves."""
-    pressed: list[bool] = []
-    before: Any = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield pressed
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        pressed.append(True)
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield pressed
-    finally:
-        signal.signal(signal.SIGINT, before)

@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from zoo.errors import UsageError, ZooError, clean
+from zoo.files.beside import named
 from zoo.registry import DISTRIBUTION, installed
 from zoo.version import __version__
 
@@ -41,10 +42,11 @@ def write(name: str, parent: Path) -> tuple[Path, list[str]]:
     hidden = parent / f".{target.name}.{os.getpid()}.incomplete"
     try:
         texts = rendered(words)
-        for path, text in texts.items():
-            (hidden / path).parent.mkdir(parents=True, exist_ok=True)
-            (hidden / path).write_text(text, encoding="utf-8")
-        hidden.rename(target)
+        with named(target):
+            for path, text in texts.items():
+                (hidden / path).parent.mkdir(parents=True, exist_ok=True)
+                (hidden / path).write_text(text, encoding="utf-8")
+            hidden.rename(target)
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
     return target, list(texts)

@@ -30,6 +30,7 @@ class Tokenizer:
         self.file, self.kind = source.file, source.kind  # the kind of vocabulary, in words
         self._template_files, self._limits = dict(source.template_files), source.limits
         self.notes = list(source.notes)  # where the files disagree, and which one was followed; a line each
+        self.num_rows: int | None = None  # of the model's embedding, where it is known: a token beyond them is refused
         self.chat_format = source.chat_format  # how the family words conversations, where no template does
         self.joins = source.joins  # whether it is known how two texts become one row
         self._compiled: dict[str, ChatTemplate] = {}
@@ -90,7 +91,7 @@ class Tokenizer:
     def encode(self, text: str, add_special_tokens: bool = True) -> list[int]:
         """Token ids of `text`, with those that the model expects around a text unless told otherwise."""
         text = self._spelling.written(text)[0] if self._spelling and isinstance(text, str) else text
-        return encode(self.backend, text, add_special_tokens, limits=self._limits, file=self.file).ids
+        return self._held(encode(self.backend, text, add_special_tokens, limits=self._limits, file=self.file)).ids
 
     def encode_with_offsets(self, text: str, add_special_tokens: bool = True) -> Encoded:
         """The same, with the characters that each token stands for."""
@@ -98,11 +99,19 @@ class Tokenizer:
         if self._spelling and isinstance(text, str):
             written, places = self._spelling.written(text)
         options: dict[str, Any] = {"limits": self._limits, "file": self.file, "with_offsets": True}
-        found = encode(self.backend, written, add_special_tokens, **options)
+        found = self._held(encode(self.backend, written, add_special_tokens, **options))
         if places is None:
             return found
         offsets = [(places[begin], places[end]) for begin, end in found.offsets]
         return Encoded(found.ids, offsets, found.special_tokens_mask)
+
+    def _held(self, found: Encoded) -> Encoded:
+        if self.num_rows is not None and max(found.ids, default=0) >= self.num_rows:
+            wrong = max(found.ids)
+            what = f"the text has the token {wrong} ({clean(repr(self.id_to_token(wrong)))}), outside the model's"
+            hint = "is this the model's own tokenizer? a token that was added to it needs a row in the embedding"
+            raise UsageError(f"{what} vocabulary of {self.num_rows}", hint=hint)
+        return found
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`. Ids beyond the vocabulary, which padded models have, say nothing."""
