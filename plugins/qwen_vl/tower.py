@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from zoo.errors import UsageError, WrongType
+from zoo.errors import UsageError
 from zoo.nn import ACTIVATIONS, MLP, AxialRope, GatedMLP, PreNormLayer, RMSNorm, computed_by
 from zoo.nn.vision import PartAttention, Parts
 
@@ -99,7 +99,7 @@ def sides_of(grid: Tensor | None, merge: int) -> list[tuple[int, int, int]]:
     if grid is None:
         return []
     if not isinstance(grid, Tensor):
-        raise WrongType("the grid", grid, "a tensor of integers [images, 3]", hint="torch.tensor(grid) makes one")
+        raise UsageError(f"a grid of {type(grid).__name__} is not integers [images, 3]", hint="torch.tensor(grid)")
     if grid.ndim != 2 or grid.shape[1] != 3 or grid.is_floating_point():
         kind = str(grid.dtype).removeprefix("torch.")
         raise UsageError(f"a grid {list(grid.shape)} of {kind} is not integers [images, 3]: time, height and width")

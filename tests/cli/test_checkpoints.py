@@ -180,6 +180,6 @@ def test_beyond_the_trained_context_a_note_is_printed_and_no_line_of_code(tmp_pa
 
 
 def test_what_cannot_be_generated_says_so_before_anything_is_printed() -> None:
-    done = run("generate", "tiny", "-p", "One day", "--tokens", str(10**12))
+    done = run("generate", "tiny", "-p", "One day", "--tokens", str(2**31 - 1))
     assert (done.exit_code, done.stdout) == (1, "")
     assert "error: there is not enough memory" in done.stderr

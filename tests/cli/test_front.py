@@ -110,11 +110,14 @@ def test_ctrl_c_that_a_module_swallows_is_no_bug_of_zoo(run, monkeypatch):
 
     monkeypatch.setattr(zoo.cli, "failing", fail, raising=False)
     monkeypatch.setitem(COMMANDS, "fail", Entry("Look", "zoo.cli:failing", ""))
-    before = signal.getsignal(signal.SIGINT)
-    result = run("fail")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts beside it ignore it
+    try:
+        result = run("fail")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     told = "interrupted: ImportError: cannot load module more than once per process\n"
     assert (result.exit_code, result.stderr) == (130, told)
-    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_note_is_told_once_wherever_it_comes_from(run, monkeypatch):

@@ -34,7 +34,8 @@ def composed(config: Any = TINY, keys: dict[str, Any] = KEYS, **changed: Any) ->
 @pytest.fixture
 def _in_hydra(monkeypatch: pytest.MonkeyPatch) -> None:
     """A job that runs under Hydra, which knows that the preset `mine` was chosen."""
-    state = SimpleNamespace(runtime=SimpleNamespace(choices={"model": "mine", "rope": "none"}))
+    chosen = SimpleNamespace(choices={"model": "mine", "rope": "none"})
+    state = SimpleNamespace(runtime=chosen, overrides=SimpleNamespace(task=["model=mine"]))
     for module in ("zoo.cli.building", "hydra.core.hydra_config"):
         monkeypatch.setattr(f"{module}.HydraConfig.get", lambda: state)
 

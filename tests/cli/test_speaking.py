@@ -68,7 +68,7 @@ def talking(monkeypatch: pytest.MonkeyPatch, *, has_template: bool = True, image
     opened = SimpleNamespace(
         model="model", tokenizer=tokenizer, images=list(images), config=GenerationConfig(), notes=["odd"],
         ledger=SimpleNamespace(num_parameters=1500, checkpoint=files), ways={}, is_over_ranks=False, videos=[],
-        sees=bool(images), is_compiled=False,
+        sees=bool(images), is_compiled=False, words={},
     )  # fmt: skip
 
     def stream(model: str, tokens: Any, **more: Any) -> Pieces:

@@ -120,7 +120,7 @@ def _types(layers: list[int] | None) -> list[str]:
         (GLM5, {"indexer_types": ["full", "shared", "full"]}, "says [0, 1], and indexer_types says [0, 2]"),
         (GLM5, {"index_topk_pattern": "FFF"}, "index_topk_pattern: says None, and indexer_types says [0, 1]"),
         (GLM5, {"index_topk_freq": 0}, "index_topk_freq: 0 is less than 1"),
-        (GLM5, {"indexer_types": ["full", "full"]}, "for each of 3 layers"),
+        (GLM5, {"indexer_types": ["full", "full"]}, "it has 2 entries for 3 layers"),
         (GLM5, {"indexer_types": ["full", "half", "full"]}, "is not a list of 'full' and 'shared'"),
         (GLM5, {"index_topk_freq": None, "indexer_types": ["shared", "full", "full"]}, "the first layer, 0, has to"),
         (GLM5, {"qk_head_dim": 15}, "qk_head_dim: 15 is not supported, only 14 is"),

@@ -21,6 +21,7 @@ WORDS = [
     "model.rope.theta=1e6", "model.norm_eps=1e-2", "model.eos_token_id=[1, 2]", "model.bos_token_id=null", "rope=yarn",
     "++model.rope.factor=1_0.5", "model.license='a, b: c'", "model.source=a b", "model.gated=TRUE", "model.hub=1e6x",
     "model.max_seq_len=${model.vocab_size}", "model.rope.long_factor=[1.5,2e0]",
+    "model.rope.original_max_seq_len=64",
 ]  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 from tokenizers import Tokenizer as Backend
 
 from zoo.errors import CheckpointError, UsageError, clean
-from zoo.text.bounds.limits import Encoded, encode, guarded
+from zoo.text.bounds.limits import Encoded, encode, guarded, within_rows
 from zoo.text.chat.formats import ChatFormat, Token, text_of
 from zoo.text.chat.template import ChatTemplate
 from zoo.text.reading.folder import read_folder
@@ -95,9 +95,7 @@ class Tokenizer:
 
     def encode_with_offsets(self, text: str, add_special_tokens: bool = True) -> Encoded:
         """The same, with the characters that each token stands for."""
-        written, places = (text, None)
-        if self._spelling and isinstance(text, str):
-            written, places = self._spelling.written(text)
+        written, places = self._spelling.written(text) if self._spelling and isinstance(text, str) else (text, None)
         options: dict[str, Any] = {"limits": self._limits, "file": self.file, "with_offsets": True}
         found = self._held(encode(self.backend, written, add_special_tokens, **options))
         if places is None:
@@ -106,12 +104,7 @@ class Tokenizer:
         return Encoded(found.ids, offsets, found.special_tokens_mask)
 
     def _held(self, found: Encoded) -> Encoded:
-        if self.num_rows is not None and max(found.ids, default=0) >= self.num_rows:
-            wrong = max(found.ids)
-            what = f"the text has the token {wrong} ({clean(repr(self.id_to_token(wrong)))}), outside the model's"
-            hint = "is this the model's own tokenizer? a token that was added to it needs a row in the embedding"
-            raise UsageError(f"{what} vocabulary of {self.num_rows}", hint=hint)
-        return found
+        return found if self.num_rows is None else within_rows(found, self.num_rows, self.id_to_token)
 
     def decode(self, ids: Sequence[int], skip_special_tokens: bool = True) -> str:
         """The text of `ids`. Ids beyond the vocabulary, which padded models have, say nothing."""

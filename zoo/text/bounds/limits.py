@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -127,3 +127,12 @@ def _check_growth(backend: Backend, text: str, limits: Limits, file: object) -> 
         if total > most:
             what = f"makes a text of {len(text):,} characters more than {MAX_MEASURED_GROWTH} times as long"
             raise CheckpointError(file, "normalizer", what)
+
+
+def within_rows(found: Encoded, num_rows: int, name_of: Callable[[int], str | None]) -> Encoded:
+    """What was found. Raises UsageError for a token without a row in the model's embedding."""
+    if (wrong := max(found.ids, default=0)) >= num_rows:
+        what = f"the text has the token {wrong} ({clean(repr(name_of(wrong)))}), outside the model's"
+        hint = "is this the model's own tokenizer? a token that was added to it needs a row in the embedding"
+        raise UsageError(f"{what} vocabulary of {num_rows}", hint=hint)
+    return found
