@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -162,6 +164,37 @@ def test_a_single_row_beside_others_is_left_to_torch(held: Any, asked: Asked) ->
         end.set()
         many.result(SOON)
     assert sorted(asked) == [(D, True), (3 * D, True)]
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+def test_an_interrupt_at_any_call_leaves_the_switch_on_and_nobody_waiting(rows: int, asked: Asked) -> None:
+    x, weight, seen = drawn(rows, D), drawn(R, D), 0
+    places = single_row.__file__, threading.__file__
+
+    def interrupt(frame: Any, event: str, function: Any) -> None:
+        nonlocal left
+        if frame.f_code.co_filename in places and event in ("call", "c_return"):  # where Python looks
+            left -= 1
+            if not left:
+                raise KeyboardInterrupt
+
+    with torch.no_grad(), ThreadPoolExecutor(1) as another:
+        while True:
+            left = seen = seen + 1
+            sys.setprofile(interrupt)
+            try:
+                linear(x, weight)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.setprofile(None)
+            assert is_on()
+            assert not single_row._single | single_row._several
+            assert another.submit(single_row._lock.acquire, False).result(SOON)
+            another.submit(single_row._lock.release).result(SOON)
+            if left > 0:
+                break
+    assert seen > 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")

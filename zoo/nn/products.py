@@ -51,6 +51,7 @@ def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
         and onednn_product() is not None
         and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1] and bias.is_contiguous()))
         and x.numel() > 0
+        and weight.ndim == 2
         and x.shape[-1:] == weight.shape[1:]
         and (weight.numel() >= SMALLEST_OF_FEW or x.numel() >= FEW * x.shape[-1])
         and (weight.is_contiguous() or weight.mT.is_contiguous())  # other strides take a thousand times as long
