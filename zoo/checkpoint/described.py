@@ -23,8 +23,16 @@ def refuse_replaced(model: nn.Module, config: ModelConfig) -> None:
         name = changes[0]
         what = f"the model has {_told(ours, name)}, where its config describes {_told(said, name)}"
         why = f"not as described, too: {some(changes[1:])}" if changes[1:] else ""
-        hint = "build a model whose config describes them, and give it the weights: load_state_dict"
-        raise UsageError(what, why=why, hint=hint)
+        raise UsageError(what, why=why, hint=_hint(ours, said, name))
+
+
+def _hint(ours: Weights, said: Weights, name: str) -> str:
+    if any("_orig_mod" in other for other in ours):
+        return "save what torch.compile wrapped: model._orig_mod; model.compile() wraps nothing"
+    if name in ours and name in said and ours[name][0] == said[name][0] and set(said[name][1]) > set(ours[name][1]):
+        also = said[name][1][0]
+        return f"make them one again, as load_state_dict(..., assign=True) does not leave them: model.{also} = model.{name}"
+    return "build a model whose config describes them, and give it the weights: load_state_dict"
 
 
 def _weights(model: nn.Module) -> Weights:
