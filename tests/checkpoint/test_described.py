@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch import nn
 
 import zoo
@@ -94,9 +95,7 @@ def test_the_hint_for_a_tie_that_was_lost_mends_it(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_hint_for_what_was_compiled_mends_it(tmp_path: Path) -> None:
-    from torch._dynamo import OptimizedModule  # a second
-
-    wrapped: Any = OptimizedModule(zoo.build("tiny", device="cpu"), lambda function: function)
+    wrapped: Any = torch.compile(zoo.build("tiny", device="cpu"))
     with pytest.raises(UsageError, match=r"model\._orig_mod; "):
         zoo.save(wrapped, tmp_path / "out")
     zoo.load(zoo.save(wrapped._orig_mod, tmp_path / "out"))

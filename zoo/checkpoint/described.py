@@ -30,8 +30,8 @@ def _hint(ours: Weights, said: Weights, name: str) -> str:
     if any("_orig_mod" in other for other in ours):
         return "save what torch.compile wrapped: model._orig_mod; model.compile() wraps nothing"
     if name in ours and name in said and ours[name][0] == said[name][0] and set(said[name][1]) > set(ours[name][1]):
-        also = said[name][1][0]
-        return f"make them one again, as load_state_dict(..., assign=True) does not leave them: model.{also} = model.{name}"
+        tied = f"model.{said[name][1][0]} = model.{name}"
+        return f"make them one again, as load_state_dict(..., assign=True) does not leave them: {tied}"
     return "build a model whose config describes them, and give it the weights: load_state_dict"
 
 
