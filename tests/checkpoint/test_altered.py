@@ -124,3 +124,20 @@ def test_other_numbers_and_layers_in_another_order_are_saved(tmp_path: Path) -> 
     model.layers[0], model.layers[1] = model.layers[1], model.layers[0]
     model.embed.weight.data.mul_(2)
     assert len(zoo.load(zoo.save(model, tmp_path / "out")).layers) == 2
+
+
+def test_the_hint_for_a_tie_that_was_lost_mends_it(tmp_path: Path) -> None:
+    model = small()
+    model.load_state_dict(model.state_dict(), assign=True)
+    with pytest.raises(UsageError, match=r"assign=True\) .*: model\.lm_head\.weight = model\.embed\.weight$"):
+        zoo.save(model, tmp_path / "out")
+    model.lm_head.weight = model.embed.weight
+    zoo.load(zoo.save(model, tmp_path / "out"))
+
+
+@pytest.mark.slow
+def test_the_hint_for_what_was_compiled_mends_it(tmp_path: Path) -> None:
+    wrapped: Any = torch.compile(small())
+    with pytest.raises(UsageError, match=r"model\._orig_mod; "):
+        zoo.save(wrapped, tmp_path / "out")
+    zoo.load(zoo.save(wrapped._orig_mod, tmp_path / "out"))

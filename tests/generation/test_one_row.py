@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.experimental.proxy_tensor import make_fx
 
+import zoo
+from zoo.generation import one_row
 from zoo.generation.one_row import PRODUCTS, OneRow
-from zoo.nn import halves
+from zoo.nn import halves, linear
 
 # Of the largest number: a sum of 96 in another order, and what its type rounds once.
 TOLERANCE = {torch.float64: 1e-14, torch.float32: 1e-6, torch.bfloat16: 2**-8, torch.float16: 2**-11}
@@ -122,6 +124,39 @@ def test_what_no_library_multiplies_is_widened_and_rounded_once(
     assert out.dtype == dtype
     half_ulp, summed = torch.finfo(dtype).eps / 2, 100 * torch.finfo(torch.float32).eps * exact.abs().max()
     assert ((out - exact).abs() <= half_ulp * exact.abs() + summed).all()
+
+
+@pytest.mark.parametrize("rows", [1, 3, 9])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_a_large_matrix_is_widened_in_bands_outside_the_graph(
+    monkeypatch: pytest.MonkeyPatch, rows: int, has_bias: bool
+) -> None:
+    monkeypatch.setattr(halves, "IS_FLOAT16_SLOW", True)
+    monkeypatch.setattr(one_row, "BAND", 96 * 5 - 1)
+    x, matrix, bias = (torch.randn(shape).half() for shape in ((rows, 96), (96, 5), (5,)))
+
+    def product(x: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+        return torch.addmm(bias, x, matrix) if has_bias else x @ matrix
+
+    module = traced(product, x, matrix, bias)
+    assert not any(isinstance(n.meta.get("val"), Tensor) and n.meta["val"].dtype == torch.float32
+                   for n in module.graph.nodes)  # fmt: skip
+    assert sum(n.target is torch.ops.zoo.product_of_halves.default for n in module.graph.nodes) == 1
+    with torch.no_grad():
+        assert torch.equal(module(x, matrix, bias), linear(x, matrix.mT, bias if has_bias else None))
+
+
+@pytest.mark.slow
+def test_a_model_with_a_large_matrix_in_float16_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(halves, "IS_FLOAT16_SLOW", True)
+    sizes = ("vocab_size=20000", "num_layers=1", "hidden_size=64", "num_heads=2", "intermediate_size=64")
+    model: Any = zoo.build("gpt2", *(f"model.{size}" for size in sizes), device="cpu")
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.4)  # peaked: no tie is broken by rounding
+    model.half()
+    prompts = [[3, 4, 5], [6, 7, 8]]
+    new = [zoo.generate(model, prompts, max_new_tokens=8, compile=how).new_tokens for how in (False, True)]
+    assert new[0] == new[1]
 
 
 def test_graphs_in_files_are_told_apart_by_what_the_pass_does(monkeypatch: pytest.MonkeyPatch) -> None:

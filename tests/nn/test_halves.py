@@ -141,7 +141,7 @@ def test_one_query_of_each_head_is_widened_where_there_are_instructions_too(monk
 def test_a_model_is_nearer_than_by_torchs_own(name: str, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = ("vocab_size=300", "num_layers=2", "hidden_size=256", "num_heads=4", "intermediate_size=512")
     more = ("model.num_kv_heads=2",) if name != "gpt2" else ()
-    model: Any = zoo.build(name, *(f"model.{size}" for size in sizes), *more, device="cpu")
+    model: Any = zoo.build(name, *(f"model.{size}" for size in sizes), *more, device="cpu", dtype=dtype)
     tokens = torch.randint(300, (2, 9))
     with torch.no_grad():
         exact = model.double()(tokens)

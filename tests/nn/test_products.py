@@ -189,8 +189,9 @@ def test_who_looks_at_a_layers_class_takes_it_for_torchs() -> None:
         (drawn(3, D), large(), drawn(R + 1)),
         (drawn(3, D).double(), large(), None),
         (drawn(3, D), large(), drawn(R).double()),
+        (drawn(1)[0], drawn(products.SMALLEST), None),
     ],
-    ids=["columns", "bias", "type", "type of the bias"],
+    ids=["columns", "bias", "type", "type of the bias", "no dimension"],
 )
 @torch.no_grad()
 def test_what_does_not_fit_is_refused_as_torch_refuses_it(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import zoo
-from zoo.nn import linear, products, single_row
+from zoo.nn import halves, linear, products, single_row
 from zoo.nn.products import Linear
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch was built without oneDNN")
@@ -43,6 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
         return of_torch(x, *others)
 
     of_torch = F.linear
+    monkeypatch.setattr(halves, "IS_X86", True)
     monkeypatch.setattr(single_row, "is_by_onednn", lambda dtype: dtype is torch.bfloat16)
     monkeypatch.setattr(F, "linear", product)
     monkeypatch.setattr(products, "OWN_PRODUCT", product)
@@ -164,6 +167,37 @@ def test_a_single_row_beside_others_is_left_to_torch(held: Any, asked: Asked) ->
     assert sorted(asked) == [(D, True), (3 * D, True)]
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_an_interrupt_at_any_call_leaves_the_switch_on_and_nobody_waiting(rows: int, asked: Asked) -> None:
+    x, weight, seen = drawn(rows, D), drawn(R, D), 0
+    places = single_row.__file__, threading.__file__
+
+    def interrupt(frame: Any, event: str, function: Any) -> None:
+        nonlocal left
+        if frame.f_code.co_filename in places and event in ("call", "c_return"):  # where Python looks
+            left -= 1
+            if not left:
+                raise KeyboardInterrupt
+
+    with torch.no_grad(), ThreadPoolExecutor(1) as another:
+        while True:
+            left = seen = seen + 1
+            sys.setprofile(interrupt)
+            try:
+                linear(x, weight)
+            except KeyboardInterrupt:
+                pass
+            finally:
+                sys.setprofile(None)
+            assert is_on()
+            assert not single_row._single | single_row._several
+            assert another.submit(single_row._lock.acquire, False).result(SOON)
+            another.submit(single_row._lock.release).result(SOON)
+            if left > 0:
+                break
+    assert seen > 3
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_forked_child_waits_for_nobody(held: Any) -> None:
     begun, end = held(1)
@@ -186,7 +220,7 @@ def test_a_models_step_is_as_near_as_torchs_own(asked: Asked) -> None:
         "num_kv_heads=4",
         "intermediate_size=512",
     )
-    model: Any = zoo.build("qwen2-0.5b", *(f"model.{size}" for size in sizes), device="cpu")
+    model: Any = zoo.build("qwen2-0.5b", *(f"model.{size}" for size in sizes), device="cpu", dtype="bfloat16")
     tokens = torch.tensor([[3, 1, 4, 1, 5]])
     with torch.no_grad():
         exact = model.double()(tokens)[:, -1:]

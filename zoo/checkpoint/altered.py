@@ -47,4 +47,14 @@ def refuse_altered(
     lines = [f"  {kind:10}  {clean(name)}  {what}" for kind, name, what in rows[:8]]
     lines += [f"  and {len(rows) - 8} more groups"] if len(rows) > 8 else []
     what = f"zoo.save: {count} weights of the model are not what its config says, and nobody could read them"
-    raise UsageError(what, why="\n".join(lines), hint=HINT)
+    raise UsageError(what, why="\n".join(lines), hint=_hint(account, config))
+
+
+def _hint(account: Account, config: ModelConfig) -> str:
+    if any("_orig_mod" in name for name in account.unexpected):
+        return "save what torch.compile wrapped: model._orig_mod; model.compile() wraps nothing"
+    first_of = {} if account.missing or account.mismatched else second_names(config)
+    if account.unexpected and account.unexpected.keys() <= first_of.keys():
+        ties = "; ".join(f"model.{name} = model.{first_of[name]}" for name in sorted(account.unexpected))
+        return f"make them one again, as load_state_dict(..., assign=True) does not leave them: {ties}"
+    return HINT

@@ -3,8 +3,8 @@
 A library's product of one row reads a matrix at a part of the rate that memory has, and costs a call. What is compiled
 from a sum reads it as fast as any other pass over it, if what is summed lies end to end. Where it does not, as in
 GPT-2, whose matrices lie the other way, the library is the faster, but gives one thread the whole matrix: there each
-has its share of D. Products of several rows are left to the library, and those in a type that no library multiplies in
-are widened to float32 for one.
+has its share of D. Products of several rows are left to the library. Those in a type that no library multiplies in are
+widened to float32 for one: within the graph where the matrix is small, and else a band at a time, outside it.
 
 Shapes: D inner, R rows of the matrix as a layer holds it.
 """
@@ -17,11 +17,23 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
-from zoo.nn.halves import is_slow
+from zoo.nn.halves import BAND, is_slow
+from zoo.nn.products import linear
 
 aten, cast = torch.ops.aten, torch.ops.prims.convert_element_type.default
 PRODUCTS = aten.mm.default, aten.addmm.default
 SUMMED_IN = {torch.bfloat16: torch.float32, torch.float16: torch.float32}  # as a library sums them
+
+
+@torch.library.custom_op("zoo::product_of_halves", mutates_args=())
+def product_of_halves(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [M, D] times matrix [D, R] plus bias, as it is multiplied where nothing is compiled; a graph calls it."""
+    return linear(x, matrix.mT, bias)
+
+
+@product_of_halves.register_fake
+def _(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
+    return x.new_empty(x.shape[0], matrix.shape[1])
 
 
 class OneRow(CustomGraphPass):
@@ -102,6 +114,8 @@ def _parted(graph: fx.Graph, node: fx.Node) -> fx.Node | None:
 
 def _widened(graph: fx.Graph, node: fx.Node) -> fx.Node:
     *bias, row, matrix = node.args
+    if matrix.meta["val"].numel() > BAND:  # pyrefly: ignore[missing-attribute]
+        return _call(graph, torch.ops.zoo.product_of_halves.default, row, matrix, *bias)
     out = _call(graph, aten.mm.default, *(_call(graph, cast, each, torch.float32) for each in (row, matrix)))
     if bias:
         out = _call(graph, aten.add.Tensor, out, _call(graph, cast, bias[0], torch.float32))

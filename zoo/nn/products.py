@@ -51,6 +51,7 @@ def goes_to_onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
         and onednn_product() is not None
         and (bias is None or (_is_plain(bias) and bias.shape == weight.shape[:1] and bias.is_contiguous()))
         and x.numel() > 0
+        and weight.ndim == 2
         and x.shape[-1:] == weight.shape[1:]
         and (weight.numel() >= SMALLEST_OF_FEW or x.numel() >= FEW * x.shape[-1])
         and (weight.is_contiguous() or weight.mT.is_contiguous())  # other strides take a thousand times as long
@@ -106,15 +107,20 @@ def is_linear(module: object) -> bool:
 
 def multiply_faster(model: nn.Module) -> None:
     """Let the large linear layers of a model, a stranger's too, multiply by `linear` where that is the faster."""
-    if halves.IS_X86 and single_row.is_wanted():
+    if single_row.is_wanted():
         for module in model.modules():
-            if type(module) is nn.Linear and "forward" not in vars(module) and _is_large(module):
+            if type(module) is nn.Linear and "forward" not in vars(module) and _is_faster(module):
                 module.__class__ = Linear
 
 
-def _is_large(layer: nn.Linear) -> bool:
+def _is_faster(layer: nn.Linear) -> bool:
+    """Whether a layer is large, and of numbers that this processor multiplies the faster by another way."""
     weight = layer._parameters.get("weight")  # another may have taken it away
-    return weight is not None and weight.numel() >= SMALLEST
+    return (
+        weight is not None
+        and weight.numel() >= SMALLEST
+        and (onednn_product() is not None or (halves.IS_X86 and weight.dtype in HALVES))
+    )
 
 
 @cache

@@ -11,7 +11,7 @@ Shapes: D inner, R rows of the matrix.
 from __future__ import annotations
 
 import os
-from threading import Condition
+from threading import Condition, RLock
 
 import torch
 from torch import Tensor
@@ -21,8 +21,10 @@ from zoo.nn.halves import IS_X86, is_slow
 
 IS_FAST = IS_X86 and torch.backends.mkldnn.is_available()
 
-_door = Condition()
-_single = _several = 0  # products under way: by torch's own kernel, and by oneDNN
+_lock = RLock()  # entered as it is: an interrupt within Condition's own method would leave it locked for good
+_ended = Condition(_lock)  # of all single rows
+_single: set[object] = set()  # products under way by torch's own kernel
+_several: set[object] = set()  # and by oneDNN
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None, *, is_followed: bool) -> Tensor:
@@ -42,47 +44,55 @@ def is_by_onednn(dtype: torch.dtype) -> bool:
 
 def is_wanted() -> bool:
     """Whether oneDNN is on, but for what this module does with the switch."""
-    return _single > 0 or torch._C._get_mkldnn_enabled()
+    return bool(_single) or torch._C._get_mkldnn_enabled()
 
 
 def _by_torch(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    global _single
-    is_off = False
+    this = object()
     try:
-        with _door:
-            if is_off := not _several and is_wanted():
-                _single += 1
+        with _lock:
+            if not _several and is_wanted():
+                _single.add(this)
                 torch._C._set_mkldnn_enabled(False)
         return F.linear(x, weight, bias)
     finally:
-        if is_off:
-            with _door:
-                _single -= 1
-                if not _single:
-                    torch._C._set_mkldnn_enabled(True)
-                    _door.notify_all()
+        try:
+            _end(this)
+        finally:
+            if this in _single:
+                _end(this)  # an interrupt came between: Python raises it after any call
+
+
+def _end(this: object) -> None:
+    """A single row is done. The order matters: what was not reached is done when this is called again."""
+    with _lock:
+        if _single == {this}:
+            torch._C._set_mkldnn_enabled(True)
+            _ended.notify_all()
+        _single.discard(this)
 
 
 def _by_onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    global _several
-    with _door:
-        _several += 1  # and so no other begins
+    this = object()
     try:
-        if _single:
-            with _door:
-                _door.wait_for(lambda: not _single)
+        with _lock:
+            _several.add(this)  # and so no other begins
+            if _single:
+                _ended.wait_for(lambda: not _single)
         return F.linear(x, weight, bias)
     finally:
-        with _door:
-            _several -= 1
+        _several.discard(this)
 
 
 def _forked() -> None:
     """In a child, which has none of the threads that were multiplying."""
-    global _door, _single, _several
+    global _lock, _ended
     if _single:
         torch._C._set_mkldnn_enabled(True)
-    _door, _single, _several = Condition(), 0, 0
+    _lock = RLock()
+    _ended = Condition(_lock)
+    _single.clear()
+    _several.clear()
 
 
 if hasattr(os, "register_at_fork"):

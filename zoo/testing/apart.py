@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -59,7 +60,7 @@ def _answers(readers: Sequence[Connection], seconds: int) -> list[Any]:
             assert isinstance(reader, Connection)
             number = readers.index(reader)
             try:
-                is_good, answer = reader.recv()
+                is_good, answer = pickle.loads(reader.recv_bytes())
             except EOFError:
                 raise Broken(f"rank {number} died") from None
             if not is_good:
@@ -76,12 +77,13 @@ def _rank(rank: int, count: int, folder: str, answers: Connection, work: Callabl
         address = Path(folder, "store").as_uri()
         dist.init_process_group("gloo", init_method=address, rank=rank, world_size=count)
         dist.barrier()  # or the work of one that is quick might end the group while another still joins it
-        answers.send((True, work(rank, *given)))
+        answer = work(rank, *given)
+        answers.send_bytes(pickle.dumps((True, answer)))  # by itself a pipe lends a tensor's memory, which ends with us
     except Exception as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         told = f"{type(error).__name__}: {error} ({Path(where.filename).name}:{where.lineno})"
         with suppress(OSError):
-            answers.send((False, told))
+            answers.send_bytes(pickle.dumps((False, told)))
     finally:
         answers.close()
         os._exit(0)  # without what the parent would do at its own end
