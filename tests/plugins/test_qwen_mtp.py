@@ -25,6 +25,8 @@ from zoo.generation.speculation import ModulesDraft
 from zoo.nn import hidden_states
 from zoo.registry import installed
 
+pytestmark = pytest.mark.slow
+
 FAMILIES = ["qwen3_5", "qwen3_5_moe", "qwen3_next"]
 TOKENS = torch.tensor([[3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8, 9, 7, 9, 3, 2, 3, 8, 4, 6, 2, 6, 4]])
 ONE = "model.num_mtp_layers=1"

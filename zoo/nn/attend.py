@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from zoo.nn.halves import is_slow
+from zoo.nn.halves import HALVES, is_slow
 from zoo.nn.keys import Keys
 from zoo.nn.mask import Mask
 from zoo.nn.norm import at_least_float32
@@ -50,7 +50,7 @@ class Attend:
         bias: Tensor | None = None,
     ) -> Tensor:
         """The same for q [B, N, T, H], k [B, K, S, H], v [B, K, S, V] and mask [B or 1, 1, T, S]: [B, N, T, V]."""
-        if q.device.type == "cpu" and self._is_faster_in_float32(q, k):
+        if q.dtype in HALVES and q.device.type == "cpu" and self._is_faster_in_float32(q, k):
             out = self.heads_first(q.float(), k.float(), v.float(), mask, is_causal=is_causal, bias=bias)
             return out.to(q.dtype)
         if self.softcap is not None or self.is_upcast or self.sinks is not None:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+HALVES = torch.float16, torch.bfloat16
 BAND = 1 << 20  # numbers that are widened at a time: 4 MiB
 FEW = 4  # rows from which on it is the faster; of a matrix that lies the other way, as GPT-2's do, one
 

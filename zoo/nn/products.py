@@ -24,7 +24,6 @@ from zoo.nn import halves, single_row
 
 SMALLEST = 1 << 16  # numbers of a matrix: a smaller one is multiplied in the time that oneDNN takes to be called
 SMALLEST_OF_FEW, FEW = 1 << 17, 32  # the same for fewer rows than so many
-HALVES = torch.float16, torch.bfloat16
 OWN_PRODUCT, OWN_FORWARD = F.linear, nn.Linear.forward
 AN_OCTAVE = 8  # numbers of rows between a power of two and the next for which oneDNN makes a product ready
 
@@ -65,7 +64,7 @@ def _is_of_halves(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     return (
         not torch.compiler.is_compiling()
         and type(x) in (Tensor, nn.Parameter)
-        and x.dtype in HALVES
+        and x.dtype in halves.HALVES
         and all(part is None or _is_plain(part, x.dtype) for part in (x, weight, bias))
         and torch._C._get_tracing_state() is None
         and weight.numel() >= SMALLEST
@@ -119,7 +118,7 @@ def _is_faster(layer: nn.Linear) -> bool:
     return (
         weight is not None
         and weight.numel() >= SMALLEST
-        and (onednn_product() is not None or (halves.IS_X86 and weight.dtype in HALVES))
+        and (onednn_product() is not None or (halves.IS_X86 and weight.dtype in halves.HALVES))
     )
 
 
