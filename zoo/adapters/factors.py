@@ -83,12 +83,15 @@ def _read(placed: PlacedPair, tensors: Mapping[str, Tensor]) -> Factors:
     )
 
 
+STACKS_THAT_LIE = ".feed_forward.experts.gate_up_proj", ".feed_forward.experts.down_proj"
+
+
 def lies(name: str) -> bool:
     """Whether peft takes a stack of matrices as it lies, [E, in, out]: Llama 4's, which transformers does not mark.
 
     Its factors are then those of the transposed product. Others that lie (gpt-oss's) are marked, and peft turns them.
     """
-    return ".feed_forward.experts." in name
+    return name.endswith(STACKS_THAT_LIE)
 
 
 def through(step: Step, read: Mapping[int, Factors], shapes: Mapping[str, Shape], file: str) -> dict[str, Factors]:

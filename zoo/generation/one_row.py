@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, fx
 from torch._inductor.custom_graph_pass import CustomGraphPass, get_hash_for_files
 
+from zoo.nn import halves
 from zoo.nn.halves import BAND, is_slow
 from zoo.nn.products import linear
 
@@ -37,7 +38,10 @@ def _(x: Tensor, matrix: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class OneRow(CustomGraphPass):
-    """Writes each product [1, D] x [D, R] of floating-point numbers on a CPU as a sum over D, or in parts of D."""
+    """Writes each product [1, D] x [D, R] of floating-point numbers on a CPU as a sum over D, or in parts of D.
+
+    What no library multiplies in its type is widened, of any number of rows.
+    """
 
     def __call__(self, graph: fx.Graph) -> None:
         for node in [*graph.nodes]:
@@ -50,7 +54,9 @@ class OneRow(CustomGraphPass):
 
     def uuid(self) -> Any:
         """What torch tells graphs apart by that it keeps in files."""
-        return get_hash_for_files((__file__,), extra=f"{torch.get_num_threads()} threads, {[*map(is_slow, SUMMED_IN)]}")
+        return get_hash_for_files(
+            (__file__, halves.__file__), extra=f"{torch.get_num_threads()} threads, {[*map(is_slow, SUMMED_IN)]}"
+        )
 
 
 def _otherwise(graph: fx.Graph, node: fx.Node) -> fx.Node | None:

@@ -1,8 +1,8 @@
 """Numbers of 16 bits on a CPU where no library multiplies in their type: in float32, a band of the matrix at a time.
 
 Where the processor has no instructions for a type, as most have none for float16, torch multiplies by loops of its own.
-They are the fastest for one to three rows; for more it takes a tenth of the time to widen the matrix and let a library
-multiply in float32. Sums are in float32 either way, and what comes back is rounded once.
+They are the fastest for one to three rows; for more it takes down to a tenth of the time to widen the matrix and let a
+library multiply in float32. Sums are in float32 either way, and what comes back is rounded once.
 
 Shapes: D inner, R rows of the matrix.
 """
@@ -20,7 +20,6 @@ BAND = 1 << 20  # numbers that are widened at a time: 4 MiB
 FEW = 4  # rows from which on it is the faster; of a matrix that lies the other way, as GPT-2's do, one
 
 Multiply = Callable[[Tensor, Tensor, Tensor | None], Tensor]
-
 
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")  # others have kernels of their own
 

@@ -14,7 +14,7 @@ def within(
 
     `least` and `most` are allowed themselves, `above` and `below` are not.
     """
-    if value is None or (above < value < below and least <= value <= most and value != inf):
+    if value is None or (above < value < below and least <= value <= most):
         return
     low = f"at least {least:g}" if least > -inf else f"above {above:g}" if above > -inf else ""
     high = f"at most {most:g}" if most < inf else f"below {below:g}" if below < inf else ""
